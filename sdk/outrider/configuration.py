@@ -1,0 +1,261 @@
+"""Configuration: one TOML format for all parts, read once, checked whole, with errors that help.
+
+``outrider.toml`` serves every part or one host; each part reads its own top-level tables. A file is
+looked for at ``--config``, else ``$OUTRIDER_CONFIG``, else ``/etc/outrider/outrider.toml``; without
+any the defaults of each part hold. A table's shape is a struct class of the part that owns it. The
+conversion (``msgspec.convert``) is passed in, so that this module needs nothing but Python.
+
+Whatever is wrong is a :class:`ConfigError`: it names the file, the line and the key, what was
+expected there, and for an unknown key the nearest one that exists. TOML parsers do not keep lines,
+so :mod:`outrider.toml_lines` finds the line of a key by reading the text a second time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+
+from outrider.places import default_data_dir
+from outrider.toml_lines import KeyPath, key_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = [
+    "ConfigError",
+    "Source",
+    "default_data_dir",
+    "dotted",
+    "find",
+    "load",
+    "parse",
+    "read_secret",
+    "read_text",
+    "suggest",
+    "translate",
+]
+
+SYSTEM_PATH = Path("/etc/outrider/outrider.toml")
+"""Where a process looks when neither --config nor $OUTRIDER_CONFIG says otherwise."""
+
+TOP_LEVEL = ("data_dir", "database", "collector", "dashboard", "agent", "retention")
+"""Top-level keys that some part reads; any other is a mistake, whichever part reads the file."""
+
+MAX_FILE_BYTES = 1 << 20
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used: what is wrong, where, and what to do."""
+
+    def __init__(self, what: str, where: str = "", what_to_do: str = "") -> None:
+        super().__init__(": ".join(part for part in (what, where, what_to_do) if part))
+        self.what = what
+        self.where = where
+        """File, or ``file:line``."""
+        self.what_to_do = what_to_do
+
+
+class Source(NamedTuple):
+    """A TOML text and the name of its file, to find the place of a mistake."""
+
+    file: str
+    text: str = ""
+
+    def where(self, path: KeyPath) -> str:
+        """Return ``file:line`` of the key, or of the nearest table around it that has a line."""
+        lines = key_lines(self.text)
+        while path and path not in lines:
+            path = path[:-1]
+        return f"{self.file}:{lines[path]}" if path else self.file
+
+
+def suggest(word: str, known: Iterable[str], closeness: float = 0.6) -> str | None:
+    """Return the known word that ``word`` was probably meant to be, or None.
+
+    ``closeness`` is difflib's ratio, 0 to 1, from which a word is near enough.
+    """
+    candidates = list(known)
+    near = difflib.get_close_matches(word, candidates, n=1, cutoff=closeness)
+    if near:
+        return near[0]
+    # difflib rates a short word inside a long one low: "window" for "window_bytes".
+    within = [c for c in candidates if len(word) > 2 and (word in c or c in word)]
+    return min(within, key=len) if within else None
+
+
+def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file to read, or None for defaults. A file asked for by name must exist."""
+    named = path or environ.get("OUTRIDER_CONFIG") or None
+    if named is not None:
+        return Path(named)
+    return SYSTEM_PATH if SYSTEM_PATH.is_file() else None
+
+
+def load(
+    path: str | Path | None,
+    convert: Callable[..., Any],
+    tables: Mapping[str, type],
+    *,
+    environ: Mapping[str, str] = os.environ,
+) -> dict[str, Any]:
+    """Read the configuration and convert each table asked for to its struct.
+
+    ``convert(value, type=...)`` is msgspec's. A table that the file lacks is converted from ``{}``:
+    its defaults. ``tables`` may ask for a plain top-level key as well (``{"data_dir": str}``); it
+    is left out of the result where the file lacks it. Raises ConfigError.
+    """
+    file = find(path, environ)
+    source = Source(str(file), read_text(file)) if file is not None else Source("defaults")
+    document = parse(source)
+    _check_top_level(document, source)
+    result: dict[str, Any] = {}
+    for name, shape in tables.items():
+        if name not in document and shape in {str, int, float, bool}:
+            continue
+        try:
+            result[name] = convert(document.get(name, {}), type=shape)
+        except ValueError as error:  # msgspec.ValidationError is one
+            raise translate(error, source, (name,), shape) from None
+    return result
+
+
+def read_text(file: Path) -> str:
+    """Read a file of at most 1 MiB as UTF-8; ConfigError says what is wrong with it."""
+    try:
+        if file.is_dir():
+            raise ConfigError("a directory where a file should be", str(file), "name the file")
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        hint = "check --config and $OUTRIDER_CONFIG" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"cannot read the file, {reason}", str(file), hint) from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"larger than {MAX_FILE_BYTES} bytes", str(file), "is it the right file?")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError("not UTF-8", f"{file}:{line}", "save the file as UTF-8") from None
+
+
+def parse(source: Source) -> dict[str, Any]:
+    """Parse TOML; a syntax error becomes a ConfigError with its line."""
+    try:
+        return tomllib.loads(source.text)
+    except tomllib.TOMLDecodeError as error:
+        what = _SYNTAX_PLACE.sub("", str(error))
+        place = _SYNTAX_PLACE.search(str(error))
+        line = int(place["line"]) if place and place["line"] else source.text.count("\n") + 1
+        raise ConfigError(f"not TOML, {_lower_first(what)}", f"{source.file}:{line}") from None
+    except RecursionError:
+        raise ConfigError("not TOML, nested too deeply", source.file) from None
+
+
+def read_secret(file: str | Path, base: Path | None = None) -> str:
+    """Read the secret in a ``*_file`` key's file (relative to ``base``), without its line end.
+
+    Raises ConfigError when it cannot be read or is empty.
+    """
+    path = Path(file) if base is None else base / file
+    secret = read_text(path).strip()
+    if not secret:
+        raise ConfigError("the file of a secret is empty", str(path), "write the secret into it")
+    return secret
+
+
+def translate(
+    error: Exception, source: Source, prefix: KeyPath = (), shape: type | None = None
+) -> ConfigError:
+    """Turn a conversion's error (msgspec's wording) into one with file, line, key and suggestion.
+
+    ``prefix`` is the path of the converted value in the document, ``shape`` its struct class.
+    """
+    message = str(error)
+    at = _AT.search(message)
+    what = message[: at.start()] if at else message
+    path = prefix + (_steps(at["path"]) if at else ())
+    unknown, missing = _UNKNOWN.match(what), _MISSING.match(what)
+    if unknown:
+        known = _known_fields(shape, path[len(prefix) :])
+        path += (unknown["key"],)
+        what, hint = f"unknown key `{dotted(path)}`", _hint(unknown["key"], known)
+        return ConfigError(what, source.where(path), hint)
+    if missing:
+        what = f"`{dotted((*path, missing['key']))}` is missing"
+        return ConfigError(what, source.where(path), "add it")
+    return ConfigError(f"`{dotted(path)}`: {_lower_first(what)}", source.where(path))
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a key path as people write it: ``agent.source[0].paths``."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+_SYNTAX_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)")
+_AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`")
+_MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
+
+
+def _check_top_level(document: Mapping[str, Any], source: Source) -> None:
+    for key in document:
+        if key not in TOP_LEVEL:
+            where = source.where((key,))
+            raise ConfigError(f"unknown key `{key}`", where, _hint(key, TOP_LEVEL))
+
+
+def _steps(path: str) -> KeyPath:
+    # "[...]" is msgspec's word for "some key of a map": what is known of the path ends there.
+    steps: list[str | int] = []
+    for step in _STEP.finditer(path):
+        if step[1] is not None:
+            steps.append(step[1])
+        elif step[2] is not None:
+            steps.append(int(step[2]))
+        else:
+            break
+    return tuple(steps)
+
+
+def _lower_first(what: str) -> str:
+    return what[:1].lower() + what[1:]
+
+
+def _hint(key: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = suggest(key, names)
+    if near is not None:
+        return f"did you mean `{near}`?"
+    return f"known keys: {', '.join(names)}" if names else ""
+
+
+def _known_fields(shape: type | None, steps: KeyPath) -> Iterable[str]:
+    """Return the field names of the struct that ``steps`` lead to from ``shape``."""
+    current: Any = shape
+    for step in steps:
+        # An index leads to an element, whose struct was found with the array's key.
+        if isinstance(step, str):
+            current = _struct_of_field(current, step)
+    # Duck-typed, so that the SDK needs no msgspec; the encoded names are the ones in the file.
+    names: Iterable[str] = getattr(current, "__struct_encode_fields__", ())
+    return names
+
+
+def _struct_of_field(shape: Any, name: str) -> Any:
+    try:
+        return _struct_in(get_type_hints(shape)[name])
+    except (KeyError, NameError, TypeError):
+        return None
+
+
+def _struct_in(hint: Any) -> Any:
+    """Return the struct class in a type such as ``tuple[Source, ...] | None``, or None."""
+    if hasattr(hint, "__struct_encode_fields__"):
+        return hint
+    return next((found for found in map(_struct_in, get_args(hint)) if found is not None), None)

@@ -1,0 +1,166 @@
+"""Comparing a value inside a record's attributes.
+
+Attributes are JSON objects. A value is compared by its text as JSON has it: a string without
+quotes, a number with the digits it was written with, ``true`` and ``false``; an object or array by
+its JSON text. ``>`` and its kin compare numbers: a JSON number, or a string that reads as one. Null
+is the same as absent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from outrider.filter.syntax import Field, attribute_path
+from outrider.filter.text import raw_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from outrider.columns import Columns
+
+
+class _Number(str):
+    """A JSON number, by the digits it was written with."""
+
+    __slots__ = ()
+
+
+_decode = json.JSONDecoder(
+    parse_float=_Number, parse_int=_Number, parse_constant=_Number, strict=False
+).decode
+
+_PLAIN = re.compile(r"[\w.@+ -]*", re.ASCII)
+_INDEX = re.compile(r"-?[0-9]{1,9}")
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,5})?")
+
+
+def number(text: str) -> Decimal | None:
+    """Return the number that a text is in JSON's form, or None."""
+    if not _JSON_NUMBER.fullmatch(text):
+        return None
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def look_up(attributes: Any, path: tuple[str, ...]) -> str | None:
+    """Return the text of the value at the nested path, else at the flat key, else None."""
+    value = attributes
+    for step in path:
+        value = _step(value, step)
+    if value is None and len(path) > 1:
+        value = _step(attributes, ".".join(path))
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _json_text(value)
+
+
+def _step(value: Any, step: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(step)
+    if isinstance(value, list) and _INDEX.fullmatch(step):
+        place = int(step)
+        return value[place] if -len(value) <= place < len(value) else None
+    return None
+
+
+def _json_text(value: Any) -> str:
+    """Return a container as compact JSON, with numbers as they were written."""
+    if isinstance(value, dict):
+        inner = ",".join(
+            f"{json.dumps(k, ensure_ascii=False)}:{_json_text(v)}" for k, v in value.items()
+        )
+        return f"{{{inner}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_json_text, value))}]"
+    if isinstance(value, _Number):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+class AttributePredicate:
+    """``attributes.PATH`` compared with a value."""
+
+    __slots__ = ("_accepts", "_needle", "_path", "cost")
+
+    def __init__(self, node: Field, regex: Callable[[str], bool] | None) -> None:
+        self._path = attribute_path(node.name)
+        self._accepts = attribute_test(node, regex)
+        self._needle = _needle(node, self._path)
+        self.cost = 5
+
+    def decide(self, columns: Columns) -> bool | None:
+        """Return None: attributes differ from record to record."""
+        del columns
+        return None
+
+    def rows(self, columns: Columns, among: Sequence[int]) -> list[int]:
+        """Return the rows whose attribute is accepted, parsing as few as possible."""
+        raw = columns.attributes_raw
+        if not raw:
+            return []
+        parsed = _parsed(columns)
+        needle = self._needle
+        # A \\u escape could spell any character: then every record is parsed.
+        if needle and b"\\u" not in raw:
+            if needle not in raw:
+                return []
+            column = raw_text(columns, "attributes_raw")
+            places, find = column.places(), raw.find
+            among = [r for r in among if find(needle, places[r], places[r + 1] - 4) >= 0]
+        return [row for row in among if self._match(columns, parsed, row)]
+
+    def _match(self, columns: Columns, parsed: dict[int, Any], row: int) -> bool:
+        if row not in parsed:
+            parsed[row] = parse_attributes(columns.attributes[row])
+        value = look_up(parsed[row], self._path)
+        return value is not None and self._accepts(value)
+
+
+def _parsed(columns: Columns) -> dict[int, Any]:
+    parsed: dict[int, Any] = columns.cache.setdefault("parsed_attributes", {})
+    return parsed
+
+
+def parse_attributes(text: str | None) -> Any:
+    """Return the parsed JSON, numbers as texts; None where there is none or it cannot be read."""
+    if not text:
+        return None
+    try:
+        return _decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def attribute_test(node: Field, regex: Callable[[str], bool] | None) -> Callable[[str], bool]:
+    """Return the test that the comparison makes of a value's text."""
+    if regex is not None:
+        return regex
+    value = node.value
+    if node.op == ":":
+        return (
+            (lambda text: text.startswith(value)) if node.prefix else (lambda text: text == value)
+        )
+    bound = Decimal(value)
+    compare: dict[str, Callable[[Decimal], bool]] = {
+        ">": lambda n: n > bound,
+        ">=": lambda n: n >= bound,
+        "<": lambda n: n < bound,
+        "<=": lambda n: n <= bound,
+    }
+    holds = compare[node.op]
+    return lambda text: (n := number(text)) is not None and holds(n)
+
+
+def _needle(node: Field, path: tuple[str, ...]) -> bytes:
+    """Return bytes that a record's JSON must have for the comparison to hold; b"" for unknown."""
+    if node.op == ":" and node.value and _PLAIN.fullmatch(node.value):
+        return node.value.encode()
+    # The first step begins both the nested path and the flat key.
+    return f'"{path[0]}'.encode() if _PLAIN.fullmatch(path[0]) else b""

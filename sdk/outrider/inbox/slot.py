@@ -1,0 +1,88 @@
+"""The slot: 64 bytes beside a segment that a process overwrites to say how it is.
+
+It is read whole with every heartbeat, however far behind the log itself is. All numbers are
+little-endian; times are microseconds since 1970, 0 for never:
+
+    offset  size
+    0       4     the letters ORS1
+    4       4     pid of the writer
+    8       8     when the writer opened the segment
+    16      8     progress: done
+    24      8     progress: total, 0 when not known
+    32      8     when progress was last reported
+    40      4     records dropped since the segment was opened, because they found no room
+    44      1     version of this layout: 1
+    45      1     flags: 1 ended clean, 2 continued in another segment, 4 death recorded
+    46      18    a note, UTF-8, filled up with NUL
+
+A segment that nobody holds a lock on and whose slot has none of the flags belongs to a process that
+died. Whoever finds that first, the agent or the next writer, takes the segment's exclusive lock,
+writes the record ``worker.died`` and, if it is the agent, sets flag 4, so that there is one record.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+SIZE = 64
+MAGIC = b"ORS1"
+VERSION = 1
+NOTE_BYTES = 18
+
+ENDED, CONTINUED, DEATH_RECORDED = 1, 2, 4
+
+_LAYOUT = struct.Struct("<4sIqQQqIBB18s")
+_MAX_U64 = (1 << 64) - 1
+_MAX_U32 = (1 << 32) - 1
+
+
+class Slot(NamedTuple):
+    """What a slot says."""
+
+    pid: int = 0
+    opened_us: int = 0
+    done: int = 0
+    total: int = 0
+    progress_us: int = 0
+    dropped: int = 0
+    flags: int = 0
+    note: str = ""
+
+    @property
+    def died(self) -> bool:
+        """True when the writer, once it holds no lock any more, must have died, untold so far."""
+        return self.pid != 0 and not self.flags & (ENDED | CONTINUED | DEATH_RECORDED)
+
+
+def pack(slot: Slot) -> bytes:
+    """Return the 64 bytes; numbers are brought into range, the note is cut between characters."""
+    return _LAYOUT.pack(
+        MAGIC,
+        slot.pid & _MAX_U32,
+        slot.opened_us,
+        min(max(slot.done, 0), _MAX_U64),
+        min(max(slot.total, 0), _MAX_U64),
+        slot.progress_us,
+        min(slot.dropped, _MAX_U32),
+        VERSION,
+        slot.flags,
+        cut(slot.note),
+    )
+
+
+def cut(note: str) -> bytes:
+    """Return as much of the note as fits, without a broken character at its end."""
+    raw = note.encode("utf-8", "replace").replace(b"\0", b"?")[:NOTE_BYTES]
+    return raw.decode("utf-8", "ignore").encode()
+
+
+def unpack(raw: bytes) -> Slot | None:
+    """Return what the bytes say, or None when they are no slot of a layout known here."""
+    if len(raw) != SIZE:
+        return None
+    magic, pid, opened, done, total, progress, dropped, version, flags, note = _LAYOUT.unpack(raw)
+    if magic != MAGIC or version != VERSION:
+        return None
+    text = note.rstrip(b"\0").decode("utf-8", "replace")
+    return Slot(pid, opened, done, total, progress, dropped, flags, text)
