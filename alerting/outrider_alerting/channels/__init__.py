@@ -1,0 +1,1 @@
+"""Ways to tell somebody: one module a channel, each behind the same small protocol."""

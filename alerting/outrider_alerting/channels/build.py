@@ -1,0 +1,105 @@
+"""From a channel of the rule set to one that can send: secrets read, limits chosen.
+
+Secrets are files on the collector's host and never part of the rule set. They are read when a
+channel is built, so that a token put in place later works without a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from outrider_alerting import rules
+from outrider_alerting.channels.channel import Channel, ChannelError
+from outrider_alerting.channels.email import EmailChannel, EmailSettings, is_loopback
+from outrider_alerting.channels.limiter import EMAIL, TELEGRAM_CHAT, TELEGRAM_GROUP, Limits
+from outrider_alerting.channels.telegram import (
+    DEFAULT_API_URL,
+    TelegramChannel,
+    TelegramSettings,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SECRET_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A channel with what the limiter has to know of it."""
+
+    channel: Channel
+    # The account that messages leave under; no secret.
+    sender: str
+    limits: Limits
+
+
+def limits_of(config: rules.Channel) -> Limits:
+    """How often messages may leave through a channel."""
+    if isinstance(config, rules.EmailChannel):
+        return EMAIL
+    # Groups and channels have negative ids.
+    return TELEGRAM_GROUP if config.chat_id < 0 else TELEGRAM_CHAT
+
+
+def build(config: rules.Channel, secrets_dir: Path) -> Outlet:
+    """Make the channel; relative secret files are in ``secrets_dir``. Raises ChannelError."""
+    if isinstance(config, rules.EmailChannel):
+        return _email(config, secrets_dir)
+    return _telegram(config, secrets_dir)
+
+
+def _telegram(config: rules.TelegramChannel, secrets_dir: Path) -> Outlet:
+    token = _secret(config.name, "bot_token_file", config.bot_token_file, secrets_dir)
+    number, _, rest = token.partition(":")
+    if not (number.isdecimal() and rest):
+        raise ChannelError(
+            f"channel {config.name}: {config.bot_token_file} holds no bot token: "
+            "write the one line that BotFather gave, like 123456:ABC..."
+        )
+    settings = TelegramSettings(
+        name=config.name,
+        token=token,
+        chat_id=config.chat_id,
+        api_url=config.base_url or DEFAULT_API_URL,
+    )
+    return Outlet(TelegramChannel(settings), settings.account, limits_of(config))
+
+
+def _email(config: rules.EmailChannel, secrets_dir: Path) -> Outlet:
+    if config.tls == "none" and not is_loopback(config.smtp_host):
+        raise ChannelError(
+            f'channel {config.name}: tls = "none" would send mail in clear to '
+            f'{config.smtp_host}: use "starttls" or "tls"'
+        )
+    password = None
+    if config.password_file is not None:
+        password = _secret(config.name, "password_file", config.password_file, secrets_dir)
+    settings = EmailSettings(
+        name=config.name,
+        host=config.smtp_host,
+        port=config.smtp_port,
+        sender=config.from_,
+        recipients=config.to,
+        security=config.tls,
+        username=config.username,
+        password=password,
+    )
+    return Outlet(EmailChannel(settings), settings.account, limits_of(config))
+
+
+def _secret(channel: str, key: str, name: str, secrets_dir: Path) -> str:
+    path = secrets_dir / name
+    try:
+        with path.open(encoding="utf-8") as file:
+            secret = file.read(_SECRET_BYTES).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not text"
+        raise ChannelError(
+            f"channel {channel}: cannot read {key} {path}: {why}: "
+            "put the secret there, readable for the collector"
+        ) from error
+    if not secret:
+        raise ChannelError(f"channel {channel}: {key} {path} is empty: put the secret there")
+    return secret

@@ -1,0 +1,193 @@
+"""E-mail: one letter for all recipients of a channel, each with an outcome of its own.
+
+The transaction is driven step by step, because what a lost connection means depends on the step:
+before the final dot nothing was accepted, after it nobody knows. TLS is required: opportunistic
+STARTTLS would send in clear when somebody on the way removes the offer. Only a server on loopback
+may be used without.
+
+A partial refusal is no failure of the letter: who was accepted has it, who was refused for now
+(4xx) gets it at the next attempt, who was refused for good (5xx) is named in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiosmtplib
+from aiosmtplib import (
+    SMTPConnectError,
+    SMTPException,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
+
+from outrider_alerting.channels.channel import SEND_TIMEOUT_S
+from outrider_alerting.channels.mail_text import letter
+from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent, Unknown
+
+if TYPE_CHECKING:
+    import ssl
+
+    from outrider_alerting.channels.channel import Message
+
+# Of each socket operation; the whole is bounded by SEND_TIMEOUT_S.
+_SOCKET_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmailSettings:
+    """Through which server, from whom, to whom."""
+
+    name: str
+    host: str
+    port: int
+    sender: str
+    recipients: tuple[str, ...]
+    # "tls" from the first byte, "starttls" required, "none" on loopback only.
+    security: str = "starttls"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    # Trusted instead of the system's certificates where given.
+    tls_context: ssl.SSLContext | None = field(default=None, repr=False)
+
+    @property
+    def account(self) -> str:
+        """What the server sees as one sender."""
+        return f"email:{self.host}:{self.port}:{self.sender}"
+
+
+@dataclass(slots=True)
+class _Replies:
+    """What the server said of each recipient."""
+
+    accepted: list[str] = field(default_factory=list)
+    later: dict[str, str] = field(default_factory=dict)
+    never: dict[str, str] = field(default_factory=dict)
+
+
+class EmailChannel:
+    """See the module's page."""
+
+    def __init__(self, settings: EmailSettings) -> None:
+        self._settings = settings
+
+    async def send(self, message: Message) -> Outcome:
+        """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
+        try:
+            mail = letter(message, self._settings.sender, self._settings.recipients).as_bytes()
+        except ValueError as error:
+            return Failed(f"the letter cannot be written: {error}")
+        recipients = [r for r in self._settings.recipients if r not in message.delivered]
+        if not recipients:
+            return Sent("", delivered=self._settings.recipients)
+        attempt = _Attempt(self._settings)
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                return await attempt.run(mail, recipients)
+        except TimeoutError:
+            return attempt.lost(f"no answer within {SEND_TIMEOUT_S:g} s")
+        finally:
+            attempt.close()
+
+    async def close(self) -> None:
+        """Nothing is kept open between letters."""
+
+
+class _Attempt:
+    """One connection, one letter."""
+
+    def __init__(self, settings: EmailSettings) -> None:
+        self._settings = settings
+        self._client = aiosmtplib.SMTP(
+            hostname=settings.host,
+            port=settings.port,
+            username=settings.username,
+            password=settings.password,
+            timeout=_SOCKET_TIMEOUT_S,
+            use_tls=settings.security == "tls",
+            start_tls=settings.security == "starttls",
+            tls_context=settings.tls_context,
+        )
+        self._data_begun = False
+        self._replies = _Replies()
+
+    async def run(self, mail: bytes, recipients: list[str]) -> Outcome:
+        try:
+            await self._client.connect()
+            await self._client.mail(self._settings.sender)
+            await self._offer(recipients)
+            if not self._replies.accepted:
+                return self._outcome("")
+            self._data_begun = True
+            response = await self._client.data(mail)
+        except SMTPResponseException as error:
+            return self._answered(error)
+        except (SMTPServerDisconnected, SMTPTimeoutError, SMTPConnectError, OSError) as error:
+            return self.lost(_words(error))
+        except SMTPException as error:
+            # STARTTLS not offered, an extension missing, no way to log in: nothing was sent.
+            return Failed(_words(error), channel_broken=True)
+        with contextlib.suppress(SMTPException, OSError, TimeoutError):
+            await self._client.quit(timeout=1.0)
+        return self._outcome(response.message)
+
+    async def _offer(self, recipients: list[str]) -> None:
+        for recipient in recipients:
+            try:
+                await self._client.rcpt(recipient)
+            except SMTPRecipientRefused as error:
+                refused = self._replies.later if error.code < 500 else self._replies.never
+                refused[recipient] = f"{error.code} {error.message}"
+            else:
+                self._replies.accepted.append(recipient)
+
+    def _outcome(self, queued_as: str) -> Outcome:
+        """Judge a transaction that ended in order; `queued_as` is the answer to the dot."""
+        replies = self._replies
+        never = "; ".join(f"{who}: {answer}" for who, answer in replies.never.items())
+        if replies.later:
+            later = "; ".join(f"{who}: {answer}" for who, answer in replies.later.items())
+            # Who was refused for good is not asked again either.
+            done = (*replies.accepted, *replies.never)
+            return Retry(later, delivered=done)
+        if replies.accepted:
+            return Sent(queued_as[:200], delivered=tuple(replies.accepted), remark=never)
+        return Failed(never)
+
+    def _answered(self, error: SMTPResponseException) -> Outcome:
+        """Judge a refusal of the connection, the sender, the login or the letter."""
+        text = _words(error)
+        if error.code < 500:
+            return Retry(text)
+        # Before the letter was offered it is the account that is refused.
+        return Failed(text, channel_broken=not self._data_begun)
+
+    def lost(self, reason: str) -> Outcome:
+        """Judge a connection that broke or fell silent."""
+        if self._data_begun:
+            return Unknown(reason, delivered=tuple(self._replies.never))
+        return Retry(reason)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether mail for this server cannot leave the machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _words(error: BaseException) -> str:
+    """Name the error and what it says, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]

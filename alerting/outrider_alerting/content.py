@@ -1,0 +1,229 @@
+"""What a notice says, independent of the channel: blocks that each channel renders its own way.
+
+The subject stays the same through an alert's life, so that threads hang together; the title says
+what is so now. Text is plain, and some of it came from log lines: markup and escaping are the
+channel's affair.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from outrider_alerting.durations import MINUTE_US, clock_time, said
+from outrider_alerting.rules import Priority  # noqa: TC001  msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outrider_alerting.policy import Alert
+
+MAX_EVIDENCE: Final = 10
+MAX_LINE: Final = 300
+MAX_FACTS: Final = 12
+MAX_SUBJECT: Final = 150
+MAX_DIGEST: Final = 10
+
+_TOLD_ELSEWHERE: Final = ("rule", "kind", "priority", "state")
+
+
+class EvidenceLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy of one record, at most 300 characters of message."""
+
+    at_us: int
+    severity: str
+    service: str = ""
+    worker: str = ""
+    message: str
+    stream: int | None = None
+    stream_offset: int | None = None
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """A name and a value: ``Service``, ``payments``."""
+
+    name: str
+    value: str
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """One message, as blocks. Text is plain: markup is the channel's affair."""
+
+    alert: str
+    """``A-12``."""
+    status: Literal["firing", "resolved", "fired and resolved", "still firing", "test"]
+    priority: Priority
+    subject: str
+    """The same for all notices of an alert: threads hang on it."""
+    title: str
+    """What is so now: ``worker-7 is dead: killed by SIGKILL``."""
+    sentence: str
+    """Counts and since when."""
+    facts: tuple[Fact, ...] = ()
+    evidence: tuple[EvidenceLine, ...] = ()
+    evidence_omitted: int = 0
+    """Lines that matched and are not shown."""
+    runbook: str | None = None
+    command: str | None = None
+    """What to type next: ``outrider alerts ack 12``."""
+    rule: str = ""
+    at_us: int = 0
+    """When it became true, event time."""
+
+
+def firing(alert: Alert, now_us: int) -> Content:
+    """Say that an alert fires."""
+    return _content(
+        alert, "firing", alert.summary, _since(alert, now_us), f"outrider alerts ack {alert.id}"
+    )
+
+
+def still_firing(alert: Alert, now_us: int, suppressor: str) -> Content:
+    """Say that an alert fires that was held back until now."""
+    sentence = f"{_since(alert, now_us)} Held back by {suppressor} until now."
+    return _content(
+        alert, "still firing", alert.summary, sentence, f"outrider alerts ack {alert.id}"
+    )
+
+
+def resolved(alert: Alert, now_us: int) -> Content:
+    """Say that an alert whose firing was told is over."""
+    sentence = f"{_over(alert, now_us)}{_reason(alert)}."
+    command = f"outrider alerts show {alert.id}"
+    return _content(alert, "resolved", _over_title(alert), sentence, command)
+
+
+def fired_and_resolved(alert: Alert, now_us: int) -> Content:
+    """Say in one message that an alert fired and is over."""
+    fired = clock_time(_fired(alert), now_us)
+    over = _over(alert, now_us)
+    sentence = f"Fired at {fired}, {over[0].lower()}{over[1:]}{_reason(alert)}."
+    command = f"outrider alerts show {alert.id}"
+    return _content(alert, "fired and resolved", _over_title(alert), sentence, command)
+
+
+def digest(alerts: Sequence[Alert], now_us: int) -> Content:
+    """Say in one message what began and ended before its records arrived."""
+    first = alerts[0]
+    facts = tuple(
+        Fact(
+            name=name(alert.id),
+            value=_cut(
+                f"{clock_time(_fired(alert), now_us)}, for {said(_lasted(alert))}: {alert.summary}"
+            ),
+        )
+        for alert in alerts[:MAX_DIGEST]
+    )
+    left = len(alerts) - len(facts)
+    more = f" {left:,} more are in the list of alerts." if left else ""
+    title = f"{len(alerts):,} alerts came and went before their records arrived"
+    return Content(
+        alert=name(first.id),
+        status="fired and resolved",
+        priority=first.priority,
+        subject=_one_line(f"{title} [{name(first.id)}]"),
+        title=title,
+        sentence=f"None of them holds any more; their records came late.{more}",
+        facts=facts,
+        command="outrider alerts list",
+        rule=first.rule,
+        at_us=_fired(first),
+    )
+
+
+def name(alert_id: int) -> str:
+    """Return what people call an alert: ``A-12``."""
+    return f"A-{alert_id}"
+
+
+def _content(
+    alert: Alert,
+    status: Literal["firing", "resolved", "fired and resolved", "still firing"],
+    title: str,
+    sentence: str,
+    command: str,
+) -> Content:
+    evidence = alert.evidence[:MAX_EVIDENCE]
+    matched = int(alert.value) if alert.value is not None and status != "resolved" else 0
+    return Content(
+        alert=name(alert.id),
+        status=status,
+        priority=alert.priority,
+        subject=f"{_one_line(alert.summary)} [{name(alert.id)}]",
+        title=title,
+        sentence=sentence,
+        facts=tuple(_facts(alert)),
+        evidence=tuple(
+            msgspec.structs.replace(line, message=_cut(line.message)) for line in evidence
+        ),
+        evidence_omitted=max(0, matched - len(evidence)) if evidence else 0,
+        runbook=alert.runbook,
+        command=command,
+        rule=alert.rule,
+        at_us=alert.started_us,
+    )
+
+
+def _facts(alert: Alert) -> list[Fact]:
+    labels = {k: v for k, v in alert.labels.items() if k not in _TOLD_ELSEWHERE}
+    first = [key for key in ("service", "worker", "host") if key in labels]
+    rest = [key for key in labels if key not in first]
+    return [
+        Fact(name=key.replace("_", " ").capitalize(), value=_cut(labels[key]))
+        for key in (*first, *rest)
+    ][:MAX_FACTS]
+
+
+def _since(alert: Alert, now_us: int) -> str:
+    since = clock_time(alert.started_us, now_us)
+    if now_us - alert.started_us > MINUTE_US:
+        since = f"{since}, {said(now_us - alert.started_us)} ago"
+    if alert.kind == "liveness" and "state" in alert.labels:
+        return f"{alert.labels['state'].capitalize()} since {since}."
+    if alert.value is None:
+        return f"Since {since}."
+    count = int(alert.value)
+    counted = "1 record" if count == 1 else f"{count:,} records"
+    if alert.kind == "match":
+        return f"{counted} since {since}."
+    above = f", above {int(alert.threshold):,}" if alert.threshold is not None else ""
+    return f"{counted}{above}, since {since}."
+
+
+def _over(alert: Alert, now_us: int) -> str:
+    at = clock_time(alert.resolved_us or now_us, now_us)
+    return f"Resolved at {at} after {said(_lasted(alert))}"
+
+
+def _over_title(alert: Alert) -> str:
+    reason = alert.resolve_reason or ""
+    if reason.startswith("withdrawn"):
+        return f"Closed: {alert.summary}"
+    if alert.kind == "liveness" and reason:
+        who = alert.labels.get("worker") or f"The agent on {alert.labels.get('host', '?')}"
+        state = reason.split(" ", 1)[0].rstrip(":")
+        return f"{who} is {state} again" if state == "up" else f"{who} is {state} now"
+    return f"Over: {alert.summary}"
+
+
+def _reason(alert: Alert) -> str:
+    return f": {alert.resolve_reason}" if alert.resolve_reason else ""
+
+
+def _fired(alert: Alert) -> int:
+    return alert.fired_us if alert.fired_us is not None else alert.started_us
+
+
+def _lasted(alert: Alert) -> int:
+    end = alert.resolved_us if alert.resolved_us is not None else _fired(alert)
+    return max(0, end - _fired(alert))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_SUBJECT else line[: MAX_SUBJECT - 1] + "…"

@@ -1,0 +1,109 @@
+"""Lengths of time: ``90s``, ``5m``, ``1h30m`` in rules, ``1 h 30 min`` when told to people.
+
+All times in this package are integers of microseconds: instants since 2000-01-01T00:00:00Z (as in
+batches and in Postgres), lengths plain.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+MS_US: Final = 1_000
+SECOND_US: Final = 1_000_000
+MINUTE_US: Final = 60 * SECOND_US
+HOUR_US: Final = 60 * MINUTE_US
+DAY_US: Final = 24 * HOUR_US
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_UNITS_US = {"d": DAY_US, "h": HOUR_US, "m": MINUTE_US, "s": SECOND_US, "ms": MS_US}
+_TERM = re.compile(r"(\d{1,9})(ms|d|h|m|s)")
+
+
+class Duration:
+    """A length of time as somebody wrote it, e.g. ``Duration("1h30m").us``.
+
+    Raises ValueError for anything but whole numbers with the units d, h, m, s, ms, largest first.
+    """
+
+    __slots__ = ("text", "us")
+
+    text: str
+    us: int
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.us = _parse(text)
+
+    @classmethod
+    def of(cls, us: int) -> Duration:
+        """Return the duration of so many microseconds, written in the fewest terms."""
+        return cls(compact(us))
+
+    def __repr__(self) -> str:
+        return f"Duration({self.text!r})"
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Duration) and other.us == self.us
+
+    def __hash__(self) -> int:
+        return hash(self.us)
+
+
+def _parse(text: str) -> int:
+    us, position, smallest = 0, 0, DAY_US + 1
+    for term in _TERM.finditer(text):
+        unit_us = _UNITS_US[term[2]]
+        if term.start() != position or unit_us >= smallest:
+            break
+        us, position, smallest = us + int(term[1]) * unit_us, term.end(), unit_us
+    if position != len(text) or not text:
+        raise ValueError(f"`{text}` is not a duration, write it like 30s, 5m or 1h30m")
+    return us
+
+
+def compact(us: int) -> str:
+    """Write a length the way rules do: ``5m``, ``1h30m``, ``0s``. Parts below 1 ms are dropped."""
+    parts: list[str] = []
+    for unit, unit_us in _UNITS_US.items():
+        count, us = divmod(us, unit_us)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def said(us: int) -> str:
+    """Say a length to people: ``33 s``, ``22 min 17 s``, ``3 h 05 min``, ``2 days``."""
+    seconds = max(0, us) // SECOND_US
+    if seconds < 1 and us >= MS_US:
+        return f"{us // MS_US} ms"
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
+    days = hours // 24
+    return "1 day" if days == 1 else f"{days} days"
+
+
+def clock_time(at_us: int, now_us: int) -> str:
+    """Say an instant: ``14:03:22 UTC``; on another day than ``now_us``, ``13 Jul 22:41:07 UTC``."""
+    at, now = _datetime(at_us), _datetime(now_us)
+    if at.date() == now.date():
+        return f"{at:%H:%M:%S} UTC"
+    year = "" if at.year == now.year else f" {at.year}"
+    return f"{at.day} {at:%b}{year} {at:%H:%M:%S} UTC"
+
+
+def _datetime(us: int) -> datetime:
+    try:
+        return _EPOCH + timedelta(microseconds=us)
+    except OverflowError:
+        return _EPOCH

@@ -1,0 +1,128 @@
+"""One evaluation step: what came in since the last one, and what follows from it.
+
+A step is a function of the state before it, its inputs in feed order, the clock, the rule set and
+the quorum, and nothing else. The caller stores what it returns (transitions, changed rule states,
+the general state) together with its feed position, in one transaction, and only then calls
+``state.apply(result)``. A step that had an input or a transition is recorded with its ``now`` and
+``record``: feeding those again, with :class:`~outrider_alerting.watermarks.RecordedQuorum`, gives
+the same transitions, byte for byte. A step that had neither needs no record: taking it again or
+leaving it out changes no transition.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from outrider_alerting import liveness, overflow, records
+from outrider_alerting.components import ComponentState
+from outrider_alerting.episodes import (  # noqa: TC001  msgspec reads the annotations
+    Key,
+    StaleChange,
+    Transition,
+)
+from outrider_alerting.hits import Hit  # noqa: TC001  msgspec reads the annotations
+from outrider_alerting.overlay import Overlay
+from outrider_alerting.program import Program, key_names
+from outrider_alerting.rules import LivenessRule
+from outrider_alerting.state import Address, EngineState, General, RuleState
+from outrider_alerting.watermarks import Quorum, Record, Scope
+
+__all__ = ["ComponentState", "Program", "StepInputs", "StepResult", "step"]
+
+
+class StepInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step sees, in feed order."""
+
+    hits: tuple[Hit, ...] = ()
+    health: tuple[ComponentState, ...] = ()
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step concluded; nothing of it holds before it is stored."""
+
+    transitions: tuple[Transition, ...] = ()
+    """In the order in which they are to be stored."""
+    stale: tuple[StaleChange, ...] = ()
+    changed: dict[tuple[str, Key], RuleState | None] = {}
+    """Rule states to store; None: delete. ``RuleState.encode()`` gives the JSON."""
+    general: bytes = b"{}"
+    """Engine-wide state to store, JSON."""
+    record: Record = Record()
+    """What the quorum was asked and answered; stored with the inputs of a recorded step."""
+    dropped_records: int = 0
+    """Hits of no active rule: counted by a collector under another rule set."""
+
+
+def step(
+    state: EngineState, inputs: StepInputs, *, now_us: int, program: Program, quorum: Quorum
+) -> StepResult:
+    """Evaluate one step; ``state`` is not changed.
+
+    Afterwards ``state.next_timer_us()`` says when a step is due without any input. Ends of alerts
+    follow the watermarks, so take one every second or so while ``state.active`` is not empty.
+    """
+    overlay = Overlay(state, now_us=now_us, program=program, quorum=quorum)
+    for address in state.expired(overlay.now_s):
+        overlay.put(address, None)
+    if state.general.rule_set != program.version:
+        for address in sorted(state.rules):
+            _adopt(overlay, address)
+    dropped = sum(records.count(overlay, hit) for hit in inputs.hits)
+    for seen in inputs.health:
+        liveness.observe(overlay, seen)
+    _conclude(overlay)
+    marks = dict(sorted(quorum.marks.items()))
+    answers = sorted(overlay.asked.items(), key=lambda pair: _ordered(pair[0]))
+    return StepResult(
+        transitions=tuple(overlay.transitions),
+        stale=tuple(overlay.stale),
+        changed=overlay.changed,
+        general=msgspec.json.encode(General(rule_set=program.version, marks=marks)),
+        record=Record(marks=marks, answers=tuple(answers)),
+        dropped_records=dropped,
+    )
+
+
+def _conclude(overlay: Overlay) -> None:
+    """Evaluate what was touched, and what time or the watermarks may have moved."""
+    for address in sorted(overlay.touched | overlay.active()):
+        state = overlay.get(address)
+        rule = overlay.program.rules.get(address[0])
+        if state is None or rule is None:
+            continue
+        if overflow.is_overflow(rule, address[1]):
+            overflow.end(overlay, address, state)
+        elif isinstance(rule, LivenessRule):
+            liveness.elapse(overlay, rule, address, state)
+        else:
+            records.evaluate(overlay, rule, address, state)
+
+
+def _adopt(overlay: Overlay, address: Address) -> None:
+    """Carry a key over to a new rule set. An alert goes on where rule name and key are the same."""
+    state = overlay.get(address)
+    if state is None:
+        return
+    rule = overlay.program.rules.get(address[0])
+    if rule is None:
+        overlay.withdraw(address, state, "the rule was deleted")
+        return
+    is_liveness = isinstance(rule, LivenessRule)
+    if ",".join(key_names(rule)) != state.by or is_liveness != state.is_liveness:
+        overlay.withdraw(address, state, "the rule was changed to other keys")
+        return
+    if overflow.is_overflow(rule, address[1]) or isinstance(rule, LivenessRule):
+        return
+    subject = overlay.program.subject(rule)
+    if subject != state.subject:
+        # Other records are counted from now on; an end needs a whole window of them.
+        until_s = overlay.now_s + overlay.program.thresholds[rule.name].window_s
+        state = msgspec.structs.replace(
+            state, subject=subject, buckets=(), names=(), told=(), floor_s=until_s, expiry_s=until_s
+        )
+        overlay.put(address, state)
+    overlay.touched.add(address)
+
+
+def _ordered(scope: Scope) -> tuple[str, ...]:
+    return tuple("" if part is None else f"={part}" for part in scope)

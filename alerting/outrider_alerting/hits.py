@@ -1,0 +1,286 @@
+"""Hits: what of a batch matched which rule, counted in the path of the records themselves.
+
+A hit says how many records of one batch matched one filter, for one combination of values of ``by``
+and one second. It is stored by the transaction that stores the records, so what raises an alert is
+committed with it. Rules with the same filter and ``by`` share their hits.
+
+The second is that of the event time. Where that is absurd, the observed time is taken and the hit
+says so: later than a minute after the record was read, or before ``believable_from_us``. By default
+that is a minute before it was read; for a stream that has fallen behind, give the time up to which
+it was complete before this batch: what it brings may be as old as that.
+
+Cost is what this module is about: it sees every record. A filter is asked only if the batch has
+what it needs (:mod:`.needs`), and a key is made only for records that match.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from outrider import severity
+from outrider.filter import Filter, attribute_path
+from outrider_alerting.durations import MINUTE_US, SECOND_US
+from outrider_alerting.needs import needs_of, words_of
+from outrider_alerting.rules import LivenessRule, RuleSet, hits_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from outrider.columns import Columns
+
+MAX_KEYS: Final = 1_000
+"""Values of ``by`` of one filter in one batch; the records of all further ones are one hit."""
+
+MAX_NAMES: Final = 10
+WORDS_PAY_FROM: Final = 24
+"""From so many word-seeking filters on, the words of a batch are cut out of it once for all."""
+
+MAX_KEY_VALUE: Final = 200
+"""Characters of one value in a key; what is longer is cut."""
+
+MAX_URGENT: Final = 100
+MAX_URGENT_BYTES: Final = 1_024
+
+CONSTANTS: Final = ("service", "worker", "host", "source")
+DICTIONARIES: Final = ("logger", "event", "error_code")
+TEXTS: Final = ("correlation_id", "trace_id")
+BY_FIELDS: Final = (*CONSTANTS, *DICTIONARIES, *TEXTS, "severity")
+"""What ``by`` may name, beside ``attributes.PATH``."""
+
+Key = tuple[str, ...]
+
+
+class Hit(msgspec.Struct, frozen=True, kw_only=True):
+    """How many records of one batch matched one filter, for one key and one second."""
+
+    hits_key: bytes
+    key: Key
+    """Values of the rule's ``by``, in its order (absent: ""); ``()`` for the overflow hit."""
+    overflow: bool = False
+    bucket_us: int
+    """Start of the second, microseconds since 2000."""
+    n: int
+    time_replaced: bool = False
+    """True: the event times were absurd and the observed times were taken."""
+    names: tuple[tuple[int, int], ...] = ()
+    """(stream, offset) of the first records, at most 10."""
+
+
+class HitCounter:
+    """Counts the hits of one rule set, batch after batch. Holds no state between batches."""
+
+    def __init__(self, rule_set: RuleSet) -> None:
+        watches: dict[bytes, _Watch] = {}
+        for rule in rule_set.rules:
+            key = hits_key(rule)
+            if not isinstance(rule, LivenessRule) and key is not None and key not in watches:
+                watches[key] = _Watch(key, rule.filter, rule.by)
+        # One comparison ends the search: those that need the highest severity come last.
+        ordered = sorted(watches.values(), key=lambda watch: watch.needs.severity)
+        anywhere = [watch for watch in ordered if watch.needs.services is None]
+        self._anywhere = _Group(anywhere)
+        services = {name for watch in ordered for name in watch.needs.services or ()}
+        self._of_service = {
+            name: _Group(
+                [w for w in ordered if w.needs.services is None or name in w.needs.services]
+            )
+            for name in services
+        }
+
+    def count(
+        self,
+        columns: Columns,
+        clock_offset_us: int = 0,
+        *,
+        believable_from_us: int | None = None,
+    ) -> list[Hit]:
+        """Return the hits of a batch.
+
+        ``clock_offset_us`` is added to event times (0: the agent has corrected them).
+        """
+        if not columns.n:
+            return []
+        hits: list[Hit] = []
+        clock: _Clock | None = None
+        for watch in self._of_service.get(columns.service, self._anywhere).candidates(columns):
+            rows = watch.filter.match(columns)
+            if rows:
+                clock = clock or _Clock(columns, clock_offset_us, believable_from_us)
+                hits.extend(watch.hits(columns, rows, clock))
+        return hits
+
+
+class _Group:
+    """The watches that a batch of one service is held against."""
+
+    __slots__ = ("_seeks_words", "_watches")
+
+    def __init__(self, watches: list[_Watch]) -> None:
+        self._watches = watches
+        self._seeks_words = sum(bool(watch.needs.words) for watch in watches) >= WORDS_PAY_FROM
+
+    def candidates(self, columns: Columns) -> Iterator[_Watch]:
+        """Yield the watches whose needs the batch can meet."""
+        highest = max(columns.severity)
+        events, error_codes = columns.event.values, columns.error_code.values
+        words: set[bytes] | None = None
+        escapes = False
+        for watch in self._watches:
+            needs = watch.needs
+            if needs.severity > highest:
+                return
+            if needs.events is not None and needs.events.isdisjoint(events):
+                continue
+            if needs.error_codes is not None and needs.error_codes.isdisjoint(error_codes):
+                continue
+            if needs.words and self._seeks_words:
+                if words is None:
+                    words = words_of(columns)
+                    escapes = b"\\u" in columns.attributes_raw
+                if not needs.words <= words and not (needs.plain_attributes and escapes):
+                    continue
+            yield watch
+
+
+def urgent_filters(rule_set: RuleSet) -> list[str]:
+    """Return the filters whose records agents send at once, at most 100 of at most 1,024 bytes.
+
+    Those of rules that say ``urgent``, or say nothing and are critical; each once, in rule order.
+    """
+    chosen: dict[str, None] = {}
+    for rule in rule_set.rules:
+        if isinstance(rule, LivenessRule):
+            continue
+        urgent = rule.priority == "critical" if rule.urgent is None else rule.urgent
+        if urgent and len(rule.filter.key.encode()) <= MAX_URGENT_BYTES:
+            chosen[rule.filter.key] = None
+    return list(chosen)[:MAX_URGENT]
+
+
+class _Clock:
+    """Gives each record its second."""
+
+    __slots__ = ("_columns", "_from_us", "_offset_us")
+
+    def __init__(self, columns: Columns, offset_us: int, from_us: int | None) -> None:
+        self._columns = columns
+        self._offset_us = offset_us
+        self._from_us = None if from_us is None else from_us - MINUTE_US
+
+    def second(self, row: int) -> tuple[int, bool]:
+        """Return the start of the record's second, and whether it is that of the observed time."""
+        at, observed = self._columns.ts_us[row] + self._offset_us, self._columns.observed_us[row]
+        earliest = observed - MINUTE_US
+        if self._from_us is not None and self._from_us < earliest:
+            earliest = self._from_us
+        replaced = not earliest <= at <= observed + MINUTE_US
+        if replaced:
+            at = observed
+        return at - at % SECOND_US, replaced
+
+
+class _Watch:
+    """One filter with one ``by``."""
+
+    __slots__ = ("_by", "filter", "hits_key", "needs")
+
+    def __init__(self, key: bytes, asked: Filter, by: Sequence[str]) -> None:
+        self.hits_key = key
+        self.filter = asked
+        self.needs = needs_of(asked.node)
+        self._by = [_reader(name) for name in by]
+
+    def hits(self, columns: Columns, rows: list[int], clock: _Clock) -> list[Hit]:
+        """Group the matching rows by key and second."""
+        keys = self._keys(columns, rows)
+        groups: dict[tuple[Key | None, int, bool], list[int]] = {}
+        known: set[Key] = set()
+        for row, key in zip(rows, keys, strict=True):
+            second, replaced = clock.second(row)
+            filed: Key | None = key
+            if key not in known:
+                if len(known) < MAX_KEYS:
+                    known.add(key)
+                else:
+                    filed = None
+            if filed is None:
+                # All overflow of a batch is one hit, under the second of its first record.
+                second, replaced = next(
+                    ((at, was) for (k, at, was) in groups if k is None), (second, replaced)
+                )
+            groups.setdefault((filed, second, replaced), []).append(row)
+        return [
+            Hit(
+                hits_key=self.hits_key,
+                key=key or (),
+                overflow=key is None,
+                bucket_us=second,
+                n=len(members),
+                time_replaced=replaced,
+                names=tuple(
+                    (columns.stream, columns.stream_offset[row]) for row in members[:MAX_NAMES]
+                ),
+            )
+            for (key, second, replaced), members in groups.items()
+        ]
+
+    def _keys(self, columns: Columns, rows: list[int]) -> list[Key]:
+        if not self._by:
+            return [()] * len(rows)
+        read = [reader(columns, rows) for reader in self._by]
+        return list(zip(*read, strict=True))
+
+
+def _reader(name: str) -> Callable[[Columns, list[int]], list[str]]:
+    if name in CONSTANTS:
+        return lambda columns, rows: [_clean(getattr(columns, name))] * len(rows)
+    if name in DICTIONARIES:
+        return lambda columns, rows: _dictionary(columns, name, rows)
+    if name in TEXTS:
+        return lambda columns, rows: _texts(getattr(columns, name), rows)
+    if name == "severity":
+        return lambda columns, rows: [severity.name(columns.severity[row]) for row in rows]
+    path = attribute_path(name)
+    return lambda columns, rows: [_attribute(columns.attributes[row], path) for row in rows]
+
+
+def _dictionary(columns: Columns, name: str, rows: list[int]) -> list[str]:
+    column = getattr(columns, name)
+    table = ["", *map(_clean, column.values)]
+    indexes = column.indexes(columns.n)
+    return [table[indexes[row]] for row in rows]
+
+
+def _texts(values: list[str | None], rows: list[int]) -> list[str]:
+    return [_clean(values[row] or "") for row in rows]
+
+
+def _attribute(text: str | None, path: tuple[str, ...]) -> str:
+    if not text:
+        return ""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    flat = value.get(".".join(path)) if isinstance(value, dict) else None
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            value = None
+    if value is None:
+        value = flat
+    if value is None:
+        return ""
+    return _clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _clean(text: str) -> str:
+    """Return a key value that any database takes: bounded, no NUL, no lone surrogates."""
+    cut = text[:MAX_KEY_VALUE]
+    return cut.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")

@@ -1,0 +1,222 @@
+"""Rules, channels and routes as values: what a set of rule files says, checked and typed.
+
+A set is one versioned whole. :func:`outrider_alerting.rule_files.read` makes it from TOML texts and
+refuses what does not work; nothing else constructs these structs from outside input. Kinds:
+
+* ``match``: every record that matches counts; the alert ends when ``keep_firing_for`` (5 minutes)
+  has passed without one.
+* ``count``: more than ``above`` matching records in some position of a sliding ``window``.
+* ``liveness``: a worker or agent is in one of the named ``states``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import msgspec
+
+from outrider.filter import Filter
+from outrider_alerting.durations import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENGINE_VERSION: Final = 1
+"""What this engine can evaluate; a set names the oldest engine that evaluates it right."""
+
+Priority = Literal["info", "warning", "critical"]
+"""An alert's own scale, so that severity always means a record's."""
+
+PRIORITIES: Final[tuple[Priority, ...]] = ("info", "warning", "critical")
+
+IN_APP: Final = "in-app"
+"""The notification centre: a destination of every alert, never declared."""
+
+DEFAULT_QUIET: Final = "5m"
+MAX_WINDOW_US: Final = 24 * 3600 * 1_000_000
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every kind of rule may say."""
+
+    name: str
+    kind: str
+    priority: Priority = "warning"
+    for_: Duration = msgspec.field(default_factory=lambda: Duration("0s"), name="for")
+    """How long the condition must hold without a break before the alert fires, in event time."""
+    keep_firing_for: Duration | None = None
+    """How long the condition must be gone before the alert resolves."""
+    max_instances: int = 100
+    """Open alerts of this rule at a time; all beyond are one overflow alert."""
+    labels: dict[str, str] = {}
+    """Added to the alert's labels; routes and silences filter on them."""
+    summary: str | None = None
+    """A template: ``{count} errors in {window} on {worker}``."""
+    runbook: str | None = None
+    """An http or https URL."""
+
+
+class RecordRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the kinds that look at records share."""
+
+    filter: Filter
+    by: tuple[str, ...] = ()
+    """One alert for each combination of values of these fields."""
+    evidence: int = 5
+    """Lines copied into the alert, at most 10."""
+    lateness: Duration = msgspec.field(default_factory=lambda: Duration("10s"))
+    """How much later than the watermarks say a record may come before an end is concluded."""
+    urgent: bool | None = None
+    """Whether agents send matching records at once; by default where the priority is critical."""
+
+
+class MatchRule(RecordRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fires with the first matching record."""
+
+
+class CountRule(RecordRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fires when more than ``above`` matching records fall into one window."""
+
+    window: Duration
+    above: int
+    resolve: int | None = None
+    """The alert ends when the window holds no more than this; by default ``above``."""
+
+
+LivenessState = Literal["silent", "dead", "lagging", "degraded"]
+
+
+class LivenessRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fires while a worker or agent is in one of the named states."""
+
+    of: Literal["worker", "agent"] = "worker"
+    states: tuple[LivenessState, ...] = ("silent", "dead")
+    filter: Filter | None = None
+    """On the labels service, worker and host."""
+
+
+Rule = MatchRule | CountRule | LivenessRule
+KINDS: Final[dict[str, type[MatchRule | CountRule | LivenessRule]]] = {
+    "match": MatchRule,
+    "count": CountRule,
+    "liveness": LivenessRule,
+}
+LIVENESS_BY: Final = {"worker": ("service", "worker", "host"), "agent": ("host", "agent")}
+
+
+class TelegramChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One Telegram chat, spoken to by a bot."""
+
+    name: str
+    type: Literal["telegram"] = "telegram"
+    bot_token_file: str
+    """On the collector's host; a relative path is beside its other secrets."""
+    chat_id: int
+    base_url: str | None = None
+    """A Bot API server of one's own; by default Telegram's."""
+
+
+class EmailChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One group of mailboxes, reached by SMTP."""
+
+    name: str
+    type: Literal["email"] = "email"
+    smtp_host: str
+    smtp_port: int = 587
+    username: str | None = None
+    password_file: str | None = None
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """``none`` on loopback only."""
+    from_: str = msgspec.field(name="from")
+    to: tuple[str, ...]
+
+
+Channel = TelegramChannel | EmailChannel
+CHANNEL_TYPES: Final[dict[str, type[TelegramChannel | EmailChannel]]] = {
+    "telegram": TelegramChannel,
+    "email": EmailChannel,
+}
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which alerts go to which channels. The first match wins unless it says ``continue``."""
+
+    match: Filter | None = None
+    """On an alert's labels; without it every alert matches."""
+    channels: tuple[str, ...]
+    continue_: bool = msgspec.field(default=False, name="continue")
+
+
+class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules, channels and routes: what is applied as one version."""
+
+    rules: tuple[Rule, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+    @property
+    def minimum_engine(self) -> int:
+        """The oldest engine that evaluates this set right."""
+        return 1
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule of that name, or None."""
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+    def channel(self, name: str) -> Channel | None:
+        """The channel of that name, or None."""
+        return next((channel for channel in self.channels if channel.name == name), None)
+
+
+class Changes(NamedTuple):
+    """Names of what differs between two sets; routes as one thing called ``routes``."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+def hits_key(rule: Rule) -> bytes | None:
+    """What hits of this rule are filed under: SHA-256 of filter and ``by``; None without records.
+
+    Two rules with one filter and ``by`` share their hits, and an edit of anything else keeps them.
+    """
+    if isinstance(rule, LivenessRule):
+        return None
+    return hashlib.sha256("\n".join((rule.filter.key, *rule.by)).encode()).digest()
+
+
+def definition(item: Rule | Channel | Route) -> dict[str, object]:
+    """Return the JSON form of a rule, channel or route, as it was written."""
+    built: dict[str, object] = msgspec.to_builtins(item, enc_hook=_encode, str_keys=True)
+    return {key: value for key, value in built.items() if value is not None}
+
+
+def diff(old: RuleSet, new: RuleSet) -> Changes:
+    """Say what applying ``new`` over ``old`` would change, in name order."""
+    before, after = _named(old), _named(new)
+    return Changes(
+        added=tuple(sorted(after.keys() - before.keys())),
+        changed=tuple(sorted(k for k in after.keys() & before.keys() if after[k] != before[k])),
+        removed=tuple(sorted(before.keys() - after.keys())),
+    )
+
+
+def _named(rule_set: RuleSet) -> Mapping[str, object]:
+    named: dict[str, object] = {f"rule {rule.name}": definition(rule) for rule in rule_set.rules}
+    named |= {f"channel {c.name}": definition(c) for c in rule_set.channels}
+    if rule_set.routes:
+        named["routes"] = [definition(route) for route in rule_set.routes]
+    return named
+
+
+def _encode(value: object) -> str:
+    if isinstance(value, Duration):
+        return value.text
+    if isinstance(value, Filter):
+        return value.text
+    raise NotImplementedError(type(value).__name__)

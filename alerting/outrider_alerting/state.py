@@ -1,0 +1,193 @@
+"""What the engine remembers between steps: one small state for each (rule, key), as JSON in a row.
+
+``EngineState`` holds all of them in memory, with the few indexes a step needs, and is read from the
+database once, when a process becomes the evaluator. A step never changes it: it returns what would
+change, and ``apply`` takes that over after the commit, so that a rollback leaves memory right.
+
+What is no longer needed goes by the evaluator's clock alone: a bucket is kept for a window and
+``LINGER_S`` after it was last added to. A key without buckets and without an alert is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from outrider_alerting.episodes import Episode, Key, State
+from outrider_alerting.rules import Priority  # noqa: TC001  msgspec reads the annotations
+from outrider_alerting.windows import (  # noqa: TC001  msgspec reads the annotations
+    Bucket,
+    Span,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from outrider_alerting.engine import StepResult
+
+LINGER_S: Final = 360
+"""A source that is behind is waited for five minutes; a minute more for what it brings."""
+
+Address = tuple[str, Key]
+"""(rule name, key)."""
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True):
+    """What an open alert says of itself, so that it can be closed when its rule is gone."""
+
+    kind: str
+    priority: Priority
+    labels: dict[str, str]
+    summary: str
+    runbook: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+
+
+class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """State of one (rule, key) between steps. Times end in their unit; ``_s`` are whole seconds."""
+
+    phase: State = "inactive"
+    started_us: int = 0
+    fired_us: int | None = None
+    ceased_us: int | None = None
+    opened: Opened | None = None
+    subject: str = ""
+    """What the key means: the hits key (16 hex digits) or the component kind."""
+    by: str = ""
+    buckets: tuple[Bucket, ...] = ()
+    names: tuple[tuple[int, int, int], ...] = ()
+    """Newest records: (second, stream, offset), at most 10."""
+    told: tuple[Span, ...] = ()
+    """Stretches of event time that earlier episodes of this key have told."""
+    floor_s: int = 0
+    """No end is concluded for a time before this."""
+    wake_s: int | None = None
+    """Something moves when conclusions reach this event time."""
+    timer_us: int | None = None
+    """Something moves when the clock reaches this."""
+    expiry_s: int = 0
+    """When the last bucket goes."""
+    blocked: bool = False
+    """The condition holds, but the rule has its ``max_instances``."""
+    stale: bool = False
+    found: str = ""
+    """Liveness: the component's state and why."""
+    reason: str = ""
+
+    @property
+    def episode(self) -> Episode:
+        """The episode's part of the state."""
+        return Episode(self.phase, self.started_us, self.fired_us, self.ceased_us)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether time or the watermarks can move it."""
+        return self.phase != "inactive" or self.blocked
+
+    @property
+    def is_liveness(self) -> bool:
+        """Whether it is about a component, not about records."""
+        return self.subject in {"worker", "agent"}
+
+    def with_episode(self, episode: Episode, *, opened: Opened | None) -> RuleState:
+        """Return the state with another episode."""
+        return msgspec.structs.replace(
+            self,
+            phase=episode.state,
+            started_us=episode.started_us,
+            fired_us=episode.fired_us,
+            ceased_us=episode.ceased_us,
+            opened=opened,
+        )
+
+    def encode(self) -> bytes:
+        """Return the JSON form."""
+        return msgspec.json.encode(self)
+
+
+class General(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """State of the engine as a whole."""
+
+    rule_set: int | None = None
+    marks: dict[str, int] = {}
+    """Service to the time up to which conclusions were drawn; never moves back."""
+
+
+class EngineState:
+    """All rule states in memory; read once at takeover, then moved by ``apply``."""
+
+    def __init__(self) -> None:
+        self.general = General()
+        self.rules: dict[Address, RuleState] = {}
+        self.active: set[Address] = set()
+        """Open, blocked, or waiting for a time: looked at in every step."""
+        self.tracked: dict[str, int] = {}
+        """Keys of each rule."""
+        self.instances: dict[str, int] = {}
+        """Open alerts of each rule, the overflow alert aside."""
+        self._expiries: dict[int, set[Address]] = {}
+
+    @classmethod
+    def load(cls, general: bytes, rows: Iterable[tuple[str, Key, bytes]]) -> EngineState:
+        """Build it from ``evaluator_state.state`` and the rows of ``rule_states``, all JSON."""
+        state = cls()
+        state.general = msgspec.json.decode(general or b"{}", type=General)
+        for rule, key, encoded in rows:
+            decoded = msgspec.json.decode(encoded, type=RuleState)
+            state._put((rule, tuple(key)), decoded)
+        return state
+
+    def apply(self, result: StepResult) -> None:
+        """Take over what a step concluded, once it is committed."""
+        self.general = msgspec.json.decode(result.general, type=General)
+        for address, changed in result.changed.items():
+            self._remove(address)
+            if changed is not None:
+                self._put(address, changed)
+
+    def expired(self, now_s: int) -> Iterator[Address]:
+        """Yield the inactive keys whose last bucket has gone, in order."""
+        due = [
+            address
+            for minute, at in self._expiries.items()
+            if minute * 60 <= now_s
+            for address in at
+        ]
+        yield from sorted(due)
+
+    def next_timer_us(self) -> int | None:
+        """Return when the clock moves something next, or None."""
+        timers = (self.rules[address].timer_us for address in self.active)
+        return min((timer for timer in timers if timer is not None), default=None)
+
+    def _put(self, address: Address, state: RuleState) -> None:
+        rule, key = address
+        self.rules[address] = state
+        self.tracked[rule] = self.tracked.get(rule, 0) + 1
+        if state.is_active:
+            self.active.add(address)
+        else:
+            self._expiries.setdefault(_minute(state), set()).add(address)
+        if state.phase != "inactive" and key:
+            self.instances[rule] = self.instances.get(rule, 0) + 1
+
+    def _remove(self, address: Address) -> None:
+        rule, key = address
+        state = self.rules.pop(address, None)
+        if state is None:
+            return
+        self.tracked[rule] -= 1
+        self.active.discard(address)
+        minute = _minute(state)
+        if address in (at := self._expiries.get(minute, set())):
+            at.discard(address)
+            if not at:
+                del self._expiries[minute]
+        if state.phase != "inactive" and key:
+            self.instances[rule] -= 1
+
+
+def _minute(state: RuleState) -> int:
+    return state.expiry_s // 60 + 1

@@ -1,0 +1,252 @@
+"""What the records of one key say about one rule: the heart of ``match`` and ``count``.
+
+The condition at time T is *count of the window that ends at T > above*. More records can only make
+it truer, so a firing is concluded from what is there, on arrival, for late records too. Its end
+(*count <= resolve*) could still be undone by a record on its way, so it is concluded for T only
+when the watermarks have passed T; ``concluded_s`` is the last T for which that is so, None where no
+source is left to tell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from outrider_alerting.durations import SECOND_US
+from outrider_alerting.state import LINGER_S, RuleState
+from outrider_alerting.windows import (
+    Course,
+    Span,
+    add,
+    count_at,
+    course,
+    first_at_most,
+    first_over,
+    spans_above,
+    tell,
+    untold,
+)
+
+if TYPE_CHECKING:
+    from outrider_alerting.episodes import Episode, Finding
+    from outrider_alerting.program import Threshold
+
+MAX_MOVES: Final = 32
+"""Moves of one key in one step; what is left follows in the next step."""
+
+MAX_NAMES: Final = 10
+
+
+class Move(NamedTuple):
+    """One finding that moved the episode."""
+
+    finding: Finding
+    before: Episode
+    after: Episode
+    at_s: int
+    value: int
+
+
+def pruned(state: RuleState, spec: Threshold, now_s: int) -> RuleState:
+    """Return the state without buckets that nothing can need any more.
+
+    Decided by when they were last added to, not by how far the watermarks are: so it makes no
+    difference when, or whether, this is called between two additions.
+    """
+    newest = state.buckets[-1][0] if state.buckets else 0
+    held = newest - spec.window_s if state.phase != "inactive" else newest
+    cut = now_s - spec.window_s - LINGER_S
+    buckets = tuple(b for b in state.buckets if b[2] > cut or (b[0] > held))
+    if len(buckets) == len(state.buckets):
+        return state
+    if not buckets:
+        return msgspec.structs.replace(state, buckets=(), names=(), told=(), expiry_s=0)
+    oldest = buckets[0][0]
+    return msgspec.structs.replace(
+        state,
+        buckets=buckets,
+        names=tuple(name for name in state.names if name[0] >= oldest),
+        told=tuple(span for span in state.told if span.end >= oldest),
+    )
+
+
+def counted(
+    state: RuleState,
+    spec: Threshold,
+    *,
+    bucket_us: int,
+    n: int,
+    names: tuple[tuple[int, int], ...],
+    now_s: int,
+) -> RuleState:
+    """Return the state with ``n`` more records in the second that begins at ``bucket_us``."""
+    second = bucket_us // SECOND_US
+    start = second - second % spec.step_s
+    known = sorted([*state.names, *((second, stream, offset) for stream, offset in names)])
+    return msgspec.structs.replace(
+        state,
+        buckets=tuple(add(list(state.buckets), start, n, now_s)),
+        names=tuple(known[-MAX_NAMES:]),
+        expiry_s=max(state.expiry_s, now_s + spec.window_s + LINGER_S),
+    )
+
+
+def advance(
+    state: RuleState,
+    spec: Threshold,
+    *,
+    now_s: int,
+    concluded_s: int | None,
+    may_open: bool,
+) -> tuple[RuleState, list[Move]]:
+    """Return the state after everything that can be concluded now, and the moves in between."""
+    moves: list[Move] = []
+    run = _Run(state, spec, now_s, concluded_s, may_open=may_open)
+    while len(moves) < MAX_MOVES:
+        move = run.next_move()
+        if move is None:
+            break
+        moves.append(move)
+    return run.result(), moves
+
+
+class _Run:
+    """One key in one step: the course is worked out once, then moves are taken one by one."""
+
+    def __init__(
+        self,
+        state: RuleState,
+        spec: Threshold,
+        now_s: int,
+        concluded_s: int | None,
+        *,
+        may_open: bool,
+    ) -> None:
+        self.spec = spec
+        self.now_s = now_s
+        self.concluded_s = concluded_s
+        self.may_open = may_open
+        self.state = state
+        self.episode = state.episode
+        self.told: list[Span] = list(state.told)
+        self.floor_s = state.floor_s
+        self.blocked = False
+        self.wake_s: int | None = None
+        self.timer_s: int | None = None
+        self.course: Course = course(state.buckets, spec.window_s)
+        self.for_s = spec.for_us // SECOND_US
+        self.keep_s = spec.keep_us // SECOND_US
+
+    def result(self) -> RuleState:
+        """Return the state as the moves have left it."""
+        episode = self.episode
+        return msgspec.structs.replace(
+            self.state,
+            phase=episode.state,
+            started_us=episode.started_us,
+            fired_us=episode.fired_us,
+            ceased_us=episode.ceased_us,
+            told=tuple(self.told),
+            floor_s=self.floor_s,
+            wake_s=self.wake_s,
+            timer_us=None if self.timer_s is None else self.timer_s * SECOND_US,
+            blocked=self.blocked,
+        )
+
+    def next_move(self) -> Move | None:
+        """Take the next move that can be concluded, or return None."""
+        self.wake_s = self.timer_s = None
+        if self.episode.state == "firing":
+            return self._ending()
+        if self.episode.state == "recovering":
+            return self._staying_away()
+        return self._beginning()
+
+    def _beginning(self) -> Move | None:
+        news = untold(spans_above(self.course, self.spec.above), self.told, self.concluded_s)
+        lasting = [span for span in news if span.end - span.start >= max(1, self.for_s)]
+        ready = [s for s in lasting if not self.for_s or s.start + self.for_s <= self.now_s]
+        self.blocked = bool(ready) and not self._allowed()
+        if self.blocked:
+            return None
+        if self.state.blocked:
+            ready = self._still_true(ready)
+        if ready:
+            return self._fire(ready)
+        alive = [span for span in news if not self._concluded(span.end)]
+        if self.episode.state == "pending":
+            return self._pending(news, alive, lasting)
+        if alive and self.for_s:
+            self.blocked = not self._allowed()
+            return None if self.blocked else self._move("holds", alive[0].start)
+        return None
+
+    def _still_true(self, ready: list[Span]) -> list[Span]:
+        """Leave what came and went while there was no place: the overflow alert has told it."""
+        for span in ready:
+            if self._concluded(span.end):
+                self.told = tell(self.told, span, self.state.buckets[0][0])
+        return [span for span in ready if not self._concluded(span.end)]
+
+    def _pending(self, news: list[Span], alive: list[Span], lasting: list[Span]) -> Move | None:
+        if not alive:
+            ended = news[-1].end if news else self.now_s
+            return self._move("ceased", ended)
+        self.wake_s = alive[-1].end
+        self.timer_s = min((span.start + self.for_s for span in lasting), default=None)
+        return None
+
+    def _fire(self, ready: list[Span]) -> Move:
+        first = ready[0]
+        at = first.start + self.for_s
+        # What lies in the past altogether is one alert, however often it came and went: news that
+        # late is told once.
+        past = [span.start for span in ready if self._concluded(span.end)]
+        self.floor_s = max(self.floor_s, at, *past)
+        return self._move("lasted", at, started_s=first.start)
+
+    def _ending(self) -> Move | None:
+        end = first_at_most(self.course, self.spec.resolve, self.floor_s)
+        if not self._concluded(end):
+            self.wake_s = end
+            return None
+        return self._move("ceased" if self.keep_s else "stayed_away", end)
+
+    def _staying_away(self) -> Move | None:
+        ceased = (self.episode.ceased_us or 0) // SECOND_US
+        again = first_over(self.course, self.spec.resolve, ceased)
+        if again is not None and again < ceased + self.keep_s:
+            self.floor_s = again
+            return self._move("holds", again)
+        if self._concluded(ceased + self.keep_s):
+            return self._move("stayed_away", ceased + self.keep_s)
+        self.wake_s = ceased + self.keep_s
+        return None
+
+    def _allowed(self) -> bool:
+        return self.may_open or self.episode.is_open
+
+    def _concluded(self, at_s: int) -> bool:
+        return self.concluded_s is not None and at_s <= self.concluded_s
+
+    def _move(self, finding: Finding, at_s: int, *, started_s: int | None = None) -> Move:
+        # A record may be a little ahead of the evaluator's clock; what happened has happened.
+        at_s = min(at_s, self.now_s)
+        before = self.episode
+        started_us = None if started_s is None else min(started_s, self.now_s) * SECOND_US
+        after = before.moved(finding, at_s * SECOND_US, started_us=started_us)
+        move = Move(finding, before, after, at_s, count_at(self.course, at_s))
+        if after.state == "resolved":
+            self._close(after, at_s)
+        self.episode = after.over()
+        return move
+
+    def _close(self, episode: Episode, at_s: int) -> None:
+        """Remember what this episode has told, so that it is not told again."""
+        self.floor_s = 0
+        if episode.fired_us is None or not self.state.buckets:
+            return
+        oldest = self.state.buckets[0][0]
+        begun = min(oldest, episode.started_us // SECOND_US)
+        self.told = tell(self.told, Span(begun, at_s), oldest)

@@ -1,0 +1,251 @@
+"""E-mail against a real SMTP server: letters, threads, and what each failure means."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from outrider_alerting.channels import email as email_module
+from outrider_alerting.channels.email import EmailChannel, EmailSettings, is_loopback
+from outrider_alerting.channels.mail_text import letter
+from outrider_alerting.channels.outcome import Failed, Retry, Sent, Unknown
+from tests.alerting.channels.notices import HOSTILE, content, line, message
+from tests.servers.smtp import Fault, SmtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+TO = ("anna@example.org", "ben@example.org", "no@example.org")
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[SmtpServer]:
+    """Run a mail server on loopback."""
+    async with SmtpServer() as running:
+        yield running
+
+
+def settings(server: SmtpServer) -> EmailSettings:
+    """Make settings for three recipients."""
+    return EmailSettings(
+        name="mail",
+        host="127.0.0.1",
+        port=server.port,
+        sender="outrider@example.org",
+        recipients=TO,
+        security="none",
+    )
+
+
+@pytest.fixture
+def channel(server: SmtpServer) -> EmailChannel:
+    """Make a channel that speaks to the server."""
+    return EmailChannel(settings(server))
+
+
+async def test_a_letter_has_text_first_and_html(server: SmtpServer, channel: EmailChannel) -> None:
+    """A notice arrives at all recipients once, as text and HTML, marked as automatic."""
+    outcome = await channel.send(message())
+
+    (mail,) = server.letters
+    assert isinstance(outcome, Sent) and "queued as 1" in outcome.provider_id
+    assert TO == outcome.delivered == mail.recipients
+    kinds = [part.get_content_type() for part in mail.message.iter_parts()]
+    assert kinds == ["text/plain", "text/html"]
+    assert "charge failed: timed out" in mail.part("plain")
+    assert "charge failed: timed out" in mail.part("html")
+    assert mail.message["Auto-Submitted"] == "auto-generated"
+    assert mail.part("plain").startswith("FIRING (critical): 11 errors")
+
+
+async def test_firing_and_resolve_make_one_thread(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """Both letters have one subject; the resolve refers to the firing's Message-ID."""
+    await channel.send(message())
+    await channel.send(message("resolved", content=content(status="resolved", title="over")))
+
+    fired, resolved = (mail.message for mail in server.letters)
+    assert "11 errors in 5m on w1 [A-12]" == fired["Subject"] == resolved["Subject"]
+    assert fired["Message-ID"] == resolved["References"] == resolved["In-Reply-To"]
+    assert fired["Message-ID"] != resolved["Message-ID"]
+
+
+async def test_a_repeat_is_the_same_letter(server: SmtpServer, channel: EmailChannel) -> None:
+    """A repeat has the Message-ID of the letter it may repeat, and says so."""
+    await channel.send(message())
+    await channel.send(message(may_repeat=True))
+
+    first, second = server.letters
+    assert first.message["Message-ID"] == second.message["Message-ID"]
+    assert first.message["Date"] == second.message["Date"]
+    assert "may repeat" in second.part("plain")
+
+
+async def test_hostile_text_stays_in_the_body(server: SmtpServer, channel: EmailChannel) -> None:
+    """Line breaks, NUL, markup and surrogates make no header and no markup."""
+    hostile = content([line(HOSTILE * 40)], subject=HOSTILE, title=HOSTILE, rule=HOSTILE)
+
+    outcome = await channel.send(message(content=hostile))
+
+    assert isinstance(outcome, Sent)
+    (mail,) = server.letters
+    assert mail.message["Bcc"] is None
+    assert "Bcc: all@example.org" in mail.message["Subject"]
+    assert "<b>&_*[]" in mail.part("plain")
+    assert "&lt;b&gt;&amp;_*[]" in mail.part("html")
+    assert "\x00" not in mail.part("plain")
+
+
+async def test_one_refused_recipient_does_not_stop_the_others(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """550 for one of three: the others have it, the ledger names who has not."""
+    server.refuse["no@example.org"] = "550 5.1.1 no such mailbox"
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Sent)
+    assert TO[:2] == outcome.delivered
+    assert "no@example.org: 550" in outcome.remark
+
+
+async def test_a_greylisted_recipient_is_tried_again_alone(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """451 for one of three: the next attempt goes to that one only."""
+    server.refuse["no@example.org"] = "451 4.7.1 greylisted"
+    first = await channel.send(message())
+    assert isinstance(first, Retry)
+    del server.refuse["no@example.org"]
+
+    second = await channel.send(message(delivered=frozenset(first.delivered)))
+
+    assert isinstance(second, Sent)
+    assert [TO[:2], TO[2:]] == [mail.recipients for mail in server.letters]
+
+
+async def test_all_recipients_refused_is_a_failure(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """550 for everybody: failed for good, with each answer."""
+    server.refuse.update(dict.fromkeys(TO, "550 no"))
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Failed)
+    assert all(who in outcome.reason for who in TO)
+
+
+async def test_a_letter_refused_for_now_is_tried_again(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """451 after the dot is surely not sent."""
+    server.faults.append(Fault.GREYLIST)
+
+    assert isinstance(await channel.send(message()), Retry)
+    assert not server.letters
+
+
+async def test_a_letter_refused_for_good_is_not(server: SmtpServer, channel: EmailChannel) -> None:
+    """552 after the dot is final, and says nothing against the channel."""
+    server.faults.append(Fault.REFUSE_DATA)
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Failed) and not outcome.channel_broken
+
+
+@pytest.mark.parametrize("fault", [Fault.DROP_AFTER_DOT, Fault.HANG_AFTER_DOT])
+async def test_no_answer_to_the_dot_is_unknown(
+    server: SmtpServer, channel: EmailChannel, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter was taken and the answer lost: nobody knows."""
+    monkeypatch.setattr(email_module, "SEND_TIMEOUT_S", 0.5)
+    server.faults.append(fault)
+
+    assert isinstance(await channel.send(message()), Unknown)
+    assert len(server.letters) == 1
+
+
+async def test_a_refused_connection_is_surely_not_sent(
+    server: SmtpServer, unused_tcp_port: int
+) -> None:
+    """Nobody listens: surely not sent."""
+    lonely = EmailChannel(replace(settings(server), port=unused_tcp_port))
+
+    assert isinstance(await lonely.send(message()), Retry)
+
+
+async def test_a_server_without_tls_gets_nothing(server: SmtpServer) -> None:
+    """Where STARTTLS is required and not offered, the letter is not sent in clear."""
+    strict = EmailChannel(replace(settings(server), security="starttls"))
+
+    outcome = await strict.send(message())
+
+    assert isinstance(outcome, Failed) and outcome.channel_broken
+    assert not server.letters
+
+
+async def test_everybody_served_before_means_sent(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """Where every recipient has the letter already, nothing is sent again."""
+    assert isinstance(await channel.send(message(delivered=frozenset(TO))), Sent)
+    assert not server.letters
+
+
+def test_an_address_with_a_line_break_is_refused() -> None:
+    """A recipient cannot smuggle a header in."""
+    with pytest.raises(ValueError):
+        letter(message(), "outrider@example.org", ("a@example.org\nBcc: b@example.org",))
+
+
+def test_the_password_is_in_no_repr() -> None:
+    """Settings may be logged: they show no secret."""
+    secret = EmailSettings(
+        name="m", host="h", port=1, sender="s", recipients=(), username="u", password="p4ss"
+    )
+
+    assert "p4ss" not in repr(secret)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost", True), ("127.0.0.9", True), ("::1", True), ("mail.example.org", False)],
+)
+def test_loopback_is_recognized(host: str, *, expected: bool) -> None:
+    """Only names and addresses that cannot leave the machine count as loopback."""
+    assert expected is is_loopback(host)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, security: str) -> None:
+    """A trusted certificate: sent encrypted. An unknown one: surely not sent."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    subprocess.run(
+        [*make.split(), "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    async with SmtpServer(tls=server_side, implicit_tls=security == "tls") as server:
+        strict = replace(settings(server), host="localhost", security=security)
+
+        unknown = await EmailChannel(strict).send(message())
+        sent = await EmailChannel(replace(strict, tls_context=trusting)).send(message())
+
+    assert isinstance(unknown, Retry)
+    assert isinstance(sent, Sent)
+    assert [letter.tls for letter in server.letters] == [True]

@@ -1,0 +1,283 @@
+"""Telegram against a strict Bot API: what is sent, and what each failure means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outrider_alerting.channels.outcome import Failed, Hold, Retry, Sent, Unknown
+from outrider_alerting.channels.telegram import TelegramChannel, TelegramSettings
+from outrider_alerting.channels.telegram_text import TEXT_LIMIT_UNITS, render_html, render_plain
+from outrider_alerting.channels.text import units
+from outrider_alerting.content import Fact
+from tests.alerting.channels.notices import HOSTILE, content, line, message
+from tests.servers import bot_markup
+from tests.servers.bot_api import BotApi
+from tests.servers.bot_wire import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest_asyncio.fixture
+async def api() -> AsyncIterator[BotApi]:
+    """Run a Bot API without rates: the limiter has its own tests."""
+    async with BotApi(rates=False) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def channel(api: BotApi) -> AsyncIterator[TelegramChannel]:
+    """Make a channel that speaks to the server."""
+    made = make(api)
+    yield made
+    await made.close()
+
+
+def make(api: BotApi, **changes: object) -> TelegramChannel:
+    """Make a channel with a short read time-out."""
+    fields: dict[str, object] = {
+        "name": "ops",
+        "token": api.token,
+        "chat_id": 77,
+        "api_url": api.url,
+    }
+    return TelegramChannel(TelegramSettings(**(fields | changes)), read_timeout_s=0.3)  # type: ignore[arg-type]
+
+
+async def test_a_firing_is_one_readable_message(api: BotApi, channel: TelegramChannel) -> None:
+    """A notice arrives with title, facts, evidence, runbook and command, without link preview."""
+    outcome = await channel.send(message())
+
+    (sent,) = api.messages
+    assert Sent(str(sent.message_id)) == outcome
+    assert sent.link_preview is False
+    assert sent.markup is not None
+    assert 'href="https://wiki.example/payments?a=1&amp;b=2"' in sent.markup
+    for wanted in ("11 errors in 5m on w1", "service: payments", "charge failed", "alerts ack 12"):
+        assert wanted in sent.text
+
+
+async def test_a_resolve_answers_its_firing(api: BotApi, channel: TelegramChannel) -> None:
+    """The resolve is a message of its own in reply to the firing's."""
+    first = await channel.send(message())
+    assert isinstance(first, Sent)
+
+    await channel.send(message("resolved", firing_provider_id=first.provider_id))
+
+    assert int(first.provider_id) == api.messages[1].reply_to
+
+
+async def test_a_deleted_firing_does_not_stop_its_resolve(
+    api: BotApi, channel: TelegramChannel
+) -> None:
+    """Where the firing's message is gone, the resolve comes without a reply."""
+    outcome = await channel.send(message("resolved", firing_provider_id="999"))
+
+    assert isinstance(outcome, Sent)
+    assert api.messages[0].reply_to is None
+
+
+async def test_hostile_text_is_delivered(api: BotApi, channel: TelegramChannel) -> None:
+    """Markup, control characters, emoji, RTL and 10 kB in every field arrive as readable text."""
+    long = HOSTILE * 80
+    hostile = content(
+        [line(long, n) for n in range(10)],
+        title=long,
+        sentence=long,
+        rule=long,
+        facts=tuple(Fact(name=long, value=long) for _ in range(20)),
+        command=long,
+        runbook="https://wiki.example/?q=<\">&'" + "x" * 500,
+    )
+
+    outcome = await channel.send(message(content=hostile, may_repeat=True))
+
+    assert isinstance(outcome, Sent)
+    assert not outcome.remark
+    (sent,) = api.messages
+    assert units(sent.text) <= TEXT_LIMIT_UNITS
+    assert "<b>&_*[]()~`>#+-=|{}.!</pre></code>" in sent.text
+    assert not [c for c in sent.text if ord(c) < 32 and c != "\n"]
+    assert "\u202e" not in sent.text
+
+
+async def test_ten_long_lines_share_the_room(api: BotApi, channel: TelegramChannel) -> None:
+    """Ten lines of 4 kB are each shortened; the runbook and a short line stay whole."""
+    lines = [line(f"line {n} " + "x" * 4096, n) for n in range(9)]
+
+    await channel.send(message(content=content([*lines, line("the short one")])))
+
+    text = api.messages[0].text
+    assert all(f"line {n} x" in text for n in range(9))
+    assert "the short one" in text
+    assert "Runbook" in text
+    assert 3900 < units(text) <= TEXT_LIMIT_UNITS
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=st.lists(st.text(max_size=5000), max_size=12),
+    text=st.text(max_size=3000),
+    omitted=st.integers(0, 10**15),
+    may_repeat=st.booleans(),
+)
+def test_any_text_is_balanced_and_fits(
+    lines: list[str], text: str, omitted: int, *, may_repeat: bool
+) -> None:
+    """Whatever the log says, the HTML parses strictly, fits, and reads like its plain form."""
+    hostile = content(
+        [line(t, n) for n, t in enumerate(lines)],
+        title=text,
+        sentence=text,
+        facts=tuple(Fact(name=text, value=text) for _ in range(9)),
+        evidence_omitted=omitted,
+    )
+    notice = message(content=hostile, may_repeat=may_repeat)
+
+    plain, entities = bot_markup.parse(render_html(notice))
+
+    assert render_plain(notice).strip() == plain
+    assert units(plain) <= TEXT_LIMIT_UNITS
+    assert entities <= bot_markup.ENTITIES_MAX
+
+
+async def test_too_many_requests_hold_the_chat(api: BotApi, channel: TelegramChannel) -> None:
+    """429 is surely not sent; the server's delay comes back with a hold on the conversation."""
+    api.faults.append(Fault.TOO_MANY)
+    api.retry_after_s = 35
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Retry)
+    assert (outcome.after_s, outcome.hold) == (35.0, Hold.CONVERSATION)
+
+
+async def test_a_migrated_chat_is_remembered(api: BotApi, channel: TelegramChannel) -> None:
+    """A chat that became a supergroup gets the message at once, and the next without a detour."""
+    api.migrated[77] = -100_77
+
+    first, second = await channel.send(message()), await channel.send(message())
+
+    assert isinstance(first, Sent) and "-10077" in first.remark
+    assert isinstance(second, Sent) and not second.remark
+    assert [sent.chat_id for sent in api.messages] == [-100_77, -100_77]
+    assert len(api.refused) == 1
+
+
+async def test_a_blocked_bot_fails_for_good(api: BotApi, channel: TelegramChannel) -> None:
+    """403 breaks the channel and is never tried again."""
+    api.blocked.add(77)
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Failed) and outcome.channel_broken
+
+
+@pytest.mark.parametrize("changes", [{"token": "42:wrong"}, {"api_url": "{url}/elsewhere"}])
+async def test_a_wrong_token_or_address_fails_for_good(
+    api: BotApi, changes: dict[str, str]
+) -> None:
+    """401 and 404 break the channel, and neither token nor secret is in the reason."""
+    wrong = make(api, **{k: v.format(url=api.url) for k, v in changes.items()})
+
+    outcome = await wrong.send(message())
+    await wrong.close()
+
+    assert isinstance(outcome, Failed) and outcome.channel_broken
+    assert "token or api_url" in outcome.reason
+    assert "42:wrong" not in outcome.reason
+
+
+async def test_an_unknown_chat_fails_for_good(api: BotApi, channel: TelegramChannel) -> None:
+    """400 "chat not found" breaks the channel."""
+    api.chats = {1}
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Failed) and outcome.channel_broken
+
+
+async def test_refused_formatting_is_sent_as_plain_text(
+    api: BotApi, channel: TelegramChannel
+) -> None:
+    """400 "can't parse" is tried once more without markup, and the remark says so."""
+    api.faults.append(Fault.CANNOT_PARSE)
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Sent) and "plain text" in outcome.remark
+    assert api.messages[0].markup is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "arrived"),
+    [
+        (Fault.SERVER_ERROR, 0),
+        (Fault.HANG, 1),
+        (Fault.HANG_BEFORE, 0),
+        (Fault.DROP_AFTER, 1),
+        (Fault.DROP_BEFORE, 0),
+    ],
+)
+async def test_no_clear_answer_is_unknown(
+    api: BotApi, channel: TelegramChannel, fault: Fault, arrived: int
+) -> None:
+    """5xx, a time-out and a lost connection are unknown, whether or not the message arrived."""
+    api.faults.append(fault)
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Unknown)
+    assert arrived == len(api.messages)
+
+
+async def test_a_refused_connection_is_surely_not_sent(unused_tcp_port: int, api: BotApi) -> None:
+    """Nobody listens: surely not sent, freely tried again."""
+    lonely = make(api, api_url=f"http://127.0.0.1:{unused_tcp_port}")
+
+    outcome = await lonely.send(message())
+    await lonely.close()
+
+    assert isinstance(outcome, Retry)
+    assert outcome.after_s == 0.0
+
+
+async def test_the_token_is_in_no_log(
+    api: BotApi, channel: TelegramChannel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With every logger at DEBUG, neither success nor failure writes the token anywhere."""
+    caplog.set_level(logging.DEBUG)
+    api.faults.extend([Fault.SERVER_ERROR, Fault.HANG, Fault.DROP_BEFORE])
+
+    for _ in range(4):
+        await channel.send(message())
+
+    assert api.token not in caplog.text
+    assert api.token.partition(":")[2] not in caplog.text
+
+
+async def test_a_marked_repeat_says_so(api: BotApi, channel: TelegramChannel) -> None:
+    """A message that may have arrived before says that it may repeat."""
+    await channel.send(message(may_repeat=True))
+
+    assert "may repeat an earlier message" in api.messages[0].text
+
+
+async def test_cancelling_leaves_nothing_behind(api: BotApi, channel: TelegramChannel) -> None:
+    """A send that is cancelled ends at once; the channel works afterwards."""
+    api.faults.append(Fault.HANG_BEFORE)
+    task = asyncio.ensure_future(channel.send(message()))
+    await asyncio.sleep(0.05)
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert isinstance(await channel.send(message()), Sent)

@@ -1,0 +1,255 @@
+"""Rule files: what is accepted, and how a mistake is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from outrider_alerting import ready, rule_files
+from outrider_alerting.rule_files import RulesInvalid
+from outrider_alerting.rules import (
+    CountRule,
+    EmailChannel,
+    LivenessRule,
+    MatchRule,
+    TelegramChannel,
+    definition,
+    diff,
+    hits_key,
+)
+from tests.alerting.scene import COUNT, rules
+
+FULL = """
+[[rule]]
+name = "payment-errors"
+kind = "count"
+filter = "service:payments severity>=error"
+by = ["service", "worker", "attrs.order_id"]
+window = "5m"
+above = 10
+resolve = 5
+for = "30s"
+keep_firing_for = "1m"
+priority = "critical"
+max_instances = 20
+labels = { team = "payments" }
+summary = "{count} errors in {window} on {worker} ({order_id}, {team})"
+runbook = "https://wiki.example/payments"
+evidence = 10
+lateness = "20s"
+urgent = true
+
+[[rule]]
+name = "out-of-memory"
+kind = "match"
+filter = '"out of memory" OR event:system.oom'
+keep_firing_for = "10m"
+
+[[rule]]
+name = "worker-died"
+kind = "liveness"
+of = "worker"
+states = ["dead"]
+filter = "service:payments"
+
+[[channel]]
+name = "ops"
+type = "telegram"
+bot_token_file = "telegram.token"
+chat_id = -100123
+
+[[channel]]
+name = "oncall-mail"
+type = "email"
+smtp_host = "mail.example"
+username = "alerts"
+password_file = "smtp.password"
+from = "Outrider <alerts@example.org>"
+to = ["oncall@example.org"]
+
+[[route]]
+match = "priority>=critical"
+channels = ["ops", "oncall-mail"]
+continue = true
+
+[[route]]
+channels = ["ops"]
+"""
+
+
+def problems(text: str) -> list[str]:
+    """What lint says about one file."""
+    return [str(problem) for problem in rule_files.lint([("a.toml", text)])]
+
+
+def test_everything_that_can_be_said() -> None:
+    """A file with every key is read into typed rules, channels and routes."""
+    rule_set = rules(FULL)
+    count, match, liveness = rule_set.rules
+    telegram, email = rule_set.channels
+
+    assert problems(FULL) == []
+    assert isinstance(count, CountRule)
+    assert (count.window.us, count.above, count.resolve) == (300_000_000, 10, 5)
+    assert count.by == ("service", "worker", "attributes.order_id")
+    assert isinstance(match, MatchRule)
+    assert isinstance(liveness, LivenessRule)
+    assert liveness.states == ("dead",)
+    assert isinstance(telegram, TelegramChannel)
+    assert telegram.chat_id == -100123
+    assert isinstance(email, EmailChannel)
+    assert email.from_ == "Outrider <alerts@example.org>"
+    assert [route.continue_ for route in rule_set.routes] == [True, False]
+    assert rule_set.minimum_engine == 1
+
+
+def test_the_ready_rules_are_without_a_fault() -> None:
+    """The rules that come with Outrider are accepted without a word."""
+    assert rule_files.lint(ready.files()) == []
+    names = {rule.name for rule in rule_files.read(ready.files()).rules}
+    assert {"worker-died", "worker-silent", "error-spike"} <= names
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[rule]\n", "not TOML"),
+        ("x = 1\n", "unknown table `x`: a.toml:1: known: channel, route, rule"),
+        ("[[rules]]\n", "unknown table `rules`: a.toml:1: did you mean `rule`?"),
+        ("[rule]\nname = 'a'\n", "`rule` is not a list of tables: a.toml:1: write [[rule]]"),
+        (
+            '[[rule]]\nname = "a"\nkind = "ratio"\n',
+            "unknown rule kind `ratio`: a.toml:3: known: match, count, liveness",
+        ),
+        (
+            '\n[[rule]]\nname = "a"\nkind = "cuont"\n',
+            "unknown rule kind `cuont`: a.toml:4: did you mean `count`?",
+        ),
+        ('[[rule]]\nname = "a"\n', "`rule[0].kind` is missing: a.toml:1"),
+        ("[[rule]]\nkind = 3\n", "a rule kind is a text: a.toml:2"),
+        (COUNT + 'windw = "5m"\n', "unknown key `rule[0].windw`: a.toml:8: did you mean `window`?"),
+        (COUNT + "below = 3\n", "unknown key `rule[0].below`: a.toml:8"),
+        (COUNT + 'no_data = "fire"\n', "unknown key `rule[0].no_data`: a.toml:8"),
+        (COUNT.replace('"10s"', '"10"'), "`10` is not a duration, write it like 30s, 5m or 1h30m"),
+        (COUNT.replace('"10s"', "10"), "`rule[0].window`: expected `str`, got `int`: a.toml:6"),
+        (COUNT.replace('"10s"', '"0s"'), "`window` is shorter than 1s: a.toml:6"),
+        (COUNT.replace('"10s"', '"25h"'), "`window` is longer than 24h: a.toml:6"),
+        (COUNT.replace('"10s"', '"1500ms"'), "`window` is not whole seconds: a.toml:6"),
+        (COUNT.replace("above = 3", "above = -1"), "`above` is -1: a.toml:7"),
+        (COUNT.replace("above = 3\n", ""), "`rule[0].above` is missing: a.toml:2"),
+        (COUNT + "resolve = 4\n", "`resolve` is 4: a.toml:8: 0 to `above` (3)"),
+        (COUNT + "max_instances = 0\n", "`max_instances` is 0: a.toml:8: 1 to 1000"),
+        (COUNT + "evidence = 11\n", "`evidence` is 11: a.toml:8: 0 to 10 lines"),
+        (COUNT + 'by = ["wrker"]\n', "no field `wrker`: a.toml:8: did you mean `worker`?"),
+        (COUNT + 'by = ["host", "host"]\n', "a field twice in `by`: a.toml:8"),
+        (COUNT + 'runbook = "ftp://x"\n', "`runbook` is not an http or https URL: a.toml:8"),
+        (COUNT + 'priority = "high"\n', "`rule[0].priority`: invalid enum value 'high': a.toml:8"),
+        (COUNT + 'labels = { rule = "x" }\n', "the label `rule` is set by itself: a.toml:8"),
+        (COUNT + 'summary = "{cuont}"\n', "no value `{cuont}`: a.toml:8: did you mean `{count}`?"),
+        (COUNT + 'summary = "{worker}"\n', "no value `{worker}`: a.toml:8"),
+        (COUNT + 'summary = "{count"\n', "a lone `{` at column 1"),
+        (COUNT + 'summary = "{count!r}"\n', "a lone `{` at column 1"),
+        (COUNT + 'summary = "{count.__class__}"\n', "no value `{count.__class__}`"),
+        (
+            COUNT.replace("severity>=error", "severity=>error"),
+            "`rule[0].filter`: column 9: `=>` is not a comparison; did you mean `>=`?: a.toml:5",
+        ),
+        (COUNT + COUNT, "a rule `errors` exists already: a.toml:10: the first is in a.toml:2"),
+        (COUNT.replace("errors", "no spaces here"), "`no spaces here` is not a name: a.toml:3"),
+        (
+            '[[rule]]\nname = "a"\nkind = "match"\nfilter = "x"\nfor = "5s"\n',
+            "a match fires at once: a.toml:5",
+        ),
+        (
+            '[[rule]]\nname = "a"\nkind = "liveness"\nstates = ["ded"]\n',
+            "`rule[0].states[0]`: invalid enum value 'ded': a.toml:4",
+        ),
+        (
+            '[[rule]]\nname = "a"\nkind = "liveness"\nfilter = "srvice:a"\n',
+            "no field `srvice` here: a.toml:4: did you mean `service`?",
+        ),
+        ('[[route]]\nchannels = ["ops"]\n', "no channel `ops`: a.toml:2"),
+        ("[[route]]\nchannels = []\n", "a route without channels: a.toml:2"),
+        (
+            '[[channel]]\nname = "a"\ntype = "webhook"\n',
+            "unknown channel type `webhook`: a.toml:3: known: telegram, email",
+        ),
+        (FULL.replace('"oncall-mail"', '"in-app"'), "`in-app` is always there: a.toml:41"),
+        (FULL.replace("chat_id = -100123\n", ""), "`channel[0].chat_id` is missing: a.toml:34"),
+        (
+            FULL.replace('username = "alerts"', 'tls = "none"'),
+            "mail without TLS goes to loopback only: a.toml:44: use starttls or tls",
+        ),
+        (FULL.replace('username = "alerts"\n', ""), "`username` and `password_file` go together"),
+        (FULL.replace("<alerts@example.org>", "<a@b>\\r\\nBcc: x@y"), "is not a mail address"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(text: str, told: str) -> None:
+    """Each mistake names file, line, what is wrong and, where there is one, the nearest name."""
+    assert any(told in problem for problem in problems(text)), problems(text)
+    with pytest.raises(RulesInvalid):
+        rules(text)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """Several mistakes in several files come in one list, in the order of files and lines."""
+    found = rule_files.lint(
+        [("b.toml", COUNT.replace('"10s"', '"x"')), ("a.toml", COUNT + "a = 1\nb = 2\n")]
+    )
+
+    assert [(problem.file, problem.line) for problem in found] == [
+        ("a.toml", 8), ("a.toml", 9), ("b.toml", 6),
+    ]  # fmt: skip
+
+
+def test_a_name_is_unique_over_all_files() -> None:
+    """Two files may not both have a rule of one name."""
+    found = rule_files.lint([("a.toml", COUNT), ("b.toml", COUNT)])
+
+    assert [str(problem) for problem in found] == [
+        "a rule `errors` exists already: b.toml:3: the first is in a.toml:2"
+    ]
+
+
+def test_doubtful_is_no_error() -> None:
+    """A channel that no route reaches, and a route that no alert reaches, are told but accepted."""
+    text = FULL + '[[route]]\nmatch = "team:x"\nchannels = ["ops"]\n'
+    found = rule_files.lint([("a.toml", text)])
+
+    assert [(problem.message, problem.is_error) for problem in found] == [
+        ("no alert can reach this route", False)
+    ]
+    assert len(rules(text).routes) == 3
+
+
+def test_hits_belong_to_filter_and_by() -> None:
+    """A change of threshold keeps the hits key; a change of filter or `by` does not."""
+    key = hits_key(rules(COUNT).rules[0])
+
+    assert hits_key(rules(COUNT.replace("above = 3", "above = 9")).rules[0]) == key
+    assert hits_key(rules(COUNT.replace(">=error", ">=fatal")).rules[0]) != key
+    assert hits_key(rules(COUNT + 'by = ["worker"]\n').rules[0]) != key
+    assert hits_key(rules('[[rule]]\nname = "a"\nkind = "liveness"\n').rules[0]) is None
+
+
+def test_diff_names_what_differs() -> None:
+    """Added, changed and removed rules, channels and routes are named; an equal set is empty."""
+    old = rules(FULL)
+    new = rules(
+        FULL.replace("above = 10", "above = 11")
+        .replace("out-of-memory", "oom")
+        .replace("continue = true", "continue = false")
+    )
+
+    assert not diff(old, rules(FULL))
+    assert diff(old, new) == (
+        ("rule oom",), ("routes", "rule payment-errors"), ("rule out-of-memory",),
+    )  # fmt: skip
+
+
+def test_a_definition_is_what_was_written() -> None:
+    """The stored definition of a rule has durations and filters as texts."""
+    stored = definition(rules(FULL).rules[0])
+
+    assert stored["window"] == "5m"
+    assert stored["filter"] == "service:payments severity>=error"
+    assert stored["for"] == "30s"
