@@ -1,0 +1,254 @@
+"""From files that were found to files that are followed.
+
+See :mod:`outrider_agent.registry` for how streams are found again.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from outrider import severity as severities
+from outrider.inbox import names
+from outrider_agent import discovery
+from outrider_agent.discovery import Found
+from outrider_agent.followed import Followed
+from outrider_agent.handover import Adopt, Born
+from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
+from outrider_agent.segments import SegmentWatch
+from outrider_agent.streams import Place
+from outrider_agent.tail import holds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from outrider_agent.commands import Welcomed
+    from outrider_agent.handover import Handover
+    from outrider_agent.identity import Identity
+    from outrider_agent.inbox import Inbox
+    from outrider_agent.journal import Journal
+    from outrider_agent.reports import Reports
+    from outrider_agent.streams import Stream
+
+
+class Adoption:
+    """Files without a stream and streams without a file, and how they come together."""
+
+    def __init__(
+        self,
+        *,
+        finder: discovery.Discovery,
+        minter: Minter,
+        identity: Identity,
+        journal: Journal,
+        inbox: Inbox,
+        handover: Handover,
+        reports: Reports,
+        max_files: int,
+    ) -> None:
+        self._finder = finder
+        self._minter = minter
+        self._identity = identity
+        self._journal = journal
+        self._inbox = inbox
+        self._handover = handover
+        self._reports = reports
+        self._max_files = max_files
+        self._orphans = Orphans(identity.key)
+        self._known: dict[tuple[int, int], Candidate | Followed] = {}
+        self._lost: list[tuple[Stream, Place]] = []
+        self._streams: dict[int, Stream] = {}
+        self._welcomed = False
+        self._looked_since_welcome = False
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Open files that are no stream yet."""
+        return [entry for entry in self._known.values() if isinstance(entry, Candidate)]
+
+    def directories_changed(self, now_ns: int) -> bool:
+        """Whether a new look would find anything else than the last."""
+        return self._finder.changed(now_ns)
+
+    # ---------------------------------------------------------------- looking
+
+    def look(self, followed: Iterable[Followed]) -> None:
+        """Look everywhere: open what is new, note what has gone or moved."""
+        found, trouble = self._finder.look()
+        for problem in trouble:
+            self._say(problem.path, problem.what, problem.what_to_do)
+        seen = {key for one in found if (key := self._take(one)) is not None}
+        for file in followed:
+            file.present = file.key in seen
+        for candidate in self.candidates:
+            if candidate.key not in seen and candidate.size() == 0:
+                # Gone before its first byte.
+                os.close(candidate.fd)
+                del self._known[candidate.key]
+        self._looked_since_welcome = self._welcomed
+
+    def _take(self, found: Found) -> tuple[int, int] | None:
+        """Open a found file unless it is open already; return what it is to the kernel."""
+        try:
+            status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
+            known = self._known.get((status.st_dev, status.st_ino))
+            if known is not None:
+                if not isinstance(known, Candidate) and known.segment is not None:
+                    known.segment.path = found.path
+                known.found = found
+                return known.key
+            if len(self._known) >= self._max_files:
+                self._say(found.path, "too many files are followed", "raise `agent.max_files`")
+                return None
+            candidate = open_candidate(found)
+        except FileNotFoundError:
+            return None  # vanished between the listing and now
+        except OSError as error:
+            hint = "let the agent's account read it" if error.errno == 13 else "name regular files"
+            self._say(found.path, (error.strerror or str(error)).lower(), hint)
+            return None
+        if candidate.key in self._known:
+            os.close(candidate.fd)
+        else:
+            self._known[candidate.key] = candidate
+            if self._reports.settle(f"cannot read {found.path}"):
+                self._reports.say(f"can read {found.path}", f"now readable: {found.path}")
+        return candidate.key
+
+    def _say(self, path: str, what: str, what_to_do: str) -> None:
+        self._reports.say(
+            f"cannot read {path}",
+            f"cannot read: {path}: {what}: {what_to_do}",
+            event="pipeline.rejected",
+            severity=severities.WARN,
+            path=path,
+        )
+
+    # ---------------------------------------------------------------- streams
+
+    def welcomed(self, command: Welcomed) -> None:
+        """Take up the streams that Postgres has and nobody knows."""
+        self._welcomed, self._looked_since_welcome = True, False
+        self._orphans.add(command.orphans)
+
+    def assign(self, now: float, wall_s: float, acknowledged: dict[int, int]) -> list[Followed]:
+        """Bring files and streams together; return what is to be followed from now on."""
+        if not self._welcomed:
+            return []
+        ready = [c for c in self.candidates if c.not_before <= now and c.size() > 0]
+        fresh = self._match_orphans(ready, acknowledged)
+        if self._looked_since_welcome and self._orphans.streams:
+            fresh += self._match_elsewhere(acknowledged)
+            self._give_up_orphans()
+        left = [
+            c for c in ready if c.key in self._known and isinstance(self._known[c.key], Candidate)
+        ]
+        fresh += self._give_birth(left, wall_s)
+        if self._looked_since_welcome and self._minter.first_start:
+            self._minter.first_start = False
+            self._identity.settle()
+        return fresh
+
+    def _match_orphans(
+        self, candidates: list[Candidate], acknowledged: dict[int, int]
+    ) -> list[Followed]:
+        fresh = []
+        for match in self._orphans.match(candidates):
+            self._handover.give(Adopt(match.stream))
+            followed = self._follow(match.candidate, match.stream)
+            followed.tail.go_back(match.place, 0)
+            followed.tail.highest_acknowledged = acknowledged.get(match.stream.stream_id, 0)
+            fresh.append(followed)
+        return fresh
+
+    def _match_elsewhere(self, acknowledged: dict[int, int]) -> list[Followed]:
+        """Seek the remaining streams among all files beside where theirs was."""
+        paths = [stream.path for stream, _ in self._orphans.streams.values()]
+        opened: list[Candidate] = []
+        for path in discovery.siblings(paths):
+            with suppress(OSError):
+                candidate = open_candidate(Found(path, None))
+                if candidate.key in self._known:
+                    os.close(candidate.fd)
+                else:
+                    opened.append(candidate)
+        for candidate in opened:
+            self._known[candidate.key] = candidate
+        fresh = self._match_orphans(opened, acknowledged)
+        for followed in fresh:
+            followed.present = False
+            followed.segment = None
+        for candidate in opened:
+            if isinstance(self._known.get(candidate.key), Candidate):
+                os.close(candidate.fd)
+                del self._known[candidate.key]
+        return fresh
+
+    def _give_up_orphans(self) -> None:
+        for stream, place in self._orphans.streams.values():
+            self._handover.give(Adopt(stream))
+            self._streams[stream.stream_id] = stream
+            self._lost.append((stream, place))
+        self._orphans.streams.clear()
+
+    def take_lost(self) -> list[tuple[Stream, Place]]:
+        """Take the streams whose file is nowhere."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def stream(self, stream_id: int) -> Stream:
+        """Return a stream that was given up."""
+        return self._streams.pop(stream_id)
+
+    def _give_birth(self, candidates: list[Candidate], wall_s: float) -> list[Followed]:
+        """Follow files as streams that the collector may not know."""
+        fresh: list[Followed] = []
+        born: list[Stream] = []
+        unopened = {(s.device, s.inode): s for s in self._journal.births.values()}
+        for candidate in candidates:
+            stream = unopened.get(candidate.key)
+            if stream is not None and not holds(
+                candidate.fd, self._identity.key, stream, Place(stream.start_offset, b"")
+            ):
+                stream = None
+            if stream is None and candidate.found.closing:
+                # Retired and delivered in an earlier life: it is only kept.
+                self._inbox.keep(candidate.fd, candidate.found.path)
+                del self._known[candidate.key]
+                continue
+            if stream is None:
+                stream = self._minter.stream(candidate, wall_s)
+                born.append(stream)
+            fresh.append(self._follow(candidate, stream))
+        if born:
+            self._journal.born(born)
+        for followed in fresh:
+            self._handover.give(Born(followed.tail.stream))
+        return fresh
+
+    def _follow(self, candidate: Candidate, stream: Stream) -> Followed:
+        segment = None
+        if candidate.found.source is None:
+            filename = os.path.basename(candidate.found.path)  # noqa: PTH119  a string
+            segment = SegmentWatch(candidate.found.path, closing=candidate.found.closing)
+            segment.lockless = names.parse(filename) is None
+        tail = self._minter.tail(candidate, stream)
+        followed = Followed(tail, candidate.found, candidate.key, segment)
+        self._known[candidate.key] = followed
+        return followed
+
+    def again(self, followed: Followed, not_before: float) -> None:
+        """Let a file be a new stream: its old one has ended, or was refused."""
+        candidate = Candidate(
+            followed.tail.fd,
+            followed.found,
+            *followed.key,
+            followed.tail.stream.uid,
+            not_before,
+        )
+        self._known[candidate.key] = candidate
+
+    def released(self, followed: Followed) -> None:
+        """Forget a file whose stream has ended; the caller closes it."""
+        self._known.pop(followed.key, None)

@@ -1,0 +1,181 @@
+"""Making batches, and when one is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outrider.columns import Columns, unpack_int64
+from outrider_agent.commands import SettingsChanged
+from outrider_agent.delivery import Batch
+from outrider_agent.wire.messages import BatchEncoder
+
+if TYPE_CHECKING:
+    from outrider.filter import Filter
+    from outrider_agent.records import Packed
+    from outrider_agent.streams import Loss, Place, Stream
+    from outrider_agent.tail import Tail
+
+FAR = float("inf")
+
+
+class Pace:
+    """When a batch leaves, as the collector wants it."""
+
+    def __init__(self, settings: SettingsChanged | None = None) -> None:
+        self._settings = settings or SettingsChanged()
+        texts = self._settings.urgent_filters
+        self._filters = _parsed(texts) if texts else []
+
+    def due(self, tail: Tail) -> float:
+        """Return the moment at which what is pending must leave."""
+        if not tail.has_pending:
+            return FAR
+        settings = self._settings
+        wait_s = (
+            settings.urgent_flush_interval_s if tail.pending_urgent else settings.flush_interval_s
+        )
+        return tail.pending_since + wait_s
+
+    def urgent(self, tail: Tail) -> bool:
+        """Whether one of the records just read is urgent."""
+        records = tail.latest
+        if not len(records):
+            return False
+        if max(records.severity) >= self._settings.urgent_severity:
+            return True
+        if not self._filters:
+            return False
+        columns = columns_of(records.pack(), tail.stream)
+        return any(urgent.match(columns) for urgent in self._filters)
+
+
+def _parsed(texts: tuple[str, ...]) -> list[Filter]:
+    from outrider.filter import FilterError, parse  # noqa: PLC0415  2 MB, and many have none
+
+    filters: list[Filter] = []
+    for text in texts:
+        try:
+            filters.append(parse(text))
+        except FilterError:
+            # A filter of a later version: its records are plain here, which costs only delay.
+            continue
+    return filters
+
+
+def columns_of(packed: Packed, stream: Stream) -> Columns:
+    """Return packed records as what filters work on."""
+    n = packed.count
+    return Columns(
+        n=n,
+        stream=stream.stream_id,
+        service=stream.service,
+        worker=stream.worker,
+        host=stream.host,
+        source=stream.source,
+        ts_us=unpack_int64(packed.ts_us, n),
+        observed_us=unpack_int64(packed.observed_us, n),
+        stream_offset=unpack_int64(packed.stream_offset, n),
+        severity=packed.severity,
+        message_raw=packed.message,
+        attributes_raw=packed.attributes,
+        trace_id_raw=packed.trace_id,
+        correlation_id_raw=packed.correlation_id,
+        logger=packed.logger,
+        event=packed.event,
+        error_code=packed.error_code,
+    )
+
+
+class BatchMaker:
+    """Makes batches in the database's time."""
+
+    # Below this the difference is not told from the network's delay; times stay as written.
+    CLOCK_NOISE_US = 100_000
+
+    def __init__(self) -> None:
+        self._encoder = BatchEncoder()
+        self.clock_offset_us = 0
+
+    def compress(self, wanted: bool) -> None:  # noqa: FBT001  a setting, passed by its name's verb
+        """Compress from now on, or not."""
+        self._encoder.compress = wanted
+
+    def make(self, tail: Tail, looked_us: int) -> Batch:
+        """Make a batch of what is pending; ``looked_us``: start of the last look for files."""
+        urgent = tail.pending_urgent
+        draft = tail.flush()
+        tail.watermark_us = self.watermark_us(tail, looked_us)
+        message = self._encoder.encode(
+            stream_id=tail.stream.stream_id,
+            begin=draft.begin,
+            end=draft.end,
+            previous_digest=draft.previous_digest,
+            digest=draft.digest,
+            packed=draft.records.pack(self._offset_us()) if len(draft.records) else None,
+            watermark_us=tail.watermark_us,
+            replayed=draft.begin < tail.highest_acknowledged,
+        )
+        return Batch(
+            stream_id=tail.stream.stream_id,
+            generation=tail.generation,
+            begin=draft.begin,
+            end=draft.end,
+            message=message,
+            wire_bytes=message.ByteSize(),
+            urgent=urgent,
+        )
+
+    def watermark(self, tail: Tail, watermark_us: int) -> Batch:
+        """Make a batch that says only up to when everything was sent. Nothing may be pending."""
+        tail.watermark_us = watermark_us
+        begin = tail.begin
+        digest = tail.begin_digest
+        message = self._encoder.encode(
+            stream_id=tail.stream.stream_id,
+            begin=begin,
+            end=begin,
+            previous_digest=digest,
+            digest=digest,
+            watermark_us=watermark_us,
+        )
+        return Batch(tail.stream.stream_id, tail.generation, begin, begin, message, 0)
+
+    def final(
+        self,
+        stream: Stream,
+        generation: int,
+        place: Place,
+        loss: Loss | None = None,
+        watermark_us: int = 0,
+    ) -> Batch:
+        """Make the batch that ends a stream at ``place``; the end of the file is one position."""
+        end = place.committed + 1
+        message = self._encoder.encode(
+            stream_id=stream.stream_id,
+            begin=place.committed,
+            end=end,
+            previous_digest=place.digest,
+            digest=b"",
+            losses=() if loss is None else (loss,),
+            watermark_us=watermark_us,
+            final=True,
+        )
+        return Batch(
+            stream_id=stream.stream_id,
+            generation=generation,
+            begin=place.committed,
+            end=end,
+            message=message,
+            wire_bytes=message.ByteSize(),
+            urgent=loss is not None,
+            final=True,
+        )
+
+    def watermark_us(self, tail: Tail, looked_us: int) -> int:
+        """Return up to when everything of a stream was read, in database time; 0: cannot tell."""
+        if not tail.read_to_end_us or not looked_us:
+            return 0
+        return max(0, min(tail.read_to_end_us, looked_us) + self._offset_us())
+
+    def _offset_us(self) -> int:
+        return self.clock_offset_us if abs(self.clock_offset_us) >= self.CLOCK_NOISE_US else 0

@@ -1,0 +1,91 @@
+"""``outrider agent check``: what each source would match, and what would keep the agent from it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outrider_agent.discovery import Discovery, excluded, open_regular
+from outrider_agent.formats import choose
+from outrider_agent.times import TimeReader, from_unix_us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.configuration import Configuration, SourceConfig
+
+_SHOWN = 20
+DONE, FOUND = 0, 3
+
+
+def run(config: Configuration, write: Callable[[str], object]) -> int:
+    """Print the configuration's effect; 3 when something needs a hand."""
+    problems: list[str] = []
+    write(f"collectors   {', '.join(config.agent.collectors)}\n")
+    write(f"host         {config.host}\n")
+    for label, path in (("state_dir", config.state_dir), ("inbox", config.inbox)):
+        problem = _unwritable(path)
+        write(f"{label:<12} {path}{f'  ({problem})' if problem else ''}\n")
+        if problem:
+            problems.append(f"{label}: {path}: {problem}")
+    finder = Discovery(config.agent.source, config.inbox)
+    for number, source in enumerate(config.agent.source, start=1):
+        write(f"source {number}     service {source.service}, format {source.format}\n")
+        for pattern in source.paths:
+            problems += _check_pattern(finder, pattern, source, write)
+    for problem in problems:
+        write(f"problem: {problem}\n")
+    return FOUND if problems else DONE
+
+
+def _check_pattern(
+    finder: Discovery, pattern: str, source: SourceConfig, write: Callable[[str], object]
+) -> list[str]:
+    paths = finder.expand(pattern)
+    wanted = [path for path in paths if not excluded(path, source)]
+    left = len(paths) - len(wanted)
+    write(f"  {pattern}: {len(wanted)} files{f', {left} excluded' if left else ''}\n")
+    problems: list[str] = []
+    for path in wanted:
+        line, problem = _describe(path, source)
+        if len(wanted) <= _SHOWN or problem:
+            write(f"    {line}\n")
+        if problem:
+            problems.append(f"{path}: {problem}")
+    return problems
+
+
+def _describe(path: str, source: SourceConfig) -> tuple[str, str]:
+    try:
+        fd, status = open_regular(path, follow_links=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return f"{path}: {reason}", reason
+    try:
+        head = os.pread(fd, 64 * 1024, 0)
+    finally:
+        os.close(fd)
+    return f"{path}: {status.st_size} bytes, {_format(head, source)}", ""
+
+
+def _format(head: bytes, source: SourceConfig) -> str:
+    if source.format != "auto":
+        return source.format
+    lines = [line.decode("utf-8", "replace") for line in head.split(b"\n")[:-1] if line]
+    if not lines:
+        return "empty"
+    if sum(line.startswith("{") for line in lines) * 2 >= len(lines):
+        return "json"
+    observed_us = from_unix_us(int(Path("/").stat().st_mtime * 1e6))
+    found = choose(lines, TimeReader(source.zone()), observed_us)
+    return found.name if found is not None else "plain, without times"
+
+
+def _unwritable(path: Path) -> str:
+    """Say why a directory could not be used; empty when it can, or could be made."""
+    while not path.exists():
+        path = path.parent
+    if not path.is_dir():
+        return f"{path} is not a directory"
+    return "" if os.access(path, os.W_OK | os.X_OK) else "no permission to write there"

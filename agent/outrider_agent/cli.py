@@ -1,0 +1,70 @@
+"""``outrider agent``: ``run`` (default) and ``check``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from outrider_agent import check, configuration
+from outrider_agent.reports import Reports
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    config = configuration.load(arguments.config)
+    if arguments.action == "check":
+        return check.run(config, sys.stdout.write)
+    return run(config)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="outrider agent", description="The agent of this host.")
+    parser.add_argument("--config", metavar="FILE", help="configuration (default: see README)")
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("run", "check"),
+        default="run",
+        help="run (default), or check: the configuration, and what each source would match",
+    )
+    return parser
+
+
+def run(config: configuration.Configuration) -> int:
+    """Run the agent until SIGTERM or SIGINT; a second one ends it at once."""
+    from outrider_agent.agent import Agent, ignore_lease_breaks  # noqa: PLC0415  loads gRPC
+
+    _raise_file_limit()
+    ignore_lease_breaks()
+    reports = Reports()
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop_or_die, stop, number)
+        await Agent(config, reports).run(stop)
+
+    asyncio.run(body())
+    return 0
+
+
+def _stop_or_die(stop: asyncio.Event, number: int) -> None:
+    if stop.is_set():
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+    stop.set()
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

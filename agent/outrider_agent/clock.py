@@ -1,0 +1,31 @@
+"""The database's clock as this host can know it: the midpoint of a question and its answer."""
+
+from __future__ import annotations
+
+MAX_ROUND_TRIP_US = 2_000_000
+"""A slower answer says too little about the clock."""
+
+
+class DatabaseClock:
+    """Database time minus this host's time, microseconds."""
+
+    def __init__(self) -> None:
+        self.offset_us = 0
+        self._round_trip_us = MAX_ROUND_TRIP_US
+
+    def sample(self, sent_us: int, database_us: int, received_us: int) -> bool:
+        """Take a question's and its answer's times; True when the offset changed.
+
+        A quick answer is better than a slow one, but an old one gets worse: what was measured
+        before counts a little less each time.
+        """
+        round_trip_us = received_us - sent_us
+        if not 0 <= round_trip_us <= MAX_ROUND_TRIP_US or database_us <= 0:
+            return False
+        if round_trip_us > self._round_trip_us:
+            self._round_trip_us = self._round_trip_us * 5 // 4 + 100
+            return False
+        self._round_trip_us = max(round_trip_us, 100)
+        offset_us = database_us - (sent_us + received_us) // 2
+        changed, self.offset_us = offset_us != self.offset_us, offset_us
+        return changed

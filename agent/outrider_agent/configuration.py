@@ -1,0 +1,202 @@
+"""The table ``[agent]`` of outrider.toml; every key works, later ones are unknown until then."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from outrider import configuration
+from outrider.configuration import ConfigError, suggest
+from outrider_agent.formats import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT_NAMES = ("auto", "json", "plain", *FORMATS)
+_START = re.compile(r"beginning|end|(?P<amount>\d{1,6})(?P<unit>[smhd])")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[agent.source]]``: files that are followed, and what their lines are."""
+
+    paths: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    """Globs; ``**`` for any depth."""
+    exclude: tuple[str, ...] = ()
+    """Globs of files to be left alone."""
+    service: Name
+    worker: Name | None = None
+    """Default: the file's name without its extension."""
+    format: str = "auto"
+    """``auto``, ``json``, ``plain`` or a named format."""
+    timezone: str = "local"
+    """For times that name no zone: ``local``, ``UTC`` or a name such as ``Europe/Berlin``."""
+    start: str = "beginning"
+    """Where files found at the first start begin: ``beginning``, ``end``, or an age (``1h``)."""
+
+    def start_age_s(self) -> int | None:
+        """Age in seconds that ``start`` gives; None for the words."""
+        match = _START.fullmatch(self.start)
+        if match is None or match["amount"] is None:
+            return None
+        return int(match["amount"]) * _UNIT_S[match["unit"]]
+
+    def zone(self) -> tzinfo:
+        """Return the zone of times without one."""
+        return zone(self.timezone)
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent of one host."""
+
+    collectors: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=64)] = (
+        "127.0.0.1:4510",
+    )
+    """Tried in order. Loopback only: this version speaks plain text."""
+    state_dir: str = ""
+    """Private directory; default: ``agent`` in the data directory."""
+    inbox: str = ""
+    """Shared directory of those who log; default: see :func:`inbox_dir`."""
+    token_file: str = ""
+    """File with the enrolment secret; default: ``collector/enroll.token`` in the data directory."""
+    host: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    """Name of this host; default: what the system says."""
+    window_bytes: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 30)] = 4 << 20
+    """At most so many bytes are read and not acknowledged."""
+    kept_tail_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 64 << 20
+    """So much of what was delivered from the inbox is kept, in case the database forgets."""
+    max_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
+    """At most so many files are followed at once."""
+    source: tuple[SourceConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that an agent process is told, with paths resolved."""
+
+    agent: AgentConfig
+    state_dir: Path
+    inbox: Path
+    token_file: Path
+    host: str
+
+
+def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Configuration:
+    """Read and check the configuration. Raises ConfigError."""
+    tables = configuration.load(
+        path, msgspec.convert, {"data_dir": str, "agent": AgentConfig}, environ=environ
+    )
+    agent: AgentConfig = tables["agent"]
+    named = configuration.find(path, environ)
+    where = str(named) if named is not None else "defaults"
+    for index, source in enumerate(agent.source):
+        _check_source(source, f"{where}: agent.source[{index}]")
+    for address in agent.collectors:
+        _check_address(address, where)
+    data_dir = Path(tables.get("data_dir") or configuration.default_data_dir(environ))
+    return Configuration(
+        agent=agent,
+        state_dir=Path(agent.state_dir or data_dir / "agent"),
+        inbox=inbox_dir(agent, data_dir, environ),
+        token_file=Path(agent.token_file or data_dir / "collector" / "enroll.token"),
+        host=agent.host or socket.gethostname(),
+    )
+
+
+def inbox_dir(agent: AgentConfig, data_dir: Path, environ: Mapping[str, str]) -> Path:
+    """Return the inbox: configured, else $OUTRIDER_INBOX, else the host's, else the user's own."""
+    named = agent.inbox or environ.get("OUTRIDER_INBOX")
+    if named:
+        return Path(named)
+    shared = Path("/var/lib/outrider/inbox")
+    if shared.is_dir() and os.access(shared, os.W_OK):
+        return shared
+    return data_dir / "inbox"
+
+
+def zone(name: str) -> tzinfo:
+    """Return a zone by its name. Raises ZoneInfoNotFoundError or ValueError."""
+    if name == "UTC":
+        return UTC
+    if name == "local":
+        return _local()
+    return ZoneInfo(name)
+
+
+def _local() -> tzinfo:
+    """Return the host's zone with its rules; UTC where it cannot be found out."""
+    try:
+        with Path("/etc/localtime").open("rb") as file:
+            return ZoneInfo.from_file(file, key="localtime")
+    except (OSError, ValueError):
+        return UTC
+
+
+def _check_source(source: SourceConfig, where: str) -> None:
+    if source.format not in FORMAT_NAMES:
+        near = suggest(source.format, FORMAT_NAMES)
+        hint = f"did you mean `{near}`?" if near else f"known: {', '.join(FORMAT_NAMES)}"
+        raise ConfigError(f"unknown format `{source.format}`", f"{where}.format", hint)
+    if not _START.fullmatch(source.start):
+        raise ConfigError(
+            f"`{source.start}` is no start",
+            f"{where}.start",
+            'write "beginning", "end" or an age such as "1h"',
+        )
+    try:
+        source.zone()
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"unknown time zone `{source.timezone}`",
+            f"{where}.timezone",
+            'write "local", "UTC" or a name such as "Europe/Berlin"',
+        ) from None
+    for path in source.paths:
+        if not path.startswith("/"):
+            raise ConfigError(
+                f"`{path}` is no absolute path", f"{where}.paths", "begin it with a slash"
+            )
+
+
+def _check_address(address: str, where: str) -> None:
+    if address.startswith("unix:"):
+        return
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ConfigError(
+            f"`{address}` is no address",
+            f"{where}: agent.collectors",
+            "write host:port, such as 127.0.0.1:4510",
+        )
+    if not is_loopback(host.strip("[]")):
+        raise ConfigError(
+            f"`{address}` is on another host, and this version speaks plain text only",
+            f"{where}: agent.collectors",
+            "use 127.0.0.1 with an SSH tunnel or a VPN's local end",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address stays on this host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def converted(value: Any) -> AgentConfig:
+    """Convert a table's value; for tests and for `up`, which has no file."""
+    return msgspec.convert(value, type=AgentConfig)

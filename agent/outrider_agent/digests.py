@@ -1,0 +1,39 @@
+"""Digests: what names a place in a file's content.
+
+A tail digest at offset ``end`` is an HMAC-SHA256, cut to 16 bytes, over the ``min(4096, end)`` raw
+bytes before ``end``. Two reads of one file agree on it; a truncated, rewritten or different file
+does not. The key is the agent's own (identity/), so nobody else can tell from a digest what was in
+a file, and it is no cache: without it no stored digest means anything any more.
+
+At the first byte of a stream there is nothing that was stored yet, so the digest there is empty,
+also for streams that start in the middle of a file.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+TAIL_BYTES = 4096
+"""A tail digest covers at most so many bytes."""
+
+DIGEST_BYTES = 16
+
+HEAD_BYTES = 1024
+"""A head digest, evidence that finds a file again, covers at most so many bytes."""
+
+
+def tail_length(end: int) -> int:
+    """Bytes before ``end`` that its digest covers."""
+    return min(TAIL_BYTES, end)
+
+
+def digest(key: bytes, content: bytes) -> bytes:
+    """Digest ``content``; empty for no content."""
+    if not content:
+        return b""
+    return hmac.digest(key, content, "sha256")[:DIGEST_BYTES]
+
+
+def same(left: bytes, right: bytes) -> bool:
+    """Tell whether two digests are equal."""
+    return hmac.compare_digest(left, right)

@@ -1,0 +1,170 @@
+"""Finding files: the globs of sources and the inbox, and whether to look again.
+
+A full look lists directories; between full looks only the modification times of the directories
+are compared, which tells of every name that was added, removed or changed. A directory that
+changed just now may change again within the same tick of the file system's clock, so it counts as
+changed until it has been quiet.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from outrider_agent.configuration import SourceConfig
+
+CLOSING = "closing"
+"""Directory within the inbox for segments that are retired."""
+
+_WILD = "*?["
+_TICK_NS = 20_000_000
+# What rotation leaves behind: the same lines once more, not readable as lines.
+_COMPRESSED = (".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4")
+_MAX_FOUND = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that is to be followed. ``source`` is None for the inbox."""
+
+    path: str
+    source: SourceConfig | None
+    closing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that a user should hear of, once."""
+
+    path: str
+    what: str
+    what_to_do: str
+
+
+class Discovery:
+    """Looks for files. ``sources`` in the order of the configuration: the first that fits wins."""
+
+    def __init__(self, sources: Sequence[SourceConfig], inbox: Path) -> None:
+        self._sources = sources
+        self._inbox = inbox
+        self._seen: dict[str, int] = {}
+
+    def changed(self, now_ns: int) -> bool:
+        """Whether a directory that was listed has changed since, or may have."""
+        return any(
+            _mtime_ns(path) != mtime_ns or now_ns - mtime_ns < _TICK_NS
+            for path, mtime_ns in self._seen.items()
+        )
+
+    def look(self) -> tuple[list[Found], list[Trouble]]:
+        """List every file there is now, each once, and what is wrong with any path."""
+        self._seen = {}
+        found: dict[str, Found] = {}
+        trouble: list[Trouble] = []
+        for name in (self._inbox, self._inbox / CLOSING):
+            self._look_into(name, found, closing=name.name == CLOSING)
+        for source in self._sources:
+            for pattern in source.paths:
+                paths = self.expand(pattern)
+                for path in paths:
+                    if path not in found and not excluded(path, source):
+                        found[path] = Found(path, source)
+                if not paths:
+                    trouble += _why_nothing(pattern)
+        return list(found.values())[:_MAX_FOUND], trouble
+
+    def expand(self, pattern: str) -> list[str]:
+        """Return the paths that a pattern matches, and watch the directories it looked into."""
+        for directory in _directories(pattern):
+            self._watch(directory)
+        if not any(c in pattern for c in _WILD):
+            return [pattern] if os.path.lexists(pattern) else []
+        return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  patterns are absolute
+
+    def _look_into(self, directory: Path, found: dict[str, Found], *, closing: bool) -> None:
+        self._watch(str(directory))
+        try:
+            with os.scandir(directory) as entries:
+                names = [entry.name for entry in entries if entry.name.endswith(".jsonl")]
+        except OSError:
+            return
+        for name in sorted(names):
+            path = str(directory / name)
+            found[path] = Found(path, None, closing=closing)
+
+    def _watch(self, directory: str) -> None:
+        if directory not in self._seen and len(self._seen) < 10_000:
+            self._seen[directory] = _mtime_ns(directory)
+
+
+def excluded(path: str, source: SourceConfig) -> bool:
+    """Whether a source leaves a matching path alone."""
+    return path.endswith(_COMPRESSED) or any(
+        fnmatch.fnmatchcase(path, pattern) for pattern in source.exclude
+    )
+
+
+def siblings(paths: Iterable[str]) -> list[str]:
+    """Return every regular file in the directories of ``paths``: what rotation may have renamed."""
+    result: list[str] = []
+    for directory in sorted({os.path.dirname(path) for path in paths}):  # noqa: PTH120  strings stay strings
+        try:
+            with os.scandir(directory) as entries:
+                result += [e.path for e in entries if e.is_file(follow_symlinks=False)]
+        except OSError:
+            continue
+        if len(result) > _MAX_FOUND:
+            break
+    return [path for path in result if not path.endswith((*_COMPRESSED, ".slot"))]
+
+
+def open_regular(path: str, *, follow_links: bool) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading. Raises OSError; IsADirectoryError for any other kind."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
+    fd = os.open(path, flags)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise IsADirectoryError(21, f"it is {kind}", path)
+    return fd, status
+
+
+def _mtime_ns(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116  in the idle loop
+    except OSError:
+        return 0
+
+
+def _directories(pattern: str) -> list[str]:
+    """Return the directories whose listing decides what a pattern matches, as they are now."""
+    directory = os.path.dirname(pattern)  # noqa: PTH120  strings stay strings
+    if not any(c in directory for c in _WILD):
+        return [directory]
+    parts = directory.split("/")
+    fixed = next(i for i, part in enumerate(parts) if any(c in part for c in _WILD))
+    below = glob.glob(directory + "/", recursive=True)  # noqa: PTH207  patterns are absolute
+    return ["/".join(parts[:fixed]) or "/", *(path.rstrip("/") for path in below)]
+
+
+def _why_nothing(pattern: str) -> list[Trouble]:
+    """Say why a pattern matches nothing, where it is not simply that no file is there yet."""
+    directory = _directories(pattern)[0]
+    if os.path.isdir(directory) and not os.access(directory, os.R_OK | os.X_OK):  # noqa: PTH112
+        return [
+            Trouble(
+                directory,
+                "permission denied",
+                "let the agent's account read the directory",
+            )
+        ]
+    return []

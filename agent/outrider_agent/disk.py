@@ -1,0 +1,245 @@
+"""The disk thread: the one owner of files and state.
+
+In a circle: obey what the loop says, look for files, look at files that are due and read them, hand
+over batches that are due, and once a second see to ends of files, watermarks, the cache and the
+picture that heartbeats are made of. It waits only for the next thing that is due or for a command.
+
+Looking at a file costs a system call, so a file that grows is looked at every 10 ms and one that
+does not less and less often, down to every 50 ms while there are few files. Files that are due at
+about the same time are looked at in the same turn.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+from outrider import severity as severities
+from outrider_agent.batches import BatchMaker, Pace
+from outrider_agent.commands import Clock, Committed, Opened, SettingsChanged, Stop, Welcomed
+from outrider_agent.delivery import Acknowledged, GoBack, Refused
+from outrider_agent.tail import CHUNK_BYTES, Look
+from outrider_agent.times import from_unix_us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.files import Files
+    from outrider_agent.followed import Followed
+    from outrider_agent.handover import Handover
+    from outrider_agent.reports import Reports
+
+FIRST_LOOK_S = 0.010
+_FEW_FILES = 50
+_FEW_LOOK_S = 0.050
+_MOST_LOOK_S = 0.250
+_FULL_LOOK_S = 10.0
+_CHECK_DIRECTORIES_S = 0.250
+_HOUSEKEEPING_S = 1.0
+# A stream in backlog leaves this part of the window to the others.
+_BACKLOG_SHARE = 4
+
+
+class DiskThread:
+    """The body of the disk thread; :meth:`run` returns after a ``Stop``."""
+
+    def __init__(
+        self,
+        files: Files,
+        handover: Handover,
+        reports: Reports,
+        *,
+        window_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._files = files
+        self._handover = handover
+        self._reports = reports
+        self._window = window_bytes
+        self._clock = clock
+        self._wall = wall
+        self._pace = Pace()
+        self._due: list[tuple[float, int, Followed]] = []
+        self._order = itertools.count()
+        self._flushes: set[Followed] = set()
+        self._next_check = self._next_full_look = self._next_housekeeping = 0.0
+        # Files with more to read than the window has room for.
+        self._waiting: list[Followed] = []
+        self._stopping = False
+
+    @property
+    def _batches(self) -> BatchMaker:
+        return self._files.batches
+
+    def run(self) -> None:
+        """Work until told to stop; what is pending is handed over before it returns."""
+        wait_s = 0.0
+        while not self._stopping:
+            for command in self._handover.commands(wait_s):
+                self._obey(command)
+            wait_s = self.turn()
+        self._flush_all()
+        self._files.save()
+
+    def turn(self) -> float:
+        """Do what is due now; return how many seconds nothing will be."""
+        now = self._clock()
+        self._look_for_files(now)
+        self._look_at_files(now)
+        self._flush_due(now)
+        if now >= self._next_housekeeping:
+            self._next_housekeeping = now + _HOUSEKEEPING_S
+            self._look_at_waiting(now)
+            self._files.housekeeping(now, self._wall_us(), time.time_ns())
+        return max(0.0, self._next_due() - self._clock())
+
+    def _next_due(self) -> float:
+        moments = [self._next_check, self._next_housekeeping]
+        if self._due:
+            moments.append(self._due[0][0])
+        moments += [self._pace.due(followed.tail) for followed in self._flushes]
+        return min(moments)
+
+    def _wall_us(self) -> int:
+        return from_unix_us(int(self._wall() * 1_000_000))
+
+    # ---------------------------------------------------------------- commands
+
+    def _obey(self, command: object) -> None:
+        if isinstance(command, Acknowledged):
+            self._files.acknowledged(command)
+        elif isinstance(command, GoBack):
+            followed = self._files.go_back(command)
+            if followed is not None:
+                self._flushes.discard(followed)
+                self._schedule(followed, self._clock())
+        elif isinstance(command, Committed):
+            self._files.committed(command)
+        elif isinstance(command, Opened):
+            self._files.opened(command.stream_ids)
+        elif isinstance(command, Refused):
+            self._files.refused(command, self._clock())
+        elif isinstance(command, Welcomed):
+            self._files.welcomed(command)
+            self._next_full_look = self._next_check = 0.0
+        elif isinstance(command, SettingsChanged):
+            self._pace = Pace(command)
+            self._batches.compress(command.compress)
+        elif isinstance(command, Clock):
+            self._batches.clock_offset_us = command.offset_us
+        elif isinstance(command, Stop):
+            self._stopping = True
+
+    # ---------------------------------------------------------------- looking
+
+    def _look_for_files(self, now: float) -> None:
+        if now < self._next_check:
+            return
+        self._next_check = now + _CHECK_DIRECTORIES_S
+        started_us = self._wall_us()
+        if now >= self._next_full_look or self._files.directories_changed(time.time_ns()):
+            self._next_full_look = now + _FULL_LOOK_S
+            self._files.look()
+        for followed in self._files.assign(now, self._wall()):
+            self._schedule(followed, now)
+        self._files.looked_us = started_us
+
+    def _schedule(self, followed: Followed, when: float) -> None:
+        # Only the last appointment counts: a file is never looked at in two rhythms.
+        followed.turn = next(self._order)
+        heapq.heappush(self._due, (when, followed.turn, followed))
+
+    def _look_at_files(self, now: float) -> None:
+        backlog: list[Followed] = []
+        if self._waiting and self._handover.room() > self._window // _BACKLOG_SHARE:
+            waiting, self._waiting = self._waiting, []
+            for followed in waiting:
+                self._schedule(followed, now)
+        while self._due and self._due[0][0] <= now:
+            _, turn, followed = heapq.heappop(self._due)
+            if followed.ended or turn != followed.turn:
+                continue
+            if self._look_at(followed, now):
+                backlog.append(followed)
+        for followed in backlog:
+            self._schedule(followed, now)
+
+    def _look_at(self, followed: Followed, now: float) -> bool:
+        """Look at one file; True when it has more to read at once."""
+        tail = followed.tail
+        room = self._handover.room()
+        may_read = room > (self._window // _BACKLOG_SHARE if followed.behind else 0)
+        try:
+            look = tail.look(self._wall_us(), now, may_read=may_read)
+        except OSError as error:
+            self._reports.say(
+                f"read {followed.path}",
+                f"cannot read: {followed.path}: {error.strerror or error}; it is tried again",
+                event="pipeline.rejected",
+                severity=severities.ERROR,
+                path=followed.path,
+            )
+            look = Look.NOTHING
+        if look is Look.MORE and not may_read:
+            self._waiting.append(followed)
+            return False
+        followed.behind = look is Look.MORE
+        if look is Look.REPLACED:
+            self._flush(followed)
+            self._files.replaced(followed, self._wall_us())
+            return False
+        if look is Look.NOTHING:
+            self._wait_longer(followed, now)
+            return False
+        followed.interval_s = FIRST_LOOK_S
+        self._after_reading(followed, now)
+        if look is Look.READ:
+            self._schedule(followed, now + FIRST_LOOK_S)
+        return look is Look.MORE
+
+    def _look_at_waiting(self, now: float) -> None:
+        """Notice what becomes of files that wait for room, without reading them."""
+        waiting, self._waiting = self._waiting, []
+        for followed in waiting:
+            if not followed.ended and self._look_at(followed, now):
+                self._schedule(followed, now)
+
+    def _after_reading(self, followed: Followed, now: float) -> None:
+        tail = followed.tail
+        if not tail.has_pending:
+            return
+        if tail.pending_bytes >= CHUNK_BYTES // 2 or len(tail.pending) >= 8192:
+            self._flush(followed)
+            return
+        if not tail.pending_urgent:
+            tail.pending_urgent = self._pace.urgent(tail)
+        if self._pace.due(tail) <= now:
+            self._flush(followed)
+        else:
+            self._flushes.add(followed)
+
+    def _wait_longer(self, followed: Followed, now: float) -> None:
+        files = len(self._due) + 1
+        most_s = min(_MOST_LOOK_S, max(_FEW_LOOK_S, _FEW_LOOK_S * files / _FEW_FILES))
+        followed.interval_s = interval_s = min(followed.interval_s * 2, most_s)
+        # On a common grid, so that files that rest are looked at in one turn.
+        when = (now // interval_s + 1) * interval_s
+        self._schedule(followed, when)
+
+    # ---------------------------------------------------------------- handing over
+
+    def _flush_due(self, now: float) -> None:
+        for followed in [f for f in self._flushes if self._pace.due(f.tail) <= now]:
+            self._flush(followed)
+
+    def _flush(self, followed: Followed) -> None:
+        self._flushes.discard(followed)
+        if followed.tail.has_pending and not followed.ended:
+            self._handover.give(self._batches.make(followed.tail, self._files.looked_us))
+
+    def _flush_all(self) -> None:
+        for followed in list(self._flushes):
+            self._flush(followed)

@@ -1,0 +1,350 @@
+"""All followed files and their streams: what the disk thread keeps between its turns."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from outrider import severity as severities
+from outrider.failpoint import failpoint
+from outrider_agent import endings, state
+from outrider_agent.batches import BatchMaker
+from outrider_agent.commands import Committed
+from outrider_agent.delivery import Acknowledged
+from outrider_agent.picture import Picture, WorkerPicture
+from outrider_agent.registry import Candidate
+from outrider_agent.streams import Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outrider_agent.adoption import Adoption
+    from outrider_agent.commands import Welcomed
+    from outrider_agent.delivery import GoBack, Refused
+    from outrider_agent.followed import Followed
+    from outrider_agent.handover import Handover
+    from outrider_agent.inbox import Inbox
+    from outrider_agent.journal import Journal
+    from outrider_agent.reports import Reports
+
+_SAVE_S = 1.0
+_REFUSED_AGAIN_S = 60.0
+_ACTIVE_US = 24 * 3600 * 1_000_000
+# Watermarks of idle streams: about ten a second for all, each at least every ten seconds.
+_WATERMARKS_PER_S = 10
+
+
+class Files:
+    """Followed files by their stream. Owned by the disk thread."""
+
+    def __init__(
+        self,
+        *,
+        adoption: Adoption,
+        inbox: Inbox,
+        journal: Journal,
+        state_path: Path,
+        handover: Handover,
+        reports: Reports,
+    ) -> None:
+        self._adoption = adoption
+        self._inbox = inbox
+        self._journal = journal
+        self._state_path = state_path
+        self._state = state.load(state_path)
+        self._handover = handover
+        self._reports = reports
+        self.batches = BatchMaker()
+        self.looked_us = 0
+        """Start of the last complete look for files, this host's time."""
+        self.picture = Picture()
+        self._by_stream: dict[int, Followed] = {}
+        self._dirty = False
+        self._next_save = 0.0
+
+    @property
+    def last_feed(self) -> tuple[int, bytes]:
+        """The feed position under which something was last acknowledged, as far as remembered."""
+        return self._state.feed_number, self._state.feed_nonce
+
+    # ---------------------------------------------------------------- finding
+
+    def directories_changed(self, now_ns: int) -> bool:
+        """Whether a new look for files would find anything else than the last."""
+        return self._adoption.directories_changed(now_ns)
+
+    def look(self) -> None:
+        """Look for files everywhere."""
+        self._adoption.look(self._by_stream.values())
+
+    def assign(self, now: float, wall_s: float) -> list[Followed]:
+        """Give streams to files that have none; return what is to be followed from now on."""
+        fresh = self._adoption.assign(now, wall_s, self._state.acknowledged)
+        for followed in fresh:
+            self._by_stream[followed.stream_id] = followed
+        for stream, place in self._adoption.take_lost():
+            self._end_without_file(stream.stream_id, place, "vanished", "its file is gone")
+        return fresh
+
+    def welcomed(self, command: Welcomed) -> None:
+        """Take up what a welcome said."""
+        self._adoption.welcomed(command)
+        if command.store_regressed:
+            self._reports.say(
+                "regressed",
+                "the database has forgotten what it acknowledged: what this host still holds is "
+                "sent again",
+                event="pipeline.gap_found",
+                severity=severities.ERROR,
+            )
+
+    # ---------------------------------------------------------------- what the collector said
+
+    def opened(self, stream_ids: tuple[int, ...]) -> None:
+        """Forget births: the collector has these streams."""
+        with suppress(OSError):
+            for stream_id in stream_ids:
+                self._journal.opened(stream_id)
+
+    def committed(self, command: Committed) -> None:
+        """Keep the position under which something was acknowledged last."""
+        self._state.feed_number, self._state.feed_nonce = command.feed_number, command.feed_nonce
+        self._dirty = True
+
+    def acknowledged(self, notice: Acknowledged) -> None:
+        """Take note that a stream is committed up to an offset, or closed."""
+        self._dirty = True
+        followed = self._by_stream.get(notice.stream_id)
+        if notice.final:
+            self._closed(notice.stream_id, followed)
+        elif followed is not None:
+            tail = followed.tail
+            tail.acknowledged = notice.committed
+            tail.highest_acknowledged = max(tail.highest_acknowledged, notice.committed)
+            self._state.acknowledged[notice.stream_id] = tail.highest_acknowledged
+
+    def _closed(self, stream_id: int, followed: Followed | None) -> None:
+        self._state.acknowledged.pop(stream_id, None)
+        self._by_stream.pop(stream_id, None)
+        pending = self._journal.gap_of(stream_id)
+        if pending is not None:
+            with suppress(OSError):
+                self._journal.stored(pending.gap_id)
+        if followed is None or not followed.has_file:
+            return
+        self._adoption.released(followed)
+        if followed.segment is not None and followed.segment.closing:
+            self._inbox.keep(followed.tail.fd, followed.segment.path)
+        else:
+            followed.tail.close()
+
+    def go_back(self, notice: GoBack) -> Followed | None:
+        """Read a stream again from where the collector stands; return it if its file has that."""
+        followed = self._by_stream.get(notice.stream_id)
+        if followed is None:
+            return None
+        if followed.has_file and _went_back(followed, notice):
+            followed.ended = False
+            return followed
+        followed.tail.generation = notice.generation
+        end = followed.loss.end if followed.loss is not None else followed.tail.size
+        detail = f"the bytes are gone from {followed.path}"
+        self._lose(followed, notice.place, end, reason="truncated", detail=detail)
+        return None
+
+    def refused(self, notice: Refused, now: float) -> None:
+        """Leave a file alone for a while: the collector will not have its stream."""
+        followed = self._by_stream.pop(notice.stream_id, None)
+        self._reports.say(
+            f"refused {notice.stream_id}",
+            f"the collector refused a stream: {notice.reason}: {notice.detail}",
+            event="pipeline.rejected",
+            severity=severities.ERROR,
+        )
+        with suppress(OSError):
+            self._journal.opened(notice.stream_id)
+        if followed is not None and followed.has_file:
+            followed.ended, followed.has_file = True, False
+            self._adoption.again(followed, now + _REFUSED_AGAIN_S)
+
+    # ---------------------------------------------------------------- ends
+
+    def replaced(self, followed: Followed, now_us: int) -> None:
+        """End a stream whose file was truncated or rewritten, and begin anew with the file."""
+        tail = followed.tail
+        place = Place(tail.begin, tail.begin_digest)
+        detail = f"{followed.path} was truncated or rewritten"
+        self._lose(
+            followed, place, tail.seen_bytes, reason="truncated", detail=detail, now_us=now_us
+        )
+
+    def _lose(
+        self,
+        followed: Followed,
+        place: Place,
+        end: int,
+        *,
+        reason: str,
+        detail: str,
+        now_us: int = 0,
+    ) -> None:
+        """Tell a gap from ``place`` on and end the stream; the file, if any, begins a new one."""
+        tail = followed.tail
+        pending = self._journal.gap_of(followed.stream_id)
+        followed.loss = pending or endings.loss(
+            tail.stream,
+            place,
+            end,
+            reason=reason,
+            detail=detail,
+            now_us=now_us,
+            since_us=tail.read_to_end_us,
+        )
+        if pending is None:
+            self._journal.lost(followed.loss)
+        final = self.batches.final(tail.stream, tail.generation, place, followed.loss)
+        self._handover.give(final)
+        followed.ended = True
+        self._reports.say(
+            f"gap {followed.path}",
+            f"gap in {followed.path} from byte {place.committed}: {detail}",
+            event="pipeline.gap_found",
+            severity=severities.WARN,
+            path=followed.path,
+            reason=reason,
+        )
+        if followed.has_file:
+            followed.has_file = False
+            self._adoption.again(followed, 0.0)
+
+    def _end_without_file(self, stream_id: int, place: Place, reason: str, detail: str) -> None:
+        """End a stream of an earlier life whose file is nowhere."""
+        stream = self._adoption.stream(stream_id)
+        pending = self._journal.gap_of(stream_id)
+        end = self._state.sizes.get(stream_id, place.committed)
+        told = pending or endings.loss(
+            stream,
+            place,
+            end,
+            reason=reason,
+            detail=f"{stream.path}: {detail}",
+            now_us=0,
+            since_us=0,
+        )
+        if pending is None:
+            self._journal.lost(told)
+        self._handover.give(self.batches.final(stream, 0, place, told))
+        self._reports.say(
+            f"gap {stream.path}",
+            f"gap in {stream.path} from byte {place.committed}: {detail}",
+            event="pipeline.gap_found",
+            severity=severities.WARN,
+            path=stream.path,
+            reason=reason,
+        )
+
+    def _finish(self, followed: Followed, now: float, now_us: int) -> None:
+        """End a stream whose file has got its last byte."""
+        tail = followed.tail
+        tail.flush_partial(now_us, now)
+        if tail.has_pending:
+            self._handover.give(self.batches.make(tail, self.looked_us))
+        place = Place(tail.begin, tail.begin_digest)
+        self._handover.give(self.batches.final(tail.stream, tail.generation, place))
+        followed.ended = True
+
+    # ---------------------------------------------------------------- once a second
+
+    def housekeeping(self, now: float, now_us: int, now_ns: int) -> None:
+        """See to ends of files, segments, watermarks, the cache and the picture."""
+        living = [followed for followed in self._by_stream.values() if not followed.ended]
+        for followed in living:
+            try:
+                self._see_to(followed, now, now_us, now_ns)
+            except OSError as error:
+                self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
+        self._tell_watermarks(living, now_us)
+        self._inbox.trim()
+        self._paint(now_us)
+        if self._dirty and now >= self._next_save:
+            self._next_save = now + _SAVE_S
+            self.save()
+
+    def _see_to(self, followed: Followed, now: float, now_us: int, now_ns: int) -> None:
+        tail, segment = followed.tail, followed.segment
+        quiet_s = (now_ns - tail.mtime_ns) / 1e9
+        if segment is not None and segment.check(tail.fd, now, now_us):
+            self._inbox.died(followed, self._reports)
+        if tail.position < tail.size - tail.partial_bytes or tail.has_pending:
+            return
+        if segment is not None:
+            done = tail.acknowledged == tail.position
+            if done and segment.wants_to_retire(now, quiet_s):
+                segment.retire(tail)
+                return  # and read to the end once more before it ends
+            if segment.may_end(tail.fd, quiet_s) and tail.at_end():
+                self._finish(followed, now, now_us)
+        elif endings.cannot_grow(followed, now, now_ns) and tail.at_end():
+            self._finish(followed, now, now_us)
+
+    def _tell_watermarks(self, living: list[Followed], now_us: int) -> None:
+        interval_us = min(max(len(living) / _WATERMARKS_PER_S, 1.0), 10.0) * 1_000_000
+        for followed in living:
+            tail = followed.tail
+            if tail.has_pending or followed.behind or now_us - tail.active_us > _ACTIVE_US:
+                continue
+            watermark_us = self.batches.watermark_us(tail, self.looked_us)
+            # Half a second less, so that a whole number of turns apart is not one turn more.
+            if watermark_us - tail.watermark_us < interval_us - 500_000:
+                continue
+            self._handover.give(self.batches.watermark(tail, watermark_us))
+
+    def _paint(self, now_us: int) -> None:
+        backlog = age_us = 0
+        workers: list[WorkerPicture] = []
+        for followed in self._by_stream.values():
+            waiting = followed.backlog_bytes
+            backlog += waiting
+            age_us = max(age_us, followed.backlog_age_us(now_us))
+            stream = followed.tail.stream
+            if followed.has_file:
+                last_us = followed.tail.last_line_us
+                workers.append(
+                    WorkerPicture(stream.service, stream.worker, waiting, last_us, followed.segment)
+                )
+        backlog += sum(map(Candidate.size, self._adoption.candidates))
+        self.picture = Picture(backlog, age_us // 1000, len(self._by_stream), tuple(workers))
+
+    def save(self) -> None:
+        """Write the cache."""
+        failpoint("ack/cache")
+        self._dirty = False
+        self._state.sizes = {i: f.tail.size for i, f in self._by_stream.items()}
+        state.save(self._state_path, self._state)
+
+    def finish(self, handover: Handover) -> None:
+        """After the disk thread's end: take note of the last acknowledgements and close all."""
+        for command in handover.commands(0):
+            if isinstance(command, Acknowledged):
+                self.acknowledged(command)
+            elif isinstance(command, Committed):
+                self.committed(command)
+        self.save()
+        self._close()
+
+    def _close(self) -> None:
+        for followed in self._by_stream.values():
+            if followed.has_file:
+                followed.tail.close()
+        for candidate in self._adoption.candidates:
+            os.close(candidate.fd)
+        self._inbox.close()
+        self._journal.close()
+
+
+def _went_back(followed: Followed, notice: GoBack) -> bool:
+    try:
+        return followed.tail.go_back(notice.place, notice.generation)
+    except OSError:
+        return False

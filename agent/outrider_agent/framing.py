@@ -1,0 +1,152 @@
+"""Framing: bytes to lines, as a function of the bytes alone.
+
+A line ends with a newline; what follows the last newline waits. However a file is cut into reads,
+the same lines come out with the same offsets, before and after a restart, because the only state
+(an over-long line that is being skipped) begins at a line start and is rebuilt by reading from
+there. No timer ever ends a line.
+
+A line longer than ``max_line_bytes`` (256 KiB) is cut to that length, at a character's border, and
+its original length is kept beside it; while its newline has not been seen, only its head is held
+in memory. Blank lines are separators, not records: writers put a newline first after a short write.
+A carriage return before the newline belongs to the line's end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import accumulate, count
+from operator import add
+
+MAX_LINE_BYTES = 256 * 1024
+"""Longer lines are cut and marked."""
+
+
+@dataclass(slots=True)
+class Lines:
+    """Complete lines and where each begins."""
+
+    lines: list[bytes] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    """Offset of each line's first byte, strictly rising."""
+    cut: dict[int, int] = field(default_factory=dict)
+    """Index of a line that was cut -> its original length in bytes."""
+    more: bool = False
+    """Whether complete lines were left for the next call."""
+
+
+class Framer:
+    """The lines of one growing file, from ``begin`` (a line start) on."""
+
+    def __init__(self, begin: int, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self.end = begin
+        """Offset after the last complete line: everything before it was given out."""
+        self._max = max_line_bytes
+        self._head = b""
+        self._skipped = 0
+
+    @property
+    def next(self) -> int:
+        """Offset that the next call of :meth:`feed` must begin at."""
+        return self.end + self._skipped
+
+    @property
+    def partial_bytes(self) -> int:
+        """Length of the over-long line that is being skipped; 0 outside of one."""
+        return self._skipped
+
+    def feed(self, data: bytes, most_lines: int = 1 << 30) -> Lines:
+        """Take the bytes at :attr:`next` and give out the lines they complete, at most so many.
+
+        Bytes after the last line given out are not kept (read them again with what follows), unless
+        they are a line already too long.
+        """
+        result = Lines()
+        position = 0
+        if self._skipped:
+            newline = data.find(b"\n")
+            if newline < 0:
+                self._skipped += len(data)
+                return result
+            self._finish_long(result, self._skipped + newline)
+            position = newline + 1
+        last = data.rfind(b"\n")
+        if last >= position:
+            self._split(data[position:last], result, most_lines)
+            if result.more:
+                return result
+            position = last + 1
+        rest = len(data) - position
+        if rest > self._max:
+            # One byte more than is kept, so that the cut sees whether it is at a border.
+            self._head, self._skipped = data[position : position + self._max + 1], rest
+        return result
+
+    def flush(self, data: bytes) -> Lines:
+        """Give out ``data`` at :attr:`next`, which has no newline, as the file's last line.
+
+        Only for a file that cannot grow any more.
+        """
+        result = Lines()
+        if self._skipped:
+            self._finish_long(result, self._skipped + len(data), newline_bytes=0)
+            return result
+        self._split(data, result, 1)
+        self.end -= 1  # there was no newline
+        return result
+
+    def _finish_long(self, result: Lines, length: int, newline_bytes: int = 1) -> None:
+        result.lines.append(cut(self._head, self._max))
+        result.starts.append(self.end)
+        result.cut[0] = length
+        self.end += length + newline_bytes
+        self._head, self._skipped = b"", 0
+
+    def _split(self, data: bytes, result: Lines, most_lines: int) -> None:
+        """Split ``data``, which begins at :attr:`end` and lacks only its last newline."""
+        lines = data.split(b"\n")
+        if len(lines) > most_lines:
+            result.more = True
+            lines = lines[:most_lines]
+            if not lines:
+                return
+        # Where the n-th line starts: the lengths before it, and a newline for each.
+        starts = list(map(add, accumulate(map(len, lines), initial=self.end), count()))
+        self.end = starts.pop()
+        if data.endswith(b"\r") or b"\r\n" in data:
+            fits = self._max
+            lines = [
+                line[:-1] if line.endswith(b"\r") and len(line) <= fits else line for line in lines
+            ]
+        if len(data) > self._max and max(map(len, lines)) > self._max:
+            for index, line in enumerate(lines):
+                if len(line) > self._max:
+                    result.cut[len(result.lines) + index] = len(line)
+                    lines[index] = cut(line, self._max)
+        if b"" in lines:
+            _drop_blank(lines, starts, result)
+        result.lines += lines
+        result.starts += starts
+
+
+def cut(line: bytes, limit: int) -> bytes:
+    """Cut to at most ``limit`` bytes without cutting a UTF-8 character in two."""
+    if len(line) <= limit:
+        return line
+    end = limit
+    # A character has at most three continuation bytes (10xxxxxx).
+    while end > limit - 3 and end > 0 and line[end] & 0xC0 == 0x80:
+        end -= 1
+    if line[end] & 0xC0 == 0x80:
+        return line[:limit]  # not UTF-8 anyway
+    return line[:end]
+
+
+def _drop_blank(lines: list[bytes], starts: list[int], result: Lines) -> None:
+    """Remove empty lines in place and renumber the cut ones."""
+    before = len(result.lines)
+    kept = [index for index, line in enumerate(lines) if line]
+    if result.cut:
+        new_index = {before + old: before + new for new, old in enumerate(kept)}
+        result.cut = {new_index.get(index, index): size for index, size in result.cut.items()}
+    lines[:] = [lines[index] for index in kept]
+    starts[:] = [starts[index] for index in kept]

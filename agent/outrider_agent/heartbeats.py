@@ -1,0 +1,159 @@
+"""What a heartbeat says: this agent, and every worker it knows, merged by service and worker name.
+
+A worker can have several files (a segment of its SDK, one of ``outrider run``, the segment of the
+process before): a running process is told rather than an ended one, and of ended ones the last.
+All of it is read when the heartbeat is made, from /proc and the slots; nothing waits for the disk
+thread.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from outrider.inbox import slot
+from outrider_agent import processes
+from outrider_agent.times import from_unix_us
+from outrider_protos.v1 import ingest_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from outrider_agent.picture import Picture, WorkerPicture
+    from outrider_agent.segments import SegmentWatch
+
+MAX_WORKERS = 5000
+# What `outrider run` leaves in the note: the child's pid while it runs, then how it ended.
+_NOTED = re.compile(r"(pid|exit|signal):(\d{1,10})\Z")
+
+
+class Heartbeats:
+    """Makes heartbeats from the disk thread's last picture."""
+
+    def __init__(
+        self,
+        picture: Callable[[], Picture],
+        clock_us: Callable[[], int],
+        offset_us: Callable[[], int],
+        interval_s: Callable[[], float],
+    ) -> None:
+        self._picture = picture
+        self._clock_us = clock_us
+        self._offset_us = offset_us
+        self._interval_s = interval_s
+
+    def make(self, number: int, stopping: bool) -> ingest_pb2.HeartbeatRequest:  # noqa: FBT001
+        """Make one heartbeat."""
+        picture = self._picture()
+        return ingest_pb2.HeartbeatRequest(
+            number=number,
+            clock_us=self._clock_us(),
+            next_within_ms=int(self._interval_s() * 1000),
+            usage=_usage(processes.usage(os.getpid())),
+            backlog_bytes=picture.backlog_bytes,
+            backlog_age_ms=picture.backlog_age_ms,
+            stream_count=picture.stream_count,
+            workers=self._workers(picture.workers),
+            stopping=stopping,
+        )
+
+    def _workers(self, pictures: Iterable[WorkerPicture]) -> list[ingest_pb2.WorkerHeartbeat]:
+        merged: dict[tuple[str, str], ingest_pb2.WorkerHeartbeat] = {}
+        for one in pictures:
+            heartbeat = self._worker(one)
+            rival = merged.get((one.service, one.worker))
+            if rival is None:
+                if len(merged) < MAX_WORKERS:
+                    merged[one.service, one.worker] = heartbeat
+            else:
+                merged[one.service, one.worker] = _merge(rival, heartbeat)
+        return list(merged.values())
+
+    def _worker(self, one: WorkerPicture) -> ingest_pb2.WorkerHeartbeat:
+        offset_us = self._offset_us()
+        heartbeat = ingest_pb2.WorkerHeartbeat(
+            service=one.service,
+            worker=one.worker,
+            backlog_bytes=one.backlog_bytes,
+            last_line_us=one.last_line_us + offset_us if one.last_line_us else 0,
+        )
+        if one.segment is not None and not one.segment.lockless:
+            self._from_segment(heartbeat, one.segment, offset_us)
+        return heartbeat
+
+    def _from_segment(
+        self, heartbeat: ingest_pb2.WorkerHeartbeat, segment: SegmentWatch, offset_us: int
+    ) -> None:
+        said = segment.read_slot()
+        noted = _NOTED.match(said.note)
+        heartbeat.pid = int(noted[2]) if noted is not None and noted[1] == "pid" else said.pid
+        heartbeat.started_us = _shifted(said.opened_us, offset_us)
+        heartbeat.dropped_records = said.dropped
+        if noted is None:
+            heartbeat.progress_done = said.done
+            heartbeat.progress_total = said.total
+            heartbeat.progress_us = _shifted(said.progress_us, offset_us)
+            heartbeat.progress_note = said.note
+        heartbeat.end, heartbeat.end_code = _end(segment, said, noted)
+        if heartbeat.end == ingest_pb2.WORKER_END_RUNNING:
+            heartbeat.usage.CopyFrom(_usage(processes.usage(heartbeat.pid)))
+        elif segment.ended_us:
+            heartbeat.ended_us = segment.ended_us + offset_us
+
+
+def _end(
+    segment: SegmentWatch, said: slot.Slot, noted: re.Match[str] | None
+) -> tuple[ingest_pb2.WorkerEnd, int]:
+    """Return how a process ended, as far as it or its wrapper said it."""
+    if noted is not None and noted[1] != "pid" and said.flags & slot.ENDED:
+        code = int(noted[2])
+        if noted[1] == "signal":
+            return ingest_pb2.WORKER_END_SIGNAL, code
+        return (ingest_pb2.WORKER_END_EXIT_CODE if code else ingest_pb2.WORKER_END_CLEAN), code
+    if segment.locked_by_writer and not said.flags & slot.ENDED:
+        return ingest_pb2.WORKER_END_RUNNING, 0
+    if segment.died:
+        return ingest_pb2.WORKER_END_DIED, 0
+    if said.flags & (slot.ENDED | slot.CONTINUED):
+        return ingest_pb2.WORKER_END_CLEAN, 0
+    if segment.ended_us:
+        return ingest_pb2.WORKER_END_DIED, 0
+    return ingest_pb2.WORKER_END_UNSPECIFIED, 0
+
+
+def _merge(
+    one: ingest_pb2.WorkerHeartbeat, other: ingest_pb2.WorkerHeartbeat
+) -> ingest_pb2.WorkerHeartbeat:
+    """Tell one worker of two files: the better one, with what waits in both."""
+    better, worse = (one, other) if _rank(one) >= _rank(other) else (other, one)
+    better.backlog_bytes += worse.backlog_bytes
+    better.last_line_us = max(better.last_line_us, worse.last_line_us)
+    if better.progress_us < worse.progress_us and worse.end == better.end:
+        better.progress_done, better.progress_total = worse.progress_done, worse.progress_total
+        better.progress_us, better.progress_note = worse.progress_us, worse.progress_note
+    return better
+
+
+def _rank(heartbeat: ingest_pb2.WorkerHeartbeat) -> tuple[int, int]:
+    if heartbeat.end == ingest_pb2.WORKER_END_RUNNING:
+        return 2, heartbeat.started_us
+    if heartbeat.end == ingest_pb2.WORKER_END_UNSPECIFIED:
+        return 0, heartbeat.last_line_us
+    return 1, heartbeat.ended_us
+
+
+def _shifted(unix_us: int, offset_us: int) -> int:
+    return from_unix_us(unix_us) + offset_us if unix_us else 0
+
+
+def _usage(found: processes.ProcessUsage | None) -> ingest_pb2.Usage:
+    if found is None:
+        return ingest_pb2.Usage()
+    return ingest_pb2.Usage(
+        cpu_ms=found.cpu_ms,
+        rss_bytes=found.rss_bytes,
+        rss_limit_bytes=found.rss_limit_bytes,
+        open_files=found.open_files,
+        threads=found.threads,
+    )

@@ -1,0 +1,139 @@
+"""The journal: births of streams and gaps, fsynced before what they describe is given up.
+
+One JSON object a line, appended: ``{"birth": ...}``, ``{"gap": ...}``, ``{"opened": id}``,
+``{"stored": "gap id"}``. A birth is pending until the collector has stored the stream, a gap until
+it is acknowledged; pending ones survive any crash and are told again (under the same ids, so they
+are stored once). When more than a megabyte has gathered, the pending entries are written to a new
+file, which takes the old one's place.
+
+A torn or damaged line is skipped: at worst a birth is forgotten whose file is still there and gets
+a new one, or a gap is told again under a new id.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from outrider_agent.streams import Loss, Stream  # noqa: TC001  msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPACT_BYTES = 1 << 20
+_MAX_BYTES = 64 << 20
+
+
+class _Entry(msgspec.Struct, omit_defaults=True):
+    birth: Stream | None = None
+    gap: Loss | None = None
+    opened: int | None = None
+    stored: bytes | None = None
+
+
+_decode = msgspec.json.Decoder(_Entry).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal:
+    """The journal of one agent. Raises OSError where its directory cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.births: dict[int, Stream] = {}
+        """Streams that the collector may not know yet."""
+        self.gaps: dict[bytes, Loss] = {}
+        """Gaps that are not acknowledged."""
+        self._read()
+        self._fd = self._rewrite()
+        self._size = os.fstat(self._fd).st_size
+
+    def born(self, streams: list[Stream]) -> None:
+        """Remember births; on the disk when this returns."""
+        for stream in streams:
+            self.births[stream.stream_id] = stream
+        self._append([_Entry(birth=stream) for stream in streams])
+        os.fdatasync(self._fd)
+
+    def lost(self, loss: Loss) -> None:
+        """Remember a gap; on the disk when this returns."""
+        self.gaps[loss.gap_id] = loss
+        self._append([_Entry(gap=loss)])
+        os.fdatasync(self._fd)
+
+    def opened(self, stream_id: int) -> None:
+        """Forget a birth: the collector has the stream."""
+        if self.births.pop(stream_id, None) is not None:
+            self._append([_Entry(opened=stream_id)])
+
+    def stored(self, gap_id: bytes) -> None:
+        """Forget a gap: it is a row."""
+        if self.gaps.pop(gap_id, None) is not None:
+            self._append([_Entry(stored=gap_id)])
+
+    def gap_of(self, stream_id: int) -> Loss | None:
+        """Return the pending gap of a stream."""
+        return next((g for g in self.gaps.values() if g.stream_id == stream_id), None)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def _append(self, entries: list[_Entry]) -> None:
+        data = b"".join(_encode(entry) + b"\n" for entry in entries)
+        written = os.write(self._fd, data)
+        self._size += written
+        if written < len(data):
+            # A torn line must not swallow the next one; what did not fit is tried again.
+            os.write(self._fd, b"\n" + data)
+        if self._size > COMPACT_BYTES:
+            os.close(self._fd)
+            self._fd = self._rewrite()
+            self._size = os.fstat(self._fd).st_size
+
+    def _read(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                data = file.read(_MAX_BYTES)
+        except FileNotFoundError:
+            return
+        for line in data.split(b"\n"):
+            try:
+                entry = _decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+            self._apply(entry)
+
+    def _apply(self, entry: _Entry) -> None:
+        if entry.birth is not None:
+            self.births[entry.birth.stream_id] = entry.birth
+        if entry.gap is not None:
+            self.gaps[entry.gap.gap_id] = entry.gap
+        if entry.opened is not None:
+            self.births.pop(entry.opened, None)
+        if entry.stored is not None:
+            self.gaps.pop(entry.stored, None)
+
+    def _rewrite(self) -> int:
+        draft = self._path.with_suffix(".new")
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        entries = [_Entry(birth=stream) for stream in self.births.values()]
+        entries += [_Entry(gap=loss) for loss in self.gaps.values()]
+        data = memoryview(b"".join(_encode(entry) + b"\n" for entry in entries))
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fsync(fd)
+        draft.replace(self._path)
+        sync_directory(self._path.parent)
+        return fd
+
+
+def sync_directory(path: Path) -> None:
+    """Make a directory's new names survive a power loss."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

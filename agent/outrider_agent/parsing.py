@@ -1,0 +1,143 @@
+"""Lines of one stream to records: JSON, a named plain format, or whatever `auto` finds.
+
+``auto`` looks at the first lines. A line that is a JSON object is always read as one, whatever its
+neighbours are; for the others one named format is chosen for the file, and chosen again when it
+stops to fit. What is in no format is a record all the same: the whole line is the message, the
+time is the time of reading and is marked so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outrider import severity as severities
+from outrider_agent import marks
+from outrider_agent.formats import FORMATS, Format, Parsed, choose
+from outrider_agent.json_lines import JsonReader
+from outrider_agent.records import MAX_NAME_BYTES, Records
+from outrider_agent.times import TimeReader, absurd
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from outrider_agent.framing import Lines
+
+# After so many plain lines in no format, it is looked again what the file's format is.
+_MISSES_BEFORE_NEW_CHOICE = 64
+
+
+class Parser:
+    """Parses one stream. ``format_name`` is ``auto``, ``json``, ``plain`` or a named format."""
+
+    def __init__(self, format_name: str, zone: tzinfo) -> None:
+        self._times = TimeReader(zone)
+        self._json = JsonReader(self._times) if format_name in {"auto", "json"} else None
+        self._auto = format_name == "auto"
+        self._format: Format | None = FORMATS.get(format_name)
+        self._misses = _MISSES_BEFORE_NEW_CHOICE
+
+    def parse(self, lines: Lines, observed_us: int, *, partial: bool = False) -> Records:
+        """Return a record for each line; ``partial`` marks the last one, which has no newline."""
+        records = Records()
+        first = 0
+        for index in sorted(lines.cut):
+            self._run(lines.lines[first:index], lines.starts[first:index], observed_us, records)
+            extra: dict[str, object] = {marks.TRUNCATED: {"original_bytes": lines.cut[index]}}
+            self._plain(lines.lines[index], lines.starts[index], observed_us, records, extra)
+            first = index + 1
+        if first:
+            self._run(lines.lines[first:], lines.starts[first:], observed_us, records)
+        else:
+            self._run(lines.lines, lines.starts, observed_us, records)
+        if partial and len(records):
+            _mark_last(records, marks.PARTIAL)
+        return records
+
+    def _run(self, lines: list[bytes], starts: list[int], observed_us: int, into: Records) -> None:
+        if not lines:
+            return
+        self._consider(lines, observed_us)
+        if self._json is not None:
+            self._json.read(
+                lines,
+                starts,
+                observed_us,
+                into,
+                lambda line, start: self._plain(line, start, observed_us, into, {}),
+            )
+            return
+        for line, start in zip(lines, starts, strict=True):
+            self._plain(line, start, observed_us, into, {})
+
+    def _consider(self, lines: list[bytes], observed_us: int) -> None:
+        """Choose the format of plain lines anew where the last choice fits no more."""
+        if not self._auto or self._misses < _MISSES_BEFORE_NEW_CHOICE:
+            return
+        sample = [
+            line.decode("utf-8", "replace") for line in lines[:256] if not line.startswith(b"{")
+        ]
+        if sample:
+            self._format = choose(sample, self._times, observed_us) or self._format
+            self._misses = 0
+
+    def _plain(
+        self,
+        line: bytes,
+        start: int,
+        observed_us: int,
+        into: Records,
+        attributes: dict[str, object],
+    ) -> None:
+        raw, dirty = marks.clean_bytes(line)
+        if dirty:
+            attributes[marks.SANITIZED] = True
+        parsed = self._match(raw, observed_us)
+        ts_us = observed_us
+        if parsed is None:
+            attributes[marks.TIME] = {"reason": "absent"}
+            message, severity, logger = raw, severities.INFO, None
+        else:
+            message, severity, logger = parsed.message.encode(), parsed.severity, parsed.logger
+            if logger and len(logger.encode()) > MAX_NAME_BYTES:
+                attributes["logger"], logger = logger, None
+            attributes = {**parsed.attributes, **attributes}
+            if parsed.ts_us is None or absurd(parsed.ts_us, observed_us):
+                attributes[marks.TIME] = _why(parsed)
+            else:
+                ts_us = parsed.ts_us
+        into.stream_offset.append(start)
+        into.ts_us.append(ts_us)
+        into.observed_us.append(observed_us)
+        into.severity.append(severity)
+        into.message.append(message)
+        into.attributes.append(marks.encode_attributes(attributes))
+        into.logger.append(logger)
+        into.event.append(None)
+        into.error_code.append(None)
+        into.trace_id.append(None)
+        into.correlation_id.append(None)
+
+    def _match(self, raw: bytes, observed_us: int) -> Parsed | None:
+        if self._format is None:
+            self._misses += 1
+            return None
+        parsed = self._format.parse(raw.decode(), self._times, observed_us)
+        self._misses = self._misses + 1 if parsed is None else 0
+        return parsed
+
+
+def _why(parsed: Parsed) -> dict[str, object]:
+    if parsed.raw_time is None:
+        return {"reason": "absent"}
+    reason = "unreadable" if parsed.ts_us is None else "absurd"
+    return {"original": parsed.raw_time, "reason": reason}
+
+
+def _mark_last(records: Records, mark: str) -> None:
+    """Add a mark to the last record's attributes, which are a JSON object already."""
+    last = records.attributes[-1]
+    name = b'"' + mark.encode() + b'":true'
+    if last is None or last.strip() == b"{}":
+        records.attributes[-1] = b"{" + name + b"}"
+    else:
+        records.attributes[-1] = last.rstrip()[:-1] + b"," + name + b"}"

@@ -1,0 +1,156 @@
+"""Which file is which stream: births, streams found again, streams that ended.
+
+Before the first welcome files are only opened and held. The welcome names the streams that
+Postgres has open; each of them is sought among the files: first by device and inode, then among
+all files by the tail digest at its committed offset, then among everything else in the same
+directories (rotation renames). Files that are left get new streams, which are journalled (fsynced)
+before anything of them is sent. Streams that are left have lost their file: that is a gap,
+journalled likewise.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from outrider.inbox import names
+from outrider_agent.digests import HEAD_BYTES, digest
+from outrider_agent.discovery import Found, open_regular
+from outrider_agent.parsing import Parser
+from outrider_agent.start import start_offset
+from outrider_agent.streams import Place, Stream, clipped, mint
+from outrider_agent.tail import Tail, holds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """An open file that is no stream yet."""
+
+    fd: int
+    found: Found
+    device: int
+    inode: int
+    uid: int
+    not_before: float = 0.0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What the file is to the kernel for as long as it is open."""
+        return self.device, self.inode
+
+    def size(self) -> int:
+        """Size of the file now."""
+        return os.fstat(self.fd).st_size
+
+
+def open_candidate(found: Found) -> Candidate:
+    """Open a file that was found. Raises OSError."""
+    fd, status = open_regular(found.path, follow_links=found.source is not None)
+    return Candidate(fd, found, status.st_dev, status.st_ino, status.st_uid)
+
+
+class Minter:
+    """Makes streams for files."""
+
+    def __init__(self, key: bytes, host: str, zone: tzinfo, *, first_start: bool) -> None:
+        self._key = key
+        self._host = clipped(host, 255)
+        self._zone = zone
+        self.first_start = first_start
+        """True while files are those of the agent's first look, for which `start` holds."""
+
+    def stream(self, candidate: Candidate, now_s: float) -> Stream:
+        """Make a new stream for a file; ``now_s`` is Unix time."""
+        service, worker = self.names(candidate.found)
+        head = os.pread(candidate.fd, HEAD_BYTES, 0)
+        begin = 0
+        if self.first_start and candidate.found.source is not None:
+            begin = start_offset(candidate.fd, candidate.found.source, now_s)
+        return Stream(
+            stream_id=mint(secrets.randbits),
+            service=service,
+            worker=worker,
+            source="inbox" if candidate.found.source is None else "file",
+            path=candidate.found.path.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"),
+            host=self._host,
+            uid=candidate.uid,
+            start_offset=begin,
+            device=candidate.device,
+            inode=candidate.inode,
+            head_digest=digest(self._key, head),
+            head_bytes=len(head),
+        )
+
+    def names(self, found: Found) -> tuple[str, str]:
+        """Return service and worker of a file."""
+        filename = os.path.basename(found.path)  # noqa: PTH119  strings stay strings
+        if found.source is not None:
+            worker = found.source.worker or filename.split(".", 1)[0] or filename
+            return clipped(found.source.service), clipped(worker)
+        segment = names.parse(filename)
+        if segment is not None:
+            return clipped(segment.service), clipped(segment.worker)
+        # Somebody's own file in the inbox: the name is all it says.
+        return clipped(filename.removesuffix(".jsonl")) or "unnamed", self._host
+
+    def tail(self, candidate: Candidate, stream: Stream) -> Tail:
+        """Follow a file as a stream."""
+        source = candidate.found.source
+        parser = Parser(
+            "auto" if source is None else source.format,
+            self._zone if source is None else source.zone(),
+        )
+        return Tail(candidate.fd, stream, parser, self._key)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A stream found again in a file."""
+
+    candidate: Candidate
+    stream: Stream
+    place: Place
+
+
+class Orphans:
+    """Streams that Postgres has open and no file is known for yet."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self.streams: dict[int, tuple[Stream, Place]] = {}
+
+    def add(self, streams: Iterable[tuple[Stream, Place]]) -> None:
+        """Take up streams that a welcome named and nobody knows."""
+        for stream, place in streams:
+            self.streams[stream.stream_id] = (stream, place)
+
+    def match(self, candidates: Iterable[Candidate]) -> list[Match]:
+        """Find streams again among open files; what is found is an orphan no more."""
+        matches: list[Match] = []
+        free = {candidate.key: candidate for candidate in candidates}
+        for by_evidence in (True, False):
+            for stream, place in list(self.streams.values()):
+                likely = free.get((stream.device, stream.inode))
+                choice = ([likely] if likely else []) if by_evidence else list(free.values())
+                found = next((c for c in choice if self._fits(c, stream, place)), None)
+                if found is not None:
+                    del free[found.key], self.streams[stream.stream_id]
+                    matches.append(Match(found, stream, place))
+        return matches
+
+    def _fits(self, candidate: Candidate, stream: Stream, place: Place) -> bool:
+        if not place.digest and candidate.key != (stream.device, stream.inode):
+            # Nothing stored: the head alone is too little where the inode differs.
+            same_path = candidate.found.path == stream.path
+            if not same_path:
+                return False
+        try:
+            return holds(candidate.fd, self._key, stream, place)
+        except OSError:
+            return False

@@ -1,0 +1,75 @@
+"""What the agent says about itself: lines on standard error and records in its own segment.
+
+Its own segment is followed like any other, so whatever it says must not follow from reading: each
+thing is said once, then at most once a minute with a count, and nothing is said for each line or
+batch. A disk without room costs a report, never the agent.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from outrider import severity as severities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPEAT_S = 60.0
+_MAX_KEYS = 2000
+
+
+class Sink(Protocol):
+    """Where records of the agent itself go."""
+
+    def __call__(self, event: str, severity: int, message: str, attributes: dict[str, Any]) -> None:
+        """Write one record."""
+
+
+class Reports:
+    """Says things, but not too often. ``sink`` may be set later, when the inbox is there."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        write: Callable[[str], object] = sys.stderr.write,
+    ) -> None:
+        self._clock = clock
+        self._write = write
+        self._said: dict[str, tuple[float, int]] = {}
+        self.sink: Sink | None = None
+
+    def say(
+        self,
+        key: str,
+        message: str,
+        *,
+        event: str = "",
+        severity: int = severities.INFO,
+        **attributes: Any,
+    ) -> bool:
+        """Say ``message`` unless the same ``key`` was said less than a minute ago; True if said."""
+        now = self._clock()
+        said, held_back = self._said.get(key, (float("-inf"), 0))
+        if now - said < REPEAT_S:
+            self._said[key] = (said, held_back + 1)
+            return False
+        if len(self._said) >= _MAX_KEYS:
+            self._said.clear()
+        self._said[key] = (now, 0)
+        if held_back:
+            message = f"{message} (and {held_back} times before this)"
+        self._write(f"outrider agent: {message}\n")
+        if event and self.sink is not None:
+            self.sink(event, severity, message, attributes)
+        return True
+
+    def settle_prefix(self, prefix: str) -> bool:
+        """:meth:`settle` for all keys that begin so."""
+        keys = [key for key in self._said if key.startswith(prefix)]
+        return sum(self.settle(key) for key in keys) > 0
+
+    def settle(self, key: str) -> bool:
+        """Forget that something was said, because it is over; True if it had been said."""
+        return self._said.pop(key, None) is not None

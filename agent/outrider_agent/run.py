@@ -1,0 +1,293 @@
+"""``outrider run -- CMD...``: a worker under the agent's eye.
+
+The child's output becomes records in a segment of the inbox, and its end is a record and a state
+the moment it happens: ``worker.stopped``, ``worker.crashed`` with the exit code, ``worker.killed``
+with the signal. No agent needs to run: the file is safe until one does. Signals are passed on, and
+the exit code is the child's (128 + the number of the signal that ended it).
+
+Where the inbox cannot be used the child runs all the same: watching must never stop the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outrider import places, record, severity, taxonomy
+from outrider.configuration import ConfigError
+from outrider.configuration import load as load_configuration
+from outrider.inbox.writer import Writer, complain
+from outrider_agent.configuration import zone
+from outrider_agent.output import READ_BYTES, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
+             signal.SIGUSR2)  # fmt: skip
+_FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+# After the child's end, what grandchildren still hold open is read for so long.
+_LINGER_S = 1.0
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
+    arguments, command = _parse(list(argv))
+    name = Path(command[0]).name
+    service = arguments.service or os.environ.get("OUTRIDER_SERVICE") or name
+    worker = arguments.worker or os.environ.get("OUTRIDER_WORKER") or service
+    return Run(command, _inbox(arguments.config), service, worker).run()
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="outrider run",
+        usage="outrider run [--service S] [--worker W] [--config FILE] -- CMD [ARGUMENTS]",
+        description="Run a worker: its output is logged, its end is a record and a state.",
+    )
+    parser.add_argument("--service", help="default: $OUTRIDER_SERVICE, else the command's name")
+    parser.add_argument("--worker", help="default: $OUTRIDER_WORKER, else the service's name")
+    parser.add_argument("--config", metavar="FILE", help="configuration, for the inbox's place")
+    divider = argv.index("--") if "--" in argv else len(argv)
+    arguments, rest = parser.parse_known_args(argv[:divider])
+    command = rest + argv[divider + 1 :]
+    if not command or command[0].startswith("-"):
+        parser.error("no command given: write it after --")
+    return arguments, command
+
+
+def _inbox(config: str | None) -> Path:
+    if os.environ.get("OUTRIDER_INBOX") and config is None:
+        return places.default_inbox()
+    # Only the inbox's place is wanted: the other tables are other parts' business.
+    tables = load_configuration(config, _as_it_is, {"agent": dict, "data_dir": str})
+    inbox, data_dir = tables["agent"].get("inbox"), tables.get("data_dir")
+    if inbox is not None and not isinstance(inbox, str):
+        raise ConfigError("`agent.inbox` is no text", str(config or ""), "write a path in quotes")
+    if inbox or data_dir:
+        return Path(inbox) if inbox else Path(str(data_dir)) / "inbox"
+    return places.default_inbox()
+
+
+def _as_it_is(value: object, *, type: object) -> object:  # noqa: A002  the loader's own name
+    del type
+    return value
+
+
+class Run:
+    """One child and its segment."""
+
+    def __init__(self, command: list[str], inbox: Path, service: str, worker: str) -> None:
+        self._command = command
+        self._inbox = inbox
+        self._writer = Writer(inbox, service, worker, numbered=True)
+        self._stop_signal: int | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        """Run the child to its end and return the exit code."""
+        self._open()
+        woken, wake = socket.socketpair()
+        with woken, wake:
+            woken.setblocking(False)
+            wake.setblocking(False)
+            signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+            for number in FORWARDED:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, self._forward)
+            try:
+                child = self._start()
+            except OSError as error:
+                return self._not_started(error)
+            try:
+                return self._attend(child, woken)
+            finally:
+                signal.set_wakeup_fd(-1)
+
+    def _open(self) -> None:
+        try:
+            died = self._writer.open()
+        except OSError as error:
+            complain(
+                f"the inbox cannot be used, {(error.strerror or str(error)).lower()}",
+                str(self._inbox),
+                "create it or set OUTRIDER_INBOX; the output is passed on instead",
+            )
+            return
+        if died is not None:
+            self._record("worker.died", "died without an end", {"pid": died.pid})
+
+    def _record(
+        self, event: str, message: str, attributes: dict[str, object], level: int | None = None
+    ) -> None:
+        if self._writer.is_open:
+            placed = record.place("outrider.run", event)
+            number = level or taxonomy.EVENTS[event].severity
+            line = record.encode(time.time_ns(), number, message, placed, attributes)
+            self._writer.append(line)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = dict(os.environ)
+        environment["OUTRIDER_SERVICE"] = self._writer.service
+        environment["OUTRIDER_WORKER"] = self._writer.worker
+        environment["OUTRIDER_INBOX"] = str(self._inbox)
+        # So that the child's own SDK knows that the name is its, though this process holds it.
+        environment["OUTRIDER_RUN"] = str(os.getpid())
+        child = self._child = subprocess.Popen(  # noqa: S603  the user's own command
+            self._command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            bufsize=0,
+        )
+        self._record(
+            "worker.started",
+            f"started: {self._command[0]}",
+            # Arguments may hold secrets, so the program alone is told.
+            {"pid": child.pid, "command": self._command[0]},
+        )
+        self._note(f"pid:{child.pid}")
+        if self._stop_signal is not None:
+            child.send_signal(self._stop_signal)
+        return child
+
+    def _note(self, note: str) -> None:
+        if self._writer.is_open:
+            self._writer.progress(None, None, note)
+
+    def _not_started(self, error: OSError) -> int:
+        reason = (error.strerror or str(error)).lower()
+        self._record("worker.crashed", f"not started: {self._command[0]}: {reason}", {})
+        code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+        self._note(f"exit:{code}")
+        self._writer.end()
+        print(  # noqa: T201  errors go to standard error
+            f"outrider: cannot run, {reason}: {self._command[0]}: check the command and its path",
+            file=sys.stderr,
+        )
+        return code
+
+    def _forward(self, number: int, _: object) -> None:
+        # What a terminal sends, it sends to the child as well.
+        self._stop_signal = number
+        from_terminal = number in _FROM_TERMINAL and sys.stdin is not None and sys.stdin.isatty()
+        child = self._child
+        if child is not None and child.returncode is None and not from_terminal:
+            child.send_signal(number)
+
+    # ---------------------------------------------------------------- the child's life
+
+    def _attend(self, child: subprocess.Popen[bytes], woken: socket.socket) -> int:
+        """Read the child's output until it has ended, and a moment longer."""
+        selector = selectors.DefaultSelector()
+        selector.register(woken, selectors.EVENT_READ, None)
+        outputs: list[Output] = []
+        for name, stream, own in (("stdout", child.stdout, 1), ("stderr", child.stderr, 2)):
+            assert stream is not None  # noqa: S101  both are pipes
+            os.set_blocking(stream.fileno(), False)
+            output = Output(name, self._append, zone("local"), echo=self._echo(own))
+            outputs.append(output)
+            selector.register(stream.fileno(), selectors.EVENT_READ, output)
+        deadline: float | None = None
+        while len(selector.get_map()) > 1 or deadline is None:
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            events = selector.select(timeout)
+            for key, _ in events:
+                if key.data is None:
+                    _drain(woken)
+                elif not _copy(key.fd, key.data):
+                    selector.unregister(key.fd)
+            if deadline is None and child.poll() is not None:
+                deadline = time.monotonic() + _LINGER_S
+                self._read_rest(selector)
+                self._ended(child)
+            elif deadline is not None and time.monotonic() >= deadline:
+                break
+        for output in outputs:
+            output.finish()
+        selector.close()
+        self._writer.end()
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+    def _append(self, line: bytes) -> None:
+        if self._writer.is_open:
+            self._writer.append(line)
+
+    def _echo(self, own: int) -> int | None:
+        """Pass output on to a person at a terminal, and where there is no other place for it."""
+        return own if os.isatty(own) or not self._writer.is_open else None
+
+    def _read_rest(self, selector: selectors.BaseSelector) -> None:
+        """Read what the child had written before it ended, so that its last words come first."""
+        for key in list(selector.get_map().values()):
+            if key.data is not None and not _copy(key.fd, key.data, until_empty=True):
+                selector.unregister(key.fd)
+                key.data.finish()
+
+    def _ended(self, child: subprocess.Popen[bytes]) -> None:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        attributes: dict[str, object] = {
+            "pid": child.pid,
+            "cpu_s": round(used.ru_utime + used.ru_stime, 3),
+            "max_rss_bytes": used.ru_maxrss * 1024,
+        }
+        code = child.returncode
+        if code >= 0:
+            event = "worker.crashed" if code else "worker.stopped"
+            self._record(event, f"exited with code {code}", {**attributes, "exit_code": code})
+            self._note(f"exit:{code}")
+        else:
+            name = _signal_name(-code)
+            attributes["signal"] = name
+            if -code == self._stop_signal:
+                # It was asked to end, and did.
+                message = f"stopped by {name}, which was passed on"
+                self._record("worker.stopped", message, attributes, severity.INFO)
+                self._note("exit:0")
+            else:
+                self._record("worker.killed", f"killed by {name}", attributes)
+                self._note(f"signal:{-code}")
+        self._writer.end()
+
+
+def _copy(fd: int, output: Output, *, until_empty: bool = False) -> bool:
+    """Read once (or until nothing is there); False at the end of the stream."""
+    while True:
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        output.feed(data)
+        if not until_empty:
+            return True
+
+
+def _drain(woken: socket.socket) -> None:
+    try:
+        while woken.recv(512):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,243 @@
+"""Segments of the inbox, from the agent's side: is the writer alive, how did it end, what then.
+
+A writer holds a shared lock for life. Once a second the agent asks for the exclusive lock without
+waiting; while it is refused the writer lives. When it is granted the writer is gone: if its slot
+does not say that it ended well, it died, and whoever holds the lock writes that down, once. Then
+the lock is given back, so that the next process of the same service can take the segment over.
+
+A segment that nobody took over for a minute is retired: with the lock held it is moved to
+``closing/``, read to its end once more, and unlinked, lock still held, when all of it is
+acknowledged and newer segments fill the kept tail. A writer that opened it meanwhile finds another
+file, or none, at its path, and starts anew.
+
+Files of other names are written without locks (open, append, close for each line). They are moved
+after ten quiet minutes and end a day after that, if their size has not changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from outrider.failpoint import failpoint
+from outrider.inbox import names, slot
+from outrider_agent.discovery import CLOSING
+
+if TYPE_CHECKING:
+    from outrider_agent.tail import Tail
+
+RETIRE_AFTER_S = 60.0
+LOCKLESS_QUIET_S = 600.0
+LOCKLESS_CLOSING_S = 86_400.0
+MAX_KEPT_FILES = 256
+
+
+@dataclass(slots=True, eq=False)
+class SegmentWatch:
+    """What is known of the process that writes a segment."""
+
+    path: str
+    locked_by_writer: bool = False
+    held: bool = False
+    """The agent has the exclusive lock, for good."""
+    closing: bool = False
+    lockless: bool = False
+    ended_us: int = 0
+    """When the writer was found gone, microseconds since 2000; 0 while it lives."""
+    died: bool = False
+    unlocked_since: float | None = None
+    last: slot.Slot = field(default_factory=slot.Slot)
+    """What the slot said last."""
+
+    def read_slot(self) -> slot.Slot:
+        """Read the slot anew; what it said last where it cannot be read."""
+        try:
+            fd = os.open(self._slot_path(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return self.last
+        try:
+            found = slot.unpack(os.read(fd, slot.SIZE))
+        except OSError:
+            found = None
+        finally:
+            os.close(fd)
+        if found is not None:
+            self.last = found
+        return self.last
+
+    def _slot_path(self) -> str:
+        directory, filename = os.path.split(self.path)
+        return os.path.join(directory, names.slot_filename(filename))  # noqa: PTH118  in a loop
+
+    # ---------------------------------------------------------------- life and death
+
+    def check(self, fd: int, now: float, now_us: int) -> bool:
+        """See whether the writer lives; True when it was found dead just now.
+
+        The lock is given back, unless the segment is being retired.
+        """
+        if self.lockless or self.held:
+            return False
+        if not _lock(fd):
+            self.locked_by_writer, self.unlocked_since = True, None
+            self.ended_us, self.died = 0, False
+            return False
+        try:
+            return self._writer_gone(now, now_us)
+        finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def _writer_gone(self, now: float, now_us: int) -> bool:
+        self.locked_by_writer = False
+        if self.unlocked_since is None:
+            self.unlocked_since = now
+        said = self.read_slot()
+        newly_dead = said.died and not self.died
+        if not self.ended_us:
+            self.ended_us = now_us
+        if said.died or said.flags & slot.DEATH_RECORDED:
+            self.died = True
+        if newly_dead and self._record_death(said, now_us):
+            self._set_flag(said.flags | slot.DEATH_RECORDED)
+            return False
+        return newly_dead
+
+    def _record_death(self, said: slot.Slot, now_us: int) -> bool:
+        """Append ``worker.died`` to the segment; False where the agent may not write there."""
+        line = msgspec.json.encode(
+            {
+                "ts": _rfc3339(now_us),
+                "severity": 17,
+                "event": "worker.died",
+                "message": f"process {said.pid} ended without a word",
+                "attributes": {"pid": said.pid, "told_by": "agent"},
+            }
+        )
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            # The last words may lack their newline.
+            os.write(fd, b"\n" + line + b"\n")
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def _set_flag(self, flags: int) -> None:
+        with suppress(OSError):
+            fd = os.open(self._slot_path(), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, bytes([flags]), slot.SIZE - slot.NOTE_BYTES - 1)
+            finally:
+                os.close(fd)
+
+    # ---------------------------------------------------------------- retiring
+
+    def wants_to_retire(self, now: float, quiet_s: float) -> bool:
+        """Whether the segment has been left long enough."""
+        if self.closing:
+            return False
+        if self.lockless:
+            return quiet_s > LOCKLESS_QUIET_S
+        if self.locked_by_writer or self.unlocked_since is None:
+            return False
+        continued = bool(self.last.flags & slot.CONTINUED)
+        return continued or now - self.unlocked_since > RETIRE_AFTER_S
+
+    def retire(self, tail: Tail) -> bool:
+        """Move the segment to ``closing/`` under the exclusive lock; False if somebody has it."""
+        if not self.lockless:
+            if not _lock(tail.fd):
+                return False
+            self.held = True
+            failpoint("LOCK_EX/move")
+        here = Path(self.path)
+        if not _is_at(here, tail.fd):
+            self.closing = True
+            return True
+        there = here.parent / CLOSING / here.name
+        try:
+            there.parent.mkdir(mode=0o700, exist_ok=True)
+            here.rename(there)
+        except OSError:
+            self._give_back(tail.fd)
+            return False
+        self.read_slot()
+        with suppress(OSError):
+            os.unlink(self._slot_path())  # noqa: PTH108  a string
+        self.path, self.closing = str(there), True
+        return True
+
+    def _give_back(self, fd: int) -> None:
+        if self.held:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            self.held = False
+
+    def may_end(self, fd: int, quiet_s: float) -> bool:
+        """Whether a moved segment can be ended: nobody can append to it any more."""
+        if not self.closing:
+            return False
+        if self.lockless:
+            return quiet_s > LOCKLESS_CLOSING_S
+        if not self.held:
+            self.held = _lock(fd)
+        return self.held
+
+
+@dataclass(slots=True, eq=False)
+class Kept:
+    """A delivered segment in ``closing/`` that is kept for a while."""
+
+    fd: int
+    path: str
+    size: int
+    mtime_ns: int
+
+    def unlink(self) -> None:
+        """Remove it; the lock, held until now, goes with the descriptor."""
+        failpoint("move/unlink")
+        with suppress(OSError):
+            if _is_at(Path(self.path), self.fd):
+                os.unlink(self.path)  # noqa: PTH108  a string
+        os.close(self.fd)
+
+
+def over_budget(kept: list[Kept], budget_bytes: int) -> list[Kept]:
+    """Take out of ``kept`` the oldest segments that exceed the budget."""
+    kept.sort(key=lambda one: one.mtime_ns)
+    total, out = sum(one.size for one in kept), []
+    while kept and (total > budget_bytes or len(kept) > MAX_KEPT_FILES):
+        oldest = kept.pop(0)
+        total -= oldest.size
+        out.append(oldest)
+    return out
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(fd))
+    except OSError:
+        return False
+
+
+def _rfc3339(us: int) -> str:
+    moment = datetime.fromtimestamp(946_684_800 + us / 1e6, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,47 @@
+"""What the agent remembers only to be quick and polite: a cache, lost without loss.
+
+Postgres says how far each stream is committed. The cache adds the last feed position acknowledged
+(so that a database that forgot is noticed) and how far each stream was acknowledged (so that what
+is sent again after such a loss is marked ``replayed``). A file that is damaged anywhere is
+ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MAX_BYTES = 64 << 20
+
+
+class State(msgspec.Struct):
+    """The cache's content."""
+
+    feed_number: int = 0
+    feed_nonce: bytes = b""
+    acknowledged: dict[int, int] = {}
+    """Stream -> highest offset acknowledged, of open streams."""
+    sizes: dict[int, int] = {}
+    """Stream -> size of its file when it was last seen."""
+
+
+def load(path: Path) -> State:
+    """Read the cache; an empty one where there is none that can be read."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(_MAX_BYTES), type=State)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return State()
+
+
+def save(path: Path, state: State) -> None:
+    """Write the cache in one step; a disk that has no room leaves the old one."""
+    draft = path.with_suffix(".new")
+    with contextlib.suppress(OSError):
+        draft.write_bytes(msgspec.json.encode(state))
+        draft.replace(path)

@@ -1,0 +1,68 @@
+"""What a stream is to the agent: one file's life, under an id that was minted once.
+
+The id is random and is never derived from anything. What finds a file again after a restart is
+evidence: device, inode, a digest of the file's head, and above all the tail digest at the committed
+offset, which only the same bytes at the same place can have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_TEXT = 128
+MAX_PATH_BYTES = 4096
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream as it is journalled and told to the collector (see ``Stream`` in ingest.proto)."""
+
+    stream_id: int
+    service: str
+    worker: str
+    source: str
+    path: str
+    host: str
+    uid: int = 0
+    start_offset: int = 0
+    device: int = 0
+    inode: int = 0
+    head_digest: bytes = b""
+    head_bytes: int = 0
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where Postgres stands in a stream: the first byte not committed and its tail digest."""
+
+    committed: int
+    digest: bytes
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """A range that cannot be delivered: becomes a row in ``gaps``, once, by its id."""
+
+    gap_id: bytes
+    stream_id: int
+    begin: int
+    end: int
+    reason: str
+    records: int = 0
+    at_least: bool = True
+    detail: str = ""
+    from_us: int = 0
+    to_us: int = 0
+
+
+def mint(random_bits: Callable[[int], int]) -> int:
+    """Return a new stream id: 63 random bits, never 0. ``random_bits`` is ``secrets.randbits``."""
+    return random_bits(63) or 1
+
+
+def clipped(text: str, limit: int = MAX_TEXT) -> str:
+    """Cut a name to ``limit`` bytes and make it printable UTF-8 in one line."""
+    clean = "".join(c if c.isprintable() else "?" for c in text)
+    return clean.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")

@@ -1,0 +1,275 @@
+"""Following one file: reading on, noticing that it was truncated, making batches.
+
+A file is read by its descriptor, whatever its name has become. Each chunk is read together with
+the bytes before it, whose digest must be the one known (else the content was replaced), and
+checked against the file's size *after* reading (copytruncate may come between). Only complete
+lines count as read; the rest of a chunk is read again with what follows.
+
+Lines that were read gather in ``pending`` until :meth:`Tail.flush` makes a batch of them. A tail
+can always go back to any line start that the collector names.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from outrider_agent.digests import digest, same, tail_length
+from outrider_agent.framing import Framer
+from outrider_agent.records import MAX_RECORDS, Records
+from outrider_agent.times import from_unix_us
+
+if TYPE_CHECKING:
+    from outrider_agent.parsing import Parser
+    from outrider_agent.streams import Place, Stream
+
+CHUNK_BYTES = 264 * 1024
+"""Read at once; also about the size of a full batch."""
+
+
+class Look(Enum):
+    """What a look at the file found."""
+
+    NOTHING = "nothing"
+    READ = "read"
+    MORE = "more"
+    """Read, and there is more to read at once."""
+    REPLACED = "replaced"
+    """Shorter than what was read, or other bytes stand where they were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a batch is made of."""
+
+    begin: int
+    end: int
+    previous_digest: bytes
+    digest: bytes
+    records: Records
+
+
+class Tail:
+    """One followed file. ``key`` is the key of the digests."""
+
+    def __init__(self, fd: int, stream: Stream, parser: Parser, key: bytes) -> None:
+        self.fd = fd
+        self.stream = stream
+        self.generation = 0
+        self.parser = parser
+        self._key = key
+        self.pending = Records()
+        self.pending_since = 0.0
+        """Monotonic time of the first pending line, seconds."""
+        self.pending_urgent = False
+        self.size = 0
+        """Size when it was last looked at."""
+        self.mtime_ns = 0
+        self._looked_to = -1
+        self.read_to_end_us = 0
+        """Wall-clock time at which everything the file held had been read; 0: never."""
+        self.acknowledged = stream.start_offset
+        self.highest_acknowledged = 0
+        """Also over earlier lives and databases: bytes below are `replayed` when sent again."""
+        self.last_line_us = 0
+        self.seen_bytes = 0
+        """The greatest size it had."""
+        self.watermark_us = 0
+        """The last watermark that was told."""
+        self.latest = Records()
+        """What the last look read."""
+        self._set_position(stream.start_offset)
+
+    # ---------------------------------------------------------------- position
+
+    @property
+    def position(self) -> int:
+        """Offset after the last complete line that was read."""
+        return self._framer.end
+
+    @property
+    def begin(self) -> int:
+        """Offset at which the next batch begins."""
+        return self._begin
+
+    @property
+    def begin_digest(self) -> bytes:
+        """Digest at :attr:`begin`, as the collector knows it."""
+        return self.wire_digest(self._begin, self._begin_digest)
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes after the last complete line read, as of the last look."""
+        return max(0, self.size - self._framer.end)
+
+    @property
+    def partial_bytes(self) -> int:
+        """Bytes after the last newline, as of the last look that read to the end."""
+        return max(0, self._looked_to - self._framer.end) if self._looked_to >= 0 else 0
+
+    @property
+    def active_us(self) -> int:
+        """When the file last grew, as far as known: the last line read, or its own time."""
+        return max(self.last_line_us, from_unix_us(self.mtime_ns // 1000))
+
+    def at_end(self) -> bool:
+        """Whether nothing was written since the last look, which read to the end."""
+        return os.fstat(self.fd).st_size == self._looked_to
+
+    def _set_position(self, offset: int) -> None:
+        self._framer = Framer(offset)
+        self._begin = offset
+        self._digest = self._begin_digest = self._digest_at(offset)
+        self._looked_to = -1
+        self.pending = Records()
+        self.pending_urgent = False
+
+    def _digest_at(self, offset: int) -> bytes:
+        return digest_at(self.fd, self._key, offset)
+
+    def wire_digest(self, offset: int, value: bytes) -> bytes:
+        """Return the digest as the collector knows it: empty at the stream's first byte."""
+        return b"" if offset == self.stream.start_offset else value
+
+    def stands_at(self, place: Place) -> bool:
+        """Whether this file has, before ``place``, the bytes that Postgres has."""
+        return holds(self.fd, self._key, self.stream, place)
+
+    def go_back(self, place: Place, generation: int) -> bool:
+        """Continue at ``place``; False where the file does not have its bytes."""
+        self.generation = generation
+        if not self.stands_at(place):
+            return False
+        self._set_position(place.committed)
+        self.acknowledged = place.committed
+        return True
+
+    def become(self, stream: Stream) -> None:
+        """Be a new stream from its start: the file's content was replaced."""
+        self.stream = stream
+        self.generation = 0
+        self.acknowledged = stream.start_offset
+        self.highest_acknowledged = 0
+        self.read_to_end_us = 0
+        self._set_position(stream.start_offset)
+
+    # ---------------------------------------------------------------- reading
+
+    def look(self, observed_us: int, now: float, *, may_read: bool) -> Look:
+        """Look at the file's size and read on where there is more. Raises OSError."""
+        status = os.fstat(self.fd)
+        self.size = status.st_size
+        if status.st_size < self._framer.next:
+            return Look.REPLACED
+        self.seen_bytes = max(self.seen_bytes, status.st_size)
+        if status.st_size == self._looked_to:
+            if status.st_mtime_ns != self.mtime_ns:
+                if not same(self._digest_at(self.position), self._digest):
+                    return Look.REPLACED
+                self.mtime_ns = status.st_mtime_ns
+            self.read_to_end_us = observed_us
+            return Look.NOTHING
+        self.mtime_ns = status.st_mtime_ns
+        if status.st_size == self._framer.next:
+            self._looked_to, self.read_to_end_us = status.st_size, observed_us
+            return Look.NOTHING
+        if not may_read:
+            return Look.MORE
+        return self._read(observed_us, now)
+
+    def _read(self, observed_us: int, now: float) -> Look:
+        position, long_line = self._framer.end, self._framer.partial_bytes
+        back = 0 if long_line else tail_length(position)
+        read_from = self._framer.next
+        data = os.pread(self.fd, back + CHUNK_BYTES, read_from - back)
+        self.size = os.fstat(self.fd).st_size
+        if len(data) < back or self.size < read_from - back + len(data):
+            return Look.REPLACED
+        if back and not same(digest(self._key, data[:back]), self._digest):
+            return Look.REPLACED
+        lines = self._framer.feed(data[back:], MAX_RECORDS - len(self.pending))
+        if self._framer.end != position:
+            self._digest = self._digest_after(data, position - back, long_line)
+        at_end = read_from - back + len(data) >= self.size and not lines.more
+        if at_end:
+            self._looked_to, self.read_to_end_us = self.size, observed_us
+        if lines.lines:
+            self.latest = records = self.parser.parse(lines, observed_us)
+            if not len(self.pending):
+                self.pending, self.pending_since = records, now
+            else:
+                self.pending.extend(records)
+            self.last_line_us = observed_us
+        return Look.READ if at_end else Look.MORE
+
+    def _digest_after(self, data: bytes, data_begin: int, long_line: int) -> bytes:
+        end = self._framer.end
+        length = tail_length(end)
+        last = end - data_begin
+        if long_line or last < length:
+            return self._digest_at(end)
+        return digest(self._key, data[last - length : last])
+
+    def flush_partial(self, observed_us: int, now: float) -> None:
+        """Take the bytes after the last newline as the last line: the file cannot grow any more."""
+        data = os.pread(self.fd, CHUNK_BYTES, self._framer.next)
+        if not data and not self._framer.partial_bytes:
+            return
+        lines = self._framer.flush(data)
+        self._digest = self._digest_at(self._framer.end)
+        self._looked_to = self._framer.end
+        if lines.lines:
+            if not len(self.pending):
+                self.pending_since = now
+            self.pending.extend(self.parser.parse(lines, observed_us, partial=True))
+
+    # ---------------------------------------------------------------- batches
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether bytes were read that are in no batch yet."""
+        return self._framer.end > self._begin
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes were read that are in no batch yet."""
+        return self._framer.end - self._begin
+
+    def flush(self) -> Draft:
+        """Take what is pending, for a batch."""
+        begin, end = self._begin, self._framer.end
+        draft = Draft(
+            begin=begin,
+            end=end,
+            previous_digest=self.wire_digest(begin, self._begin_digest),
+            digest=self.wire_digest(end, self._digest),
+            records=self.pending,
+        )
+        self._begin, self._begin_digest = end, self._digest
+        self.pending = Records()
+        self.pending_urgent = False
+        return draft
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+
+def digest_at(fd: int, key: bytes, offset: int) -> bytes:
+    """Return the tail digest of a file at an offset."""
+    length = tail_length(offset)
+    return digest(key, os.pread(fd, length, offset - length)) if length else b""
+
+
+def holds(fd: int, key: bytes, stream: Stream, place: Place) -> bool:
+    """Whether a file has, before ``place``, the bytes that Postgres has of a stream."""
+    if os.fstat(fd).st_size < place.committed:
+        return False
+    if place.digest:
+        return same(digest_at(fd, key, place.committed), place.digest)
+    # Nothing of the stream is stored: its head is all there is to know it by.
+    head = os.pread(fd, stream.head_bytes, 0)
+    known = same(digest(key, head), stream.head_digest)
+    return known and place.committed == stream.start_offset

@@ -1,0 +1,1 @@
+"""The wire: the only package of the agent that speaks gRPC."""

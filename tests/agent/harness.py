@@ -1,0 +1,72 @@
+"""An agent in the test's own process, with a directory of its own and a fake collector."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from outrider_agent import configuration
+from outrider_agent.agent import Agent
+from outrider_agent.reports import Reports
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.agent.fake_collector import FakeCollector
+
+
+class Site:
+    """A host: its log directory, its inbox, its agent's state."""
+
+    def __init__(
+        self, root: Path, *collectors: FakeCollector, source: str = "", agent: str = ""
+    ) -> None:
+        self.root = root
+        self.logs = root / "logs"
+        self.inbox = root / "inbox"
+        self.state_dir = root / "agent"
+        self.logs.mkdir(exist_ok=True)
+        self.inbox.mkdir(exist_ok=True)
+        (root / "enrol.token").write_text(collectors[0].enrol_secret)
+        addresses = ", ".join(f'"{collector.address}"' for collector in collectors)
+        self.config_file = root / "outrider.toml"
+        self.config_file.write_text(
+            f"""
+data_dir = "{root}"
+[agent]
+collectors = [{addresses}]
+token_file = "{root}/enrol.token"
+inbox = "{self.inbox}"
+host = "host-1"
+{agent}
+[[agent.source]]
+paths = ["{self.logs}/*.log"]
+service = "bots"
+timezone = "UTC"
+{source}
+"""
+        )
+        self.said: list[str] = []
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """Append to a log file, as a worker does."""
+        path = self.logs / name
+        with path.open("ab") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
+        return path
+
+    @asynccontextmanager
+    async def agent(self, **made: Any) -> AsyncIterator[Agent]:
+        """Run the agent for the length of a block; it ends in order."""
+        agent = Agent(
+            configuration.load(self.config_file, {}), Reports(write=self.said.append), **made
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(agent.run(stop))
+        try:
+            yield agent
+        finally:
+            stop.set()
+            await running

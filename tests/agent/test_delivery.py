@@ -1,0 +1,321 @@
+"""The protocol's agent side: whatever happens to the connection, each byte is delivered once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from outrider_agent.delivery import Acknowledged, Batch, Delivery, GoBack, Refused
+from outrider_agent.streams import Place, Stream
+
+
+def stream(number: int, start: int = 0) -> Stream:
+    return Stream(
+        stream_id=number,
+        service="s",
+        worker="w",
+        source="file",
+        path="/p",
+        host="h",
+        start_offset=start,
+    )
+
+
+def batch(
+    number: int, begin: int, end: int, generation: int = 0, size: int = 10, **options: bool
+) -> Batch:
+    return Batch(number, generation, begin, end, (number, begin, end), size, **options)
+
+
+def started(*numbers: int, credit: int = 1000) -> Delivery:
+    delivery = Delivery()
+    for number in numbers:
+        delivery.born(stream(number))
+    delivery.welcome({}, credit)
+    delivery.next_open()
+    for number in numbers:
+        delivery.opened(number, Place(0, b""))
+    delivery.take_notices()
+    return delivery
+
+
+def sendable(delivery: Delivery) -> list[tuple[int, int, int]]:
+    sent = []
+    while (one := delivery.next_batch()) is not None:
+        sent.append(one.message)
+    return sent
+
+
+def test_nothing_is_sent_before_its_stream_is_open() -> None:
+    """A batch waits until the collector has stored the stream that it belongs to."""
+    delivery = Delivery()
+    delivery.born(stream(1))
+    delivery.offer(batch(1, 0, 5))
+    delivery.welcome({}, 1000)
+
+    assert [s.stream_id for s in delivery.next_open()] == [1]
+    assert sendable(delivery) == []
+    delivery.opened(1, Place(0, b""))
+    assert sendable(delivery) == [(1, 0, 5)]
+
+
+def test_credit_bounds_what_is_unacknowledged() -> None:
+    """No more bytes are on their way than the collector allows."""
+    delivery = started(1, credit=25)
+    for begin in range(0, 50, 10):
+        delivery.offer(batch(1, begin, begin + 10))
+
+    assert sendable(delivery) == [(1, 0, 10), (1, 10, 20)]
+    delivery.acknowledged({1: 10}, 25)
+    assert sendable(delivery) == [(1, 20, 30)]
+
+
+def test_a_batch_larger_than_all_credit_goes_alone() -> None:
+    """A small credit slows a stream down and never stops it; none at all does."""
+    delivery = started(1, credit=5)
+    delivery.offer(batch(1, 0, 10, size=100))
+    delivery.offer(batch(1, 10, 20, size=100))
+
+    assert sendable(delivery) == [(1, 0, 10)]
+    delivery.acknowledged({1: 10}, 0)
+    assert sendable(delivery) == []
+
+
+def test_streams_take_turns() -> None:
+    """One stream's backlog does not hold up the others."""
+    delivery = started(1, 2)
+    for begin in (0, 10, 20):
+        delivery.offer(batch(1, begin, begin + 10))
+    delivery.offer(batch(2, 0, 10))
+
+    assert [message[0] for message in sendable(delivery)] == [1, 2, 1, 1]
+
+
+def test_an_urgent_batch_overtakes_other_streams() -> None:
+    """What somebody waits for leaves before the backlog of others."""
+    delivery = started(1, 2)
+    for begin in (0, 10, 20):
+        delivery.offer(batch(1, begin, begin + 10))
+    delivery.offer(batch(2, 0, 10, urgent=True))
+
+    assert sendable(delivery)[0] == (2, 0, 10)
+
+
+def test_after_a_reconnect_the_unacknowledged_is_sent_again() -> None:
+    """Batches that Postgres has are released, the others go again as they are."""
+    delivery = started(1)
+    for begin in (0, 10, 20):
+        delivery.offer(batch(1, begin, begin + 10))
+    sendable(delivery)
+    delivery.disconnected()
+    delivery.welcome({1: Place(10, b"d")}, 1000)
+
+    assert sendable(delivery) == [(1, 10, 20), (1, 20, 30)]
+    assert delivery.take_released() == 10
+
+
+def test_an_unknown_place_sends_the_reader_back() -> None:
+    """Where no held batch begins, the disk thread reads again, and its older batches are dropped."""
+    delivery = started(1)
+    delivery.offer(batch(1, 0, 10))
+    sendable(delivery)
+    delivery.rewind(1, Place(4, b"d"))
+    notices = [n for n in delivery.take_notices() if isinstance(n, GoBack)]
+
+    assert notices == [GoBack(1, 1, Place(4, b"d"))]
+    delivery.offer(batch(1, 10, 20, generation=0))
+    assert sendable(delivery) == []
+    delivery.offer(batch(1, 4, 12, generation=1))
+    assert sendable(delivery) == [(1, 4, 12)]
+
+
+def test_a_lost_answer_to_a_final_batch_closes_the_stream() -> None:
+    """A stream that is no longer open at the collector after its final batch is done."""
+    delivery = started(1)
+    delivery.offer(batch(1, 0, 1, final=True))
+    sendable(delivery)
+    delivery.disconnected()
+    delivery.welcome({}, 1000)
+
+    assert delivery.next_open() == []
+    assert Acknowledged(1, 1, final=True) in delivery.take_notices()
+
+
+def test_a_watermark_never_overtakes_its_stream() -> None:
+    """A watermark speaks of all before it, so it is dropped while batches wait."""
+    delivery = started(1, credit=10)
+    delivery.offer(batch(1, 0, 10))
+    delivery.offer(batch(1, 10, 20))
+    sendable(delivery)
+    delivery.offer(batch(1, 20, 20, size=0))
+    assert sendable(delivery) == []
+
+    delivery.acknowledged({1: 10}, 100)
+    sendable(delivery)
+    delivery.offer(batch(1, 20, 20, size=0))
+    assert sendable(delivery) == [(1, 20, 20)]
+
+
+def test_a_refused_stream_is_given_up() -> None:
+    """The disk thread hears of a refusal, and nothing of the stream is held any more."""
+    delivery = started(1)
+    delivery.offer(batch(1, 0, 10))
+    delivery.refused(1, "STREAM_REFUSED", "no")
+
+    assert Refused(1, "STREAM_REFUSED", "no") in delivery.take_notices()
+    assert (delivery.unacknowledged, delivery.take_released()) == (0, 10)
+
+
+@dataclass
+class Reader:
+    """The disk thread: reads a stream of endless bytes and obeys."""
+
+    position: int = 0
+    generation: int = 0
+    held: int = 0
+
+
+@dataclass
+class Database:
+    """What the collector's database has of a stream; only the right next batch is taken."""
+
+    committed: int = 0
+    covered: list[tuple[int, int]] = field(default_factory=list)
+
+    def claim(self, begin: int, end: int) -> bool:
+        if begin != self.committed:
+            return False
+        self.covered.append((begin, end))
+        self.committed = end
+        return True
+
+
+class DeliveryModel(RuleBasedStateMachine):
+    """Random connections, losses and rewinds against a database that only compares and sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delivery = Delivery()
+        self.readers = {1: Reader(), 2: Reader()}
+        self.database = {1: Database(), 2: Database()}
+        self.known: set[int] = set()
+        self.connected = False
+        self.on_the_way: list[Batch] = []
+        self.answers: list[tuple[str, int, int]] = []
+        self.rewinding: dict[int, int] = {}
+        for number in self.readers:
+            self.delivery.born(stream(number))
+
+    @rule(number=st.sampled_from([1, 2]), length=st.integers(1, 20))
+    def read(self, number: int, length: int) -> None:
+        reader = self.readers[number]
+        end = reader.position + length
+        self.delivery.offer(batch(number, reader.position, end, reader.generation, length))
+        reader.position = end
+        reader.held += length
+
+    @rule(number=st.sampled_from([1, 2]))
+    def watermark(self, number: int) -> None:
+        reader = self.readers[number]
+        self.delivery.offer(batch(number, reader.position, reader.position, reader.generation, 0))
+
+    @rule(credit=st.integers(0, 60), forget=st.booleans())
+    def connect(self, credit: int, forget: bool) -> None:
+        self.connected, self.on_the_way, self.answers, self.rewinding = True, [], [], {}
+        if forget:
+            # The database is restored to an earlier state.
+            for database in self.database.values():
+                if database.covered:
+                    database.committed = database.covered.pop()[0]
+        places = {n: Place(self.database[n].committed, b"d") for n in self.known}
+        self.delivery.welcome(places, credit)
+        self.obey()
+
+    @rule()
+    def disconnect(self) -> None:
+        self.connected = False
+        self.delivery.disconnected()
+
+    @rule()
+    def open(self) -> None:
+        if self.connected:
+            for one in self.delivery.next_open():
+                self.known.add(one.stream_id)
+                place = Place(self.database[one.stream_id].committed, b"")
+                self.delivery.opened(one.stream_id, place)
+            self.obey()
+
+    @rule()
+    def send(self) -> None:
+        if self.connected and (one := self.delivery.next_batch()) is not None:
+            self.on_the_way.append(one)
+
+    @rule()
+    def commit(self) -> None:
+        if not self.connected or not self.on_the_way:
+            return
+        one = self.on_the_way.pop(0)
+        number = one.stream_id
+        if self.rewinding.get(number, one.begin) != one.begin:
+            return
+        self.rewinding.pop(number, None)
+        database = self.database[number]
+        if not one.held:
+            return
+        if database.claim(one.begin, one.end) or one.end <= database.committed:
+            self.answers.append(("ack", number, database.committed))
+        else:
+            self.rewinding[number] = database.committed
+            self.answers.append(("rewind", number, database.committed))
+
+    @rule(credit=st.integers(0, 60))
+    def hear(self, credit: int) -> None:
+        if not self.connected or not self.answers:
+            return
+        kind, number, committed = self.answers.pop(0)
+        if kind == "ack":
+            self.delivery.acknowledged({number: committed}, credit)
+        else:
+            self.delivery.rewind(number, Place(committed, b"d"))
+        self.obey()
+
+    def obey(self) -> None:
+        for notice in self.delivery.take_notices():
+            if isinstance(notice, GoBack):
+                reader = self.readers[notice.stream_id]
+                reader.position = notice.place.committed
+                reader.generation = notice.generation
+
+    @invariant()
+    def what_is_stored_has_no_hole_and_no_overlap(self) -> None:
+        for database in self.database.values():
+            end = 0
+            for begin, until in database.covered:
+                assert begin == end
+                end = until
+            assert end == database.committed
+
+    @invariant()
+    def in_flight_is_never_negative(self) -> None:
+        assert self.delivery.in_flight_bytes >= 0
+
+    def teardown(self) -> None:
+        """However it began, a calm connection delivers everything that was read."""
+        self.connect(10_000, forget=False)
+        for _ in range(400):
+            self.open()
+            self.send()
+            self.commit()
+            self.hear(10_000)
+        for number, reader in self.readers.items():
+            if number in self.known:
+                assert self.database[number].committed == reader.position
+        assert self.delivery.unacknowledged == 0
+        assert self.delivery.in_flight_bytes == 0
+
+
+TestDeliveryModel = DeliveryModel.TestCase
+TestDeliveryModel.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
