@@ -1,0 +1,1 @@
+"""The collector: takes agents' batches and heartbeats, commits them, evaluates and tells people."""

@@ -1,0 +1,92 @@
+"""What the commands of this part share: parsers with acts, reading, acting."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import sys
+from typing import TYPE_CHECKING, Any
+
+from outrider_collector import config as configuration
+from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from psycopg import AsyncConnection
+
+    from outrider_collector.service.admin_client import AdminClient
+
+
+class Parser:
+    """A command with acts; --config and --json may stand before or after the act."""
+
+    def __init__(self, name: str, description: str, default: str | None = None) -> None:
+        self._default = default
+        self._common = argparse.ArgumentParser(add_help=False)
+        self._common.add_argument(
+            "--config", metavar="FILE", default=argparse.SUPPRESS, help="outrider.toml to read"
+        )
+        self._common.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON document"
+        )
+        self._parser = argparse.ArgumentParser(
+            prog=f"outrider {name}", description=description, parents=[self._common]
+        )
+        self._acts = self._parser.add_subparsers(
+            dest="act", metavar="ACT", required=default is None
+        )
+
+    def act(self, name: str, summary: str) -> argparse.ArgumentParser:
+        """Add an act."""
+        parser: argparse.ArgumentParser = self._acts.add_parser(
+            name, help=summary, description=summary, parents=[self._common]
+        )
+        return parser
+
+    def run(
+        self, argv: list[str], acts: dict[str, Callable[[argparse.Namespace], Awaitable[int]]]
+    ) -> int:
+        """Parse the arguments and run the act that they name."""
+        preset = argparse.Namespace(config=None, json=False)
+        arguments = self._parser.parse_args(argv, preset)
+        if arguments.act is None:
+            arguments.act = self._default
+            arguments.all = False
+
+        async def main() -> int:
+            return await acts[arguments.act](arguments)
+
+        return asyncio.run(main())
+
+
+async def read_store(
+    arguments: argparse.Namespace, read: Callable[[AsyncConnection], Awaitable[Any]]
+) -> Any:
+    """Return what ``read`` reads under the reading role."""
+    url = configuration.load(arguments.config).database_url
+    async with await connect(url, application_name="outrider", role=READ_ROLE) as connection:
+        with driver_errors(url):
+            return await read(connection)
+
+
+def admin(arguments: argparse.Namespace) -> AdminClient:
+    """Return a client of this host's collector. Raises ConfigError without its token."""
+    # Imported here: reading needs no gRPC.
+    from outrider_collector.service.admin_client import AdminClient  # noqa: PLC0415
+
+    return AdminClient.of(configuration.load(arguments.config))
+
+
+def actor() -> str:
+    """Return who acts, as this host knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def say(text: str) -> None:
+    """Print what was asked for."""
+    sys.stdout.write(f"{text}\n")

@@ -1,0 +1,261 @@
+"""Delivery: from the outbox to the channels, at the pace that they allow.
+
+Every collector runs one deliverer; several share the work by claims (:mod:`.store.outbox`). A round
+looks for rows that are due, lets the limiter choose, claims them and records their attempts in one
+transaction, then sends each in a task of its own, so that a channel that hangs delays nobody else.
+
+* A claim outlives every socket time-out. Before the socket is written its age is checked by the
+  monotonic clock, which goes on while a process is stopped: who wakes up too late sends nothing.
+* Outcomes are kept in memory until they are stored. When the database is away for longer than the
+  lease, another deliverer calls the attempt unknown; that is then the truth for the ledger.
+* The limiter learns of other deliverers' attempts from the ledger before each round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from outrider.errors import Fault
+from outrider.failpoint import failpoint
+from outrider.retry import Backoff
+from outrider_alerting.channels.build import Outlet
+from outrider_alerting.channels.channel import SEND_TIMEOUT_S, Message
+from outrider_alerting.channels.limiter import Candidate, Limiter
+from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
+from outrider_alerting.content import Content
+from outrider_collector.alerts import times
+from outrider_collector.alerts.fates import judge
+from outrider_collector.alerts.waiting import first_of
+from outrider_collector.store import outbox, rules
+from outrider_collector.store.connect import connect, driver_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from psycopg import AsyncConnection
+
+    from outrider_collector.alerts.outlets import Outlets
+
+_log = logging.getLogger(__name__)
+
+LEASE_S: Final = SEND_TIMEOUT_S + 15.0
+POLL_S: Final = 0.2
+IN_FLIGHT_MAX: Final = 64
+LOOK_AHEAD: Final = 500
+"""Rows that are considered in a round."""
+STOP_WITHIN_S: Final = 4.0
+_EXPIRED_EVERY_S = 1.0
+_LONGEST_WINDOW_S = 65.0
+_PRIORITY = {"info": 0, "warning": 1, "critical": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a deliverer is told."""
+
+    database_url: str
+    # Names this deliverer in claims; a new one for each process.
+    holder: str
+    lease_s: float = LEASE_S
+    poll_s: float = POLL_S
+
+
+class Deliverer:
+    """See the module's page. ``wake`` is set by whoever put rows into the outbox."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outlets: Outlets,
+        wake: asyncio.Event,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._outlets = outlets
+        self._wake = wake
+        self._clock = clock
+        self._jitter = jitter
+        self._limiter = Limiter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._finished: list[outbox.Finish] = []
+        self._rule_set_version: int | None = None
+        self._expired_looked_at = float("-inf")
+        self._last_attempt = 0
+        self._own_attempts: set[int] = set()
+        # Until when an account has a conversation that was told to wait.
+        self._told_to_wait: dict[str, float] = {}
+
+    def health(self) -> dict[str, dict[str, Any]]:
+        """Return how each channel is, for the collector's status row."""
+        return self._outlets.health()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until ``stop``; the database may come and go meanwhile."""
+        backoff = Backoff(0.2, 5.0, self._jitter)
+        try:
+            while not stop.is_set():
+                try:
+                    await self._connected(stop, backoff)
+                except Fault as fault:
+                    wait_s = backoff.next()
+                    _log.warning("delivery waits %.1f s: %s", wait_s, fault)
+                    await first_of(wait_s, stop)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._outlets.close()
+
+    async def _connected(self, stop: asyncio.Event, backoff: Backoff) -> None:
+        url = self._settings.database_url
+        connection = await connect(url, application_name="outrider delivery")
+        async with connection:
+            with driver_errors(url):
+                while not stop.is_set():
+                    self._wake.clear()
+                    await self._flush(connection)
+                    wait_s = await self._round(connection)
+                    backoff.reset()
+                    await first_of(wait_s, self._wake, stop)
+                await self._end(connection)
+
+    async def _round(self, connection: AsyncConnection) -> float:
+        """Send what may leave now; returns the seconds until there can be more to do."""
+        now = self._clock()
+        if now - self._expired_looked_at > _EXPIRED_EVERY_S:
+            self._expired_looked_at = now
+            await outbox.release_expired(connection)
+        waiting = await outbox.due(connection, limit=LOOK_AHEAD)
+        if not waiting:
+            return self._settings.poll_s
+        await self._follow_rules(connection)
+        await self._learn(connection)
+        candidates = [self._candidate(row) for row in waiting]
+        chosen = self._limiter.choose(candidates, now, IN_FLIGHT_MAX - len(self._tasks))
+        if chosen:
+            await self._send(connection, [candidate.id for candidate in chosen])
+        free_at = min(self._limiter.free_at(candidate) for candidate in candidates)
+        return min(self._settings.poll_s, max(0.005, free_at - now))
+
+    async def _follow_rules(self, connection: AsyncConnection) -> None:
+        version = await rules.active_version(connection)
+        if version != self._rule_set_version:
+            active = await rules.active(connection)
+            if active is not None:
+                await self._outlets.use(active.rule_set)
+            self._rule_set_version = version
+
+    async def _learn(self, connection: AsyncConnection) -> None:
+        """Count what others sent."""
+        others = await outbox.departures(
+            connection,
+            after=self._last_attempt,
+            not_by=sorted(self._own_attempts),
+            within_s=_LONGEST_WINDOW_S,
+        )
+        now = self._clock()
+        for departure in others:
+            sender, limits = self._outlets.limits(departure.channel)
+            self._limiter.departed(sender, departure.conversation, limits, now - departure.age_s)
+        seen = [departure.attempt for departure in others]
+        self._last_attempt = max(self._last_attempt, *seen, *self._own_attempts, 0)
+        self._own_attempts.clear()
+
+    def _candidate(self, row: outbox.Due) -> Candidate:
+        sender, limits = self._outlets.limits(row.channel)
+        return Candidate(row.id, sender, row.conversation, _PRIORITY[row.priority], limits)
+
+    async def _send(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
+        claimed_at = self._clock()
+        claims = await outbox.claim(
+            connection, ids, holder=self._settings.holder, lease_s=self._settings.lease_s
+        )
+        if not claims:
+            return
+        failpoint("attempt recorded/socket")
+        latest = claimed_at + self._settings.lease_s - SEND_TIMEOUT_S
+        for claim in claims:
+            self._own_attempts.add(claim.attempt)
+            task = asyncio.create_task(self._attempt(claim, latest))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _attempt(self, claim: outbox.Claim, latest: float) -> None:
+        """Send one message, unless it is later than ``latest``, and keep what became of it."""
+        try:
+            outcome = await self._outcome(claim, latest)
+        except asyncio.CancelledError:
+            outcome = Unknown("the collector stopped before an answer came")
+        except Exception as error:  # noqa: BLE001  the border to code that may be anybody's
+            # A channel must not raise; whether its socket was written, nobody can tell.
+            _log.exception("channel %s failed on notification %d", claim.channel, claim.id)
+            outcome = Unknown(f"bug in the channel: {type(error).__name__}")
+        self._outlets.note(claim.channel, outcome)
+        self._hold(claim, outcome)
+        self._finished.append(judge(claim, outcome, jitter=self._jitter))
+        self._wake.set()
+
+    async def _outcome(self, claim: outbox.Claim, latest: float) -> Outcome:
+        if self._clock() > latest:
+            return Retry("this collector was stopped too long to send in time")
+        outlet = self._outlets.get(claim.channel)
+        if not isinstance(outlet, Outlet):
+            return outlet
+        try:
+            message = message_of(claim)
+        except msgspec.ValidationError as error:
+            return Failed(f"what was to be said cannot be read by this version: {error}")
+        return await outlet.channel.send(message)
+
+    def _hold(self, claim: outbox.Claim, outcome: Outcome) -> None:
+        if not isinstance(outcome, Retry) or outcome.after_s <= 0:
+            return
+        now = self._clock()
+        sender = self._outlets.limits(claim.channel)[0]
+        # A second conversation that is told to wait meanwhile: it is the account that is too fast.
+        again = self._told_to_wait.get(sender, now) > now
+        if outcome.hold is Hold.CONVERSATION:
+            self._limiter.hold_conversation(claim.conversation, now + outcome.after_s)
+        if outcome.hold is Hold.SENDER or again:
+            self._limiter.hold_sender(sender, now + outcome.after_s)
+        self._told_to_wait[sender] = now + outcome.after_s
+
+    async def _flush(self, connection: AsyncConnection) -> None:
+        """Store outcomes; what cannot be stored now is kept for the next connection."""
+        if finished := list(self._finished):
+            await outbox.finish(connection, finished, holder=self._settings.holder)
+            del self._finished[: len(finished)]
+
+    async def _end(self, connection: AsyncConnection) -> None:
+        """Give what is on its way a little time, then store what is known."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_WITHIN_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._flush(connection)
+
+
+def message_of(claim: outbox.Claim) -> Message:
+    """Make the message of a claim."""
+    started_s = times.to_us(claim.episode_started_at) // 1_000_000
+    return Message(
+        notification=claim.id,
+        alert=claim.alert,
+        episode=f"{claim.alert}.{started_s}",
+        notice=claim.notice,
+        content=msgspec.convert(claim.content, Content),
+        created_us=times.to_us(claim.created_at),
+        firing_provider_id=claim.firing_provider_id,
+        may_repeat=claim.unknown > 0,
+        delivered=frozenset(claim.delivered),
+    )

@@ -1,0 +1,155 @@
+"""The evaluator: reads the feed, takes steps of the engine, stores what they conclude.
+
+One process evaluates at a time: the holder of the lease ``evaluator``. The lease is looked at, and
+held against takeovers, by each transaction that stores a step. All that it knows is in the
+database: whoever takes over reads cursor and state and goes on with the next feed row, so a restart
+loses and repeats nothing.
+
+A step takes all feed rows there are, but never past a change of rules: what was committed under one
+set is evaluated under it. Rows that bring neither hits nor changes of health move only the place in
+memory; it is stored with the next step, or after a second. Without new rows a step is taken every
+second while something is under way, for what only time and watermarks bring about.
+
+Where the stored rule set needs a newer engine, nothing is evaluated and the lease is given up, so
+that a collector that understands it can go on; the reason is told in the status row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from outrider.errors import Fault, Reason
+from outrider.retry import Backoff
+from outrider_collector.alerts.leader import Leader
+from outrider_collector.alerts.waiting import first_of
+from outrider_collector.store import leases
+from outrider_collector.store.connect import connect, driver_errors
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from psycopg import AsyncConnection
+
+_log = logging.getLogger(__name__)
+
+LEASE: Final = "evaluator"
+LEASE_S: Final = 10.0
+POLL_S: Final = 0.1
+"""Longest time between two looks at the feed; wake-ups make it shorter."""
+PAUSE_S: Final = 0.02
+"""Between two steps, so that one step takes the rows of several commits."""
+_REFUSED_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an evaluator is told."""
+
+    database_url: str
+    # Names this process in the lease.
+    holder: str
+    lease_s: float = LEASE_S
+    poll_s: float = POLL_S
+
+
+class Evaluator:
+    """See the module's page.
+
+    ``wake`` is set by whoever committed a feed row, ``told`` by the evaluator when there is
+    something to deliver.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        wake: asyncio.Event,
+        told: asyncio.Event,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._wake = wake
+        self._told = told
+        self._clock = clock
+        self._jitter = jitter
+        self._state = "waiting"
+        self._error: str | None = None
+
+    def health(self) -> dict[str, Any]:
+        """Return whether this process evaluates, for the collector's status row.
+
+        ``state`` is evaluating, waiting (another does), refused (the rule set is too new) or down.
+        """
+        return {"state": self._state, "error": self._error}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Evaluate, or wait to, until ``stop``; the database may come and go meanwhile."""
+        backoff = Backoff(0.2, 5.0, self._jitter)
+        while not stop.is_set():
+            try:
+                await self._connected(stop, backoff)
+            except Fault as fault:
+                too_new = fault.reason is Reason.RULES_TOO_NEW
+                self._state, self._error = "refused" if too_new else "down", str(fault)
+                wait_s = _REFUSED_RETRY_S if too_new else backoff.next()
+                _log.log(
+                    logging.ERROR if too_new else logging.WARNING,
+                    "evaluation waits %.1f s: %s",
+                    wait_s,
+                    fault,
+                )
+                await first_of(wait_s, stop)
+        self._state = "stopped"
+
+    async def _connected(self, stop: asyncio.Event, backoff: Backoff) -> None:
+        url = self._settings.database_url
+        connection = await connect(url, application_name="outrider evaluator")
+        async with connection:
+            with driver_errors(url):
+                while not stop.is_set():
+                    lease = await leases.take(
+                        connection, LEASE, self._settings.holder, self._settings.lease_s
+                    )
+                    if lease is None:
+                        self._state, self._error = "waiting", None
+                        await first_of(self._settings.lease_s / 10, stop)
+                        continue
+                    await self._hold_office(connection, lease, stop, backoff)
+
+    async def _hold_office(
+        self,
+        connection: AsyncConnection,
+        lease: leases.Lease,
+        stop: asyncio.Event,
+        backoff: Backoff,
+    ) -> None:
+        """Evaluate until ``stop`` or until the lease is lost."""
+        try:
+            leader = Leader(connection, lease, self._clock, self._told)
+            await leader.load()
+            self._state, self._error = "evaluating", None
+            await self._lead(leader, stop, backoff)
+        except leases.LeaseLost as lost:
+            _log.warning("evaluation goes on elsewhere: %s", lost)
+        finally:
+            # Where the connection is what failed, its end frees the lease.
+            with contextlib.suppress(Fault), driver_errors():
+                await leases.release(connection, lease)
+
+    async def _lead(self, leader: Leader, stop: asyncio.Event, backoff: Backoff) -> None:
+        while not stop.is_set():
+            self._wake.clear()
+            if not await leader.renew(self._settings.lease_s):
+                return
+            more = await leader.advance()
+            backoff.reset()
+            await first_of(PAUSE_S, stop)
+            if not more:
+                await first_of(self._settings.poll_s, self._wake, stop)

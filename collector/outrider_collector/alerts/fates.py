@@ -1,0 +1,74 @@
+"""What an outcome means for its row of the ledger. Pure.
+
+=========  ================================================================================
+outcome    the row then
+=========  ================================================================================
+sent       sent
+retry      waits, at least as long as the other side demands; after a day it is dead
+failed     failed
+unknown    waits for its one marked repeat; the second time its fate is unknown
+=========  ================================================================================
+
+A retry after a marked repeat that was surely not sent does not use the repeat up: only outcomes
+that may have arrived count.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from outrider.retry import Backoff
+from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent, Unknown
+from outrider_collector.store.outbox import Claim, Finish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GIVE_UP_AFTER_S: Final = 86_400.0
+FIRST_WAIT_S: Final = 1.0
+LONGEST_WAIT_S: Final = 300.0
+REPEAT_WAIT_S: Final = 3.0
+"""Before a marked repeat: what made the outcome unknown is often over a little later."""
+
+
+def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = random.random) -> Finish:
+    """Say what becomes of the row."""
+    match outcome:
+        case Sent():
+            return Finish(
+                claim,
+                outcome="sent",
+                error=outcome.remark or None,
+                fate="sent",
+                provider_id=outcome.provider_id,
+                delivered=outcome.delivered,
+            )
+        case Retry():
+            return _retry(claim, outcome, jitter)
+        case Failed():
+            return Finish(claim, outcome="failed", error=outcome.reason, fate="failed")
+        case Unknown():
+            return Finish(
+                claim,
+                outcome="unknown",
+                error=outcome.reason,
+                fate="unknown" if claim.unknown else "waiting",
+                retry_in_s=Backoff(REPEAT_WAIT_S, REPEAT_WAIT_S, jitter).next(REPEAT_WAIT_S),
+                delivered=outcome.delivered,
+            )
+
+
+def _retry(claim: Claim, outcome: Retry, jitter: Callable[[], float]) -> Finish:
+    # Doubles with each attempt; 2^9 s is past the longest wait already.
+    bound_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(claim.attempts - 1, 9))
+    wait_s = Backoff(bound_s, LONGEST_WAIT_S, jitter).next(outcome.after_s)
+    given_up = claim.age_s + wait_s > GIVE_UP_AFTER_S
+    return Finish(
+        claim,
+        outcome="retry",
+        error=outcome.reason,
+        fate="dead" if given_up else "waiting",
+        retry_in_s=wait_s,
+        delivered=outcome.delivered,
+    )

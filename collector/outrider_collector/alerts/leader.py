@@ -1,0 +1,190 @@
+"""The evaluation under one tenure of the lease: from feed rows to steps, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from outrider_alerting.engine import StepInputs, step
+from outrider_alerting.program import Program
+from outrider_alerting.rules import RuleSet
+from outrider_alerting.state import EngineState
+from outrider_alerting.watermarks import assess
+from outrider_collector.alerts import inputs as translate
+from outrider_collector.alerts.recording import Recorder, Step
+from outrider_collector.alerts.times import to_us
+from outrider_collector.store import evaluation, leases, rules
+from outrider_collector.store.evaluation import Cursor
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+    from outrider_alerting.engine import ComponentState
+    from outrider_alerting.watermarks import Source
+    from outrider_collector.store.evaluation import FeedRow, HitRow, SourceRow
+
+TICK_S: Final = 1.0
+"""Without rows, a step is taken this often."""
+PLACE_EVERY_S: Final = 1.0
+"""A place in the feed that no step stored is stored after this."""
+FEED_ROWS_MAX: Final = 500
+_SOURCES_EVERY_S = 0.5
+_CLOSED_SOURCES_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Feed rows that are evaluated together."""
+
+    now: datetime
+    rows: list[FeedRow]
+    # The set that became active with the one row of this batch.
+    version: int | None
+    # More rows are waiting.
+    more: bool
+
+
+class Leader:
+    """See the module's page. ``told`` is set when there is something to deliver."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        lease: leases.Lease,
+        clock: Callable[[], float],
+        told: asyncio.Event,
+    ) -> None:
+        self._connection = connection
+        self._lease = lease
+        self._clock = clock
+        self._told = told
+        self._recorder = Recorder(connection, lease)
+        # What the database has; `_read_to` can be ahead of its feed number.
+        self._place = Cursor(0, 0, None, "{}")
+        self._read_to = 0
+        self._engine = EngineState()
+        self._program = Program(RuleSet(), 0)
+        # A new rule set wants to be told every component, once the feed is read to its end.
+        self._tell_all = False
+        self._now: datetime | None = None
+        self._stepped_at = self._stored_at = self._renewed_at = clock()
+        self._open: list[SourceRow] = []
+        self._open_at = float("-inf")
+        self._closed: list[SourceRow] = []
+        self._closed_at = float("-inf")
+
+    async def load(self) -> None:
+        """Read place, state and rule set. Raises RULES_TOO_NEW."""
+        self._place = await evaluation.read_cursor(self._connection)
+        self._read_to = self._place.feed_number
+        states = await evaluation.read_states(self._connection)
+        self._engine = EngineState.load(
+            self._place.state.encode(),
+            ((row.rule, tuple(row.key), row.state.encode()) for row in states),
+        )
+        if self._place.rule_set is not None:
+            await self._use(self._place.rule_set)
+
+    async def renew(self, lease_s: float) -> bool:
+        """Prolong the lease when a third of it is over; False when it is lost."""
+        if self._clock() - self._renewed_at < lease_s / 3:
+            return True
+        self._renewed_at = self._clock()
+        return await leases.renew(self._connection, self._lease, lease_s)
+
+    async def advance(self) -> bool:
+        """Take the next step, if there is one to take; True when more rows are waiting."""
+        batch = await self._read()
+        if batch.version is not None:
+            await self._use(batch.version)
+            self._tell_all = True
+        hits = await self._hits(batch)
+        health = await self._health(batch)
+        read_to = batch.rows[-1].number if batch.rows else self._read_to
+        if any(row.kind == "silences" for row in batch.rows):
+            self._recorder.notices.look_again()
+        due = batch.version is not None or self._recorder.notices.due(batch.now)
+        if hits or health or due or self._clock() - self._stepped_at >= TICK_S:
+            await self._step(batch.now, read_to, hits, health)
+            self._stepped_at = self._clock()
+        self._read_to = read_to
+        if self._clock() - self._stored_at >= PLACE_EVERY_S:
+            await self._store_place()
+        return batch.more
+
+    async def _read(self) -> Batch:
+        """Read what comes next, up to a change of rules, which comes alone."""
+        now, rows = await evaluation.read_feed(self._connection, self._read_to, FEED_ROWS_MAX)
+        # A database's clock may be set back; for the engine time does not go back.
+        self._now = now = max(now, self._now or now)
+        more = len(rows) == FEED_ROWS_MAX
+        place = next((i for i, row in enumerate(rows) if row.kind == "rules"), None)
+        if place is None:
+            return Batch(now, rows, None, more)
+        if place > 0:
+            return Batch(now, rows[:place], None, more=True)
+        version: int = (rows[0].detail or {})["version"]
+        return Batch(now, rows[:1], version, more or len(rows) > 1)
+
+    async def _use(self, version: int) -> None:
+        active = await rules.load(self._connection, version)
+        self._program = Program(active.rule_set, version)
+        self._recorder.use(active.rule_set, version)
+
+    async def _hits(self, batch: Batch) -> list[HitRow]:
+        commits = [row.commit_id for row in batch.rows if row.commit_id is not None]
+        rows = await evaluation.read_hits(self._connection, commits)
+        self._recorder.commits.learn(rows)
+        return translate.hits_in_order(batch.rows, rows)
+
+    async def _health(self, batch: Batch) -> list[ComponentState]:
+        told = [
+            change
+            for row in batch.rows
+            if row.kind == "health"
+            for change in translate.changes(row)
+        ]
+        if not self._tell_all or batch.more:
+            return told
+        # What the feed tells is newer or the same; older tidings must not come after newer ones.
+        named = {(change.component_kind, change.component) for change in told}
+        everybody = map(translate.component, await evaluation.read_components(self._connection))
+        rest = [c for c in everybody if (c.component_kind, c.component) not in named]
+        self._tell_all = False
+        return [*rest, *told]
+
+    async def _step(
+        self, now: datetime, read_to: int, hits: list[HitRow], health: list[ComponentState]
+    ) -> None:
+        quorum = assess(await self._sources(), self._engine.general.marks, now_us=to_us(now))
+        inputs = StepInputs(hits=tuple(map(translate.hit, hits)), health=tuple(health))
+        result = step(self._engine, inputs, now_us=to_us(now), program=self._program, quorum=quorum)
+        taken = Step(now=now, place=self._place, read_to=read_to, inputs=inputs, result=result)
+        stored = await self._recorder.store(taken)
+        if stored is None:
+            return
+        self._engine.apply(result)
+        self._place = stored.place
+        self._stored_at = self._clock()
+        if stored.to_deliver:
+            self._told.set()
+
+    async def _sources(self) -> list[Source]:
+        now = self._clock()
+        if now - self._closed_at >= _CLOSED_SOURCES_EVERY_S:
+            self._closed_at = now
+            self._closed = await evaluation.read_closed_sources(self._connection)
+        if now - self._open_at >= _SOURCES_EVERY_S:
+            self._open_at = now
+            self._open = await evaluation.read_open_sources(self._connection)
+        return translate.sources(self._open, self._closed)
+
+    async def _store_place(self) -> None:
+        """Store how far the feed was read without anything to evaluate."""
+        self._stored_at = self._clock()
+        if self._read_to > self._place.feed_number:
+            self._place = await self._recorder.move(self._place, self._read_to)

@@ -1,0 +1,83 @@
+"""The channels of the active rule set, built when first needed, and how each of them is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from outrider_alerting.channels.build import Outlet, build
+from outrider_alerting.channels.channel import ChannelError
+from outrider_alerting.channels.limiter import Limits
+from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from outrider_alerting.rules import Channel, RuleSet
+
+
+class Outlets:
+    """Outlets by channel name.
+
+    ``make`` builds one from its configuration and the directory of secrets.
+    """
+
+    def __init__(self, secrets_dir: Path, make: Callable[[Channel, Path], Outlet] = build) -> None:
+        self._secrets_dir = secrets_dir
+        self._make = make
+        self._configs: dict[str, Channel] = {}
+        self._outlets: dict[str, Outlet] = {}
+        self._health: dict[str, dict[str, Any]] = {}
+
+    async def use(self, rule_set: RuleSet) -> None:
+        """Take over a rule set; outlets whose channel changed or went are closed."""
+        configs = {channel.name: channel for channel in rule_set.channels}
+        for name in list(self._outlets):
+            if configs.get(name) != self._configs.get(name):
+                await self._outlets.pop(name).channel.close()
+        self._configs = configs
+        self._health = {name: h for name, h in self._health.items() if name in configs}
+
+    def get(self, name: str) -> Outlet | Outcome:
+        """Return the outlet, or the outcome of an attempt to use it as things stand."""
+        if (outlet := self._outlets.get(name)) is not None:
+            return outlet
+        config = self._configs.get(name)
+        if config is None:
+            return Failed(f"channel {name} is no longer in the rule set: apply rules that have it")
+        try:
+            outlet = self._outlets[name] = self._make(config, self._secrets_dir)
+        except ChannelError as error:
+            # A person can put it right: nothing was sent, and the next attempt looks again.
+            return Retry(str(error))
+        return outlet
+
+    def limits(self, name: str) -> tuple[str, Limits]:
+        """Return the account a channel sends under, and its limits."""
+        outlet = self.get(name)
+        if isinstance(outlet, Outlet):
+            return outlet.sender, outlet.limits
+        return f"channel:{name}", Limits()
+
+    def note(self, name: str, outcome: Outcome) -> None:
+        """Remember how the channel did last."""
+        if name not in self._configs:
+            return
+        if isinstance(outcome, Sent):
+            self._health[name] = {"state": "ok", "error": outcome.remark or None}
+            return
+        broken = isinstance(outcome, Failed) and outcome.channel_broken
+        self._health[name] = {
+            "state": "broken" if broken else "failing",
+            "error": outcome.reason,
+        }
+
+    def health(self) -> dict[str, dict[str, Any]]:
+        """Return each channel's state: ok, failing, broken or unused; for the status row."""
+        unused = {"state": "unused", "error": None}
+        return {name: dict(self._health.get(name, unused)) for name in self._configs}
+
+    async def close(self) -> None:
+        """Close every outlet."""
+        for name in list(self._outlets):
+            await self._outlets.pop(name).channel.close()

@@ -1,0 +1,91 @@
+"""``outrider rules``: check, compare and apply a directory of rule files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from outrider.command import DONE, FOUND, USAGE
+from outrider_alerting import rule_files
+from outrider_collector.alerts.commands import Parser, actor, admin, read_store, say
+from outrider_collector.alerts.rule_directory import read_directory
+from outrider_collector.store import rules as store_rules
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+
+def rules(argv: list[str]) -> int:
+    """Check, compare and apply a directory of rule files; return the exit code."""
+    parser = Parser("rules", "Rules, channels and routes: one set, applied as a version.")
+    for name, what in (
+        ("lint", "check the files; exit 3 when something is wrong or doubtful"),
+        ("diff", "what applying them would change; exit 3 when there is something"),
+        ("apply", "make them the active set"),
+    ):
+        parser.act(name, what).add_argument("directory", metavar="DIR")
+    return parser.run(argv, {"lint": _lint, "diff": _diff, "apply": _apply})
+
+
+async def _lint(arguments: argparse.Namespace) -> int:
+    files = read_directory(arguments.directory)
+    problems = rule_files.lint(files.items())
+    if arguments.json:
+        say(json.dumps([problem._asdict() for problem in problems]))
+    else:
+        for problem in problems:
+            say(f"{problem}" if problem.is_error else f"doubtful: {problem}")
+    if problems:
+        return FOUND
+    if not arguments.json:
+        found = rule_files.read(files.items())
+        say(
+            f"in order: {len(found.rules)} rules, {len(found.channels)} channels, "
+            f"{len(found.routes)} routes"
+        )
+    return DONE
+
+
+async def _diff(arguments: argparse.Namespace) -> int:
+    files = read_directory(arguments.directory)
+    if _refuse(files):
+        return USAGE
+    preview = await read_store(arguments, lambda c: store_rules.preview(c, files))
+    changes = preview.changes._asdict()
+    if arguments.json:
+        say(json.dumps({"version": preview.version, **changes}))
+    elif not preview.changes:
+        say(f"no difference to rule set {preview.version}")
+    else:
+        say("\n".join(_changed(**changes)))
+    return FOUND if preview.changes else DONE
+
+
+async def _apply(arguments: argparse.Namespace) -> int:
+    files = read_directory(arguments.directory)
+    if _refuse(files):
+        return USAGE
+    async with admin(arguments) as client:
+        done = await client.apply_rules(files, actor())
+    changes = {"added": done.added, "changed": done.changed, "removed": done.removed}
+    if arguments.json:
+        say(json.dumps({"version": done.version, **changes}))
+    else:
+        say("\n".join([*_changed(**changes), f"rule set {done.version} is active"]))
+    return DONE
+
+
+def _refuse(files: dict[str, str]) -> bool:
+    """Tell what is wrong with the files, if something is."""
+    errors = [problem for problem in rule_files.lint(files.items()) if problem.is_error]
+    for problem in errors:
+        sys.stderr.write(f"outrider: {problem}\n")
+    return bool(errors)
+
+
+def _changed(added: Iterable[str], changed: Iterable[str], removed: Iterable[str]) -> Iterable[str]:
+    yield from (f"+ {name}" for name in added)
+    yield from (f"~ {name}" for name in changed)
+    yield from (f"- {name}" for name in removed)

@@ -1,0 +1,50 @@
+"""The rule files of a directory, as they are applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from outrider.configuration import ConfigError
+from outrider_collector.store.rules import FILES_BYTES_MAX
+
+
+def read_directory(directory: str | Path) -> dict[str, str]:
+    """Return name to text of every ``*.toml`` in the directory. Raises ConfigError."""
+    path = Path(directory)
+    if not path.is_dir():
+        what = "not a directory" if path.exists() else "no such directory"
+        raise ConfigError(
+            f"cannot read the rules, {what}", str(path), "name the directory of your rule files"
+        )
+    try:
+        files = sorted(file for file in path.iterdir() if _is_rule_file(file))
+        texts = {file.name: _text(file) for file in files}
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the rules, {(error.strerror or str(error)).lower()}",
+            str(error.filename or path),
+            "make the files readable for this account",
+        ) from None
+    if not texts:
+        raise ConfigError("no rule files", str(path), "put rules into files named *.toml")
+    return texts
+
+
+def _is_rule_file(file: Path) -> bool:
+    # Editors leave hidden files beside the real ones.
+    return file.suffix == ".toml" and not file.name.startswith(".") and file.is_file()
+
+
+def _text(file: Path) -> str:
+    if (size := file.stat().st_size) > FILES_BYTES_MAX:
+        raise ConfigError(
+            f"a rule file has {size:,} bytes, at most {FILES_BYTES_MAX:,} can be applied",
+            str(file),
+            "split the rules, or remove what is no rule",
+        )
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"not UTF-8 at byte {error.start}", str(file), "save the file as UTF-8"
+        ) from None

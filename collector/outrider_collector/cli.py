@@ -1,0 +1,159 @@
+"""``outrider collector``: run (the default), check, revoke."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import outrider
+from outrider.command import DONE, FAILED, FOUND, USAGE
+from outrider.configuration import ConfigError
+from outrider.errors import Fault, Reason
+from outrider_collector import config as configuration
+from outrider_collector.store import agents, schema
+from outrider_collector.store.connect import connect, driver_errors, target
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+    from typing import Any
+
+    from outrider_collector.config import Configuration
+
+# What starting again cannot put right: somebody must change something first.
+_UNUSABLE = {Reason.CONFIG_INVALID, Reason.STORE_BEHIND, Reason.RULES_TOO_NEW}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    config = configuration.load(arguments.config)
+    if arguments.act == "check":
+        return _guarded(_check(config))
+    if arguments.act == "revoke":
+        return _guarded(_revoke(config, arguments.agent))
+    return _guarded(_run(config))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="outrider collector",
+        description="Takes agents' logs and heartbeats, commits them, evaluates, tells people.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="configuration instead of the usual place")
+    acts = parser.add_subparsers(dest="act", metavar="ACT")
+    acts.add_parser("run", help="serve agents until SIGTERM or SIGINT (the default)")
+    acts.add_parser(
+        "check", help="configuration, database and address: what would keep it from running"
+    )
+    revoke = acts.add_parser(
+        "revoke", help="withdraw an agent's access, effective at its next commit"
+    )
+    revoke.add_argument(
+        "agent", type=int, metavar="AGENT", help="its id, as `outrider status` shows"
+    )
+    return parser
+
+
+def _guarded(work: Coroutine[Any, Any, int]) -> int:
+    """Run to the end; faults become a line and an exit code."""
+    try:
+        return asyncio.run(work)
+    except (Fault, ConfigError, BaseExceptionGroup) as error:
+        cause = _first(error)
+        if isinstance(cause, ConfigError):
+            code = USAGE
+        elif isinstance(cause, Fault):
+            code = USAGE if cause.reason in _UNUSABLE else FAILED
+        else:
+            raise  # a mistake of ours: whoever looks for it needs the traceback
+    print(f"outrider: {cause}", file=sys.stderr)  # noqa: T201  errors go to standard error
+    return code
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _run(config: Configuration) -> int:
+    # Imported here: `check` and `revoke` need no gRPC.
+    from outrider_collector.run import run  # noqa: PLC0415
+
+    outrider.init(service="outrider", worker=config.collector.name or "collector")
+    _route_logging()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await run(config, stop)
+    return DONE
+
+
+def _route_logging() -> None:
+    """Send the standard library's logging to the SDK, and warnings to the terminal as well."""
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.WARNING)
+    terminal.setFormatter(logging.Formatter("outrider collector: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[outrider.Handler(), terminal])
+    for ours in ("outrider_collector", "outrider_alerting"):
+        logging.getLogger(ours).setLevel(logging.INFO)
+
+
+async def _check(config: Configuration) -> int:
+    """Say what would keep a collector from running; 3 when there is something."""
+    found = [line async for line in _findings(config)]
+    for line in found:
+        print(line)  # noqa: T201  what was asked for
+    if not found:
+        print(f"{config.collector_name}: configuration, database and address are in order")  # noqa: T201
+    return FOUND if found else DONE
+
+
+async def _findings(config: Configuration) -> AsyncIterator[str]:
+    host, port = config.collector.address()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As gRPC binds: a port in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+        except OSError as error:
+            yield f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
+    try:
+        connection = await connect(config.database_url, application_name="outrider check")
+        async with connection:
+            with driver_errors(config.database_url):
+                (await schema.check(connection)).require(config.database_url)
+    except Fault as fault:
+        yield fault.text
+
+
+async def _revoke(config: Configuration, agent: int) -> int:
+    connection = await connect(config.database_url, application_name="outrider revoke")
+    async with connection:
+        with driver_errors(config.database_url):
+            known = await agents.revoke(connection, agent)
+    if not known:
+        raise Fault(
+            Reason.NOT_FOUND,
+            detail=f"there is no agent {agent}: {target(config.database_url)}: "
+            "list them with `outrider status`",
+        )
+    outrider.init(service="outrider", worker="cli")
+    outrider.audit("auth.token_revoked", actor=_actor(), target=f"agent {agent}")
+    print(f"agent {agent} is revoked: nothing it sends is committed any more")  # noqa: T201
+    return DONE
+
+
+def _actor() -> str:
+    import getpass  # noqa: PLC0415  only revoke needs it
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,120 @@
+"""The collector's configuration: tables [database], [collector] and [retention] of outrider.toml.
+
+Every key works; a key for a later version is an unknown key now. Durations are written as people
+say them ("30s", "3d"). What cannot be right by itself (an address that others can reach, without
+TLS) is refused here, before anything is opened.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from outrider import configuration
+from outrider.configuration import ConfigError
+from outrider_alerting.durations import Duration
+from outrider_collector.store.connect import DatabaseConfig, database_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One collector process."""
+
+    listen: str = "127.0.0.1:4510"
+    """Address of the gRPC server; port 0 takes a free one. Loopback only: there is no TLS yet."""
+    name: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    """Names this collector among others; stays the same over restarts. Empty: host:port."""
+    memory_bytes: Annotated[int, msgspec.Meta(ge=16 << 20, le=64 << 30)] = 256 << 20
+    """All that is held of agents' batches before they are committed."""
+    flush_interval: Duration = Duration("100ms")
+    """The least time agents gather a batch; longer by itself when there are many streams."""
+    heartbeat_interval: Duration = Duration("10s")
+    """How often agents send a heartbeat."""
+    reconnect_grace: Duration = Duration("60s")
+    """After its own absence a collector waits so long before it calls anybody silent."""
+
+    def address(self) -> tuple[str, int]:
+        """Host and port of ``listen``; ConfigError when it is no loopback address."""
+        host, separator, port = self.listen.rpartition(":")
+        if not separator or not port.isdigit() or int(port) > 65_535:
+            raise ConfigError(
+                f"`collector.listen`: {self.listen!r} is no address",
+                what_to_do="write host:port, such as 127.0.0.1:4510",
+            )
+        if not _is_loopback(host.strip("[]")):
+            raise ConfigError(
+                f"`collector.listen`: {self.listen} can be reached from other hosts, and this "
+                "version speaks plain text only",
+                what_to_do="listen on 127.0.0.1 and let agents on other hosts come by an SSH "
+                "tunnel or a VPN's local end",
+            )
+        return host, int(port)
+
+
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long records are kept at least, counted from their arrival."""
+
+    app: Duration = Duration("30d")
+    """Hours of records older than this are dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that a collector process is told."""
+
+    data_dir: Path
+    database_url: str
+    collector: CollectorConfig
+    retention: RetentionConfig
+
+    @property
+    def collector_name(self) -> str:
+        """The configured name, else host:port, which is the same after a restart."""
+        return self.collector.name or f"{socket.gethostname()}:{self.collector.address()[1]}"
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Configuration:
+    """Read the configuration file and the environment. Raises ConfigError."""
+    tables = configuration.load(
+        path,
+        _convert,
+        {
+            "data_dir": str,
+            "database": DatabaseConfig,
+            "collector": CollectorConfig,
+            "retention": RetentionConfig,
+        },
+        environ=environ,
+    )
+    collector: CollectorConfig = tables["collector"]
+    collector.address()
+    data_dir = Path(tables.get("data_dir") or configuration.default_data_dir(environ))
+    url = database_url(tables["database"], data_dir, environ)
+    return Configuration(data_dir, url, collector, tables["retention"])
+
+
+def _convert(value: Any, *, type: Any) -> Any:  # noqa: A002  msgspec's own parameter name
+    return msgspec.convert(value, type=type, dec_hook=_duration)
+
+
+def _duration(shape: type, value: Any) -> Duration:
+    if shape is not Duration or not isinstance(value, str):
+        raise TypeError(f"expected a duration such as 30s, got {value!r}")
+    return Duration(value)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

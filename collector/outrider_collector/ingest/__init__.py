@@ -1,0 +1,1 @@
+"""Between the wire and the store: decoding, sessions, credit, the one committer."""

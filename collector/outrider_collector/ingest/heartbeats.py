@@ -1,0 +1,237 @@
+"""The book of heartbeats: the last one of each component, in memory until it is flushed.
+
+Ten thousand components that beat every ten seconds are one statement every two seconds instead of a
+thousand a second. What changes a component's state makes the book urgent: a death is stored at
+once.
+
+Heartbeats are from agents, so nothing in them is believed to fit: texts are cut and freed of NUL,
+numbers brought into the range that Postgres can hold. One odd agent must not stop everybody's
+flush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from outrider_collector.liveness import (
+    Verdict,
+    agent_verdict,
+    due_us,
+    gone_verdict,
+    worker_verdict,
+)
+from outrider_collector.store.health import Component, HeartbeatRow, StateRow
+from outrider_protos.v1 import ingest_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_WORKERS = 5_000
+"""Workers of one agent; more are counted and left out."""
+MAX_COMPONENTS = 200_000
+"""Components of this collector; heartbeats of further ones are counted and left out."""
+GONE_AFTER = 3
+"""A worker missing from so many heartbeats of its agent in a row is not its worker any more."""
+
+_NAME_CHARACTERS = 128
+_MOST = 2**63 - 1
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_ENDED = {"dead", "retired"}
+_ENDS = {
+    ingest_pb2.WORKER_END_CLEAN: "clean",
+    ingest_pb2.WORKER_END_EXIT_CODE: "exit_code",
+    ingest_pb2.WORKER_END_SIGNAL: "signal",
+    ingest_pb2.WORKER_END_DIED: "died",
+}
+
+
+def moment(us: int) -> datetime:
+    """Return database time as a datetime; times out of range become the nearest it can say."""
+    try:
+        return _EPOCH + timedelta(microseconds=us)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if us > 0 else datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Agent:
+    """What is remembered of an agent between its heartbeats."""
+
+    states: dict[Component, str] = field(default_factory=dict)
+    missing: dict[Component, int] = field(default_factory=dict)
+    dropped: dict[Component, int] = field(default_factory=dict)
+
+
+class HeartbeatBook:
+    """Heartbeats of all agents connected here."""
+
+    def __init__(self) -> None:
+        self._agents: dict[int, _Agent] = {}
+        self._heartbeats: dict[Component, HeartbeatRow] = {}
+        self._states: dict[Component, StateRow] = {}
+        self.urgent = asyncio.Event()
+        """Set when a state changed: flush now."""
+        self.left_out = 0
+        """Workers whose heartbeat found no room."""
+
+    def expect(self, agent: int, components: Iterable[Component]) -> None:
+        """Enter what the store knows of an agent's workers, so that missing ones are noticed."""
+        known = self._agents.setdefault(agent, _Agent())
+        for component in components:
+            known.missing.setdefault(component, 0)
+
+    def forget(self, agent: int) -> None:
+        """Drop what is remembered of an agent whose stream of heartbeats ended."""
+        self._agents.pop(agent, None)
+
+    def heard(
+        self,
+        agent: int,
+        team: int,
+        host: str,
+        heartbeat: ingest_pb2.HeartbeatRequest,
+        now_us: int,
+    ) -> None:
+        """Enter a heartbeat that arrived at database time ``now_us``."""
+        known = self._agents.setdefault(agent, _Agent())
+        seen, due = moment(now_us), moment(due_us(now_us, heartbeat.next_within_ms))
+        itself = Component("agent", str(agent), agent, team, host)
+        gauges = _agent_gauges(heartbeat, now_us)
+        self._enter(known, HeartbeatRow(itself, seen, due, gauges), agent_verdict(heartbeat))
+        workers = _workers(heartbeat.workers, agent, team, host)
+        self.left_out += max(0, len(workers) - MAX_WORKERS)
+        present = dict(list(workers.items())[:MAX_WORKERS])
+        for component, worker in present.items():
+            losing = worker.dropped_records > known.dropped.get(component, worker.dropped_records)
+            known.dropped[component] = worker.dropped_records
+            verdict = worker_verdict(worker, heartbeat, now_us, losing=losing)
+            row = HeartbeatRow(component, seen, due, _worker_gauges(worker))
+            self._enter(known, row, verdict)
+        self._miss(known, present, seen)
+
+    def drain(self) -> tuple[list[HeartbeatRow], list[StateRow]]:
+        """Take what is to be stored."""
+        self.urgent.clear()
+        taken = list(self._heartbeats.values()), list(self._states.values())
+        self._heartbeats, self._states = {}, {}
+        return taken
+
+    def put_back(self, heartbeats: list[HeartbeatRow], states: list[StateRow]) -> None:
+        """Put back what could not be stored, where nothing newer has come meanwhile."""
+        for row in heartbeats:
+            self._heartbeats.setdefault(row.component, row)
+        for state in states:
+            self._states.setdefault(state.component, state)
+
+    def _enter(self, known: _Agent, row: HeartbeatRow, verdict: Verdict) -> None:
+        component = row.component
+        if component not in self._heartbeats and len(self._heartbeats) >= MAX_COMPONENTS:
+            self.left_out += 1
+            return
+        self._heartbeats[component] = row
+        self._decide(known, component, verdict, row.seen_at)
+
+    def _decide(
+        self, known: _Agent, component: Component, verdict: Verdict, seen: datetime
+    ) -> None:
+        self._states[component] = StateRow(component, verdict.state, verdict.reason, seen)
+        if known.states.get(component) != verdict.state:
+            self.urgent.set()
+        known.states[component] = verdict.state
+        known.missing.pop(component, None)
+
+    def _miss(
+        self,
+        known: _Agent,
+        present: dict[Component, ingest_pb2.WorkerHeartbeat],
+        seen: datetime,
+    ) -> None:
+        workers = {c for c in known.states if c.kind == "worker"} | set(known.missing)
+        for component in workers - present.keys():
+            known.missing[component] = known.missing.get(component, 0) + 1
+            if known.missing[component] >= GONE_AFTER:
+                if known.states.get(component) not in _ENDED:
+                    self._decide(known, component, gone_verdict(), seen)
+                for memory in (known.states, known.missing, known.dropped):
+                    memory.pop(component, None)
+
+
+def _workers(
+    workers: Iterable[ingest_pb2.WorkerHeartbeat], agent: int, team: int, host: str
+) -> dict[Component, ingest_pb2.WorkerHeartbeat]:
+    """One entry for each worker: of several processes the running one, else the last to end."""
+    chosen: dict[Component, ingest_pb2.WorkerHeartbeat] = {}
+    for worker in workers:
+        service, name = clean(worker.service), clean(worker.worker)
+        component = Component(
+            "worker", f"{service}/{name}@{host}", agent, team, host, service, name
+        )
+        rival = chosen.get(component)
+        if rival is None or _rank(worker) >= _rank(rival):
+            chosen[component] = worker
+    return chosen
+
+
+def _rank(worker: ingest_pb2.WorkerHeartbeat) -> tuple[bool, int]:
+    alive = worker.end not in _ENDS
+    return alive, worker.started_us if alive else worker.ended_us
+
+
+def clean(text: str, characters: int = _NAME_CHARACTERS) -> str:
+    """Return a text that Postgres can hold and a page can show in one line."""
+    return text[:characters].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _agent_gauges(heartbeat: ingest_pb2.HeartbeatRequest, now_us: int) -> dict[str, Any]:
+    return {
+        **_usage(heartbeat.usage),
+        "backlog_bytes": _fits(heartbeat.backlog_bytes),
+        "backlog_age_ms": _fits(heartbeat.backlog_age_ms),
+        "stream_count": heartbeat.stream_count,
+        "clock_offset_ms": (heartbeat.clock_us - now_us) // 1_000,
+    }
+
+
+def _worker_gauges(worker: ingest_pb2.WorkerHeartbeat) -> dict[str, Any]:
+    gauges = {
+        **_usage(worker.usage),
+        # The view gives it as an integer of four bytes.
+        "pid": min(worker.pid, 2**31 - 1) or None,
+        "backlog_bytes": _fits(worker.backlog_bytes),
+        "dropped_records": _fits(worker.dropped_records),
+        "started_at": _when(worker.started_us),
+        "last_line_at": _when(worker.last_line_us),
+        "progress_at": _when(worker.progress_us),
+    }
+    if worker.progress_us:
+        gauges["progress_done"] = _fits(worker.progress_done)
+        gauges["progress_total"] = _fits(worker.progress_total) or None
+        gauges["progress_note"] = clean(worker.progress_note)
+    if worker.end in _ENDS:
+        gauges["end"] = _ENDS[worker.end]
+        gauges["end_code"] = worker.end_code
+        gauges["ended_at"] = _when(worker.ended_us)
+    return {key: value for key, value in gauges.items() if value is not None}
+
+
+def _usage(usage: ingest_pb2.Usage) -> dict[str, Any]:
+    if not usage.rss_bytes:
+        return {}
+    return {
+        "cpu_ms": _fits(usage.cpu_ms),
+        "rss_bytes": _fits(usage.rss_bytes),
+        "rss_limit_bytes": _fits(usage.rss_limit_bytes),
+        "open_files": usage.open_files,
+        "threads": usage.threads,
+    }
+
+
+def _fits(number: int) -> int:
+    return min(number, _MOST)
+
+
+def _when(us: int) -> str | None:
+    return moment(us).isoformat() if us else None

@@ -1,0 +1,151 @@
+"""The keeper: what one collector tells the database about itself and others, every few seconds.
+
+Heartbeats and states of the book are flushed every two seconds, and at once when a state changed;
+every five seconds the collector's own status row; every thirty the database's clock is measured.
+After each flush the overdue are looked for and declared silent, when :class:`~.liveness.Watch` says
+that this collector has watched for long enough to know.
+
+Nothing here may end the collector: while the database is away the book keeps the newest of
+everything, and the loop tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import outrider
+from outrider.columns import POSTGRES_EPOCH_UNIX_US
+from outrider.errors import Fault
+from outrider_collector.ingest.heartbeats import moment
+from outrider_collector.store import health
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_collector.ingest.clock import DatabaseClock
+    from outrider_collector.ingest.heartbeats import HeartbeatBook
+    from outrider_collector.ingest.links import Links
+    from outrider_collector.liveness import Watch
+
+FLUSH_S = 2.0
+LEAST_FLUSH_S = 0.05
+"""Urgent flushes come no faster than this."""
+STATUS_S = 5.0
+CLOCK_S = 30.0
+TRIM_S = 60.0
+HISTORY_S = 30 * 86_400.0
+"""Changes of state are kept for a month."""
+
+log = outrider.get_logger(__name__)
+
+
+class Keeper:
+    """One loop over one connection at a time."""
+
+    def __init__(
+        self,
+        name: str,
+        links: Links,
+        book: HeartbeatBook,
+        database_clock: DatabaseClock,
+        *,
+        watch: Watch,
+        status: Callable[[], dict[str, Any]],
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+    ) -> None:
+        """Wire the parts; ``wake`` is called when the feed has grown."""
+        self._name = name
+        self._links = links
+        self._book = book
+        self._database_clock = database_clock
+        self._watch = watch
+        self._status = status
+        self._clock = clock
+        self._wake = wake
+        self._done_at: dict[str, float] = {}
+        self._started_us = 0
+        self.silent = 0
+        """Components this collector has declared silent."""
+
+    async def measure(self) -> None:
+        """Measure the database's clock. Raises Fault."""
+        asked = self._clock()
+        async with self._links.use() as connection:
+            then = await health.clock(connection)
+        database_us = int(then.timestamp() * 1e6) - POSTGRES_EPOCH_UNIX_US
+        self._database_clock.measured(database_us, asked, self._clock())
+        self._started_us = self._started_us or database_us
+
+    async def run(self) -> None:
+        """Keep until cancelled."""
+        while True:
+            try:
+                await self.step()
+            except Fault as fault:
+                log.warning("health cannot be stored now", detail=fault.text)
+                await asyncio.sleep(FLUSH_S)
+            await asyncio.sleep(LEAST_FLUSH_S)
+            try:
+                await asyncio.wait_for(self._book.urgent.wait(), FLUSH_S)
+            except TimeoutError:
+                continue
+
+    async def step(self) -> None:
+        """Do what is due now. Raises Fault when the database is away."""
+        if self._due("clock", CLOCK_S):
+            await self.measure()
+        await self._flush()
+        self._watch.saw(self._clock())
+        # After the flush: a status row that says "I watch" must not precede what was watched.
+        if self._due("status", STATUS_S):
+            async with self._links.use() as connection:
+                await health.write_collector(
+                    connection, self._name, moment(self._started_us), self._with_watch()
+                )
+        if self._watch.may_conclude(self._clock()):
+            await self._look_for_overdue()
+        if self._due("trim", TRIM_S):
+            async with self._links.use() as connection:
+                await health.trim_history(connection, after_s=HISTORY_S)
+
+    async def stopped(self) -> None:
+        """Flush the last heartbeats and say that this collector stopped in order. Raises Fault."""
+        await self._flush()
+        async with self._links.use() as connection:
+            await health.stop_collector(connection, self._name)
+
+    async def _flush(self) -> None:
+        heartbeats, states = self._book.drain()
+        if not heartbeats and not states:
+            return
+        try:
+            async with self._links.use() as connection:
+                changes = await health.record(connection, self._name, heartbeats, states)
+        except BaseException:
+            self._book.put_back(heartbeats, states)
+            raise
+        if changes:
+            self._wake()
+
+    async def _look_for_overdue(self) -> None:
+        async with self._links.use() as connection:
+            changes = await health.mark_silent(connection, reconnect_grace_s=self._watch.grace_s)
+        if changes:
+            self._wake()
+        self.silent += len(changes)
+        for change in changes:
+            log.warning("a component fell silent", component=change.component.name)
+
+    def _with_watch(self) -> dict[str, Any]:
+        now_us = self._database_clock.now_us()
+        since_us = now_us - int(self._watch.watched_s(self._clock()) * 1e6)
+        return {**self._status(), "watching_since": moment(since_us).isoformat()}
+
+    def _due(self, what: str, every_s: float) -> bool:
+        now = self._clock()
+        if now - self._done_at.get(what, float("-inf")) < every_s:
+            return False
+        self._done_at[what] = now
+        return True

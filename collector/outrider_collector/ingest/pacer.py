@@ -1,0 +1,71 @@
+"""The pacer: once a second it hands credit on, sets agents' intervals and looks for new rules."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import outrider
+from outrider.errors import Fault
+from outrider_collector.ingest import pace
+
+if TYPE_CHECKING:
+    from outrider_collector.ingest.committer import Committer
+    from outrider_collector.ingest.figures import Figures
+    from outrider_collector.ingest.roster import Roster
+    from outrider_collector.ingest.rulebook import RuleBook
+
+TURN_S = 1.0
+RULES_EVERY_TURNS = 2
+
+log = outrider.get_logger(__name__)
+
+
+class Pacer:
+    """One loop."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        committer: Committer,
+        rules: RuleBook,
+        figures: Figures,
+        *,
+        least_interval_ms: int,
+    ) -> None:
+        self._roster = roster
+        self._committer = committer
+        self._rules = rules
+        self._figures = figures
+        self._least_interval_ms = least_interval_ms
+        self._batches = 0
+
+    async def run(self) -> None:
+        """Pace until cancelled."""
+        turn = 0
+        while True:
+            await asyncio.sleep(TURN_S)
+            turn += 1
+            if turn % RULES_EVERY_TURNS == 0:
+                await self._look_at_rules()
+            self.turn()
+
+    def turn(self) -> None:
+        """End one turn."""
+        self._roster.tell_credit(self._roster.budget.turn())
+        self._committer.open_gates()
+        batches, self._batches = self._figures.batches - self._batches, self._figures.batches
+        old = self._roster.wishes
+        new = pace.intervals(batches / TURN_S, old.intervals, least_ms=self._least_interval_ms)
+        wishes = replace(old, urgent_filters=self._rules.active.urgent_filters)
+        if pace.differs(old.intervals, new):
+            wishes = replace(wishes, intervals=new)
+        if wishes != old:
+            self._roster.wish(wishes)
+
+    async def _look_at_rules(self) -> None:
+        try:
+            await self._rules.refresh()
+        except Fault as fault:
+            log.warning("the active rules cannot be read", reason=fault.reason, detail=fault.text)

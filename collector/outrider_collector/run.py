@@ -1,0 +1,244 @@
+"""The composition root of a collector: what is made of what, what runs, and how it ends.
+
+    agents --> service/ (grpc) --> ingest/ queue --> committer --> store/ writer --> Postgres
+                   |                                     |
+               heartbeats --> book --> keeper        acknowledgements
+
+Everything runs on one event loop in one task group. A loop that meets what it does not know ends
+the group and the process: agents keep their data, so starting anew is safe, and going on with
+unknown damage is not. The end in order is `_stop`: no new work, what is held is committed and
+acknowledged, goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import outrider
+from outrider.command import version
+from outrider.errors import Fault, Reason
+from outrider.retry import Backoff
+from outrider_collector.background import Background
+from outrider_collector.ingest.clock import DatabaseClock
+from outrider_collector.ingest.committer import Committer
+from outrider_collector.ingest.credit import CreditBudget
+from outrider_collector.ingest.figures import Figures
+from outrider_collector.ingest.heartbeats import HeartbeatBook
+from outrider_collector.ingest.keeper import Keeper
+from outrider_collector.ingest.links import Links
+from outrider_collector.ingest.pace import Intervals
+from outrider_collector.ingest.pacer import Pacer
+from outrider_collector.ingest.queue import BatchQueue
+from outrider_collector.ingest.roster import Roster, Wishes
+from outrider_collector.ingest.rulebook import RuleBook
+from outrider_collector.liveness import Watch
+from outrider_collector.service.admin import AdminServicer
+from outrider_collector.service.auth import Authenticator
+from outrider_collector.service.backend import Backend
+from outrider_collector.service.enroll import EnrollServicer
+from outrider_collector.service.heartbeat import Heartbeats
+from outrider_collector.service.ingest import IngestServicer
+from outrider_collector.service.push import Pushes
+from outrider_collector.service.server import Server
+from outrider_collector.service.tokens import ADMIN_FILE, ENROL_FILE, token_file
+from outrider_collector.store import schema
+from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_collector.config import Configuration
+
+STOP_S = 5.0
+"""Held batches have so long to be committed and acknowledged when the collector stops."""
+QUIET_S = 0.1
+"""Nothing on its way for so long: nothing more will come."""
+_COME_BACK_S = 0.5
+_COME_BACK_SPREAD_S = 0.005
+_SERVER_GRACE_S = 1.0
+
+log = outrider.get_logger(__name__)
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal, or the journal."""
+    print(f"outrider collector: {text}", file=sys.stderr, flush=True)  # noqa: T201  its purpose
+
+
+async def run(
+    config: Configuration,
+    stop: asyncio.Event,
+    ready: Callable[[str], object] | None = None,
+) -> None:
+    """Run a collector until ``stop`` is set; ``ready`` is told the address once it serves.
+
+    Raises ConfigError (an address that is taken, token files that cannot be made), or Fault
+    (CONFIG_INVALID, STORE_BEHIND, RULES_TOO_NEW): start it anew when that is put right.
+    """
+    collector = _Collector(config)
+    host, port = config.collector.address()
+    port = collector.server.bind(host, port)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(collector.close)
+        if not await _database_ready(config.database_url, stop):
+            return
+        await collector.book.reload()
+        await collector.keeper.measure()
+        await collector.keeper.step()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(collector.committer.run()),
+                group.create_task(collector.keeper.run()),
+                group.create_task(collector.pacer.run()),
+                *collector.background.start(group),
+            ]
+            await collector.server.start()
+            say(f"{collector.name} serves on {host}:{port}, database {target(config.database_url)}")
+            log.event("system.started", collector=collector.name, listen=f"{host}:{port}")
+            if ready is not None:
+                ready(f"{host}:{port}")
+            await stop.wait()
+            await collector.stop()
+            for task in tasks:
+                task.cancel()
+    say("stopped")
+
+
+class _Collector:
+    """The parts of one collector, wired."""
+
+    def __init__(self, config: Configuration) -> None:
+        monotonic = time.monotonic
+        self.name = config.collector_name
+        secrets_dir = config.data_dir / "collector"
+        self.background = Background(config, self.name)
+        self.links = Links(config.database_url, "outrider collector")
+        self.writer = Writer(
+            config.database_url, missing_partition=self.background.housekeeper.wake
+        )
+        self.book = RuleBook(self.links)
+        heartbeat_ms = config.collector.heartbeat_interval.us // 1_000
+        least_ms = config.collector.flush_interval.us // 1_000
+        self.roster = Roster(
+            CreditBudget(config.collector.memory_bytes),
+            Wishes(Intervals(least_ms, max(10, least_ms // 10)), heartbeat_ms),
+        )
+        self.queue = BatchQueue(self.roster.budget, monotonic)
+        self.figures = Figures()
+        self.committer = Committer(
+            self.writer, self.book, self.queue, self.roster, self.figures,
+            clock=monotonic, sleep=asyncio.sleep, backoff=Backoff(0.1, 2.0),
+            wake=self.background.committed.set,
+        )  # fmt: skip
+        self.pacer = Pacer(
+            self.roster, self.committer, self.book, self.figures, least_interval_ms=least_ms
+        )
+        self.database_clock = DatabaseClock(monotonic, time.time)
+        self.heartbeat_book = HeartbeatBook()
+        self.keeper = Keeper(
+            self.name, self.links, self.heartbeat_book, self.database_clock,
+            watch=Watch(config.collector.reconnect_grace.us / 1e6), status=self.status,
+            clock=monotonic, wake=self.background.committed.set,
+        )  # fmt: skip
+        backend = Backend(self.links)
+        self.pushes = Pushes(backend, self.roster, self.committer, monotonic)
+        self.heartbeats = Heartbeats(
+            self.heartbeat_book, backend, self.database_clock, lambda: heartbeat_ms
+        )
+        self.server = Server(
+            Authenticator(
+                backend,
+                token_file(secrets_dir, ENROL_FILE),
+                token_file(secrets_dir, ADMIN_FILE),
+                monotonic,
+            )
+        )
+        self.server.add(
+            IngestServicer(self.pushes, self.heartbeats),
+            EnrollServicer(backend),
+            AdminServicer(self.links),
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return how this collector is, for its row."""
+        budget = self.roster.budget
+        return {
+            "version": version(),
+            "pid": os.getpid(),
+            "sessions": len(self.roster),
+            "heartbeat_streams": len(self.heartbeats.connected),
+            "credit_bytes": budget.granted_bytes,
+            "held_bytes": budget.held_bytes,
+            "waiting_for_credit": budget.waiting,
+            "queued_bytes": self.queue.waiting_bytes,
+            "rule_set": self.book.active.version,
+            "streams_ended_invalid": self.pushes.invalid,
+            "workers_left_out": self.heartbeat_book.left_out,
+            **self.figures.status(time.monotonic()),
+            **self.background.status(),
+        }
+
+    async def stop(self) -> None:
+        """Stop in order; every step has its time, and none can fail the others."""
+        say("stopping: held batches are committed, agents are told")
+        fault = Fault(Reason.COLLECTOR_STOPPING, retry_after_s=_COME_BACK_S)
+        self.pushes.stopping = fault
+        await self.server.not_serving()
+        self.roster.tell_credit(self.roster.budget.withdraw())
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.committer.drained(QUIET_S)
+        except TimeoutError:
+            say("some batches could not be committed in time: their agents keep them")
+        for i, session in enumerate(self.roster):
+            # They come back one after the other, not all in one instant.
+            come_back_s = _COME_BACK_S + i * _COME_BACK_SPREAD_S
+            session.end(Fault(Reason.COLLECTOR_STOPPING, retry_after_s=come_back_s))
+        self.heartbeats.stop(fault)
+        await self.background.stop()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self.keeper.stopped()
+        except (Fault, TimeoutError) as error:
+            say(f"the last heartbeats could not be stored: {error}")
+        await self.server.stop(_SERVER_GRACE_S)
+
+    async def close(self) -> None:
+        """Release what is open; after :meth:`stop`, or instead of it."""
+        await self.server.stop(0)
+        await self.writer.close()
+        await self.links.close()
+
+
+async def _database_ready(url: str, stop: asyncio.Event) -> bool:
+    """Wait for the database; False when told to stop first.
+
+    Raises Fault when waiting cannot help: a wrong URL, a schema that is not current.
+    """
+    backoff = Backoff(0.5, 5.0)
+    said = ""
+    while not stop.is_set():
+        try:
+            connection = await connect(url, application_name="outrider collector")
+            async with connection:
+                with driver_errors(url):
+                    (await schema.check(connection)).require(url)
+        except Fault as fault:
+            if fault.reason != Reason.STORE_DOWN:
+                raise
+            if fault.text != said:
+                said = fault.text
+                say(f"{said}: agents keep their data, trying again")
+            try:
+                await asyncio.wait_for(stop.wait(), backoff.next())
+            except TimeoutError:
+                continue
+        else:
+            return True
+    return False

@@ -1,0 +1,114 @@
+"""AdminService: acts of people. Each is done by the store and told as an audit event.
+
+The interceptor has checked the admin token; who acts is what the caller says, because who holds the
+token of the collector's host may act in anybody's name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import outrider
+from outrider_collector.ingest.heartbeats import moment
+from outrider_collector.service.errors import guarded
+from outrider_collector.store import acts, rules
+from outrider_protos.v1 import admin_pb2, admin_pb2_grpc
+
+if TYPE_CHECKING:
+    import grpc
+
+    from outrider_collector.ingest.links import Links
+
+    AnyContext = grpc.aio.ServicerContext[Any, Any]
+
+APPLY_WITHIN_S = 10.0
+
+
+class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
+    """Acknowledge, silence, apply rules."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    @guarded
+    async def AcknowledgeAlert(  # noqa: N802  wire name
+        self, request: admin_pb2.AcknowledgeAlertRequest, context: AnyContext
+    ) -> admin_pb2.AcknowledgeAlertResponse:
+        """Say that somebody looks after an alert."""
+        del context
+        async with self._links.use() as connection:
+            done = await acts.acknowledge(
+                connection, request.alert_id, request.actor, request.comment
+            )
+        if done.changed:
+            outrider.audit(
+                "alert.acknowledged",
+                actor=done.actor,
+                target=f"A-{request.alert_id}",
+                comment=request.comment,
+            )
+        return admin_pb2.AcknowledgeAlertResponse(changed=done.changed, actor=done.actor)
+
+    @guarded
+    async def AddSilence(  # noqa: N802  wire name
+        self, request: admin_pb2.AddSilenceRequest, context: AnyContext
+    ) -> admin_pb2.AddSilenceResponse:
+        """Keep alerts that match from being told for a time."""
+        del context
+        async with self._links.use() as connection:
+            done = await acts.add_silence(
+                connection,
+                filter_text=request.filter,
+                starts_at=moment(request.starts_us) if request.starts_us else None,
+                ends_at=moment(request.ends_us),
+                actor=request.actor,
+                comment=request.comment,
+            )
+        outrider.audit(
+            "alert.silenced",
+            actor=request.actor,
+            target=f"silence {done.silence}",
+            filter=request.filter,
+            until=moment(request.ends_us).isoformat(),
+        )
+        return admin_pb2.AddSilenceResponse(silence_id=done.silence, alert_ids=done.alerts)
+
+    @guarded
+    async def EndSilence(  # noqa: N802  wire name
+        self, request: admin_pb2.EndSilenceRequest, context: AnyContext
+    ) -> admin_pb2.EndSilenceResponse:
+        """End a silence before its time."""
+        del context
+        async with self._links.use() as connection:
+            changed = await acts.end_silence(connection, request.silence_id, request.actor)
+        if changed:
+            outrider.audit(
+                "alert.unsilenced",
+                actor=request.actor,
+                target=f"silence {request.silence_id}",
+            )
+        return admin_pb2.EndSilenceResponse(changed=changed)
+
+    @guarded
+    async def ApplyRules(  # noqa: N802  wire name
+        self, request: admin_pb2.ApplyRulesRequest, context: AnyContext
+    ) -> admin_pb2.ApplyRulesResponse:
+        """Make a directory of rules the active set, or say what would change."""
+        del context
+        files = {file.name: file.toml for file in request.files}
+        async with self._links.use() as connection:
+            if request.dry_run:
+                applied = await rules.preview(connection, files)
+            else:
+                applied = await rules.apply(
+                    connection, files, request.actor, within_s=APPLY_WITHIN_S
+                )
+        if applied.stored:
+            outrider.audit(
+                "config.changed",
+                actor=request.actor,
+                target="rules",
+                version=applied.version,
+                **applied.changes._asdict(),
+            )
+        return admin_pb2.ApplyRulesResponse(version=applied.version, **applied.changes._asdict())

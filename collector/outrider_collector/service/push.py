@@ -1,0 +1,234 @@
+"""IngestService.Push: one agent's stream of batches.
+
+The conversation is in ``ingest.proto``. Here is the collector's end of it: a hello first, then
+whatever comes, one message at a time and only while the agent holds credit. A batch is checked,
+decoded and put into the queue; nothing else happens to it here. Acknowledgements come from the
+committer, through the connection's outbox, after COMMIT.
+
+A message that breaks the protocol ends the stream with its reason: Goodbye, and the same in the
+status. The agent's data are on its disk, so ending a stream loses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import outrider
+from outrider.command import version
+from outrider.errors import Fault, Reason
+from outrider_collector.ingest.decode import MAX_OFFSET, Origin, check_frame, decode_columns
+from outrider_collector.ingest.pending import pending_batch
+from outrider_collector.ingest.session import Held, Session
+from outrider_collector.service.auth import AgentIdentity, caller
+from outrider_collector.service.connection import Connection, next_message
+from outrider_collector.service.errors import abort
+from outrider_protos.v1 import ingest_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from outrider_collector.ingest.committer import Committer
+    from outrider_collector.ingest.roster import Roster
+    from outrider_collector.service.backend import Greeting
+    from outrider_collector.service.connection import Context
+    from outrider_protos.v1 import log_pb2
+
+WIRE_VERSION = 1
+MAX_STREAMS_A_MESSAGE = 1_000
+MAX_HEAD_BYTES = 1 << 20
+
+log = outrider.get_logger(__name__)
+
+
+class Streams(Protocol):
+    """What this service asks of the store."""
+
+    async def hello(self, identity: AgentIdentity, hello: ingest_pb2.Hello) -> Greeting:
+        """Open a session, which fences older ones."""
+
+    async def open(
+        self, session: Session, streams: Sequence[ingest_pb2.Stream]
+    ) -> ingest_pb2.StreamsOpened:
+        """Store births; streams that are there already are returned as they are."""
+
+    async def close(self, session: Session, streams: Sequence[int]) -> None:
+        """Mark streams as closed."""
+
+
+class Pushes:
+    """Serves Push for all agents."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        roster: Roster,
+        committer: Committer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._streams = streams
+        self._roster = roster
+        self._committer = committer
+        self._clock = clock
+        self.invalid = 0
+        """Streams that were ended because a message broke the protocol."""
+        self.stopping: Fault | None = None
+        """Why no new stream is taken; None while the collector serves."""
+
+    async def serve(self, context: Context) -> None:
+        """Serve one stream until it ends."""
+        identity = caller()
+        connection = Connection(context)
+        session: list[Session] = []
+
+        async def read() -> None:
+            session.append(await self._greet(identity, connection, context))
+            await self._read(session[0], context)
+
+        try:
+            await connection.run(read)
+        finally:
+            for opened in session:
+                opened.ended = opened.ended or Fault(Reason.COLLECTOR_STOPPING)
+                self._roster.leave(opened)
+                self._committer.wake(opened)
+        if connection.fault is not None:
+            self._count(connection.fault, identity)
+            await abort(context, connection.fault)
+
+    async def _greet(
+        self, identity: AgentIdentity, connection: Connection, context: Context
+    ) -> Session:
+        """Answer the hello with a welcome."""
+        refusal = self.stopping or self._committer.refused
+        if refusal is not None:
+            raise refusal
+        message = await next_message(context)
+        if message is None or message.WhichOneof("message") != "hello":
+            raise Fault(Reason.BATCH_INVALID, detail="a stream begins with a hello")
+        hello: ingest_pb2.Hello = message.hello
+        if not hello.min_version <= WIRE_VERSION <= hello.max_version:
+            raise Fault(
+                Reason.VERSION_UNSUPPORTED,
+                agent_from=hello.min_version,
+                agent_to=hello.max_version,
+                collector=WIRE_VERSION,
+            )
+        if len(hello.instance) != 16:
+            raise Fault(Reason.BATCH_INVALID, detail="an instance has not 16 bytes")
+        opened = await self._streams.hello(identity, hello)
+        session = Session(opened.session, identity.agent, identity.team, connection)
+        for state in opened.streams:
+            session.open(state.stream.stream_id, _origin(state.stream))
+        credit_bytes = self._roster.join(session)
+        connection.send(
+            ingest_pb2.PushResponse(
+                welcome=ingest_pb2.Welcome(
+                    version=WIRE_VERSION,
+                    software_version=version(),
+                    agent_id=identity.agent,
+                    session=opened.session,
+                    clock_us=opened.clock_us,
+                    streams=opened.streams,
+                    settings=self._roster.wishes.settings(),
+                    credit_bytes=credit_bytes,
+                    store_regressed=opened.store_regressed,
+                )
+            )
+        )
+        return session
+
+    async def _read(self, session: Session, context: Context) -> None:
+        while session.ended is None:
+            await self._committer.readable(session)
+            message = await next_message(context)
+            if message is None:
+                return
+            kind = message.WhichOneof("message")
+            if kind == "batch":
+                self.receive(session, message.batch)
+            elif kind == "open_streams":
+                await self._open(session, message.open_streams)
+            elif kind == "close_streams":
+                await self._close(session, message.close_streams)
+            else:
+                raise Fault(Reason.BATCH_INVALID, detail="a message that has no place here")
+
+    def receive(self, session: Session, batch: log_pb2.Batch) -> None:
+        """Check and decode a batch and put it into the queue. Raises Fault."""
+        origin = session.origin(batch.stream_id)
+        check_frame(batch)
+        columns = decode_columns(batch, origin)
+        pending = pending_batch(session, origin, batch, columns)
+        self._committer.put(
+            Held(
+                session=session,
+                batch=pending,
+                wire_bytes=batch.ByteSize(),
+                memory_bytes=max(len(batch.columns), batch.columns_bytes) + _BATCH_BYTES,
+                received_at=self._clock(),
+                believable_from_us=session.complete(batch.stream_id, batch.watermark_us),
+            )
+        )
+
+    async def _open(self, session: Session, message: ingest_pb2.OpenStreams) -> None:
+        if len(message.streams) > MAX_STREAMS_A_MESSAGE:
+            raise Fault(Reason.BATCH_INVALID, detail="more than 1,000 streams in one message")
+        wanted, refused = [], []
+        room = session.room()
+        for stream in message.streams:
+            detail = _unacceptable(stream) or ("too many open streams" if room <= 0 else "")
+            if detail:
+                reason = str(Reason.STREAM_REFUSED)
+                refused.append(
+                    ingest_pb2.Refusal(stream_id=stream.stream_id, reason=reason, detail=detail)
+                )
+            else:
+                room -= 1
+                wanted.append(stream)
+        opened = await self._streams.open(session, wanted)
+        opened.refused.extend(refused)
+        for state in opened.streams:
+            session.open(state.stream.stream_id, _origin(state.stream))
+        session.outbox.send(ingest_pb2.PushResponse(streams_opened=opened))
+
+    async def _close(self, session: Session, message: ingest_pb2.CloseStreams) -> None:
+        mine = [stream for stream in message.stream_ids if stream in session.streams]
+        for stream in mine:
+            session.close(stream)
+        if mine:
+            await self._streams.close(session, mine)
+
+    def _count(self, fault: Fault, identity: AgentIdentity) -> None:
+        if fault.reason in {Reason.BATCH_INVALID, Reason.BATCH_TOO_LARGE, Reason.INTERNAL_BUG}:
+            self.invalid += 1
+            log.error(
+                "an agent's stream was ended",
+                agent=identity.agent,
+                reason=str(fault.reason),
+                detail=fault.text,
+            )
+
+
+_BATCH_BYTES = 512
+
+
+def _origin(stream: ingest_pb2.Stream) -> Origin:
+    return Origin(stream.service, stream.worker, stream.host, stream.source)
+
+
+def _unacceptable(stream: ingest_pb2.Stream) -> str:
+    """Say what is wrong with a stream's birth; empty when nothing is."""
+    for name, limit in _TEXT_BYTES.items():
+        text: str = getattr(stream, name)
+        if len(text.encode()) > limit or not text.isprintable():
+            return f"{name} is longer than {limit} bytes or not printable"
+    if not stream.service:
+        return "service is missing"
+    if not 0 < stream.stream_id <= MAX_OFFSET or stream.start_offset > MAX_OFFSET:
+        return "stream_id or start_offset is out of range"
+    if len(stream.head_digest) not in {0, 16} or stream.head_bytes > MAX_HEAD_BYTES:
+        return "head_digest has not 16 bytes, or head_bytes is out of range"
+    return ""
+
+
+_TEXT_BYTES = {"service": 128, "worker": 128, "source": 32, "path": 4_096, "host": 255}

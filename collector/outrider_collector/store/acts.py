@@ -1,0 +1,209 @@
+"""What people do to alerts: acknowledge them, silence them. Each act is a row with a name on it.
+
+Acts never move an alert's state. Each ends with a feed row, which wakes the evaluator (a silence
+changes who is told) and the dashboard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from outrider import filter as filters
+from outrider.errors import Fault, Reason
+from outrider_collector.store import feed
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+FILTER_BYTES_MAX: Final = 1_024
+ACTOR_BYTES_MAX: Final = 128
+COMMENT_BYTES_MAX: Final = 512
+SILENCE_MAX: Final = timedelta(days=366)
+SILENCES_MAX: Final = 1_000
+"""Silences that may be in force or to come at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Whether this act did it, and who had done it."""
+
+    changed: bool
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """A silence, and which open alerts it hits now."""
+
+    silence: int
+    alerts: list[int]
+
+
+async def acknowledge(
+    connection: AsyncConnection, alert: int, actor: str, comment: str = ""
+) -> Acknowledged:
+    """Say that somebody looks after an open alert. Raises NOT_FOUND, CONFLICT once it is over."""
+    actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
+    comment = _text("comment", comment, COMMENT_BYTES_MAX)
+    async with connection.transaction():
+        cursor = await connection.execute(
+            "select state, acknowledged_by from alerts where id = %s for update", (alert,)
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise Fault(
+                Reason.NOT_FOUND,
+                detail=f"there is no alert A-{alert}: list them with 'outrider alerts'",
+            )
+        state, by = row
+        if by is not None:
+            return Acknowledged(changed=False, actor=by)
+        if state == "resolved":
+            raise Fault(
+                Reason.CONFLICT, detail=f"alert A-{alert} is resolved: nothing to acknowledge"
+            )
+        await connection.execute(
+            "update alerts set acknowledged_at = clock_timestamp(), acknowledged_by = %s,"
+            " acknowledge_comment = nullif(%s, ''), updated_at = clock_timestamp() where id = %s",
+            (actor, comment, alert),
+        )
+        await feed.append(
+            connection,
+            "admin",
+            detail={"act": "acknowledge", "actor": actor, "alerts": [alert], "comment": comment},
+        )
+    return Acknowledged(changed=True, actor=actor)
+
+
+async def add_silence(
+    connection: AsyncConnection,
+    *,
+    filter_text: str,
+    starts_at: datetime | None,
+    ends_at: datetime,
+    actor: str,
+    comment: str = "",
+) -> Silenced:
+    """Keep alerts that match from being told until ``ends_at``; ``starts_at`` None is now.
+
+    Raises FILTER_INVALID, or CONFIG_INVALID for times that make no span.
+    """
+    actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
+    comment = _text("comment", comment, COMMENT_BYTES_MAX)
+    chosen = parse_filter(filter_text)
+    async with connection.transaction():
+        begin = await _span(connection, starts_at, ends_at)
+        cursor = await connection.execute(
+            """
+            insert into silences (filter, starts_at, ends_at, created_by, comment)
+            select %s, %s, %s, %s, %s
+            where (select count(*) from silences
+                   where ended_at is null and ends_at > clock_timestamp()) < %s
+            returning id
+            """,
+            (filter_text, begin, ends_at, actor, comment, SILENCES_MAX),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise Fault(
+                Reason.CONFLICT,
+                detail=f"{SILENCES_MAX} silences are in force: end some before you add another",
+            )
+        hit = await _matching(connection, chosen)
+        await feed.append(
+            connection,
+            "silences",
+            detail={"act": "add", "silence": row[0], "actor": actor, "alerts": hit},
+        )
+    return Silenced(silence=row[0], alerts=hit)
+
+
+async def end_silence(connection: AsyncConnection, silence: int, actor: str) -> bool:
+    """End a silence now; False when it had ended before. Raises NOT_FOUND."""
+    actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
+    async with connection.transaction():
+        cursor = await connection.execute(
+            """
+            with ended as (
+                update silences set ended_at = clock_timestamp(), ended_by = %(actor)s
+                where id = %(id)s and ended_at is null and ends_at > clock_timestamp()
+                returning id
+            )
+            select exists (select from ended),
+                   exists (select from silences where id = %(id)s)
+            """,
+            {"actor": actor, "id": silence},
+        )
+        row = await cursor.fetchone()
+        changed, known = row or (False, False)
+        if not known:
+            raise Fault(
+                Reason.NOT_FOUND,
+                detail=f"there is no silence {silence}: list them with 'outrider silences list'",
+            )
+        if changed:
+            await feed.append(
+                connection,
+                "silences",
+                detail={"act": "end", "silence": silence, "actor": actor},
+            )
+    return bool(changed)
+
+
+def parse_filter(text: str) -> filters.Filter:
+    """Read a filter on alerts. Raises FILTER_INVALID with the place of the mistake."""
+    if len(text.encode("utf-8", "replace")) > FILTER_BYTES_MAX:
+        raise Fault(
+            Reason.FILTER_INVALID,
+            detail=f"the filter is longer than {FILTER_BYTES_MAX:,} bytes",
+        )
+    if not text.strip():
+        raise Fault(
+            Reason.FILTER_INVALID,
+            detail="the filter is empty and would silence everything: name what is meant, "
+            "such as rule:payment-errors or priority:info",
+        )
+    try:
+        return filters.parse(text, labels=True)
+    except filters.FilterError as error:
+        raise Fault(Reason.FILTER_INVALID, detail=f"the filter cannot be read: {error}") from error
+
+
+async def _span(
+    connection: AsyncConnection, starts_at: datetime | None, ends_at: datetime
+) -> datetime:
+    cursor = await connection.execute("select clock_timestamp()")
+    row = await cursor.fetchone()
+    now: datetime = row[0] if row else datetime.now(UTC)
+    begin = starts_at or now
+    if ends_at <= max(begin, now):
+        raise Fault(
+            Reason.CONFIG_INVALID,
+            detail="the silence would end before it begins or is over already: "
+            "give an end that is later",
+        )
+    if ends_at - begin > SILENCE_MAX:
+        raise Fault(
+            Reason.CONFIG_INVALID,
+            detail=f"a silence lasts at most {SILENCE_MAX.days} days: give an earlier end",
+        )
+    return begin
+
+
+async def _matching(connection: AsyncConnection, chosen: filters.Filter) -> list[int]:
+    """Return the open alerts that the filter hits."""
+    cursor = await connection.execute(
+        "select id, labels from alerts where state <> 'resolved' order by id limit 10000"
+    )
+    rows: list[tuple[int, dict[str, Any]]] = await cursor.fetchall()
+    return [alert for alert, labels in rows if chosen.match_labels(labels)]
+
+
+def _text(name: str, value: str, limit: int, *, needed: bool = False) -> str:
+    """Return the value without NUL, at most ``limit`` bytes."""
+    cleaned = value.replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()
+    if needed and not cleaned:
+        raise Fault(Reason.CONFIG_INVALID, detail=f"{name} is empty: say who acts")
+    return cleaned.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")

@@ -1,0 +1,321 @@
+"""SQL of alerts: their rows, their transitions, and the ledger's rows that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class NewTransition:
+    """A transition with what it makes of its alert's row."""
+
+    rule: str
+    key: list[str]
+    from_state: str
+    to_state: str
+    at: datetime
+    concluded_at: datetime
+    reason: str
+    started_at: datetime
+    fired_at: datetime | None
+    kind: str
+    priority: str
+    labels: dict[str, str]
+    summary: str
+    runbook: str | None
+    value: float | None
+    threshold: float | None
+    without: list[str]
+    # [] leaves what the alert has.
+    evidence: list[dict[str, Any]]
+    rule_set: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """An alert as it stands."""
+
+    id: int
+    rule: str
+    key: list[str]
+    labels: dict[str, str]
+    kind: str
+    priority: str
+    state: str
+    summary: str
+    runbook: str | None
+    value: float | None
+    threshold: float | None
+    started_at: datetime
+    fired_at: datetime | None
+    resolved_at: datetime | None
+    resolve_reason: str | None
+    suppressed_by: list[str]
+    evidence: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRow:
+    """A row of the ledger as it stands."""
+
+    alert: int
+    notice: str
+    channel: str
+    channel_type: str
+    conversation: str
+    fate: str
+    attempts: int
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotification:
+    """A row for the ledger."""
+
+    alert: int
+    notice: str
+    channel: str
+    channel_type: str
+    conversation: str
+    priority: str
+    fate: str
+    why: str | None
+    content: dict[str, Any]
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceRow:
+    """A silence."""
+
+    id: int
+    filter: str
+    starts_at: datetime
+    ends_at: datetime
+    comment: str
+    ended_at: datetime | None
+
+
+async def store_transition(connection: AsyncConnection, new: NewTransition) -> int:
+    """Move the open alert of (rule, key), or open one; returns the alert's id."""
+    alert = None if new.from_state == "inactive" else await _move(connection, new)
+    if alert is None:
+        alert = await _open(connection, new)
+    await connection.execute(
+        """
+        insert into alert_transitions (alert, step, from_state, to_state, at, concluded_at, value,
+                                       reason, without)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        (
+            alert,
+            new.step,
+            new.from_state,
+            new.to_state,
+            new.at,
+            new.concluded_at,
+            new.value,
+            new.reason,
+            new.without,
+        ),
+        prepare=True,
+    )
+    return alert
+
+
+async def _move(connection: AsyncConnection, new: NewTransition) -> int | None:
+    cursor = await connection.execute(
+        """
+        update alerts
+        set state = %(state)s, labels = %(labels)s, priority = %(priority)s,
+            -- What was told stays what it is called: threads hang on it.
+            summary = case when fired_at is null then %(summary)s else summary end,
+            runbook = %(runbook)s, value = coalesce(%(value)s, value),
+            threshold = %(threshold)s, fired_at = %(fired)s, resolved_at = %(resolved)s,
+            resolve_reason = %(resolve_reason)s,
+            evidence = case when %(evidence)s::jsonb = '[]' then evidence
+                            else %(evidence)s::jsonb end,
+            rule_set = %(rule_set)s, stale = false, updated_at = clock_timestamp()
+        where rule = %(rule)s and key = %(key)s and state <> 'resolved'
+        returning id
+        """,
+        _alert_parameters(new),
+        prepare=True,
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+async def _open(connection: AsyncConnection, new: NewTransition) -> int:
+    cursor = await connection.execute(
+        """
+        insert into alerts (rule, key, labels, kind, priority, state, summary, runbook, value,
+                            threshold, started_at, fired_at, resolved_at, resolve_reason, evidence,
+                            rule_set)
+        values (%(rule)s, %(key)s, %(labels)s, %(kind)s, %(priority)s, %(state)s, %(summary)s,
+                %(runbook)s, %(value)s, %(threshold)s, %(started)s, %(fired)s, %(resolved)s,
+                %(resolve_reason)s, %(evidence)s, %(rule_set)s)
+        returning id
+        """,
+        _alert_parameters(new),
+        prepare=True,
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  an insert of values returns one row
+    alert: int = row[0]
+    return alert
+
+
+def _alert_parameters(new: NewTransition) -> dict[str, Any]:
+    over = new.to_state == "resolved"
+    return {
+        "rule": new.rule,
+        "key": new.key,
+        "labels": Jsonb(new.labels),
+        "kind": new.kind,
+        "priority": new.priority,
+        "state": new.to_state,
+        "summary": new.summary,
+        "runbook": new.runbook,
+        "value": new.value,
+        "threshold": new.threshold,
+        "started": new.started_at,
+        "fired": new.fired_at,
+        "resolved": new.at if over else None,
+        "resolve_reason": new.reason if over else None,
+        "evidence": Jsonb(new.evidence),
+        "rule_set": new.rule_set,
+    }
+
+
+async def set_stale(
+    connection: AsyncConnection, rule: str, key: Sequence[str], *, stale: bool
+) -> int | None:
+    """Say whether the end of an open alert cannot be told; returns the alert's id."""
+    cursor = await connection.execute(
+        """
+        update alerts set stale = %s, updated_at = clock_timestamp()
+        where rule = %s and key = %s and state <> 'resolved'
+        returning id
+        """,
+        (stale, rule, list(key)),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+async def set_suppressed(
+    connection: AsyncConnection, suppressed_by: Mapping[int, Sequence[str]]
+) -> None:
+    """Say what holds each alert's notices back."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "update alerts set suppressed_by = %s where id = %s and suppressed_by <> %s",
+            [(list(by), alert, list(by)) for alert, by in sorted(suppressed_by.items())],
+        )
+
+
+async def read_alerts(connection: AsyncConnection, ids: Sequence[int]) -> list[AlertRow]:
+    """Return these alerts in the order of their ids."""
+    cursor = await connection.cursor(row_factory=class_row(AlertRow)).execute(
+        """
+        select id, rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
+               started_at, fired_at, resolved_at, resolve_reason, suppressed_by, evidence
+        from alerts where id = any(%s) order by id
+        """,
+        (list(ids),),
+        prepare=True,
+    )
+    return await cursor.fetchall()
+
+
+async def open_ids(connection: AsyncConnection) -> list[int]:
+    """Return the ids of the alerts that fire or recover: what a silence can hold or let go."""
+    cursor = await connection.execute(
+        "select id from alerts where state in ('firing', 'recovering') order by id", prepare=True
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def read_ledger(connection: AsyncConnection, ids: Sequence[int]) -> list[NotificationRow]:
+    """Return the ledger of these alerts, locked: it stays as it is until the commit."""
+    cursor = await connection.cursor(row_factory=class_row(NotificationRow)).execute(
+        """
+        select alert, notice, channel, channel_type, conversation, fate, attempts, why
+        from notifications where alert = any(%s) order by id
+        for update
+        """,
+        (list(ids),),
+        prepare=True,
+    )
+    return await cursor.fetchall()
+
+
+async def read_silences(connection: AsyncConnection, since: datetime) -> list[SilenceRow]:
+    """Return the silences that are in force, are to come, or ended after a time."""
+    cursor = await connection.cursor(row_factory=class_row(SilenceRow)).execute(
+        """
+        select id, filter, starts_at, ends_at, comment, ended_at
+        from silences
+        where ends_at > %(since)s and (ended_at is null or ended_at > %(since)s)
+        order by id
+        """,
+        {"since": since},
+        prepare=True,
+    )
+    return await cursor.fetchall()
+
+
+async def add_notifications(connection: AsyncConnection, rows: Sequence[NewNotification]) -> None:
+    """Insert rows of the ledger; one (alert, notice, channel) has one row, whoever comes twice."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            """
+            insert into notifications (alert, notice, channel, channel_type, conversation, priority,
+                                       fate, why, content, not_before, finished_at)
+            values (%(alert)s, %(notice)s, %(channel)s, %(channel_type)s, %(conversation)s,
+                    %(priority)s, %(fate)s, %(why)s, %(content)s, %(not_before)s,
+                    case when %(fate)s = 'waiting' then null else clock_timestamp() end)
+            on conflict (alert, notice, channel) do nothing
+            """,
+            [
+                {
+                    "alert": row.alert,
+                    "notice": row.notice,
+                    "channel": row.channel,
+                    "channel_type": row.channel_type,
+                    "conversation": row.conversation,
+                    "priority": row.priority,
+                    "fate": row.fate,
+                    "why": row.why,
+                    "content": Jsonb(row.content),
+                    "not_before": row.not_before,
+                }
+                for row in rows
+            ],
+        )
+
+
+async def supersede(
+    connection: AsyncConnection, *, alert: int, notice: str, channel: str, why: str
+) -> None:
+    """Overtake a row that still waits."""
+    await connection.execute(
+        """
+        update notifications
+        set fate = 'superseded', why = %s, finished_at = clock_timestamp()
+        where alert = %s and notice = %s and channel = %s and fate = 'waiting'
+        """,
+        (why, alert, notice, channel),
+    )

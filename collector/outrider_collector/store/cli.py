@@ -1,0 +1,124 @@
+"""``outrider store``: the schema, what it holds, and what is too old."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from outrider_collector import config
+from outrider_collector.store import housekeeping, partitions, schema
+from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.stats import read_stats
+
+if TYPE_CHECKING:
+    from outrider_collector.config import Configuration
+    from outrider_collector.store.stats import Stats
+
+DONE, FOUND = 0, 3
+
+
+def main(argv: list[str]) -> int:
+    """Run one of the subcommands; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="outrider store", description="The database: its schema, what it holds, what is old."
+    )
+    parser.add_argument("--config", metavar="FILE", help="outrider.toml to read")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    migrate = commands.add_parser("migrate", help="bring the schema to this version")
+    migrate.add_argument(
+        "--check", action="store_true", help="change nothing; exit 3 when something is to do"
+    )
+    stats = commands.add_parser("stats", help="records, blocks, bytes and partitions")
+    stats.add_argument("--json", action="store_true", help="one JSON document")
+    commands.add_parser("retention", help="drop what is older than the retention, now")
+    arguments = parser.parse_args(argv)
+    configuration = config.load(arguments.config)
+    if arguments.command == "migrate":
+        act = _check(configuration) if arguments.check else _migrate(configuration)
+    elif arguments.command == "stats":
+        act = _stats(configuration, as_json=arguments.json)
+    else:
+        act = _retention(configuration)
+    return asyncio.run(act)
+
+
+async def _migrate(configuration: Configuration) -> int:
+    done = await schema.migrate(configuration.database_url)
+    for migration in done.applied:
+        _say(f"applied {migration.version:04}_{migration.name}")
+    _say(f"schema {done.version} is in place: {target(configuration.database_url)}")
+    if done.not_permitted:
+        _say("This user may not do the following; ask an administrator of the database to run:")
+        for statement in done.not_permitted:
+            _say(f"  {statement};")
+        return FOUND
+    return DONE
+
+
+async def _check(configuration: Configuration) -> int:
+    url = configuration.database_url
+    async with await connect(url, application_name="outrider store") as connection:
+        with driver_errors(url):
+            state = await schema.check(connection)
+    for migration in state.pending:
+        _say(f"to apply: {migration.version:04}_{migration.name}")
+    for name in state.drifted:
+        _say(f"changed after it was applied: {name}")
+    if state.newer is not None:
+        _say(f"schema {state.newer} of the database is newer than this version: upgrade Outrider")
+    if state.pending or state.drifted or state.newer is not None:
+        return FOUND
+    _say(f"schema {state.version} is in place: {target(url)}")
+    return DONE
+
+
+async def _stats(configuration: Configuration, *, as_json: bool) -> int:
+    url = configuration.database_url
+    async with await connect(url, application_name="outrider store") as connection:
+        with driver_errors(url):
+            (await schema.check(connection)).require(url)
+            stats = await read_stats(connection)
+            left = await partitions.hours_left(connection)
+    _say(json.dumps(stats.document(hours_ahead=left)) if as_json else _sentences(stats, left))
+    return DONE
+
+
+async def _retention(configuration: Configuration) -> int:
+    url = configuration.database_url
+    keep = timedelta(microseconds=configuration.retention.app.us)
+    async with await connect(url, application_name="outrider store") as connection:
+        with driver_errors(url):
+            (await schema.check(connection)).require(url)
+            done = await housekeeping.keep_house(connection, keep)
+    for name in done.dropped:
+        _say(f"dropped {name}")
+    for table, rows in done.deleted.items():
+        _say(f"deleted {rows} rows of {table}")
+    _say(f"everything kept arrived within {configuration.retention.app} or shares an hour with it")
+    return DONE
+
+
+def _sentences(stats: Stats, hours_ahead: int) -> str:
+    per_block = stats.records / max(stats.blocks, 1)
+    per_record = stats.block_bytes / max(stats.records, 1)
+    lines = [
+        f"records     {stats.records:,} in {stats.blocks:,} blocks ({per_block:,.0f} a block)",
+        f"in blocks   {stats.block_bytes:,} bytes ({per_record:,.0f} a record)",
+        f"elsewhere   {stats.other_bytes:,} bytes",
+        f"streams     {stats.open_streams:,} open of {stats.streams:,}",
+        f"gaps        {stats.gaps:,}",
+        f"quarantine  {stats.quarantined:,} records or ranges",
+        f"partitions  {stats.partitions:,}, {hours_ahead} hours ahead",
+        f"feed        number {stats.feed_number:,}",
+    ]
+    if stats.oldest is not None and stats.newest is not None:
+        lines.insert(1, f"arrived     {stats.oldest:%Y-%m-%d %H:%M} to {stats.newest:%H:%M:%S} UTC")
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

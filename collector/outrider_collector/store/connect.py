@@ -1,0 +1,290 @@
+"""Connections to Postgres, and the border where the driver's errors become faults.
+
+Whoever holds a lock and freezes must not stop the others for longer than seconds. So each session
+sets ``idle_in_transaction_session_timeout`` (the server ends a transaction whose client is silent),
+``lock_timeout`` (longer than the former: waiters outlive a frozen holder) and, for readers,
+``statement_timeout``; the socket has ``tcp_user_timeout`` and keepalives. A commit that is answered
+is on disk: ``synchronous_commit`` is on, whatever the server's default.
+
+Callers see :class:`outrider.errors.Fault` and never a driver's exception: wrap what you do with
+:func:`driver_errors`. ``STORE_DOWN`` means that nothing is known to be wrong with the request and
+the same call may succeed later.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, LiteralString
+
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from outrider.configuration import ConfigError
+from outrider.errors import Fault, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from psycopg import AsyncConnection
+
+READ_ROLE = "outrider_read"
+"""The role of all who only read: SELECT, and transactions that are read-only by default."""
+
+IDLE_IN_TRANSACTION_MS = 5_000
+LOCK_TIMEOUT_MS = 10_000
+READ_STATEMENT_TIMEOUT_MS = 30_000
+
+_SOCKET = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+
+
+class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table ``[database]`` of the configuration."""
+
+    url: str | None = None
+    """A Postgres URL or conninfo string; absent: the embedded server under ``data_dir``."""
+    url_file: str | None = None
+    """File that holds the URL, for deployments where it contains a password."""
+
+
+def database_url(
+    config: DatabaseConfig, data_dir: Path, environ: Mapping[str, str] = os.environ
+) -> str:
+    """Return where the database is: environment, else configuration, else the embedded server.
+
+    Raises ConfigError when ``url_file`` cannot be read.
+    """
+    if given := environ.get("OUTRIDER_DATABASE_URL"):
+        return given
+    if config.url:
+        return config.url
+    if config.url_file:
+        try:
+            return Path(config.url_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"`database.url_file`: cannot be read, {error}", config.url_file, "correct the path"
+            ) from None
+    return make_conninfo(
+        host=str(data_dir / "run"), user="outrider", dbname="outrider", port="5432"
+    )
+
+
+async def connect(
+    url: str,
+    *,
+    application_name: str,
+    role: str | None = None,
+    statement_timeout_ms: int | None = None,
+) -> AsyncConnection:
+    """Open one connection in autocommit mode, with the session settings above.
+
+    With ``role`` (READ_ROLE) the session takes that role where it exists and the user may, is
+    read-only by default, and statements end after ``statement_timeout_ms`` (30 s unless told).
+    Raises STORE_DOWN, or CONFIG_INVALID for a URL, database or password that cannot be right.
+    """
+    conninfo = _conninfo(url, application_name)
+    with driver_errors(url):
+        connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+        try:
+            await _prepare_session(connection, role, statement_timeout_ms)
+        except BaseException:
+            await connection.close()
+            raise
+    return connection
+
+
+@asynccontextmanager
+async def read_pool(
+    url: str,
+    *,
+    application_name: str,
+    max_size: int = 4,
+    statement_timeout_ms: int = READ_STATEMENT_TIMEOUT_MS,
+) -> AsyncIterator[AsyncConnectionPool]:
+    """Open a pool of reading connections that outlives restarts of the database.
+
+    It opens at once even when the database is down; taking a connection then waits at most 5 s and
+    ends in STORE_DOWN (under :func:`driver_errors`).
+    """
+
+    async def configure(connection: AsyncConnection) -> None:
+        await _prepare_session(connection, READ_ROLE, statement_timeout_ms)
+
+    pool = AsyncConnectionPool(
+        _conninfo(url, application_name),
+        kwargs={"autocommit": True},
+        min_size=1,
+        max_size=max_size,
+        max_waiting=64,
+        max_idle=60.0,
+        timeout=5.0,
+        configure=configure,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def _conninfo(url: str, application_name: str) -> str:
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise Fault(
+            Reason.CONFIG_INVALID,
+            detail="the database's URL cannot be read: "
+            f"{str(error).strip()}: write it like postgresql://user@host:5432/outrider",
+        ) from None
+    known = {key: str(value) for key, value in given.items() if value is not None}
+    return make_conninfo(
+        "", **{**_SOCKET, "application_name": application_name, **known, "client_encoding": "UTF8"}
+    )
+
+
+async def _prepare_session(
+    connection: AsyncConnection, role: str | None, statement_timeout_ms: int | None
+) -> None:
+    reads = role is not None
+    if statement_timeout_ms is None:
+        statement_timeout_ms = READ_STATEMENT_TIMEOUT_MS if reads else 0
+    await connection.execute(
+        "select set_config('timezone', 'UTC', false),"
+        " set_config('synchronous_commit', 'on', false),"
+        " set_config('default_transaction_isolation', 'read committed', false),"
+        " set_config('idle_in_transaction_session_timeout', %s, false),"
+        " set_config('lock_timeout', %s, false),"
+        " set_config('statement_timeout', %s, false),"
+        " set_config('default_transaction_read_only', %s, false)",
+        (
+            str(IDLE_IN_TRANSACTION_MS),
+            str(LOCK_TIMEOUT_MS),
+            str(statement_timeout_ms),
+            "on" if reads else "off",
+        ),
+    )
+    if role is None:
+        return
+    # Without the role (a user who may not create roles) reading goes on as the user itself,
+    # read-only by the session's setting alone; `outrider store migrate` says so.
+    await connection.execute(
+        "select set_config('role', rolname, false) from pg_roles"
+        " where rolname = %s and pg_has_role(current_user, oid, %s)",
+        # Since 16 a member may lack the right to become the role.
+        (role, "set" if connection.info.server_version >= 160000 else "member"),
+    )
+
+
+# ------------------------------------------------------------------ errors
+
+_DOWN_TEXT: dict[str, LiteralString] = {
+    "42501": "the database refused for lack of a grant",
+    "23514": "no partition is there for the present hour",
+    "25006": "the database is read-only",
+    "40001": "the database asked to repeat",
+    "40P01": "a deadlock was broken",
+    "53200": "the database is out of memory",
+    "53300": "the database has no connection left",
+    "55P03": "a lock was not free in time",
+    "57P01": "the database ended the connection",
+    "57P02": "the database crashed and restarts",
+    "57P03": "the database is starting or stopping",
+    "25P03": "the database ended a transaction that was idle",
+}
+_BEHIND = {"42P01", "42703", "42883", "42704", "3F000"}
+_FULL = {"53100", "53400"}
+
+# libpq passes no SQLSTATE when connecting fails, only the server's words.
+_WRONG_TARGET = (
+    ("password authentication failed", "check the user and the password in the URL"),
+    ("no password supplied", "put the password into the URL or ~/.pgpass"),
+    ("no pg_hba.conf entry", "allow this host and user in pg_hba.conf"),
+    ('database "', "create it (createdb) or correct the URL"),
+    ('role "', "create it (createuser) or correct the URL"),
+)
+
+
+@contextmanager
+def driver_errors(url: str | None = None) -> Iterator[None]:
+    """Turn the driver's exceptions of the block into faults.
+
+    STORE_DOWN, STORE_FULL, STORE_BEHIND, QUERY_TIMEOUT, CONFIG_INVALID, else INTERNAL_BUG. The
+    original stays as ``__cause__``; ``metadata["sqlstate"]`` is there where the server named one.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        raise fault_of(error, url) from error
+
+
+def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
+    """Return the fault that a driver error means; ``url`` names the database in the message."""
+    where = f": {target(url)}" if url else ""
+    said = _said(error)
+    state = error.sqlstate
+    if state is None:
+        return _connection_fault(error, said, where)
+    if state in _FULL:
+        return Fault(Reason.STORE_FULL, detail=f"the database is full{where}: {said}")
+    if state in _BEHIND:
+        return Fault(
+            Reason.STORE_BEHIND,
+            detail=f"the schema lacks something{where}: {said}: run 'outrider store migrate'",
+            sqlstate=state,
+        )
+    if state == "57014":
+        return Fault(Reason.QUERY_TIMEOUT, sqlstate=state)
+    if state in _DOWN_TEXT or isinstance(error, psycopg.OperationalError):
+        text = _DOWN_TEXT.get(state, "the database cannot serve now")
+        return Fault(Reason.STORE_DOWN, detail=f"{text}{where}: {said}", sqlstate=state)
+    return Fault(Reason.INTERNAL_BUG, detail=f"the database refused{where}: {said}", sqlstate=state)
+
+
+def _connection_fault(error: psycopg.Error, said: str, where: str) -> Fault:
+    if isinstance(error, PoolTimeout):
+        return Fault(Reason.STORE_DOWN, detail=f"no connection to the database in time{where}")
+    if not isinstance(error, psycopg.OperationalError):
+        return Fault(Reason.INTERNAL_BUG, detail=f"misuse of the driver{where}: {said}")
+    for words, what_to_do in _WRONG_TARGET:
+        if words in said and (not words.endswith('"') or "does not exist" in said):
+            return Fault(
+                Reason.CONFIG_INVALID,
+                detail=f"cannot use the database{where}: {said}: {what_to_do}",
+            )
+    return Fault(
+        Reason.STORE_DOWN,
+        detail=f"cannot reach the database{where}: {said}: "
+        "check that it runs and that the URL is right",
+    )
+
+
+def _said(error: psycopg.Error) -> str:
+    """Return the first line of what the driver or the server said, without its prefix."""
+    text = (error.diag.message_primary or str(error)).strip() or type(error).__name__
+    line = text.splitlines()[0]
+    return line.rpartition("FATAL:")[2].strip() if "FATAL:" in line else line
+
+
+def target(url: str) -> str:
+    """Return host, port, database and user of a URL, never its password."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "(unreadable URL)"
+    host = parts.get("host") or parts.get("hostaddr") or "local socket"
+    port = parts.get("port")
+    place = f"{host}:{port}" if port else f"{host}"
+    user = f" as {parts['user']}" if parts.get("user") else ""
+    return f"{place}/{parts.get('dbname') or ''}{user}"

@@ -1,0 +1,352 @@
+"""SQL of the evaluator: what a step reads from the feed, and the one transaction that stores it.
+
+The transaction begins with the evaluator's lease (whoever lost it stores nothing), moves cursor and
+state, and ends with the feed row in the same message as COMMIT. Everything of a step is in it:
+rule states, alerts, transitions, the ledger's new rows. So a crash at any point loses a step whole,
+and the next evaluator takes it again with the same inputs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+MESSAGE_CHARACTERS: Final = 300
+"""Of a record's message in an alert's evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRow:
+    """A transaction that was committed."""
+
+    number: int
+    kind: str
+    commit_id: int | None
+    detail: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class HitRow:
+    """A hit as an ingest transaction stored it."""
+
+    commit_id: int
+    hits_key: bytes
+    key: list[str]
+    overflow: bool
+    bucket: datetime
+    n: int
+    time_replaced: bool
+    streams: list[int]
+    stream_offsets: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRow:
+    """A component's current state."""
+
+    component_kind: str
+    component: str
+    service: str | None
+    worker: str | None
+    host: str | None
+    state: str
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """What one agent ships of one worker, and how complete it is."""
+
+    agent: int
+    service: str
+    worker: str
+    host: str
+    # Least watermark of the open streams; None: none has one, or none is open.
+    complete_at: datetime | None
+    # Whether a stream is open.
+    open: bool
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """A stored record that raised an alert."""
+
+    stream: int
+    stream_offset: int
+    ts: datetime
+    severity: int
+    service: str
+    worker: str
+    message: str | None
+
+
+class Cursor(NamedTuple):
+    """Where the evaluation stands."""
+
+    feed_number: int
+    step: int
+    rule_set: int | None
+    # JSON of the engine's general state.
+    state: str
+
+
+class StoredState(NamedTuple):
+    """The state of one (rule, key), JSON."""
+
+    rule: str
+    key: list[str]
+    state: str
+
+
+async def read_cursor(connection: AsyncConnection) -> Cursor:
+    """Return where the evaluation stands."""
+    cursor = await connection.execute(
+        "select feed_number, step, rule_set, state::text from evaluator_state"
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  the schema inserts the one row
+    return Cursor(*row)
+
+
+async def read_states(connection: AsyncConnection) -> list[StoredState]:
+    """Return the state of every (rule, key)."""
+    cursor = await connection.execute("select rule, key, state::text from rule_states")
+    return [StoredState(*row) for row in await cursor.fetchall()]
+
+
+async def read_feed(
+    connection: AsyncConnection, after: int, limit: int
+) -> tuple[datetime, list[FeedRow]]:
+    """Return the database's clock and the feed's rows after a number, in order."""
+    cursor = await connection.execute(
+        """
+        select clock_timestamp(), f.number, f.kind, f.commit_id, f.detail
+        from (select) as one
+        left join lateral (
+            select number, kind, commit_id, case when kind <> 'ingest' then detail end as detail
+            from feed where number > %s order by number limit %s) f on true
+        """,
+        (after, limit),
+        prepare=True,
+    )
+    rows = await cursor.fetchall()
+    return rows[0][0], [FeedRow(*row[1:]) for row in rows if row[1] is not None]
+
+
+async def read_hits(connection: AsyncConnection, commit_ids: Sequence[int]) -> list[HitRow]:
+    """Return the hits of some commits, each commit's in one order that never changes."""
+    if not commit_ids:
+        return []
+    cursor = await connection.cursor(row_factory=class_row(HitRow)).execute(
+        """
+        select commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
+               stream_offsets
+        from hits where commit_id = any(%s)
+        order by commit_id, hits_key, key, overflow, bucket, n, time_replaced
+        """,
+        (list(commit_ids),),
+        prepare=True,
+    )
+    return await cursor.fetchall()
+
+
+async def read_components(connection: AsyncConnection) -> list[ComponentRow]:
+    """Return the current state of every component."""
+    cursor = await connection.cursor(row_factory=class_row(ComponentRow)).execute(
+        """
+        select component_kind, component, service, worker, host, state, since, reason
+        from system_health order by component_kind, component
+        """
+    )
+    return await cursor.fetchall()
+
+
+async def read_open_sources(connection: AsyncConnection) -> list[SourceRow]:
+    """Return the sources with an open stream whose agent was heard from in the last 24 hours.
+
+    A stream without a watermark yet holds its source at its birth, unless no stream of the source
+    has one: then nothing is known.
+    """
+    cursor = await connection.cursor(row_factory=class_row(SourceRow)).execute(
+        """
+        select i.agent, i.service, i.worker, i.host, true as open,
+               case when count(s.watermark) > 0
+                    then min(coalesce(s.watermark, i.born_at)) end as complete_at,
+               max(coalesce(greatest(h.seen_at, a.connected_at), a.created_at)) as seen_at
+        from stream_info i
+        join streams s on s.id = i.id
+        join agents a on a.id = i.agent
+        left join heartbeats h on h.component_kind = 'agent' and h.component = i.agent::text
+        where i.closed_at is null
+          and coalesce(greatest(h.seen_at, a.connected_at), a.created_at)
+              > clock_timestamp() - interval '24 hours'
+        group by i.agent, i.service, i.worker, i.host
+        order by i.agent, i.service, i.worker, i.host
+        """,
+        prepare=True,
+    )
+    return await cursor.fetchall()
+
+
+async def read_closed_sources(connection: AsyncConnection) -> list[SourceRow]:
+    """Return the sources whose streams were all closed, the last one in the last 24 hours."""
+    cursor = await connection.cursor(row_factory=class_row(SourceRow)).execute(
+        """
+        select i.agent, i.service, i.worker, i.host, false as open,
+               null::timestamptz as complete_at,
+               max(coalesce(greatest(h.seen_at, a.connected_at), a.created_at)) as seen_at
+        from stream_info i
+        join agents a on a.id = i.agent
+        left join heartbeats h on h.component_kind = 'agent' and h.component = i.agent::text
+        where a.revoked_at is null
+        group by i.agent, i.service, i.worker, i.host
+        having bool_and(i.closed_at is not null)
+           and max(i.closed_at) > clock_timestamp() - interval '24 hours'
+        order by i.agent, i.service, i.worker, i.host
+        """
+    )
+    return await cursor.fetchall()
+
+
+async def commits_of(
+    connection: AsyncConnection, streams: Sequence[int], since: datetime
+) -> dict[tuple[int, int], int]:
+    """Return the commit of each record that hits since a time name, for these streams."""
+    cursor = await connection.execute(
+        """
+        select u.stream, u.stream_offset, h.commit_id
+        from hits h cross join lateral unnest(h.streams, h.stream_offsets)
+             as u (stream, stream_offset)
+        where h.bucket >= %(since)s and h.streams && %(streams)s::bigint[]
+          and u.stream = any(%(streams)s::bigint[])
+        order by h.commit_id desc limit 10000
+        """,
+        {"since": since, "streams": list(streams)},
+    )
+    return {(stream, offset): commit for stream, offset, commit in await cursor.fetchall()}
+
+
+async def read_evidence(
+    connection: AsyncConnection,
+    commit_ids: Sequence[int],
+    names: Iterable[tuple[int, int]],
+    since: datetime,
+) -> list[EvidenceRow]:
+    """Return the named records (stream, offset) of these commits, which arrived since a time."""
+    pairs = sorted(set(names))
+    if not pairs or not commit_ids:
+        return []
+    cursor = await connection.cursor(row_factory=class_row(EvidenceRow)).execute(
+        """
+        with wanted as (
+            select * from unnest(%(streams)s::bigint[], %(offsets)s::bigint[])
+                     as w (stream, stream_offset)
+        )
+        select u.stream, u.stream_offset, u.ts, u.severity, b.service, i.worker,
+               left(u.message, %(most)s) as message
+        from blocks_fresh b
+        cross join lateral unnest(b.stream, b.stream_offset, b.ts, b.severity, b.message)
+            as u (stream, stream_offset, ts, severity, message)
+        join wanted w on w.stream = u.stream and w.stream_offset = u.stream_offset
+        join stream_info i on i.id = u.stream
+        where b.commit_id = any(%(commits)s) and b.received_at >= %(since)s
+        order by u.ts, u.stream, u.stream_offset
+        """,
+        {
+            "streams": [pair[0] for pair in pairs],
+            "offsets": [pair[1] for pair in pairs],
+            "commits": list(commit_ids),
+            "since": since,
+            "most": MESSAGE_CHARACTERS,
+        },
+    )
+    return await cursor.fetchall()
+
+
+async def move_cursor(connection: AsyncConnection, before: Cursor, after: Cursor) -> bool:
+    """Move the evaluation's place; False when it stands elsewhere than ``before``."""
+    cursor = await connection.execute(
+        """
+        update evaluator_state
+        set feed_number = %s, step = %s, rule_set = %s, state = %s::jsonb
+        where feed_number = %s and step = %s
+        """,
+        (
+            after.feed_number,
+            after.step,
+            after.rule_set,
+            after.state,
+            before.feed_number,
+            before.step,
+        ),
+        prepare=True,
+    )
+    return cursor.rowcount == 1
+
+
+async def write_states(
+    connection: AsyncConnection, changed: Mapping[tuple[str, tuple[str, ...]], str | None]
+) -> None:
+    """Store the changed states of (rule, key), JSON; None deletes."""
+    kept = [(rule, _json(key), state) for (rule, key), state in changed.items() if state]
+    gone = [(rule, _json(key)) for (rule, key), state in changed.items() if state is None]
+    # Keys travel as JSON: arrays of arrays of unequal length cannot be unnested.
+    if kept:
+        await connection.execute(
+            """
+            insert into rule_states (rule, key, state)
+            select rule, array(select jsonb_array_elements_text(key::jsonb)), state::jsonb
+            from unnest(%s::text[], %s::text[], %s::text[]) as new (rule, key, state)
+            on conflict (rule, key) do update set state = excluded.state
+            """,
+            [list(column) for column in zip(*kept, strict=True)],
+            prepare=True,
+        )
+    if gone:
+        await connection.execute(
+            """
+            delete from rule_states s
+            using unnest(%s::text[], %s::text[]) as old (rule, key)
+            where s.rule = old.rule
+              and s.key = array(select jsonb_array_elements_text(old.key::jsonb))
+            """,
+            [list(column) for column in zip(*gone, strict=True)],
+            prepare=True,
+        )
+
+
+def _json(key: tuple[str, ...]) -> str:
+    return json.dumps(key)
+
+
+async def record_step(
+    connection: AsyncConnection,
+    *,
+    step: int,
+    epoch: int,
+    now: datetime,
+    feed_from: int,
+    feed_to: int,
+    rule_set: int | None,
+    inputs: dict[str, Any],
+) -> None:
+    """Store what a replay of the step needs, beside the feed and the hits."""
+    await connection.execute(
+        """
+        insert into evaluation_steps (step, epoch, now, feed_from, feed_to, rule_set, inputs)
+        values (%s, %s, %s, %s, %s, %s, %s)
+        """,
+        (step, epoch, now, feed_from, feed_to, rule_set, Jsonb(inputs)),
+    )

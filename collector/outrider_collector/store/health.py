@@ -1,0 +1,335 @@
+"""SQL of health: heartbeats, the state of each component with its history, collectors' status.
+
+Heartbeats are rewritten every few seconds in one statement for all that changed. A state is written
+only where it differs from the row's, with a history row and a place in the feed in the same
+transaction, so that the evaluator and the dashboard see each change once and in order. Rows are
+always touched in the order of their key: two collectors never wait for each other in a circle.
+
+Silence is decided here by the database's clock (:func:`mark_silent`): the statement that declares
+it also reads the heartbeat it is declared by, so that a heartbeat stored a moment earlier wins.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from outrider_collector.store import feed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+REASON_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Who is meant: an agent, or a worker that an agent reports."""
+
+    kind: str
+    """"agent" or "worker"."""
+    name: str
+    """Agent: its id. Worker: service/worker@host."""
+    agent: int
+    team: int
+    host: str
+    service: str | None = None
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRow:
+    """The last heartbeat of a component, as stored."""
+
+    component: Component
+    seen_at: datetime
+    due_at: datetime
+    """Database time after which it counts as late."""
+    gauges: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """A component's state as decided now."""
+
+    component: Component
+    state: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A state that changed, as it went into history and feed."""
+
+    component: Component
+    from_state: str | None
+    to_state: str
+    reason: str
+    at: datetime
+
+
+async def clock(connection: AsyncConnection[Any]) -> datetime:
+    """Return the database's clock."""
+    row = await (await connection.execute("select clock_timestamp()")).fetchone()
+    assert row is not None  # noqa: S101  a select without from returns one row
+    moment: datetime = row[0]
+    return moment
+
+
+async def workers_of(connection: AsyncConnection[Any], agent: int) -> list[Component]:
+    """Return an agent's workers whose last state is not an end."""
+    cursor = await connection.execute(
+        "select component, agent, team, host, service, worker from system_health"
+        " where component_kind = 'worker' and agent = %s and state not in ('dead', 'retired')",
+        (agent,),
+    )
+    return [
+        Component("worker", name, agent, team, host or "", service, worker)
+        for name, agent, team, host, service, worker in await cursor.fetchall()
+    ]
+
+
+async def record(
+    connection: AsyncConnection[Any],
+    collector: str,
+    heartbeats: Sequence[HeartbeatRow],
+    states: Sequence[StateRow],
+) -> list[Change]:
+    """Store heartbeats and states in one transaction; return the states that changed."""
+    async with _transaction(connection):
+        if heartbeats:
+            await _write_heartbeats(connection, collector, heartbeats)
+        changes = await _differing(connection, states) if states else []
+        await _store(connection, changes)
+    return changes
+
+
+async def _write_heartbeats(
+    connection: AsyncConnection[Any], collector: str, rows: Sequence[HeartbeatRow]
+) -> None:
+    """Rewrite the last heartbeat of each component."""
+    ordered = sorted(rows, key=lambda row: (row.component.kind, row.component.name))
+    await connection.execute(
+        """
+        insert into heartbeats as h (component_kind, component, seen_at, due_at, collector, gauges)
+        select kind, component, seen_at, due_at, %(collector)s, gauges
+        from unnest(%(kinds)s::text[], %(names)s::text[], %(seen)s::timestamptz[],
+                    %(due)s::timestamptz[], %(gauges)s::jsonb[])
+             as new (kind, component, seen_at, due_at, gauges)
+        on conflict (component_kind, component) do update
+            set seen_at = excluded.seen_at, due_at = excluded.due_at,
+                collector = excluded.collector, gauges = excluded.gauges
+            where h.seen_at <= excluded.seen_at
+        """,
+        {
+            "collector": collector,
+            "kinds": [row.component.kind for row in ordered],
+            "names": [row.component.name for row in ordered],
+            "seen": [row.seen_at for row in ordered],
+            "due": [row.due_at for row in ordered],
+            "gauges": [Jsonb(row.gauges) for row in ordered],
+        },
+    )
+
+
+async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow]) -> list[Change]:
+    """Return the states that differ from what is stored, in the order of their keys."""
+    ordered = sorted(rows, key=lambda row: (row.component.kind, row.component.name))
+    cursor = await connection.execute(
+        """
+        with new as (
+            select * from unnest(%(kinds)s::text[], %(names)s::text[], %(states)s::text[],
+                                 %(reasons)s::text[]) with ordinality
+                     as new (kind, component, state, reason, place)
+        )
+        select new.place, h.state
+        from new left join system_health h
+             on h.component_kind = new.kind and h.component = new.component
+        where h.state is distinct from new.state
+        order by new.place
+        """,
+        {
+            "kinds": [row.component.kind for row in ordered],
+            "names": [row.component.name for row in ordered],
+            "states": [row.state for row in ordered],
+            "reasons": [row.reason for row in ordered],
+        },
+    )
+    return [
+        Change(row.component, before, row.state, row.reason[:REASON_CHARACTERS], row.at)
+        for place, before in await cursor.fetchall()
+        for row in (ordered[place - 1],)
+    ]
+
+
+async def mark_silent(
+    connection: AsyncConnection[Any], *, reconnect_grace_s: float, limit: int = 1_000
+) -> list[Change]:
+    """Declare silent who is overdue by the database's clock, in one transaction.
+
+    Nobody is overdue whose collector is gone, or was until less than ``reconnect_grace_s`` ago.
+    A transaction of another collector that declares the same is passed over.
+    """
+    async with _transaction(connection):
+        changes = await _overdue(connection, reconnect_grace_s, limit)
+        await _store(connection, changes)
+    return changes
+
+
+async def _overdue(
+    connection: AsyncConnection[Any], reconnect_grace_s: float, limit: int
+) -> list[Change]:
+    cursor = await connection.execute(
+        """
+        select s.component_kind, s.component, s.agent, s.team, s.host, s.service, s.worker,
+               s.state, h.seen_at, clock_timestamp()
+        from heartbeats h
+        join system_health s using (component_kind, component)
+        left join collectors c on c.name = h.collector
+        where h.due_at < clock_timestamp()
+          and s.state in ('up', 'degraded', 'lagging', 'unknown')
+          and clock_timestamp() - make_interval(secs => %(grace)s) > case
+              when c.seen_at > clock_timestamp() - interval '15 seconds' and c.stopped_at is null
+              -- Its collector is there: has it been there for long enough to have seen it?
+              then coalesce((c.status ->> 'watching_since')::timestamptz, c.seen_at)
+              -- Its collector is gone: has there been time to find another?
+              else greatest(c.seen_at, h.seen_at) end
+        order by component_kind, component
+        limit %(limit)s
+        for update of s, h skip locked
+        """,
+        {"grace": reconnect_grace_s, "limit": limit},
+    )
+    return [
+        Change(
+            Component(kind, name, agent, team, host or "", service, worker),
+            state,
+            "silent",
+            f"no heartbeat since {seen_at:%Y-%m-%d %H:%M:%S} UTC",
+            now,
+        )
+        for kind, name, agent, team, host, service, worker, state, seen_at, now in (
+            await cursor.fetchall()
+        )
+    ]
+
+
+async def write_collector(
+    connection: AsyncConnection[Any], name: str, started_at: datetime, status: dict[str, Any]
+) -> None:
+    """Publish how this collector is; does not commit."""
+    await connection.execute(
+        """
+        insert into collectors (name, started_at, seen_at, status)
+        values (%(name)s, %(started)s, clock_timestamp(), %(status)s)
+        on conflict (name) do update
+            set started_at = excluded.started_at, seen_at = excluded.seen_at,
+                stopped_at = null, status = excluded.status
+        """,
+        {"name": name, "started": started_at, "status": Jsonb(status)},
+    )
+
+
+async def stop_collector(connection: AsyncConnection[Any], name: str) -> None:
+    """Say that this collector stopped in order; does not commit."""
+    await connection.execute(
+        "update collectors set seen_at = clock_timestamp(), stopped_at = clock_timestamp()"
+        " where name = %(name)s",
+        {"name": name},
+    )
+
+
+async def trim_history(connection: AsyncConnection[Any], *, after_s: float) -> int:
+    """Delete changes of state older than that; return how many went."""
+    cursor = await connection.execute(
+        "delete from system_health_history where id in (select id from system_health_history"
+        " where at < clock_timestamp() - make_interval(secs => %s) order by id limit 10000)",
+        (after_s,),
+    )
+    return cursor.rowcount
+
+
+@asynccontextmanager
+async def _transaction(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
+    # Not connection.transaction(): the feed's row is sent together with the COMMIT.
+    await connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        if not connection.closed:
+            await connection.rollback()
+        raise
+
+
+async def _store(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
+    """Write the changes, announce them, and commit."""
+    if not changes:
+        await connection.execute("commit")
+        return
+    await _upsert(connection, changes)
+    await feed.commit(connection, "health", detail={"changes": [_detail(c) for c in changes]})
+
+
+async def _upsert(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
+    columns = {
+        "kinds": [c.component.kind for c in changes],
+        "names": [c.component.name for c in changes],
+        "teams": [c.component.team for c in changes],
+        "services": [c.component.service for c in changes],
+        "workers": [c.component.worker for c in changes],
+        "hosts": [c.component.host for c in changes],
+        "agents": [c.component.agent for c in changes],
+        "before": [c.from_state for c in changes],
+        "states": [c.to_state for c in changes],
+        "since": [c.at for c in changes],
+        "reasons": [c.reason for c in changes],
+    }
+    await connection.execute(
+        """
+        with new as (
+            select * from unnest(%(kinds)s::text[], %(names)s::text[], %(teams)s::int[],
+                                 %(services)s::text[], %(workers)s::text[], %(hosts)s::text[],
+                                 %(agents)s::bigint[], %(before)s::text[], %(states)s::text[],
+                                 %(since)s::timestamptz[], %(reasons)s::text[])
+                     as new (kind, component, team, service, worker, host, agent, before, state,
+                             since, reason)
+        ), stored as (
+            insert into system_health (component_kind, component, team, service, worker, host,
+                                       agent, state, since, reason)
+            select kind, component, team, service, worker, host, agent, state, since, reason
+            from new
+            on conflict (component_kind, component) do update
+                set team = excluded.team, service = excluded.service, worker = excluded.worker,
+                    host = excluded.host, agent = excluded.agent, state = excluded.state,
+                    since = excluded.since, reason = excluded.reason
+        )
+        insert into system_health_history (component_kind, component, team, from_state, to_state,
+                                           at, reason)
+        select kind, component, team, before, state, since, reason from new
+        """,
+        columns,
+    )
+
+
+def _detail(change: Change) -> dict[str, Any]:
+    component = change.component
+    return {
+        "kind": component.kind,
+        "component": component.name,
+        "team": component.team,
+        "agent": component.agent,
+        "host": component.host,
+        "service": component.service,
+        "worker": component.worker,
+        "from": change.from_state,
+        "to": change.to_state,
+        "reason": change.reason,
+        "at": change.at.isoformat(),
+    }

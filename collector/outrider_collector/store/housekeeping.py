@@ -1,0 +1,221 @@
+"""Housekeeping: hours made ahead, old hours dropped, small tables kept small.
+
+One collector does it, by the lease ``housekeeper``; the others wait for the lease. Everything is a
+short statement that can be cut off anywhere and done again. When a writer finds no partition for
+the present hour it wakes the housekeeper, and then every collector makes partitions, lease or not:
+that is safe for many at once, and ingest stands still meanwhile.
+
+What is removed, and when:
+
+* hours of records: when the hour's end is older than the retention (arrival counts, so it means "at
+  least"); with them gaps and quarantined records as old;
+* feed: after a day, except what the evaluator has not read (a week at most) and the newest row;
+* hits: when they are a day old by arrival and two days by their own time;
+* streams: 30 days after their end, their description once their records are gone;
+* heartbeats, states and collectors not heard of for 30 days.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
+
+from outrider.errors import Fault
+from outrider_collector.store import leases, partitions
+from outrider_collector.store.connect import connect, driver_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from psycopg import AsyncConnection
+
+LEASE = "housekeeper"
+PERIOD_S = 60.0
+"""Between two rounds; the lease lasts three times as long."""
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 10_000
+# Each deletes at most _CHUNK rows and is repeated until it finds fewer.
+_TRIM: tuple[tuple[str, LiteralString], ...] = (
+    (
+        "feed",
+        """
+        delete from feed where number in (
+            select number from feed
+            where committed_at < now() - interval '1 day'
+                and (number < (select feed_number from evaluator_state)
+                    or committed_at < now() - interval '7 days')
+                and number < (select max(number) from feed)
+                -- Spares a scan of the whole day while nothing is old enough.
+                and (select committed_at from feed order by number limit 1)
+                    < now() - interval '1 day'
+            order by number limit %(chunk)s)
+        """,
+    ),
+    (
+        "hits",
+        """
+        delete from hits where ctid = any(array(
+            select ctid from hits
+            where commit_id < (select min(commit_id) from feed where commit_id is not null)
+                and bucket < now() - interval '2 days'
+            limit %(chunk)s))
+        """,
+    ),
+    (
+        "streams",
+        """
+        delete from streams where id in (
+            select i.id from stream_info i join streams s using (id)
+            where i.closed_at < now() - interval '30 days' limit %(chunk)s)
+        """,
+    ),
+    (
+        "stream_info",
+        """
+        delete from stream_info where id in (
+            select i.id from stream_info i left join streams s using (id)
+            where s.id is null and i.closed_at < %(cutoff)s::timestamptz - interval '1 hour'
+            limit %(chunk)s)
+        """,
+    ),
+    (
+        "gaps",
+        """
+        delete from gaps where id in (
+            select id from gaps where detected_at < %(cutoff)s order by id limit %(chunk)s)
+        """,
+    ),
+    (
+        "quarantine",
+        """
+        delete from quarantine where id in (
+            select id from quarantine where received_at < %(cutoff)s order by id limit %(chunk)s)
+        """,
+    ),
+    ("heartbeats", "delete from heartbeats where due_at < now() - interval '30 days'"),
+    (
+        "system_health",
+        """
+        delete from system_health h
+        where h.since < now() - interval '30 days' and not exists (
+            select from heartbeats b
+            where b.component_kind = h.component_kind and b.component = h.component)
+        """,
+    ),
+    ("collectors", "delete from collectors where seen_at < now() - interval '30 days'"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of housekeeping did."""
+
+    made: Sequence[str]
+    dropped: Sequence[str]
+    deleted: dict[str, int]
+    """Rows by table, where there were any."""
+
+
+async def keep_house(connection: AsyncConnection, retention: timedelta) -> Round:
+    """Do one round. The connection is in autocommit mode."""
+    made = await partitions.ensure_ahead(connection)
+    cursor = await connection.execute("select now() - %s::interval", (retention,))
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  a select without from
+    cutoff: datetime = row[0]
+    dropped = await partitions.drop_before(connection, cutoff)
+    deleted = {}
+    for table, statement in _TRIM:
+        if count := await _trim(connection, statement, cutoff):
+            deleted[table] = count
+    return Round(made, dropped, deleted)
+
+
+class Housekeeper:
+    """The loop that keeps house, in every collector; one of them acts."""
+
+    def __init__(
+        self, url: str, retention: timedelta, *, holder: str, period_s: float = PERIOD_S
+    ) -> None:
+        self._url = url
+        self._retention = retention
+        self._holder = holder
+        self._period_s = period_s
+        self._woken = asyncio.Event()
+        self.last: Round | None = None
+        """The newest round of this process."""
+
+    def wake(self) -> None:
+        """Make partitions at once: a writer found none. Callable from the loop's thread."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep house until ``stop``; outages of the database are waited out."""
+        while not stop.is_set():
+            try:
+                with driver_errors(self._url):
+                    await self._run_connected(stop)
+            except Fault as fault:
+                _LOG.warning("housekeeping waits: %s", fault.text)
+                await _first(stop, self._woken, min(self._period_s, 5.0))
+                self._woken.clear()
+
+    async def _run_connected(self, stop: asyncio.Event) -> None:
+        async with await connect(self._url, application_name="outrider housekeeper") as connection:
+            lease: leases.Lease | None = None
+            while not stop.is_set():
+                if self._woken.is_set():
+                    self._woken.clear()
+                    _log_made(await partitions.ensure_ahead(connection))
+                lease = await self._keep_lease(connection, lease)
+                if lease is not None:
+                    self.last = await keep_house(connection, self._retention)
+                    _log_round(self.last)
+                await _first(stop, self._woken, self._period_s)
+            if lease is not None:
+                await leases.release(connection, lease)
+
+    async def _keep_lease(
+        self, connection: AsyncConnection, lease: leases.Lease | None
+    ) -> leases.Lease | None:
+        ttl_s = 3 * self._period_s
+        if lease is not None and await leases.renew(connection, lease, ttl_s):
+            return lease
+        return await leases.take(connection, LEASE, self._holder, ttl_s)
+
+
+async def _trim(connection: AsyncConnection, statement: LiteralString, cutoff: datetime) -> int:
+    deleted = 0
+    while True:
+        cursor = await connection.execute(statement, {"chunk": _CHUNK, "cutoff": cutoff})
+        deleted += cursor.rowcount
+        if cursor.rowcount < _CHUNK:
+            return deleted
+
+
+async def _first(stop: asyncio.Event, woken: asyncio.Event, within_s: float) -> None:
+    """Wait for one of the events, at most ``within_s`` seconds."""
+    waits = [asyncio.create_task(event.wait()) for event in (stop, woken)]
+    try:
+        await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await wait
+
+
+def _log_made(made: Sequence[str]) -> None:
+    if made:
+        _LOG.info("made %d partition(s), up to %s", len(made), made[-1])
+
+
+def _log_round(done: Round) -> None:
+    _log_made(done.made)
+    for name in done.dropped:
+        _LOG.info("dropped %s: older than the retention", name)

@@ -1,0 +1,49 @@
+"""The reading side of the store: all that pages and terminals show comes from here.
+
+It only reads. Every function takes an open psycopg connection of the read role, runs one short
+transaction on it (REPEATABLE READ, so that a page is one snapshot however many statements it
+takes) and returns the frozen values of :mod:`~outrider_collector.store.reading.types`. Give each
+concurrent call a connection of its own. What cannot be answered in time or within limits is a
+:class:`outrider.errors.Fault`: QUERY_TIMEOUT, QUERY_TOO_LARGE, NOT_FOUND, STORE_DOWN.
+
+``logs``
+    - ``search(conn, filter, since, until, limit=100, *, after=None) -> Page``: newest first.
+    - ``count(conn, filter, since, until) -> int``
+    - ``histogram(conn, filter, since, until, buckets=120) -> list[Bucket]``
+    - ``facets(conn, filter, since, until, top=10) -> Facets``
+    - ``export(conn, filter, since, until) -> AsyncIterator[list[LogRow]]``: newest first, in
+      chunks, in constant memory, one snapshot.
+    - ``context(conn, stream, offset, before=10, after=10) -> list[LogRow]``
+    - ``record(conn, stream, offset) -> LogRow``
+    - ``tail(conn, after_feed_number, filter, limit=500) -> TailPage``
+    - ``gaps(conn, filter, since, until, limit=100) -> list[Gap]``: gaps among the rows.
+    - ``gap(conn, id) -> Gap``
+``export``
+    - ``csv_header() -> str``, ``csv_line(row) -> str``, ``json_line(row) -> str``: pure.
+``completeness``
+    - ``completeness(conn, filter, since, until, most_gaps=20) -> Completeness``
+    - ``sentence(completeness, now) -> list[Part]``, ``text(parts) -> str``: pure.
+``fleet``
+    - ``workers(conn) -> list[Worker]``: worst first, stable within a state.
+    - ``worker(conn, service, worker, host) -> WorkerDetail``
+    - ``history(conn, kind, component, since, until) -> list[StateChange]``
+    - ``agents(conn) -> list[Agent]``
+    - ``overview(conn) -> Overview``
+``activity``
+    - ``ActivityWindow(minutes=60)``: kept by a process; ``await window.refresh(conn)`` reads only
+      what is new; ``window.of(WorkerName) -> Activity``, ``window.of_service(service)``,
+      ``window.total()``.
+``alerts``
+    - ``open_alerts(conn) -> list[Alert]``, ``recent(conn, since, limit=100) -> list[Alert]``
+    - ``alert(conn, id) -> AlertDetail``
+    - ``notices(conn, since, limit=100) -> list[Notification]``: the notification centre.
+    - ``rules(conn) -> list[Rule]``, ``silences(conn, ended=False) -> list[Silence]``
+``health``
+    - ``collectors(conn) -> list[Collector]``, ``store(conn) -> StoreHealth``
+    - ``now(conn) -> datetime``: the database's clock, the only one that decides.
+``feed``
+    - ``last(conn) -> int``, ``changes(conn, after, limit=1000) -> list[FeedRow]``
+
+A filter is an :class:`outrider.filter.Filter`; ``since`` is inclusive, ``until`` exclusive, both
+aware datetimes.
+"""

@@ -1,0 +1,89 @@
+"""Comparing a value inside attributes in SQL as :mod:`outrider.filter.attributes` does.
+
+The type is json, never jsonb: jsonb would rewrite numbers, and a value is compared by the digits it
+was written with. Texts that cannot hold what is sought are not parsed at all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from psycopg import sql
+
+from outrider.filter import attribute_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psycopg.sql import Composable
+
+    from outrider.filter import Field
+
+_PLAIN: Final = re.compile(r"[\w.@+ -]*", re.ASCII)
+
+# A value as JSON numbers are written. Exponents beyond what numeric holds are brought nearer; no
+# bound of a filter has more than three digits there.
+_NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?$"
+_COMPARED: Final = sql.SQL(
+    "(case when length({value}) <= 1000 and {value} ~ {number}"
+    " then regexp_replace({value}, '[eE]-[1-9][0-9]{{4}}$', 'e-9999')::numeric"
+    " {op} {bound}::numeric"
+    " else false end)"
+)
+
+# Outside of strings, white space of a container says nothing.
+_COMPACT: Final = sql.SQL("""regexp_replace({}, '("(?:[^"\\\\]|\\\\.)*")|\\s+', '\\1', 'g')""")
+
+
+def attribute_condition(node: Field, parameter: Callable[[str], Composable]) -> Composable:
+    """Return the condition over ``u.attributes``; never null."""
+    path = attribute_path(node.name)
+    value = _looked_up(path, parameter)
+    needle = _needle(node, path)
+    if not needle:
+        return sql.SQL("(case when u.attributes is null then false else {} end)").format(
+            _test(node, value, parameter)
+        )
+    # A \\u escape could spell any character: then the text is parsed.
+    return sql.SQL(
+        "(case when u.attributes is null then false"
+        " when strpos(u.attributes, {}) = 0 and strpos(u.attributes, '\\u') = 0 then false"
+        " else {} end)"
+    ).format(parameter(needle), _test(node, value, parameter))
+
+
+def _test(node: Field, value: Composable, parameter: Callable[[str], Composable]) -> Composable:
+    if node.op != ":":
+        ops = {
+            ">": sql.SQL(">"), ">=": sql.SQL(">="), "<": sql.SQL("<"), "<=": sql.SQL("<="),
+        }  # fmt: skip
+        return _COMPARED.format(
+            value=value,
+            number=sql.Literal(_NUMBER),
+            op=ops[node.op],
+            bound=parameter(node.value),
+        )
+    if node.value.startswith(("{", "[")):
+        value = _COMPACT.format(value)
+    if node.prefix:
+        return sql.SQL("coalesce(starts_with({}, {}), false)").format(value, parameter(node.value))
+    return sql.SQL("coalesce({} = {}, false)").format(value, parameter(node.value))
+
+
+def _looked_up(path: tuple[str, ...], parameter: Callable[[str], Composable]) -> Composable:
+    """Return the value at the nested path, else at the flat key, as text; null where absent."""
+    nested = sql.SQL("u.attributes::json #>> array[{}]").format(
+        sql.SQL(", ").join(map(parameter, path))
+    )
+    if len(path) == 1:
+        return sql.SQL("({})").format(nested)
+    flat = sql.SQL("u.attributes::json ->> {}").format(parameter(".".join(path)))
+    return sql.SQL("coalesce({}, {})").format(nested, flat)
+
+
+def _needle(node: Field, path: tuple[str, ...]) -> str:
+    """Return what the JSON text must have for the comparison to hold, or ""."""
+    if node.op == ":" and node.value and _PLAIN.fullmatch(node.value):
+        return node.value
+    return f'"{path[0]}' if _PLAIN.fullmatch(path[0]) else ""

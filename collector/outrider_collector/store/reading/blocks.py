@@ -1,0 +1,207 @@
+"""How records are read out of blocks.
+
+Blocks are found by service and event time (index on team, service, ts_max), which is why every
+statement names the services it means, and by hour of arrival: a record's event time is at most an
+hour later than its arrival, so a block with records from ``low`` on arrived after ``low`` minus an
+hour, and older partitions are never touched.
+
+Records come out by set-returning functions in the select list, which stream; in FROM they would be
+written to a temporary store first, at three times the cost. Only the columns that a condition
+reads are opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from psycopg import sql
+
+from outrider_collector.store.reading.types import Cursor, LogRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from psycopg.sql import Composable
+
+    from outrider_collector.store.reading.conditions import Conditions
+    from outrider_collector.store.reading.session import Snapshot
+
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+
+RECORD_COLUMNS: Final = (
+    "ts",
+    "observed_at",
+    "stream",
+    "stream_offset",
+    "severity",
+    "message",
+    "logger",
+    "event",
+    "error_code",
+    "trace_id",
+    "correlation_id",
+    "attributes",
+)
+"""Columns of a block with one element a record."""
+
+MOST_STREAMS_NAMED = 200
+"""With more streams than this, comparing them with a block's costs more than opening it."""
+
+IN_RANGE: Final = sql.SQL(
+    "b.received_at >= %(low)s::timestamptz - interval '1 hour'"
+    " and b.ts_max >= %(low)s::timestamptz and b.ts_min < %(high)s::timestamptz"
+    " and b.team = any(%(teams)s::integer[]) and b.service = any(%(services)s::text[])"
+    " and (%(stream_ids)s::bigint[] is null or b.stream_ids && %(stream_ids)s::bigint[])"
+)
+"""Blocks that can hold records of [low, high) and of the scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where matches can be, as of one snapshot."""
+
+    now: datetime
+    teams: list[int]
+    services: list[str]
+    stream_ids: list[int] | None
+    """The only streams; None: too many to name, or all of the services."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of IN_RANGE, without low and high."""
+        return {"teams": self.teams, "services": self.services, "stream_ids": self.stream_ids}
+
+
+# Distinct pairs by hops through the index: its cost is that of the services, not of the streams.
+_ALL_SERVICES = sql.SQL("""
+    with recursive pair as (
+        (select team, service from stream_info order by team, service limit 1)
+        union all
+        select next.team, next.service
+        from pair cross join lateral (
+            select i.team, i.service from stream_info i
+            where (i.team, i.service) > (pair.team, pair.service)
+            order by i.team, i.service limit 1) next
+    )
+    select clock_timestamp(), coalesce(array_agg(distinct team), '{{}}'),
+           coalesce(array_agg(distinct service), '{{}}'), null
+    from pair
+    """).format()
+
+_MATCHING_STREAMS = sql.SQL("""
+    select clock_timestamp(), coalesce(array_agg(distinct i.team), '{{}}'),
+           coalesce(array_agg(distinct i.service), '{{}}'),
+           case when count(*) <= {most} then array_agg(i.id) end
+    from stream_info i where {streams}
+    """)
+
+
+async def scope(snapshot: Snapshot, conditions: Conditions) -> Scope:
+    """Find out in which services and streams matches can be."""
+    if conditions.streams is None:
+        query: sql.SQL | sql.Composed = _ALL_SERVICES
+    else:
+        query = _MATCHING_STREAMS.format(
+            most=sql.Literal(MOST_STREAMS_NAMED), streams=conditions.streams
+        )
+    row = await snapshot.row(query, conditions.parameters)
+    assert row is not None  # noqa: S101  an aggregate always returns one row
+    return Scope(*row)
+
+
+def unnested(columns: Iterable[str], *extra: str) -> Composable:
+    """Return the select list that yields one row a record with these columns and the service."""
+    wanted = [name for name in RECORD_COLUMNS if name in set(columns)]
+    items: list[Composable] = [
+        sql.SQL("unnest(b.{0}) as {0}").format(sql.Identifier(name)) for name in wanted
+    ]
+    items += [sql.SQL("b.{}").format(sql.Identifier(name)) for name in ("service", *extra)]
+    return sql.SQL(", ").join(items)
+
+
+# ------------------------------------------------------------------ hits
+
+
+class Hit(NamedTuple):
+    """A match and the place where it lies: good for this snapshot only."""
+
+    partition: int
+    block: str
+    received_at: datetime
+    place: int
+    ts: datetime
+    stream: int
+    stream_offset: int
+
+    @property
+    def cursor(self) -> Cursor:
+        """Its place in the order of search."""
+        return Cursor(self.ts, self.stream, self.stream_offset)
+
+
+# ------------------------------------------------------------------ rows
+
+# Each block is opened once, whatever the planner thinks of: the hits of a block come as a mask, one
+# byte a record, and not as rows to be joined.
+_ROWS = sql.SQL("""
+    select r.ts, r.observed_at, r.received_at, r.severity, r.service, r.stream, r.logger, r.event,
+           r.message, r.error_code, r.trace_id, r.correlation_id, r.attributes, r.stream_offset,
+           r.replayed
+    from (
+        select partition::oid as partition, block::tid as block, received_at, mask
+        from unnest(%(partitions)s::bigint[], %(blocks)s::text[], %(received)s::timestamptz[],
+                    %(masks)s::bytea[]) as p(partition, block, received_at, mask)
+    ) p
+    cross join lateral (
+        select {columns}, generate_series(1, b.n) as place
+        from blocks_fresh b
+        where b.tableoid = p.partition and b.ctid = p.block and b.received_at = p.received_at
+    ) r
+    where case when r.place <= length(p.mask) then get_byte(p.mask, r.place - 1) = 1
+               else false end
+    """).format(columns=unnested(RECORD_COLUMNS, "received_at", "replayed"))
+
+_STREAM_NAMES = sql.SQL(
+    "select id, worker, host, source from stream_info where id = any(%(ids)s::bigint[])"
+)
+
+
+# Of a stream whose description is gone while lines of it are still there.
+_NAMELESS: Final = ("", "", "")
+
+
+async def rows(snapshot: Snapshot, hits: Sequence[Hit]) -> list[LogRow]:
+    """Fetch the records of hits found in the same snapshot, newest first."""
+    if not hits:
+        return []
+    places: dict[tuple[int, str, datetime], list[int]] = {}
+    for hit in hits:
+        places.setdefault((hit.partition, hit.block, hit.received_at), []).append(hit.place)
+    found = await snapshot.rows(
+        _ROWS,
+        {
+            "partitions": [partition for partition, _, _ in places],
+            "blocks": [block for _, block, _ in places],
+            "received": [received_at for _, _, received_at in places],
+            "masks": [_mask(of_block) for of_block in places.values()],
+        },
+    )
+    streams = await snapshot.rows(_STREAM_NAMES, {"ids": list({hit.stream for hit in hits})})
+    names = {stream: name for stream, *name in streams}
+    records = [
+        LogRow(*(*row[:5], *names.get(row[5], _NAMELESS), *row[6:13], row[5], row[13], row[14]))
+        for row in found
+    ]
+    records.sort(key=lambda row: (row.ts, row.stream, row.stream_offset), reverse=True)
+    return records
+
+
+def _mask(places: list[int]) -> bytes:
+    """Return a byte for each record up to the last hit: 1 where the record is one."""
+    mask = bytearray(max(places))
+    for place in places:
+        mask[place - 1] = 1
+    return bytes(mask)

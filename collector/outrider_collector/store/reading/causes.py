@@ -1,0 +1,107 @@
+"""What is wrong now, each thing once, with what it explains. Pure.
+
+A silent agent is one cause, however many workers it leaves unknown; an open alert about a worker
+that is a cause already says nothing new. The order is how bad, then how long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from outrider_collector.store.reading.types import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outrider_collector.store.reading.types import Agent, Alert, Gap, Worker
+
+_ORDER: Final = ("dead", "agent_silent", "silent", "alert", "degraded", "lagging", "gap")
+_AGENT_GONE: Final = frozenset({"silent", "dead"})
+
+
+def causes(
+    workers: Sequence[Worker],
+    agents: Sequence[Agent],
+    alerts: Sequence[Alert],
+    gaps: Sequence[Gap],
+) -> list[Cause]:
+    """Return what is wrong, worst first. ``gaps`` are those worth telling now."""
+    gone = {agent.id: agent for agent in agents if agent.state in _AGENT_GONE}
+    found = [_agent_gone(agent, workers) for agent in gone.values()]
+    lost = {(gap.service, gap.worker, gap.host): gap for gap in reversed(gaps)}
+    for worker in workers:
+        if worker.state in {"up", "retired", "unknown"}:
+            continue
+        if worker.state == "silent" and worker.agent in gone:
+            continue
+        found.append(_worker(worker, lost.pop((worker.service, worker.worker, worker.host), None)))
+    found.extend(_gap(gap) for gap in lost.values())
+    told = {(cause.worker.service, cause.worker.worker) for cause in found if cause.worker}
+    told |= {(name.service, name.worker) for cause in found for name in cause.explains}
+    found.extend(_alert(alert) for alert in alerts if _is_news(alert, told, gone))
+    found.sort(key=lambda cause: (_ORDER.index(cause.kind), cause.since, cause.subject))
+    return found
+
+
+def _agent_gone(agent: Agent, workers: Sequence[Worker]) -> Cause:
+    since = agent.since or agent.seen_at or agent.connected_at
+    assert since is not None  # noqa: S101  a state has its time
+    return Cause(
+        kind="agent_silent",
+        subject=agent.host,
+        since=since,
+        reason=agent.reason,
+        agent=agent.id,
+        explains=tuple(
+            worker.name
+            for worker in workers
+            if worker.agent == agent.id and worker.state in {"silent", "unknown"}
+        ),
+    )
+
+
+def _worker(worker: Worker, gap: Gap | None) -> Cause:
+    kinds = {"dead": "dead", "silent": "silent", "degraded": "degraded", "lagging": "lagging"}
+    kind = kinds.get(worker.state, "degraded")
+    return Cause(
+        kind=kind,  # type: ignore[arg-type]  # the table's values are the literal's
+        subject=worker.worker,
+        since=worker.since,
+        reason=worker.reason,
+        worker=worker.name,
+        gap=gap,
+        bytes_behind=worker.gauges.backlog_bytes,
+    )
+
+
+def _gap(gap: Gap) -> Cause:
+    return Cause(
+        kind="gap",
+        subject=gap.worker or gap.host,
+        since=gap.from_at or gap.detected_at,
+        reason=gap.reason,
+        gap=gap,
+    )
+
+
+def _alert(alert: Alert) -> Cause:
+    return Cause(
+        kind="alert",
+        subject=alert.subject,
+        since=alert.fired_at or alert.started_at,
+        reason=alert.summary,
+        alert=alert.id,
+    )
+
+
+def _is_news(alert: Alert, told: set[tuple[str, str]], gone: dict[int, Agent]) -> bool:
+    """Tell whether a firing alert says what no cause above it says."""
+    if alert.state not in {"firing", "recovering"}:
+        return False
+    worker = alert.labels.get("worker")
+    if alert.kind != "liveness":
+        return True
+    about_gone_host = worker is None and alert.labels.get("host") in {
+        agent.host for agent in gone.values()
+    }
+    return not about_gone_host and (alert.labels.get("service", ""), worker or "") not in told

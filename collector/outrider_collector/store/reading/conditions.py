@@ -1,0 +1,69 @@
+"""What a filter asks of the store, as SQL in three depths.
+
+* ``streams`` is over ``stream_info i``: streams that can hold a match. None: any stream.
+* ``block`` is over ``blocks_fresh b`` and reads only summaries: blocks that can hold a match.
+* ``record`` is over ``u``, a record with its block's service: exactly the matches.
+
+The first two may let through too much, never too little. All values are parameters; the SQL is
+built of literals of this program alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+
+from outrider_collector.store.reading.logic import TRUE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psycopg.sql import Composable
+
+ALL_LEVELS: Final = frozenset(range(6))
+"""Indexes into a block's ``level_counts``: trace, debug, info, warn, error, fatal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """A compiled filter. Parameters are named; names begin with "f" and a digit."""
+
+    streams: Composable | None = None
+    block: Composable = field(default_factory=lambda: TRUE)
+    record: Composable = field(default_factory=lambda: TRUE)
+    columns: frozenset[str] = frozenset()
+    """Columns of ``u`` that ``record`` reads, of those in ``blocks.RECORD_COLUMNS``."""
+    levels: frozenset[int] | None = ALL_LEVELS
+    """Where ``block`` and these levels decide alone, so that a block's level counts are its
+    matches; None: records must be looked at."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def stream_condition(accepted: Composable) -> Composable:
+    """Return the condition that a record's stream is accepted, given one over ``i``.
+
+    IS TRUE keeps the planner from making a join of it, which it would run once a record: the
+    streams are hashed once.
+    """
+    return sql.SQL("(u.stream in (select i.id from stream_info i where {})) is true").format(
+        accepted
+    )
+
+
+EVERYTHING: Final = Conditions()
+
+
+def of_worker(service: str, worker: str, host: str) -> Conditions:
+    """Return the conditions for the records of one worker."""
+    streams = sql.SQL(
+        "i.service = %(f0)s::text and i.worker = %(f1)s::text and i.host = %(f2)s::text"
+    )
+    return Conditions(
+        streams=streams,
+        block=sql.SQL("b.service = %(f0)s::text"),
+        record=stream_condition(streams),
+        levels=None,
+        parameters={"f0": service, "f1": worker, "f2": host},
+    )

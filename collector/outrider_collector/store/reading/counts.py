@@ -1,0 +1,220 @@
+"""Counting records: in all and by time.
+
+Where a filter asks only for services and whole levels, a block's summary is its count, and only
+blocks that cross an edge of a bucket are opened, for two small columns. All other counts open
+blocks, newest first, up to a limit of records; what lies beyond it is said to be not known, never
+drawn as zero.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+
+from outrider.errors import Fault, Reason
+from outrider_collector.store.reading import blocks
+from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
+from outrider_collector.store.reading.types import Bucket
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from outrider.filter import Filter
+    from outrider_collector.store.reading.blocks import Scope
+    from outrider_collector.store.reading.conditions import Conditions
+    from outrider_collector.store.reading.session import Snapshot
+
+MOST_RECORDS = 5_000_000
+"""A count opens blocks of at most so many records."""
+
+MOST_BUCKETS = 1_000
+
+
+async def count(
+    conn: AsyncConnection[Any],
+    filter: Filter,  # noqa: A002  the word users know
+    since: datetime,
+    until: datetime,
+    *,
+    most_records: int = MOST_RECORDS,
+    timeout_ms: int = DEFAULT_TIMEOUT_MS,
+) -> int:
+    """Return how many records match, exactly.
+
+    Raises QUERY_TOO_LARGE (metadata: records, limit) where more than ``most_records`` would have
+    to be looked at, and QUERY_TIMEOUT.
+    """
+    conditions = compile_filter(filter)
+    low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
+    if low >= high:
+        return 0
+    async with snapshot(conn, timeout_ms) as open_snapshot:
+        scope = await blocks.scope(open_snapshot, conditions)
+        counting = Counting(open_snapshot, scope, conditions, low, high)
+        if conditions.levels is not None:
+            found = await counting.by_summaries(high - low)
+        else:
+            cut, records = await counting.cut(most_records)
+            if cut > low:
+                raise Fault(Reason.QUERY_TOO_LARGE, records=records, limit=most_records)
+            found = await counting.by_records(low, high - low)
+    return sum(sum(levels) for levels in found.values())
+
+
+async def histogram(
+    conn: AsyncConnection[Any],
+    filter: Filter,  # noqa: A002  the word users know
+    since: datetime,
+    until: datetime,
+    buckets: int = 120,
+    *,
+    most_records: int = MOST_RECORDS,
+    timeout_ms: int = DEFAULT_TIMEOUT_MS,
+) -> list[Bucket]:
+    """Return matches by time and level in ``buckets`` equal parts of the range, oldest first.
+
+    Where more than ``most_records`` would have to be looked at, the oldest buckets come with
+    ``known`` False. Raises QUERY_TIMEOUT.
+    """
+    conditions = compile_filter(filter)
+    low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
+    buckets = min(max(buckets, 1), MOST_BUCKETS)
+    # Whole microseconds, rounded up: the last bucket may end a little after the range.
+    span = max((high - low) // timedelta(microseconds=1), 1)
+    width = timedelta(microseconds=-(-span // buckets))
+    async with snapshot(conn, timeout_ms) as open_snapshot:
+        scope = await blocks.scope(open_snapshot, conditions)
+        counting = Counting(open_snapshot, scope, conditions, low, high)
+        cut = low
+        if conditions.levels is not None:
+            found = await counting.by_summaries(width)
+        else:
+            cut, _ = await counting.cut(most_records)
+            found = await counting.by_records(cut, width)
+    return [
+        _bucket(start, found.get(start, _NONE), known=start >= cut)
+        for start in (low + i * width for i in range(buckets))
+        if start < high or start == low
+    ]
+
+
+_NONE: Final = (0, 0, 0, 0, 0, 0)
+
+
+def _bucket(start: datetime, levels: tuple[int, ...], *, known: bool) -> Bucket:
+    trace, debug, info, warn, error, fatal = levels if known else _NONE
+    return Bucket(start, trace + debug, info, warn, error + fatal, known)
+
+
+# Six counts, one a level; severity 1 to 24 in groups of four.
+_BY_LEVEL = sql.SQL(", ").join(
+    sql.SQL("count(*) filter (where (greatest(u.severity, 1) - 1) / 4 {})").format(sql.SQL(which))
+    for which in ("= 0", "= 1", "= 2", "= 3", "= 4", ">= 5")
+)
+
+_BY_RECORDS = sql.SQL("""
+    select date_bin(%(width)s::interval, u.ts, %(origin)s::timestamptz), {by_level}
+    from (select {columns} from blocks_fresh b where {in_range} and {block}) u
+    where u.ts >= %(low)s::timestamptz and u.ts < %(high)s::timestamptz and {record}
+    group by 1
+    """)
+
+_BY_SUMMARIES = sql.SQL("""
+    with part as materialized (
+        select b.ts_min, b.level_counts, b.tableoid as partition, b.ctid as block, b.received_at,
+               b.ts_min >= %(low)s::timestamptz and b.ts_max < %(high)s::timestamptz
+               and date_bin(%(width)s::interval, b.ts_min, %(origin)s::timestamptz)
+                   = date_bin(%(width)s::interval, b.ts_max, %(origin)s::timestamptz) as whole
+        from blocks_fresh b where {in_range} and {block}
+    )
+    select start, sum(l0), sum(l1), sum(l2), sum(l3), sum(l4), sum(l5)
+    from (
+        select date_bin(%(width)s::interval, ts_min, %(origin)s::timestamptz),
+               level_counts[1], level_counts[2], level_counts[3],
+               level_counts[4], level_counts[5], level_counts[6]
+        from part where whole
+        union all
+        select date_bin(%(width)s::interval, u.ts, %(origin)s::timestamptz), {by_level}
+        from (
+            select unnest(b.ts) as ts, unnest(b.severity) as severity
+            from part join blocks_fresh b
+                 on b.tableoid = part.partition and b.ctid = part.block
+                 and b.received_at = part.received_at
+            where not part.whole
+        ) u
+        where u.ts >= %(low)s::timestamptz and u.ts < %(high)s::timestamptz
+        group by 1
+    ) counted (start, l0, l1, l2, l3, l4, l5)
+    group by start
+    """)
+
+_CUT = sql.SQL("""
+    with candidate as (
+        select b.ts_max, sum(b.n) over (order by b.ts_max desc rows unbounded preceding) as records
+        from blocks_fresh b where {in_range} and {block}
+    )
+    select max(ts_max) filter (where records > %(most)s), coalesce(max(records), 0)::bigint
+    from candidate
+    """)
+
+
+class Counting:
+    """One range, one scope, one filter: the statements that count in it."""
+
+    def __init__(
+        self,
+        open_snapshot: Snapshot,
+        scope: Scope,
+        conditions: Conditions,
+        low: datetime,
+        high: datetime,
+    ) -> None:
+        self._snapshot = open_snapshot
+        self._conditions = conditions
+        self.parameters: dict[str, Any] = {
+            **conditions.parameters,
+            **scope.parameters,
+            "origin": low,
+            "low": low,
+            "high": high,
+        }
+
+    async def cut(self, most_records: int) -> tuple[datetime, int]:
+        """Return from when on at most so many records lie in the range, and how many in all."""
+        row = await self._snapshot.row(
+            _CUT.format(in_range=blocks.IN_RANGE, block=self._conditions.block),
+            {**self.parameters, "most": most_records},
+        )
+        assert row is not None  # noqa: S101  an aggregate always returns one row
+        return row[0] or self.parameters["low"], row[1]
+
+    async def by_summaries(self, width: timedelta) -> dict[datetime, tuple[int, ...]]:
+        """Count by bucket and level where the summaries decide."""
+        levels = self._conditions.levels or frozenset()
+        rows = await self._snapshot.rows(
+            _BY_SUMMARIES.format(
+                in_range=blocks.IN_RANGE, block=self._conditions.block, by_level=_BY_LEVEL
+            ),
+            {**self.parameters, "width": width},
+        )
+        return {
+            start: tuple(int(n) if i in levels else 0 for i, n in enumerate(counts))
+            for start, *counts in rows
+        }
+
+    async def by_records(self, low: datetime, width: timedelta) -> dict[datetime, tuple[int, ...]]:
+        """Count by bucket and level, looking at each record from ``low`` on."""
+        rows = await self._snapshot.rows(
+            _BY_RECORDS.format(
+                by_level=_BY_LEVEL,
+                columns=blocks.unnested({"ts", "stream", "severity"} | self._conditions.columns),
+                in_range=blocks.IN_RANGE,
+                block=self._conditions.block,
+                record=self._conditions.record,
+            ),
+            {**self.parameters, "low": low, "width": width},
+        )
+        return {start: tuple(counts) for start, *counts in rows}

@@ -1,0 +1,120 @@
+"""Records as text for other programs: CSV that a spreadsheet cannot be tricked with, JSON lines.
+
+A cell that begins with one of = + - @ TAB CR, or with the full-width form of one of the signs, is
+read by spreadsheets as a formula. Log content is hostile, so such a cell gets an apostrophe before
+it, as OWASP advises, and every cell is quoted. JSON lines hold the records exactly.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from outrider_collector.store.reading.types import LogRow
+
+COLUMNS: Final = (
+    "ts",
+    "severity",
+    "level",
+    "service",
+    "worker",
+    "host",
+    "source",
+    "logger",
+    "event",
+    "error_code",
+    "message",
+    "attributes",
+    "trace_id",
+    "correlation_id",
+    "stream",
+    "stream_offset",
+    "observed_at",
+    "received_at",
+)
+"""The columns of the CSV, in order."""
+
+_DANGEROUS: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def csv_header() -> str:
+    """Return the first line, with its end."""
+    return ",".join(f'"{name}"' for name in COLUMNS) + "\r\n"
+
+
+def csv_line(row: LogRow) -> str:
+    """Return one record as a line of CSV, with its end. Absent values are empty cells."""
+    return ",".join(map(_cell, _values(row))) + "\r\n"
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as a quoted cell that no spreadsheet takes for a formula."""
+    guard = "'" if text.startswith(_DANGEROUS) else ""
+    return '"' + guard + text.replace('"', '""') + '"'
+
+
+def json_line(row: LogRow) -> str:
+    """Return one record as a JSON object in one line, with its end. Absent values are left out."""
+    record = {
+        "ts": timestamp(row.ts),
+        "severity": row.severity,
+        "level": row.level,
+        "service": row.service,
+        "worker": row.worker,
+        "host": row.host,
+        "source": row.source,
+        "logger": row.logger,
+        "event": row.event,
+        "error_code": row.error_code,
+        "message": row.message,
+        "trace_id": row.trace_id.hex if row.trace_id else None,
+        "correlation_id": row.correlation_id,
+        "stream": row.stream,
+        "stream_offset": row.stream_offset,
+        "observed_at": timestamp(row.observed_at),
+        "received_at": timestamp(row.received_at),
+        "replayed": row.replayed or None,
+    }
+    known = {name: value for name, value in record.items() if value is not None}
+    text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
+    if row.attributes_json:
+        # As stored: decoding would lose the digits of numbers. One line it must be.
+        attributes = row.attributes_json.replace("\n", " ").replace("\r", " ")
+        text = f'{text[:-1]},"attributes":{attributes}}}'
+    return text + "\n"
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a time as RFC 3339 in UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _values(row: LogRow) -> tuple[str | None, ...]:
+    return (
+        timestamp(row.ts),
+        str(row.severity),
+        row.level,
+        row.service,
+        row.worker,
+        row.host,
+        row.source,
+        row.logger,
+        row.event,
+        row.error_code,
+        row.message,
+        row.attributes_json,
+        row.trace_id.hex if row.trace_id else None,
+        row.correlation_id,
+        str(row.stream),
+        str(row.stream_offset),
+        timestamp(row.observed_at),
+        timestamp(row.received_at),
+    )
+
+
+def _cell(value: str | None) -> str:
+    return '""' if value is None else csv_cell(value)

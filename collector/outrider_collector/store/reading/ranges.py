@@ -1,0 +1,67 @@
+"""Reading what a user typed at the command line: a filter and times."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from outrider.configuration import ConfigError
+from outrider.filter import FilterError, parse
+
+if TYPE_CHECKING:
+    import argparse
+
+    from outrider.filter import Filter
+
+_AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def split_filter(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """Return the excluding terms of a filter (``-healthcheck``), and all other arguments.
+
+    A term with a minus looks like an option; it is one only where the parser knows it.
+    """
+    known = set(parser._option_string_actions)  # noqa: SLF001  there is no public list
+    words: list[str] = []
+    others: list[str] = []
+    for place, argument in enumerate(argv):
+        if argument == "--":
+            return [*words, *argv[place + 1 :]], others
+        is_term = argument.startswith("-") and not argument.startswith("--") and argument != "-"
+        (words if is_term and argument not in known else others).append(argument)
+    return words, others
+
+
+def parse_filter(text: str) -> Filter:
+    """Parse a filter. ConfigError that names the place."""
+    try:
+        return parse(text)
+    except FilterError as error:
+        what_to_do = f"write {error.suggestion}" if error.suggestion else "see --help"
+        raise ConfigError(
+            error.message, f"column {error.column} of the filter `{text}`", what_to_do
+        ) from error
+
+
+def parse_time(text: str, option: str) -> timedelta | datetime:
+    """Read an age (``1h``, ``3d``) or a time (ISO 8601, UTC where it names no zone).
+
+    Raises ConfigError that names the option.
+    """
+    found = _AGE.fullmatch(text)
+    if found:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"`{text}` is no time", option, "write an age like 1h or 3d, or 2026-07-14T13:00:00Z"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def resolve(when: timedelta | datetime, now: datetime) -> datetime:
+    """Return the time that is meant, an age counting back from now."""
+    return now - when if isinstance(when, timedelta) else when

@@ -1,0 +1,73 @@
+"""One short transaction that sees one moment: what every answer of the reading side runs in.
+
+REPEATABLE READ makes the statements of one answer see the same rows, so a page that is put
+together from several slices is still one snapshot. READ ONLY is what the role may anyway. A time
+limit ends what takes too long; parallel workers and JIT are off, because they would take cores
+from ingest to win milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from outrider.errors import Fault, Reason
+from outrider_collector.store.connect import driver_errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg.sql import SQL, Composed
+
+DEFAULT_TIMEOUT_MS = 10_000
+"""An answer takes at most about this long; QUERY_TIMEOUT afterwards."""
+
+
+class Snapshot:
+    """An open transaction with a deadline."""
+
+    def __init__(self, cursor: AsyncCursor[tuple[Any, ...]], timeout_ms: int) -> None:
+        self._cursor = cursor
+        self._deadline = time.monotonic() + timeout_ms / 1_000
+
+    async def rows(
+        self, query: SQL | Composed, parameters: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement and return all its rows. QUERY_TIMEOUT after the deadline."""
+        if time.monotonic() > self._deadline:
+            raise Fault(Reason.QUERY_TIMEOUT)
+        # Never prepared: a generic plan could not leave out partitions by the range asked for.
+        await self._cursor.execute(query, parameters, prepare=False)
+        return await self._cursor.fetchall()
+
+    async def row(
+        self, query: SQL | Composed, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Any, ...] | None:
+        """Run one statement and return its first row, or None."""
+        found = await self.rows(query, parameters)
+        return found[0] if found else None
+
+
+@asynccontextmanager
+async def snapshot(
+    connection: AsyncConnection[Any], timeout_ms: int = DEFAULT_TIMEOUT_MS
+) -> AsyncIterator[Snapshot]:
+    """Open a transaction for one answer on an idle connection; it ends with the block.
+
+    Errors of the driver leave it as faults.
+    """
+    begin = sql.SQL(
+        "set transaction isolation level repeatable read, read only;"
+        "set local statement_timeout = {};"
+        "set local max_parallel_workers_per_gather = 0;"
+        "set local jit = off"
+    ).format(sql.Literal(timeout_ms))
+    with driver_errors():
+        async with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(begin)
+            yield Snapshot(cursor, timeout_ms)

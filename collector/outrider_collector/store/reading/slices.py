@@ -1,0 +1,144 @@
+"""Newest first, exactly: how a range is walked from its newest edge down.
+
+A page is sought in slices of event time [low, high), from the newest
+edge down, each up to four times as wide as the last. Within a slice, block summaries are added up
+from the newest on until a budget of records is reached; the slice is then cut at that block's
+ts_max, so that a dense minute is not opened whole for a hundred lines. Every record of the cut
+slice lies in a block with ts_max >= its low end and ts_min < its high end, all of which are opened:
+nothing is missed, whatever the overlap of blocks.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from outrider_collector.store.reading.blocks import EARLIEST, IN_RANGE, LATEST, Hit, unnested
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from outrider_collector.store.reading.blocks import Scope
+    from outrider_collector.store.reading.conditions import Conditions
+    from outrider_collector.store.reading.session import Snapshot
+    from outrider_collector.store.reading.types import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What a slice held: its hits, newest first, and where it ended."""
+
+    hits: list[Hit]
+    low: datetime
+    blocks_read: int
+    blocks_total: int
+
+
+_SLICE = sql.SQL("""
+    with candidate as materialized (
+        select b.ts_max, ({block}) as opened,
+               sum(b.n) filter (where {block}) over newest_first as records
+        from blocks_fresh b
+        where {in_range}
+        window newest_first as (order by b.ts_max desc rows unbounded preceding)
+    ), cut as materialized (
+        select coalesce(max(ts_max) filter (where records >= %(budget)s), %(low)s) as low
+        from candidate
+    ), counted as (
+        select count(*) filter (where c.opened) as opened, count(*) as total
+        from candidate c, cut
+        where c.ts_max >= cut.low and c.ts_max < %(counted_to)s
+    ), hit as (
+        select u.partition, u.block::text as block, u.received_at, u.place,
+               u.ts, u.stream, u.stream_offset
+        from (
+            select {columns}, b.tableoid as partition, b.ctid as block,
+                   generate_series(1, b.n) as place
+            from blocks_fresh b
+            where {in_range} and b.ts_max >= (select low from cut) and {block}
+        ) u
+        where u.ts >= (select low from cut) and u.ts < %(high)s::timestamptz
+          and (%(after_ts)s::timestamptz is null
+               or (u.ts, u.stream, u.stream_offset)
+                  < (%(after_ts)s, %(after_stream)s::bigint, %(after_offset)s::bigint))
+          and {record}
+        order by u.ts desc, u.stream desc, u.stream_offset desc
+        limit %(limit)s
+    )
+    select cut.low, counted.opened, counted.total, hit.*
+    from cut cross join counted left join hit on true
+    order by hit.ts desc, hit.stream desc, hit.stream_offset desc
+    """)
+
+
+class Slices:
+    """Walks [since, until) from its newest edge down. Keeps its pace over pages of an export."""
+
+    def __init__(self, since: datetime, until: datetime, after: Cursor | None = None) -> None:
+        self.since = max(since, EARLIEST)
+        self.high = min(until, LATEST)
+        self.after = after
+        if after is not None:
+            self.high = min(self.high, after.ts + timedelta(microseconds=1))
+        self._width = timedelta(minutes=1)
+        self._budget = 2_000
+        self._counted_to = LATEST
+
+    @property
+    def done(self) -> bool:
+        """True when nothing of the range is left."""
+        return self.high <= self.since
+
+    async def read(
+        self,
+        snapshot: Snapshot,
+        scope: Scope,
+        conditions: Conditions,
+        limit: int,
+        most_records: int | None = None,
+    ) -> Slice:
+        """Read the next slice: at most ``limit`` hits. Moves on only when it had fewer."""
+        anchor = min(self.high, max(scope.now, self.since))
+        low = self.since if anchor - self.since <= self._width else anchor - self._width
+        rows = await snapshot.rows(
+            _SLICE.format(
+                block=conditions.block,
+                in_range=IN_RANGE,
+                columns=unnested(
+                    {"ts", "stream", "stream_offset"} | conditions.columns, "received_at"
+                ),
+                record=conditions.record,
+            ),
+            {
+                **conditions.parameters,
+                **scope.parameters,
+                "low": low,
+                "high": self.high,
+                "budget": max(self._budget, 2 * limit),
+                "counted_to": self._counted_to,
+                "limit": limit,
+                "after_ts": self.after and self.after.ts,
+                "after_stream": self.after and self.after.stream,
+                "after_offset": self.after and self.after.stream_offset,
+            },
+        )
+        cut, opened, total = rows[0][:3]
+        hits = [Hit(*row[3:]) for row in rows if row[3] is not None]
+        if len(hits) == limit:
+            self.after = hits[-1].cursor
+        self._move(cut, low, full=len(hits) == limit, most_records=most_records)
+        return Slice(hits, cut, opened, total)
+
+    def _move(self, cut: datetime, low: datetime, *, full: bool, most_records: int | None) -> None:
+        if full:
+            assert self.after is not None  # noqa: S101  set by the only caller
+            self.high = self.after.ts + timedelta(microseconds=1)
+            return
+        self.high = self._counted_to = cut
+        if cut == low:
+            self._width *= 4
+        self._budget = min(self._budget * 4, most_records or sys.maxsize)

@@ -1,0 +1,81 @@
+"""What the reading side returns: frozen values without behaviour of their own.
+
+Every time is an aware datetime, every absence is None (never zero), every count is exact unless
+its field says otherwise.
+"""
+
+from outrider_collector.store.reading.types.alerts import (
+    Alert,
+    AlertDetail,
+    Attempt,
+    Evidence,
+    Notification,
+    Rule,
+    Silence,
+    Transition,
+)
+from outrider_collector.store.reading.types.fleet import (
+    Activity,
+    Agent,
+    Cause,
+    Collector,
+    Gauges,
+    Overview,
+    StateChange,
+    StoreHealth,
+    StreamState,
+    Worker,
+    WorkerDetail,
+    WorkerName,
+)
+from outrider_collector.store.reading.types.logs import (
+    Bucket,
+    Completeness,
+    Cursor,
+    Facets,
+    FacetValue,
+    FeedRow,
+    Gap,
+    LaggingWorker,
+    LogRow,
+    Page,
+    Part,
+    SilentAgent,
+    TailPage,
+)
+
+__all__ = [
+    "Activity",
+    "Agent",
+    "Alert",
+    "AlertDetail",
+    "Attempt",
+    "Bucket",
+    "Cause",
+    "Collector",
+    "Completeness",
+    "Cursor",
+    "Evidence",
+    "FacetValue",
+    "Facets",
+    "FeedRow",
+    "Gap",
+    "Gauges",
+    "LaggingWorker",
+    "LogRow",
+    "Notification",
+    "Overview",
+    "Page",
+    "Part",
+    "Rule",
+    "Silence",
+    "SilentAgent",
+    "StateChange",
+    "StoreHealth",
+    "StreamState",
+    "TailPage",
+    "Transition",
+    "Worker",
+    "WorkerDetail",
+    "WorkerName",
+]

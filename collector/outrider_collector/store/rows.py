@@ -1,0 +1,304 @@
+"""The statements that put a commit's rows in: blocks, losses, hits, ends of streams.
+
+Each is one statement for any number of rows and takes packed arrays, so that it is prepared once
+and a commit costs few round trips. Texts that come from agents outside of records (reasons,
+details, keys of hits) are made storable here, whatever they contain: they must not be able to stop
+a commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from outrider_collector.store import binary, blocks
+from outrider_collector.store.binary import (
+    BoolArray,
+    ByteaArray,
+    Int2Array,
+    Int4Array,
+    Int8Array,
+    TextArray,
+    TimestamptzArray,
+    UuidArray,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from psycopg import AsyncConnection
+
+    from outrider_alerting.hits import Hit
+    from outrider_collector.store.blocks import Block
+    from outrider_collector.store.claim import PendingBatch
+
+MAX_HIT_KEYS = 1_000
+"""Keys of one rule in one transaction; the hits of the others become one overflow hit a second."""
+MAX_HIT_NAMES = 10
+
+_INT8_MAX = 2**63 - 1
+_TIMES = (-946_684_800_000_000, 3_155_760_000_000_000)  # 1970 to 2100
+
+_INSERT_BLOCK = """
+insert into blocks_fresh (received_at, commit_id, team, service, n, ts_min, ts_max, level_counts,
+    stream_ids, events, error_codes, ts, observed_at, stream, stream_offset, severity, message,
+    logger, event, error_code, trace_id, correlation_id, attributes, replayed)
+values (now(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    %s, %s)
+"""
+
+_INSERT_LOSSES = """
+insert into gaps (commit_id, gap_id, team, agent, stream, service, worker, host, begin_offset,
+    end_offset, records, at_least, bytes, reason, detail, from_at, to_at, detected_at)
+select %s, u.*, now()
+from unnest(%s::bytea[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+    %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::bigint[], %s::text[],
+    %s::text[], %s::timestamptz[], %s::timestamptz[]) u
+on conflict (gap_id) do nothing
+"""
+
+_INSERT_HITS = """
+insert into hits (commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
+    stream_offsets)
+select %s, hits_key, key::text[], overflow, bucket, n, time_replaced, streams::bigint[],
+    offsets::bigint[]
+from unnest(%s::bytea[], %s::text[], %s::boolean[], %s::timestamptz[], %s::integer[],
+    %s::boolean[], %s::text[], %s::text[])
+    u(hits_key, key, overflow, bucket, n, time_replaced, streams, offsets)
+"""
+
+_CLOSE = """
+update stream_info set closed_at = now() where id = any(%s) and closed_at is null
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """One row of ``gaps``: named, so that it is stored once however often it is told."""
+
+    gap_id: bytes
+    batch: PendingBatch
+    begin: int
+    end: int
+    records: int
+    at_least: bool
+    bytes: int
+    reason: str
+    detail: str = ""
+    from_us: int = 0
+    to_us: int = 0
+
+
+def losses_of(batch: PendingBatch) -> list[Loss]:
+    """Return what a batch says was lost: its gaps, and its dropped counts by reason."""
+    losses = [
+        Loss(
+            gap_id=gap.gap_id,
+            batch=batch,
+            begin=gap.begin,
+            end=gap.end,
+            records=gap.records,
+            at_least=gap.at_least,
+            bytes=gap.end - gap.begin,
+            reason=gap.reason,
+            detail=gap.detail,
+            from_us=gap.from_us,
+            to_us=gap.to_us,
+        )
+        for gap in batch.gaps
+    ]
+    losses += [
+        Loss(
+            gap_id=loss_id(batch, dropped.reason, batch.begin, dropped.records, dropped.bytes),
+            batch=batch,
+            begin=batch.begin,
+            end=batch.end,
+            records=dropped.records,
+            at_least=dropped.at_least,
+            bytes=dropped.bytes,
+            reason=dropped.reason,
+        )
+        for dropped in batch.dropped
+    ]
+    return losses
+
+
+def loss_id(batch: PendingBatch, reason: str, begin: int, records: int, size: int) -> bytes:
+    """Return a name for a loss that has none: the same whenever the same batch comes again."""
+    # The watermark tells apart what was dropped twice at one offset, without a byte between.
+    numbers = struct.pack(
+        ">6Q", batch.stream, begin, batch.end, records, size, batch.watermark_us & (2**64 - 1)
+    )
+    return hashlib.blake2b(numbers + reason.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+async def insert_block(connection: AsyncConnection, commit_id: int, block: Block) -> None:
+    """Insert one block, arrived now."""
+    await connection.execute(
+        _INSERT_BLOCK,
+        (
+            binary.int8(commit_id),
+            binary.int4(block.team),
+            binary.text(block.service),
+            binary.int4(block.n),
+            binary.timestamptz(block.ts_min_us),
+            binary.timestamptz(block.ts_max_us),
+            Int4Array(block.level_counts),
+            Int8Array(block.stream_ids),
+            TextArray(block.events),
+            TextArray(block.error_codes),
+            TimestamptzArray(block.ts),
+            TimestamptzArray(block.observed_at),
+            Int8Array(block.stream),
+            Int8Array(block.stream_offset),
+            Int2Array(block.severity),
+            TextArray(block.message),
+            TextArray(block.logger),
+            TextArray(block.event),
+            TextArray(block.error_code),
+            UuidArray(block.trace_id),
+            TextArray(block.correlation_id),
+            TextArray(block.attributes),
+            binary.boolean(block.replayed),
+        ),
+        prepare=True,
+    )
+
+
+async def insert_losses(
+    connection: AsyncConnection, commit_id: int, losses: Sequence[Loss]
+) -> None:
+    """Insert gap rows; a name that is there already changes nothing."""
+    batches = [loss.batch for loss in losses]
+    await connection.execute(
+        _INSERT_LOSSES,
+        (
+            binary.int8(commit_id),
+            ByteaArray(blocks.array_of_values(blocks.OID_BYTEA, [x.gap_id for x in losses])),
+            int4_array(batch.team for batch in batches),
+            int8_array(batch.agent for batch in batches),
+            int8_array(batch.stream for batch in batches),
+            text_array(batch.service for batch in batches),
+            text_array(batch.worker for batch in batches),
+            text_array(batch.host for batch in batches),
+            int8_array(loss.begin for loss in losses),
+            int8_array(loss.end for loss in losses),
+            int8_array(loss.records for loss in losses),
+            bool_array(loss.at_least for loss in losses),
+            int8_array(loss.bytes for loss in losses),
+            text_array(loss.reason for loss in losses),
+            text_array(loss.detail for loss in losses),
+            time_array(loss.from_us for loss in losses),
+            time_array(loss.to_us for loss in losses),
+        ),
+        prepare=True,
+    )
+
+
+async def insert_hits(connection: AsyncConnection, commit_id: int, hits: Sequence[Hit]) -> None:
+    """Insert hits as they are; merge them first (:func:`merge_hits`)."""
+    await connection.execute(
+        _INSERT_HITS,
+        (
+            binary.int8(commit_id),
+            ByteaArray(blocks.array_of_values(blocks.OID_BYTEA, [hit.hits_key for hit in hits])),
+            text_array(array_literal(hit.key) for hit in hits),
+            bool_array(hit.overflow for hit in hits),
+            time_array(hit.bucket_us for hit in hits),
+            int4_array(hit.n for hit in hits),
+            bool_array(hit.time_replaced for hit in hits),
+            text_array(array_literal(str(stream) for stream, _ in hit.names) for hit in hits),
+            text_array(array_literal(str(offset) for _, offset in hit.names) for hit in hits),
+        ),
+        prepare=True,
+    )
+
+
+async def close_streams(connection: AsyncConnection, streams: Iterable[int]) -> None:
+    """Mark streams as ended; what is closed stays as it is."""
+    await connection.execute(_CLOSE, (int8_array(streams),), prepare=True)
+
+
+def merge_hits(
+    found: Iterable[Hit], make: Callable[..., Hit], limit: int = MAX_HIT_KEYS
+) -> list[Hit]:
+    """Return one hit for each (filter, key, second) of a transaction, at most ``limit`` keys each.
+
+    The hits of further keys are summed into one overflow hit for each filter and second. ``make``
+    builds a hit from keywords.
+    """
+    keys: dict[bytes, set[tuple[str, ...]]] = {}
+    sums: dict[tuple[bytes, tuple[str, ...], bool, int, bool], tuple[int, list[tuple[int, int]]]]
+    sums = {}
+    for hit in found:
+        key, overflow = hit.key, hit.overflow
+        if not overflow:
+            seen = keys.setdefault(hit.hits_key, set())
+            if key not in seen and len(seen) >= limit:
+                key, overflow = (), True
+            else:
+                seen.add(key)
+        name = (hit.hits_key, key, overflow, hit.bucket_us, hit.time_replaced)
+        n, names = sums.get(name, (0, []))
+        sums[name] = (n + hit.n, [*names, *hit.names][:MAX_HIT_NAMES])
+    return [
+        make(
+            hits_key=hits_key,
+            key=key,
+            overflow=overflow,
+            bucket_us=bucket_us,
+            n=n,
+            time_replaced=time_replaced,
+            names=tuple(names),
+        )
+        for (hits_key, key, overflow, bucket_us, time_replaced), (n, names) in sums.items()
+    ]
+
+
+# ------------------------------------------------------------------ arrays of a few values
+
+
+def int8_array(values: Iterable[int]) -> Int8Array:
+    """Pack integers as bigint[], each at most the largest there is."""
+    numbers = array("q", (min(value, _INT8_MAX) for value in values))
+    return Int8Array(blocks.array_of_int64(blocks.OID_INT8, (numbers,)))
+
+
+def int4_array(values: Iterable[int]) -> Int4Array:
+    """Pack integers as integer[]."""
+    packed = [min(value, 2**31 - 1).to_bytes(4, signed=True) for value in values]
+    return Int4Array(blocks.array_of_values(blocks.OID_INT4, packed))
+
+
+def bool_array(values: Iterable[bool]) -> BoolArray:
+    """Pack booleans as boolean[]."""
+    return BoolArray(
+        blocks.array_of_values(blocks.OID_BOOL, [b"\x01" if v else b"\x00" for v in values])
+    )
+
+
+def text_array(values: Iterable[str]) -> TextArray:
+    """Pack texts as text[]; what Postgres cannot hold (NUL, lone surrogates) is replaced."""
+    packed = [storable(value).encode() for value in values]
+    return TextArray(blocks.array_of_values(blocks.OID_TEXT, packed))
+
+
+def time_array(values_us: Iterable[int]) -> TimestamptzArray:
+    """Pack microseconds since 2000 as timestamptz[]; 0 and what no clock shows become null."""
+    low, high = _TIMES
+    packed = [us.to_bytes(8, signed=True) if us and low <= us <= high else None for us in values_us]
+    return TimestamptzArray(blocks.array_of_values(blocks.OID_TIMESTAMPTZ, packed))
+
+
+def storable(text: str) -> str:
+    """Return the text without what a Postgres text cannot hold."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def array_literal(values: Iterable[str]) -> str:
+    """Return an array in Postgres's text form, every element quoted."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join(f'"{value}"' for value in quoted) + "}"

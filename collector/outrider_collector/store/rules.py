@@ -1,0 +1,210 @@
+"""Rule sets: immutable versions, one of them active.
+
+A set is stored as the files it was written in, with one row a rule for people to query. Which set
+is active changes under an advisory lock that every ingest transaction holds shared while it counts
+hits; so each committed hit was counted under the set that was active at its commit, and none is
+missed at a change. The exclusive lock is asked for with a short time-out, again and again: who
+waits for it makes all ingest wait behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from outrider.errors import Fault, Reason
+from outrider.retry import Backoff
+from outrider_alerting import rule_files
+from outrider_alerting.rules import ENGINE_VERSION, Changes, RuleSet, definition, diff, hits_key
+from outrider_collector.store import feed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psycopg import AsyncConnection
+
+FILES_BYTES_MAX: Final = 4 << 20
+APPLY_WITHIN_S: Final = 30.0
+ACTOR_BYTES_MAX: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The active set."""
+
+    version: int
+    rule_set: RuleSet
+    # Name to TOML text, as applied.
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying did, or would do."""
+
+    # Of the active set afterwards; 0 where none ever was.
+    version: int
+    changes: Changes
+    # False: the files are what is active already, or nothing was to be stored.
+    stored: bool
+
+
+async def active_version(connection: AsyncConnection) -> int | None:
+    """Return the version of the active set; None before the first."""
+    cursor = await connection.execute("select version from active_rule_set", prepare=True)
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+async def active(connection: AsyncConnection) -> Active | None:
+    """Read the active set. Raises RULES_TOO_NEW where this engine cannot evaluate it."""
+    cursor = await connection.execute(
+        "select s.version, s.files, s.minimum_engine"
+        " from active_rule_set a join rule_sets s using (version)",
+        prepare=True,
+    )
+    row = await cursor.fetchone()
+    return None if row is None else _compiled(*row)
+
+
+async def load(connection: AsyncConnection, version: int) -> Active:
+    """Read a set by its version, active or not. Raises RULES_TOO_NEW, NOT_FOUND."""
+    cursor = await connection.execute(
+        "select version, files, minimum_engine from rule_sets where version = %s", (version,)
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise Fault(Reason.NOT_FOUND, detail=f"there is no rule set {version}")
+    return _compiled(*row)
+
+
+def _compiled(version: int, files: list[dict[str, str]], minimum_engine: int) -> Active:
+    if minimum_engine > ENGINE_VERSION:
+        raise Fault(
+            Reason.RULES_TOO_NEW,
+            detail=f"rule set {version} needs engine {minimum_engine}, this collector has "
+            f"{ENGINE_VERSION}: upgrade this collector",
+            version=version,
+        )
+    texts = {file["name"]: file["toml"] for file in files}
+    try:
+        return Active(version, rule_files.read(texts.items()), texts)
+    except rule_files.RulesInvalid as error:
+        # It was accepted when it was applied, so the code that reads it now is another.
+        raise Fault(
+            Reason.RULES_TOO_NEW,
+            detail=f"rule set {version} cannot be read by this collector: {error}: "
+            "upgrade it, or apply rules that it can read",
+            version=version,
+        ) from error
+
+
+async def preview(connection: AsyncConnection, files: Mapping[str, str]) -> Applied:
+    """Say what applying these files would change. Raises RULE_INVALID."""
+    rule_set = _read(files)
+    before = await active(connection)
+    changes = diff(before.rule_set if before else RuleSet(), rule_set)
+    return Applied(before.version if before else 0, changes, stored=False)
+
+
+async def apply(
+    connection: AsyncConnection,
+    files: Mapping[str, str],
+    actor: str,
+    *,
+    within_s: float = APPLY_WITHIN_S,
+) -> Applied:
+    """Make these files the active set, as a new version unless they are what is active already.
+
+    Raises RULE_INVALID, or STORE_DOWN when ingest never left room within ``within_s`` seconds.
+    """
+    rule_set = _read(files)
+    deadline = time.monotonic() + within_s
+    backoff = Backoff(0.05, 0.5, random.random)
+    while True:
+        try:
+            return await _activate(connection, files, rule_set, actor)
+        except psycopg.errors.LockNotAvailable as error:
+            wait_s = backoff.next()
+            if time.monotonic() + wait_s > deadline:
+                raise Fault(
+                    Reason.STORE_DOWN,
+                    detail=f"the rules could not be activated within {within_s:g} s beside "
+                    "running commits: try again",
+                ) from error
+            await asyncio.sleep(wait_s)
+
+
+async def _activate(
+    connection: AsyncConnection, files: Mapping[str, str], rule_set: RuleSet, actor: str
+) -> Applied:
+    async with connection.transaction():
+        await connection.execute("set local lock_timeout = '200ms'")
+        await connection.execute("select pg_advisory_xact_lock(rules_lock_key())")
+        before = await active(connection)
+        old = before.rule_set if before else RuleSet()
+        changes = diff(old, rule_set)
+        if before is not None and before.files == dict(files):
+            return Applied(before.version, changes, stored=False)
+        version = await _store(connection, files, rule_set, actor)
+        # The feed's lock is taken last and waits as long as others' commits take.
+        await connection.execute("set local lock_timeout = '5s'")
+        await feed.append(
+            connection,
+            "rules",
+            detail={"version": version, "actor": actor, **changes._asdict()},
+        )
+    return Applied(version, changes, stored=True)
+
+
+async def _store(
+    connection: AsyncConnection, files: Mapping[str, str], rule_set: RuleSet, actor: str
+) -> int:
+    texts = [{"name": name, "toml": toml} for name, toml in sorted(files.items())]
+    cursor = await connection.execute(
+        """
+        insert into rule_sets (version, applied_by, files, minimum_engine)
+        select coalesce(max(version), 0) + 1, %s, %s, %s from rule_sets
+        returning version
+        """,
+        (actor, Jsonb(texts), rule_set.minimum_engine),
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  an insert from an aggregate returns one row
+    version: int = row[0]
+    rows: list[tuple[Any, ...]] = [
+        (version, rule.name, rule.kind, hits_key(rule), Jsonb(definition(rule)))
+        for rule in rule_set.rules
+    ]
+    async with connection.cursor() as many:
+        await many.executemany(
+            "insert into rule_versions (version, name, kind, hits_key, definition)"
+            " values (%s, %s, %s, %s, %s)",
+            rows,
+        )
+    await connection.execute(
+        "insert into active_rule_set (version) values (%s)"
+        " on conflict (singleton) do update set version = excluded.version",
+        (version,),
+    )
+    return version
+
+
+def _read(files: Mapping[str, str]) -> RuleSet:
+    """Read the files, whose sizes are checked here. Raises RULE_INVALID."""
+    size = sum(len(text.encode("utf-8", "replace")) for text in files.values())
+    if size > FILES_BYTES_MAX:
+        raise Fault(
+            Reason.RULE_INVALID,
+            detail=f"the rules have {size:,} bytes, at most {FILES_BYTES_MAX:,} can be applied",
+        )
+    try:
+        return rule_files.read(files.items())
+    except rule_files.RulesInvalid as error:
+        raise Fault(Reason.RULE_INVALID, detail=str(error)) from error

@@ -1,0 +1,168 @@
+"""The schema's versions: numbered SQL files, applied in order, one transaction each, forward only.
+
+``migrations/NNNN_what.sql`` are part of the code. Table ``schema_migrations`` remembers which were
+applied, with the SHA-256 of each text: a file that was changed after it had been applied is drift
+and is refused, because nobody could say what the tables look like. A database newer than the code
+is refused as well. One advisory lock lets several processes call :func:`migrate` at once.
+
+Migrations run under the owner; processes of a collector only :func:`check`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, LiteralString
+
+from outrider.errors import Fault, Reason
+from outrider_collector.store import partitions, roles
+from outrider_collector.store.connect import connect, driver_errors, target
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+_LOCK_KEY = 7238114510
+_CREATE_LEDGER = """
+create table if not exists schema_migrations (
+    version integer primary key,
+    name text not null,
+    sha256 text not null,
+    applied_at timestamptz not null default now()
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: its number, name, text, and the hash the database remembers."""
+
+    version: int
+    name: str
+    text: LiteralString
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a database's schema stands to this code."""
+
+    version: int
+    """The newest migration applied; 0: none."""
+    pending: tuple[Migration, ...]
+    drifted: tuple[str, ...]
+    """Names of migrations whose text was changed after they were applied."""
+    newer: int | None
+    """The database's version, where it is newer than this code."""
+
+    def require(self, url: str) -> None:
+        """Raise STORE_BEHIND, with what to do, unless this code can work on the database."""
+        if self.newer is not None:
+            what = (
+                f"the database has schema {self.newer}, newer than this version: upgrade Outrider"
+            )
+        elif self.drifted:
+            what = f"migration {self.drifted[0]} was changed after it was applied: restore its text"
+        elif self.pending:
+            what = f"{len(self.pending)} migration(s) to apply: run 'outrider store migrate'"
+        else:
+            return
+        raise Fault(Reason.STORE_BEHIND, detail=f"{what}: {target(url)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What :func:`migrate` did."""
+
+    applied: tuple[Migration, ...]
+    version: int
+    not_permitted: tuple[str, ...]
+    """Statements for an administrator: what this user may not do itself."""
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Return every migration of this code, in order."""
+    found = []
+    for file in resources.files(__package__).joinpath("migrations").iterdir():
+        number, _, name = file.name.removesuffix(".sql").partition("_")
+        if not file.name.endswith(".sql") or not number.isdigit():
+            continue
+        text = file.read_text(encoding="utf-8")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        found.append(Migration(int(number), name, text, digest))
+    found.sort(key=lambda migration: migration.version)
+    return tuple(found)
+
+
+async def migrate(url: str) -> Migrated:
+    """Apply what is pending, make the read role and the partitions of the coming hours.
+
+    Safe to call by many at once and again. Raises STORE_BEHIND for a newer or drifted database,
+    CONFIG_INVALID or STORE_DOWN when it cannot be reached.
+    """
+    async with await connect(url, application_name="outrider migrate") as connection:
+        with driver_errors(url):
+            await _require_server(connection, url)
+            # Others may be migrating for longer than the session's lock timeout.
+            await connection.execute("set lock_timeout = '5min'")
+            await connection.execute("select pg_advisory_lock(%s)", (_LOCK_KEY,))
+            try:
+                await connection.execute("set lock_timeout = '10s'")
+                await connection.execute(_CREATE_LEDGER)
+                state = await check(connection)
+                if state.newer is not None or state.drifted:
+                    state.require(url)
+                for migration in state.pending:
+                    await _apply(connection, migration)
+                not_permitted = await roles.ensure_read_role(connection)
+                await partitions.ensure_ahead(connection)
+            finally:
+                if not connection.closed:
+                    await connection.execute("select pg_advisory_unlock(%s)", (_LOCK_KEY,))
+    version = max((m.version for m in state.pending), default=state.version)
+    return Migrated(state.pending, version, tuple(not_permitted))
+
+
+async def check(connection: AsyncConnection) -> State:
+    """Compare the database with this code; changes nothing."""
+    cursor = await connection.execute("select to_regclass('schema_migrations')")
+    row = await cursor.fetchone()
+    applied: dict[int, str] = {}
+    if row and row[0]:
+        cursor = await connection.execute("select version, sha256 from schema_migrations")
+        applied = {int(version): sha256 for version, sha256 in await cursor.fetchall()}
+    ours = migrations()
+    newest = max(applied, default=0)
+    return State(
+        version=newest,
+        pending=tuple(m for m in ours if m.version not in applied),
+        drifted=tuple(
+            f"{m.version:04}_{m.name}" for m in ours if applied.get(m.version, m.sha256) != m.sha256
+        ),
+        newer=newest if newest > ours[-1].version else None,
+    )
+
+
+async def _apply(connection: AsyncConnection, migration: Migration) -> None:
+    async with connection.transaction():
+        # First, so that a second runner would fail here and not in the middle.
+        await connection.execute(
+            "insert into schema_migrations (version, name, sha256) values (%s, %s, %s)",
+            (migration.version, migration.name, migration.sha256),
+        )
+        await connection.execute(migration.text)
+
+
+async def _require_server(connection: AsyncConnection, url: str) -> None:
+    if connection.info.server_version < 150000:
+        raise Fault(
+            Reason.CONFIG_INVALID,
+            detail=f"Postgres {connection.info.server_version // 10000} is too old: {target(url)}: "
+            "use Postgres 15 or newer",
+        )
+    if connection.info.parameter_status("server_encoding") != "UTF8":
+        raise Fault(
+            Reason.CONFIG_INVALID,
+            detail=f"the database's encoding is not UTF8: {target(url)}: "
+            "create it with \"create database outrider encoding 'UTF8' template template0\"",
+        )

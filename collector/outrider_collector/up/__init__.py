@@ -1,0 +1,1 @@
+"""`outrider up`: everything on one machine, in one process tree."""

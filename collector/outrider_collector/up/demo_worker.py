@@ -1,0 +1,108 @@
+"""Three workers that log like real ones, for `outrider up --demo`.
+
+``orders`` runs jobs and fails for some seconds now and then; ``prices`` follows an exchange and is
+only ever slow; ``scraper`` prints plain text, runs under `outrider run`, and is killed now and
+then. Their moods follow the clock, so that somebody who watches sees an alert fire and resolve
+within a minute of start.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+
+import outrider
+
+_PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-EUR")
+_PAGES = ("news/markets", "news/energy", "filings/10-k", "filings/8-k", "calendar")
+
+# Seconds into each round at which an outage begins, how long it lasts, and the round's length.
+ORDERS_OUTAGE_S = (8.0, 8.0, 90.0)
+SCRAPER_DEATH_S = 22.0
+
+
+def orders(rng: random.Random) -> None:
+    """Fill orders, with an outage of the exchange early in every round."""
+    outrider.init(service="trading", worker="orders")
+    log = outrider.get_logger("orders.runner")
+    begin_s, length_s, round_s = ORDERS_OUTAGE_S
+    started = time.monotonic()
+    done = 0
+    while True:
+        in_round = (time.monotonic() - started) % round_s
+        order_id = 88_000 + done
+        with outrider.context(order_id=order_id):
+            if begin_s <= in_round < begin_s + length_s:
+                ms, attempt = rng.randint(1900, 2900), rng.randint(1, 5)
+                log.error(
+                    f"AddOrder answered 503 after {ms} ms, try {attempt} of 5",
+                    error_code="EXCHANGE_UNAVAILABLE",
+                    symbol=rng.choice(_PAIRS),
+                )
+                time.sleep(0.4)
+                continue
+            outrider.event("order.submitted", symbol=rng.choice(_PAIRS), type="limit")
+            time.sleep(rng.uniform(0.05, 0.25))
+            outrider.event(
+                "order.filled",
+                symbol=rng.choice(_PAIRS),
+                side=rng.choice(("buy", "sell")),
+                qty=round(rng.uniform(0.01, 2), 4),
+                ms=rng.randint(12, 90),
+            )
+        done += 1
+        outrider.progress(done=done)
+        if done % 25 == 0:
+            log.debug("book rebuilt", levels=rng.randint(400, 1200))
+
+
+def prices(rng: random.Random) -> None:
+    """Follow quotes; sometimes the book is old."""
+    outrider.init(service="trading", worker="prices")
+    log = outrider.get_logger("prices.feed")
+    done = 0
+    while True:
+        symbol = rng.choice(_PAIRS)
+        log.info("quotes placed", symbol=symbol, bids=4, asks=4, spread_bp=rng.uniform(2, 6))
+        if rng.random() < 0.02:
+            log.warning(
+                "quote withheld: book is older than 1500 ms",
+                symbol=symbol,
+                book_age_ms=rng.randint(1500, 3200),
+            )
+        done += 1
+        outrider.progress(done=done)
+        time.sleep(rng.uniform(0.02, 0.12))
+
+
+def scraper(rng: random.Random) -> None:
+    """Print what an ordinary program prints, then be killed as by the kernel."""
+    started = time.monotonic()
+    page = 0
+    while True:
+        page += 1
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        millis = int(time.time() * 1000) % 1000
+        level = "WARNING" if rng.random() < 0.05 else "INFO"
+        print(  # noqa: T201  this worker's log is its standard output
+            f"{stamp},{millis:03d} {level} scraper.fetch page {page} of {rng.choice(_PAGES)}: "
+            f"{rng.randint(2, 90)} kB in {rng.randint(40, 900)} ms",
+            flush=True,
+        )
+        time.sleep(rng.uniform(0.1, 0.5))
+        if time.monotonic() - started > SCRAPER_DEATH_S:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Run the worker named by the first argument until it is told to stop."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    rng = random.Random(sys.argv[1])  # noqa: S311  a show, not a secret
+    {"orders": orders, "prices": prices, "scraper": scraper}[sys.argv[1]](rng)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""The process tree of `outrider up`: what starts, in which order, and how it ends.
+
+Postgres, schema, collector, agent, dashboard, demo workers; stopped in the opposite order, so that
+the agent hands over what the workers wrote last and the collector commits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from outrider.command import version
+from outrider.configuration import load
+from outrider.errors import Fault
+from outrider_collector.store.connect import connect
+from outrider_collector.store.schema import migrate
+from outrider_collector.up.announce import announce_alerts
+from outrider_collector.up.children import Child
+from outrider_collector.up.layout import Layout
+from outrider_collector.up.postgres import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+COLLECTOR_PORT = 4510
+DASHBOARD_PORT = 4580
+_READY_WITHIN_S = 30.0
+_DEMO_RESTART_PAUSE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line said."""
+
+    data: Path
+    demo: bool
+
+
+class _Listen(msgspec.Struct):
+    """The one key of a part's table that this process needs."""
+
+    listen: str = ""
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal."""
+    print(text, flush=True)  # noqa: T201  this is the command's output
+
+
+async def run(options: Options) -> int:
+    """Start everything, announce alerts until SIGINT or SIGTERM, stop everything."""
+    layout = Layout(options.data)
+    layout.prepare(
+        collector_port=COLLECTOR_PORT,
+        dashboard_port=DASHBOARD_PORT,
+        environment="demo" if options.demo else "local",
+    )
+    lock = layout.hold()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    say(f"Outrider {version()}, data in {layout.root}")
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            await _start(options, layout, stack, stop)
+        say("Stopped. The data stays.")
+    finally:
+        os.close(lock)
+    return 0
+
+
+async def _start(
+    options: Options, layout: Layout, stack: contextlib.AsyncExitStack, stop: asyncio.Event
+) -> None:
+    url = await _database(layout, stack)
+    listen = _addresses(layout)
+    environment = {
+        **os.environ,
+        "OUTRIDER_CONFIG": str(layout.configuration),
+        "OUTRIDER_INBOX": str(layout.inbox),
+        "OUTRIDER_DATABASE_URL": url,
+    }
+
+    def child(name: str, *argv: str, restart_pause_s: float | None = None) -> Child:
+        log = layout.logs / f"{name}.log"
+        return Child(name, argv, log, environment, say, restart_pause_s)
+
+    async def started(process: Child) -> Child:
+        await process.start()
+        stack.push_async_callback(process.stop)
+        return process
+
+    outrider = (sys.executable, "-m", "outrider.command")
+    collector = await started(child("collector", *outrider, "collector", "run"))
+    await _listening(listen["collector"], collector, stop)
+    await _apply_rules(layout, environment)
+    agent = await started(child("agent", *outrider, "agent", "run"))
+    dashboard = await started(child("dashboard", *outrider, "dashboard"))
+    await _listening(listen["dashboard"], dashboard, stop)
+    del agent
+    if stop.is_set():
+        return
+    say(f"  dashboard  http://{listen['dashboard']}")
+    say(f"  inbox      {layout.inbox}")
+    say(f"  rules      {layout.rules}")
+    workers = _demo_workers(child) if options.demo else []
+    for worker in workers:
+        await started(worker)
+    if workers:
+        names = ", ".join(worker.name for worker in workers)
+        say(f"  demo       {names}: an alert fires within a minute and resolves")
+    say("Ctrl-C stops everything.")
+    await announce_alerts(url, stop, say)
+    say(f"Stopping at {datetime.now(UTC):%H:%M:%S} UTC ...")
+
+
+async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
+    """Return the URL of a migrated database: the one given, else an embedded one, started here."""
+    url = os.environ.get("OUTRIDER_DATABASE_URL")
+    if url:
+        say("  database   from OUTRIDER_DATABASE_URL")
+        await migrate(url)
+        return url
+    postgres = Postgres(layout.root / "postgres", layout.root / "run")
+    await asyncio.to_thread(postgres.start)
+    stack.callback(postgres.stop)
+    await _create_database(postgres)
+    await migrate(postgres.url())
+    async with await connect(postgres.url(), application_name="outrider up") as connection:
+        # The dashboard signs in as the reader itself: no way back to a role that writes.
+        await connection.execute("alter role outrider_read login")
+        await connection.commit()
+        row = await (await connection.execute("show server_version")).fetchone()
+    say(f"  database   Postgres {row[0] if row else '?'}, embedded")
+    return postgres.url()
+
+
+async def _create_database(postgres: Postgres) -> None:
+    connection = await connect(postgres.url("postgres"), application_name="outrider up")
+    async with connection:
+        await connection.set_autocommit(True)
+        found = await connection.execute("select 1 from pg_database where datname = 'outrider'")
+        if await found.fetchone() is None:
+            await connection.execute("create database outrider")
+
+
+def _addresses(layout: Layout) -> dict[str, str]:
+    """Where the parts listen, as the configuration says."""
+    tables = load(
+        layout.configuration, _lenient_convert, {"collector": _Listen, "dashboard": _Listen}
+    )
+    defaults = {"collector": COLLECTOR_PORT, "dashboard": DASHBOARD_PORT}
+    return {name: tables[name].listen or f"127.0.0.1:{port}" for name, port in defaults.items()}
+
+
+def _lenient_convert(value: object, *, type: type) -> object:  # noqa: A002  msgspec's name
+    return msgspec.convert(value, type=type)
+
+
+async def _listening(address: str, process: Child, stop: asyncio.Event) -> None:
+    """Wait until somebody answers at ``address``; Fault with the child's last words if nobody."""
+    host, _, port = address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _READY_WITHIN_S
+    while not stop.is_set():
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            ended = process.process is not None and process.process.returncode is not None
+            if ended or loop.time() > deadline:
+                raise Fault(
+                    "INTERNAL_BUG" if not ended else "CONFIG_INVALID",
+                    detail=f"the {process.name} did not start at {address}: "
+                    f"{process.last_words()}: see {process.log}",
+                ) from None
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+
+
+async def _apply_rules(layout: Layout, environment: dict[str, str]) -> None:
+    """Apply the directory of rules; a bad file keeps the set that was active."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "outrider.command", "rules", "apply", str(layout.rules),
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await process.communicate()
+    if process.returncode:
+        say(f"  rules      not applied, the set before stays active:\n{errors.decode().strip()}")
+
+
+def _demo_workers(child: Callable[..., Child]) -> list[Child]:
+    worker = (sys.executable, "-m", "outrider_collector.up.demo_worker")
+    under_run = (
+        sys.executable, "-m", "outrider.command",
+        "run", "--service", "scrapers", "--worker", "scraper", "--",
+    )  # fmt: skip
+    pause = _DEMO_RESTART_PAUSE_S
+    return [
+        child("orders", *worker, "orders", restart_pause_s=pause),
+        child("prices", *worker, "prices", restart_pause_s=pause),
+        child("scraper", *under_run, *worker, "scraper", restart_pause_s=pause),
+    ]

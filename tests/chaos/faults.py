@@ -1,0 +1,233 @@
+"""What goes wrong in a round: one fault each, by name, on a running fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+
+    from outrider_collector.up.postgres import Postgres
+    from tests.chaos.proxy import CommitProxy
+    from tests.chaos.writers import ShortLived
+    from tests.fleet import Fleet
+
+COLLECTORS = ("collector-a", "collector-b")
+_DIES_WITHIN_S = 6.0
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything a fault may touch."""
+
+    fleet: Fleet
+    postgres: Postgres
+    proxy: CommitProxy
+    short_lived: ShortLived
+    rng: random.Random
+    applied: int = 0
+    # Failpoints at which a process really died.
+    hit: set[str] | None = None
+
+    def connect(self) -> psycopg.Connection:
+        """A connection past the proxy; OperationalError while the server is down."""
+        return psycopg.connect(self.fleet.url, connect_timeout=3)
+
+
+async def _soon(stage: Stage) -> None:
+    await asyncio.sleep(stage.rng.uniform(0.0, 0.6))
+
+
+async def kill_agent(stage: Stage) -> None:
+    """SIGKILL the agent, start it again."""
+    await _soon(stage)
+    stage.fleet.kill("agent")
+    stage.fleet.start_agent()
+
+
+async def kill_collector(stage: Stage) -> None:
+    """SIGKILL one collector, start it again; the agent goes to the other meanwhile."""
+    await _soon(stage)
+    name = stage.rng.choice(COLLECTORS)
+    stage.fleet.kill(name)
+    await asyncio.sleep(stage.rng.uniform(0.0, 0.5))
+    stage.fleet.start_collector(name)
+
+
+async def kill_both_collectors(stage: Stage) -> None:
+    """SIGKILL both collectors at once."""
+    await _soon(stage)
+    for name in COLLECTORS:
+        stage.fleet.kill(name)
+    for name in COLLECTORS:
+        stage.fleet.start_collector(name)
+
+
+async def kill_backend(stage: Stage) -> None:
+    """SIGKILL one Postgres backend: the postmaster restarts them all."""
+    await _soon(stage)
+    with contextlib.suppress(psycopg.OperationalError), stage.connect() as connection:
+        pids = connection.execute(
+            "select pid from pg_stat_activity where backend_type = 'client backend'"
+            " and pid <> pg_backend_pid() and datname = current_database()"
+        ).fetchall()
+        if pids:
+            os.kill(stage.rng.choice(pids)[0], signal.SIGKILL)
+
+
+async def kill_postmaster(stage: Stage) -> None:
+    """SIGKILL the postmaster, start the server again."""
+    await _soon(stage)
+    process = stage.postgres.process
+    assert process is not None
+    process.kill()
+    process.wait()
+    await asyncio.sleep(stage.rng.uniform(0.0, 0.5))
+    await asyncio.to_thread(_start_again, stage.postgres)
+
+
+def _start_again(postgres: Postgres) -> None:
+    """Backends of a killed postmaster end by themselves; until then the data is still held."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            postgres.start()
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+async def lose_commit_answer(stage: Stage) -> None:
+    """Cut the connection after the server committed and before the collector hears of it."""
+    lost = stage.proxy.lost
+    stage.proxy.lose_commits = 1
+    deadline = time.monotonic() + _DIES_WITHIN_S
+    while stage.proxy.lost == lost and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    stage.proxy.lose_commits = 0
+
+
+async def stop_collector(stage: Stage) -> None:
+    """SIGSTOP one collector (it may hold the feed lock or the evaluator's lease), then go on."""
+    await _soon(stage)
+    name = stage.rng.choice(COLLECTORS)
+    stage.fleet.signal(name, signal.SIGSTOP)
+    await asyncio.sleep(stage.rng.uniform(1.0, 4.0))
+    stage.fleet.signal(name, signal.SIGCONT)
+
+
+async def stop_evaluator(stage: Stage) -> None:
+    """SIGSTOP the collector that evaluates until another could take over, then go on."""
+    name = COLLECTORS[0]
+    with contextlib.suppress(psycopg.OperationalError), stage.connect() as connection:
+        row = connection.execute("select holder from leases where name = 'evaluator'").fetchone()
+        name = next((n for n in COLLECTORS if row and n in row[0]), name)
+    stage.fleet.signal(name, signal.SIGSTOP)
+    await asyncio.sleep(stage.rng.uniform(3.0, 7.0))
+    stage.fleet.signal(name, signal.SIGCONT)
+
+
+async def apply_rules(stage: Stage) -> None:
+    """Apply a changed rule set while lines flow."""
+    stage.applied += 1
+    path = stage.fleet.rules / "changing.toml"
+    path.write_text(
+        '[[rule]]\nname = "changing"\nkind = "count"\nfilter = "service:chaos severity>=error"\n'
+        f'window = "1h"\nabove = {1_000_000 + stage.applied}\npriority = "info"\n'
+    )
+    await asyncio.to_thread(stage.fleet.run, "rules", "apply", str(stage.fleet.rules))
+
+
+async def terminate_agent(stage: Stage) -> None:
+    """Stop the agent in order, start it again."""
+    await _soon(stage)
+    await asyncio.to_thread(stage.fleet.stop, "agent")
+    stage.fleet.start_agent()
+
+
+async def terminate_collector(stage: Stage) -> None:
+    """Stop one collector in order, start it again: the agent alternates."""
+    await _soon(stage)
+    name = stage.rng.choice(COLLECTORS)
+    await asyncio.to_thread(stage.fleet.stop, name)
+    stage.fleet.start_collector(name)
+
+
+def failpoint(process: str, name: str) -> Callable[[Stage], Awaitable[None]]:
+    """Restart ``process`` so that it dies at a named failpoint, then start it as usual."""
+
+    async def fault(stage: Stage) -> None:
+        count = stage.rng.randint(1, 3)
+        extra = {"OUTRIDER_FAILPOINTS": f"{name}=kill@{count}"}
+        names = COLLECTORS if process == "collector" else (process,)
+        for each in names:
+            stage.fleet.kill(each)
+            _start(stage, each, extra)
+        deadline = time.monotonic() + _DIES_WITHIN_S
+        while all(stage.fleet.running(each) for each in names) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        if stage.hit is not None and not all(stage.fleet.running(each) for each in names):
+            stage.hit.add(name)
+        for each in names:
+            stage.fleet.kill(each)
+            _start(stage, each, {})
+
+    fault.__doc__ = f"The {process} is killed at failpoint '{name}'."
+    fault.__name__ = f"failpoint {name}"
+    return fault
+
+
+def _start(stage: Stage, name: str, extra: dict[str, str]) -> None:
+    if name == "agent":
+        stage.fleet.start_agent(extra)
+    else:
+        stage.fleet.start_collector(name, extra)
+
+
+async def kill_short_lived(stage: Stage) -> None:
+    """A program dies between opening its segment and locking it."""
+    environment = {**stage.short_lived.environment, "OUTRIDER_FAILPOINTS": "open/flock=kill"}
+    import sys
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import outrider; outrider.init(service='short', worker='short');"
+        "outrider.get_logger('x').info('never numbered')",
+        env=environment,
+    )  # fmt: skip
+    code = await process.wait()
+    if stage.hit is not None and code == -signal.SIGKILL:
+        stage.hit.add("open/flock")
+
+
+FAULTS: tuple[Callable[[Stage], Awaitable[None]], ...] = (
+    kill_agent,
+    kill_collector,
+    kill_both_collectors,
+    kill_backend,
+    kill_postmaster,
+    lose_commit_answer,
+    stop_collector,
+    stop_evaluator,
+    apply_rules,
+    terminate_agent,
+    terminate_collector,
+    kill_short_lived,
+    failpoint("collector", "claim/insert"),
+    failpoint("collector", "COMMIT sent/answer"),
+    failpoint("collector", "attempt recorded/socket"),
+    failpoint("agent", "ack/cache"),
+    failpoint("agent", "LOCK_EX/move"),
+    failpoint("agent", "move/unlink"),
+)

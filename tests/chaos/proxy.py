@@ -1,0 +1,79 @@
+"""A Postgres proxy that can lose the answer to COMMIT.
+
+It stands on a Unix socket between collectors and the server and passes bytes on. Armed, it lets the
+next COMMIT through to the server, waits until the server has answered, and cuts the connection
+without passing the answer on: to the collector that transaction is in doubt, though it is
+committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+SOCKET = ".s.PGSQL.5432"
+
+
+class CommitProxy:
+    """Runs while entered; ``lose_commits`` answers are lost from then on."""
+
+    def __init__(self, directory: Path, server_directory: Path) -> None:
+        self._socket = directory / SOCKET
+        self._target = server_directory / SOCKET
+        self.lose_commits = 0
+        self.lost = 0
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._socket.parent.mkdir(exist_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, str(self._socket))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_unix_connection(str(self._target))
+        except OSError:
+            writer.close()
+            return
+        doubtful = asyncio.Event()
+        ends = [
+            asyncio.create_task(self._forward(reader, upstream_writer, doubtful)),
+            asyncio.create_task(self._answer(upstream_reader, writer, doubtful)),
+        ]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        for stream in (writer, upstream_writer):
+            stream.close()
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doubtful: asyncio.Event
+    ) -> None:
+        while data := await reader.read(1 << 16):
+            if self.lose_commits > 0 and b"commit" in data[-200:].lower():
+                self.lose_commits -= 1
+                doubtful.set()
+            writer.write(data)
+            await writer.drain()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doubtful: asyncio.Event
+    ) -> None:
+        while data := await reader.read(1 << 16):
+            # The tag in the answer says that the server has committed.
+            if doubtful.is_set() and b"COMMIT\0" in data:
+                self.lost += 1
+                return
+            writer.write(data)
+            await writer.drain()

@@ -1,0 +1,166 @@
+"""The kill test: whatever is killed, whenever, each line is in Postgres once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outrider_collector.up.postgres import Postgres
+from tests.chaos.checker import hits_of, settle, verdict
+from tests.chaos.faults import COLLECTORS, FAULTS, Stage
+from tests.chaos.proxy import CommitProxy
+from tests.chaos.writers import FileWriter, ShortLived
+from tests.fleet import fleet
+from tests.servers.bot_api import TOKEN, BotApi
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ROUNDS = int(os.environ.get("OUTRIDER_CHAOS_ROUNDS", "30"))
+SEED = int(os.environ.get("OUTRIDER_CHAOS_SEED", "1"))
+LINES_PER_S = 400
+_CAUGHT_UP_WITHIN_S = 45.0
+
+_RULES = """
+[[rule]]
+name = "errors"
+kind = "count"
+filter = "service:chaos severity>=error"
+window = "1h"
+above = 1000000
+priority = "info"
+
+[[rule]]
+name = "alarm"
+kind = "match"
+filter = "service:chaos message:alarm"
+by = ["attributes.round"]
+max_instances = 10000
+priority = "critical"
+summary = "alarm"
+
+[[channel]]
+name = "ops"
+type = "telegram"
+bot_token_file = "{token}"
+chat_id = 77
+base_url = "{base_url}"
+
+[[route]]
+match = "rule:alarm"
+channels = ["ops"]
+"""
+
+
+@asynccontextmanager
+async def _stage(rng: random.Random) -> AsyncIterator[Stage]:
+    """A server, a proxy, two collectors, an agent, a Bot API, all running."""
+    home = Path(tempfile.mkdtemp(prefix="outrider-chaos-"))
+    home.chmod(0o755)
+    postgres = Postgres(home / "postgres", home / "run")
+    await asyncio.to_thread(postgres.start)
+    try:
+        async with CommitProxy(home / "proxy", home / "run") as proxy, BotApi(rates=False) as bot:
+            through = postgres.url("postgres").replace("%2Frun&", "%2Fproxy&")
+            through = through.replace(str(home / "run"), str(home / "proxy"))
+            with fleet(
+                postgres.url("postgres"),
+                database="chaos",
+                service="chaos",
+                collectors=COLLECTORS,
+                collector_url=through,
+            ) as made:
+                (made.root / "telegram.token").write_text(TOKEN)
+                (made.rules / "rules.toml").write_text(
+                    _RULES.format(token=made.root / "telegram.token", base_url=bot.url)
+                )
+                for name in COLLECTORS:
+                    made.start_collector(name)
+                for name in COLLECTORS:
+                    await asyncio.to_thread(made.wait_for_port, name)
+                await asyncio.to_thread(made.run, "rules", "apply", str(made.rules))
+                made.start_agent()
+                short_lived = ShortLived(made.environment("agent"))
+                yield Stage(made, postgres, proxy, short_lived, rng, hit=set())
+    finally:
+        postgres.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(5400)
+async def test_every_line_once_whatever_is_killed() -> None:
+    """After each round all lines are stored; at the end none is lost, none twice, all in order."""
+    rng = random.Random(SEED)
+    async with _stage(rng) as stage:
+        made = stage.fleet
+        writer = FileWriter(made.logs / "numbered.log", LINES_PER_S)
+        tasks = [asyncio.create_task(writer.run()), asyncio.create_task(stage.short_lived.run())]
+        await settle(stage.connect, "chaos", lambda: writer.written or 1, within_s=30)
+        plan = [FAULTS[n % len(FAULTS)] for n in range(ROUNDS)]
+        rng.shuffle(plan)
+        for number, fault in enumerate(plan):
+            started = time.monotonic()
+            _raise_alarm(made.logs, number)
+            await fault(stage)
+            try:
+                await settle(
+                    stage.connect, "chaos", lambda: writer.written, within_s=_CAUGHT_UP_WITHIN_S
+                )
+            except TimeoutError as error:
+                outputs = {n: made.output(n)[-1500:] for n in (*COLLECTORS, "agent")}
+                pytest.fail(f"seed {SEED}, round {number}, {fault.__name__}: {error}: {outputs}")
+            print(f"round {number + 1}: {fault.__name__}: {time.monotonic() - started:.1f} s")
+        writer.stopped = stage.short_lived.stopped = True
+        await asyncio.gather(*tasks)
+        await settle(stage.connect, "chaos", lambda: writer.written, within_s=60)
+        await settle(stage.connect, "short", lambda: stage.short_lived.written, within_s=60)
+        _judge(stage, writer)
+
+
+def _raise_alarm(logs: Path, number: int) -> None:
+    """One line that fires one alert, in a file of its own; not numbered."""
+    with (logs / "alarms.log").open("ab") as out:
+        out.write(b'{"level":"warn","message":"alarm","attributes":{"round":%d}}\n' % number)
+
+
+def _judge(stage: Stage, writer: FileWriter) -> None:
+    with stage.connect() as connection:
+        lines = verdict(connection, "chaos", writer.written)
+        short = verdict(connection, "short", stage.short_lived.written)
+        errors = connection.execute(
+            "select count(*) from logs where service = 'chaos' and severity >= 17"
+        ).fetchone()
+        hits = hits_of(connection, "errors")
+        fates = connection.execute(
+            "select fate, count(*) from notifications where channel = 'ops' group by fate"
+        ).fetchall()
+        doubled = connection.execute(
+            "select rule, key from alerts where rule = 'alarm'"
+            " group by rule, key having count(*) > 1"
+        ).fetchall()
+    gaps = lines.gap_records + short.gap_records
+    print(
+        f"chaos: {ROUNDS} rounds, seed {SEED}: lost {lines.lost + short.lost}, "
+        f"twice {lines.twice + short.twice}, replayed 0, gaps {gaps}, bugs 0; "
+        f"{lines.written + short.written} lines, {writer.rotations} rotations, "
+        f"{stage.short_lived.processes} processes, {stage.proxy.lost} lost answers, "
+        f"fates {dict(fates)}, died at {sorted(stage.hit or ())}"
+    )
+
+    assert (lines.lost, lines.twice, lines.disordered) == (0, 0, 0), lines
+    assert (short.lost, short.twice, short.disordered) == (0, 0, 0), short
+    assert lines.quarantined == 0
+    assert stage.short_lived.failures == []
+    assert errors is not None
+    assert hits == errors[0]
+    assert doubled == []

@@ -1,0 +1,246 @@
+"""The commands, as a user types them, beside a running collector."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from outrider_collector import config as configuration
+from outrider_collector.run import run
+from tests.collector.alerts import samples
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.collector.alerts.world import World
+    from tests.servers.bot_api import BotApi
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The JSON document it printed."""
+        return json.loads(self.out)
+
+
+class Terminal:
+    """Runs commands with the configuration of the test."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+
+    async def __call__(self, *words: str) -> Done:
+        """Run one command."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "outrider.command",
+            *words,
+            env={**os.environ, "OUTRIDER_CONFIG": str(self.config)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+        assert b"Traceback" not in err
+        return Done(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+def terminal(world: World, tmp_path: Path, unused_tcp_port: int) -> Terminal:
+    """Write a configuration for the test's database; no collector runs yet."""
+    config = tmp_path / "outrider.toml"
+    config.write_text(
+        f'data_dir = "{tmp_path}"\n[database]\nurl = "{world.url}"\n'
+        f'[collector]\nlisten = "127.0.0.1:{unused_tcp_port}"\n'
+    )
+    return Terminal(config)
+
+
+@pytest_asyncio.fixture
+async def collector(terminal: Terminal) -> AsyncIterator[None]:
+    """Run a collector of that configuration."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    config = configuration.load(terminal.config, {})
+    task = asyncio.create_task(run(config, stop, lambda _: ready.set()))
+    await asyncio.wait_for(ready.wait(), 20)
+    yield
+    stop.set()
+    await asyncio.wait_for(task, 20)
+
+
+@pytest.fixture
+def rules_dir(tmp_path: Path) -> Path:
+    """Make a directory with one rule file."""
+    directory = tmp_path / "rules"
+    directory.mkdir()
+    (directory / "workers.toml").write_text(samples.LIVENESS)
+    return directory
+
+
+async def test_lint_says_in_order_or_names_file_line_and_key(
+    terminal: Terminal, rules_dir: Path
+) -> None:
+    """Good rules: 0. An unknown key: 3, with file, line and the nearest key."""
+    good = await terminal("rules", "lint", str(rules_dir))
+    (rules_dir / "more.toml").write_text(samples.COUNT.replace("window", "windw"))
+    bad = await terminal("rules", "lint", str(rules_dir))
+    as_json = await terminal("rules", "lint", str(rules_dir), "--json")
+
+    assert (good.code, good.out) == (0, "in order: 1 rules, 0 channels, 0 routes\n")
+    assert bad.code == 3
+    assert "more.toml:" in bad.out and "window" in bad.out
+    assert as_json.document[0]["file"] == "more.toml"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+async def test_a_directory_that_is_none_is_a_usage_error(
+    terminal: Terminal, tmp_path: Path, name: str
+) -> None:
+    """A missing or empty directory: 2, with what to do."""
+    (tmp_path / "empty").mkdir()
+
+    done = await terminal("rules", "lint", str(tmp_path / name))
+
+    assert done.code == 2
+    assert done.err.startswith("outrider: ") and name in done.err
+
+
+async def test_apply_and_diff(terminal: Terminal, rules_dir: Path, collector: None) -> None:
+    """Diff says what would change (3), apply makes a version, again it is the same version."""
+    before = await terminal("rules", "diff", str(rules_dir))
+    applied = await terminal("rules", "apply", str(rules_dir))
+    again = await terminal("rules", "apply", str(rules_dir), "--json")
+    after = await terminal("rules", "diff", str(rules_dir))
+
+    assert (before.code, before.out) == (3, "+ rule worker-gone\n")
+    assert (applied.code, applied.out) == (0, "+ rule worker-gone\nrule set 1 is active\n")
+    assert again.document["version"] == 1 and not again.document["added"]
+    assert after.code == 0
+
+
+async def test_bad_rules_are_not_applied(
+    terminal: Terminal, rules_dir: Path, collector: None, world: World
+) -> None:
+    """An error in a file: 2, named on standard error, nothing stored."""
+    (rules_dir / "more.toml").write_text('[[rule]]\nname = "x"\nkind = "cuont"\n')
+
+    done = await terminal("rules", "apply", str(rules_dir))
+
+    assert done.code == 2
+    assert "more.toml:3" in done.err and "count" in done.err
+    assert await world.value("select count(*) from rule_sets") == 0
+
+
+async def test_acts_without_a_collector_say_what_to_do(
+    terminal: Terminal, rules_dir: Path, tmp_path: Path
+) -> None:
+    """No token file: 2. A token but nobody listening: 1."""
+    no_token = await terminal("rules", "apply", str(rules_dir))
+    (tmp_path / "collector").mkdir()
+    (tmp_path / "collector" / "admin.token").write_text("secret-of-nobody\n")
+    nobody = await terminal("alerts", "ack", "12")
+
+    assert no_token.code == 2 and "admin token" in no_token.err
+    assert nobody.code == 1 and "no collector answers" in nobody.err
+    assert "secret-of-nobody" not in nobody.err
+
+
+async def test_an_alert_is_listed_shown_and_acknowledged(
+    terminal: Terminal, collector: None, world: World
+) -> None:
+    """The life of an alert at the terminal."""
+    await world.apply(rules=samples.LIVENESS)
+    await world.set_state("dead", "killed by SIGKILL")
+    await world.until("select count(*) from alerts where state = 'firing'")
+
+    listed = await terminal("alerts")
+    shown = await terminal("alerts", "show", "A-1")
+    acknowledged = await terminal("alerts", "ack", "1", "--comment", "on it")
+    again = await terminal("alerts", "ack", "1", "--json")
+    as_json = await terminal("alerts", "list", "--json")
+
+    assert listed.code == 0 and "A-1" in listed.out and "critical" in listed.out
+    assert "SIGKILL" in shown.out and "in-app  sent" in shown.out
+    assert (acknowledged.code, acknowledged.out) == (0, "A-1 is acknowledged\n")
+    assert again.document["changed"] is False
+    assert as_json.document[0]["acknowledge_comment"] == "on it"
+
+
+@pytest.mark.parametrize(("words", "code"), [(("ack", "999"), 1), (("show", "nonsense"), 2)])
+async def test_alerts_that_are_not_there(
+    terminal: Terminal, collector: None, words: tuple[str, ...], code: int
+) -> None:
+    """An unknown number: 1; what is no number: 2."""
+    done = await terminal("alerts", *words)
+
+    assert code == done.code
+    assert done.err.startswith("outrider: ")
+
+
+async def test_a_silence_is_added_listed_and_ended(
+    terminal: Terminal, collector: None, world: World
+) -> None:
+    """It names the alerts that it holds now, and ends when told to."""
+    await world.apply(rules=samples.LIVENESS)
+    await world.set_state("dead")
+    await world.until("select count(*) from alerts where state = 'firing'")
+
+    added = await terminal("silences", "add", "rule:worker-gone", "--for", "2h", "--comment", "x")
+    listed = await terminal("silences")
+    ended = await terminal("silences", "end", "1")
+    again = await terminal("silences", "end", "1", "--json")
+
+    assert added.code == 0 and "it holds A-1 now" in added.out
+    assert "rule:worker-gone" in listed.out and "left" in listed.out
+    assert (ended.code, ended.out) == (0, "silence 1 has ended\n")
+    assert again.document["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", "rule:(", "--for", "2h"),
+        ("add", "rule:x", "--for", "soon"),
+        ("add", "", "--for", "2h"),
+        ("add", "rule:x"),
+    ],
+)
+async def test_bad_silences_are_usage_errors(terminal: Terminal, words: tuple[str, ...]) -> None:
+    """A filter or a length that cannot be read: 2."""
+    done = await terminal("silences", *words)
+
+    assert done.code == 2
+
+
+async def test_notify_sends_a_real_message(
+    terminal: Terminal, world: World, telegram: BotApi, tmp_path: Path
+) -> None:
+    """The message arrives, and the command says so; a block is told and is 1; a typo is helped."""
+    (tmp_path / "collector").mkdir()
+    (tmp_path / "collector" / "telegram.token").write_text(telegram.token)
+    await world.apply(notify=samples.notify(telegram.url), rules=samples.LIVENESS)
+
+    sent = await terminal("notify", "test", "ops")
+    telegram.blocked.add(77)
+    blocked = await terminal("notify", "test", "ops", "--json")
+    unknown = await terminal("notify", "test", "opps")
+
+    assert sent.code == 0 and "ops: sent in" in sent.out
+    assert "Test of channel ops" in telegram.messages[0].text
+    assert (blocked.code, blocked.document["outcome"]) == (1, "failed")
+    assert unknown.code == 1 and "did you mean 'ops'" in unknown.err

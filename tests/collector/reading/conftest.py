@@ -1,0 +1,32 @@
+"""A connection that writes as the owner and one that reads as pages do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest_asyncio
+
+from outrider_collector.store.connect import READ_ROLE, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from psycopg import AsyncConnection
+
+
+@pytest_asyncio.fixture
+async def owner(database_url: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection of the database's owner, in autocommit mode."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as conn:
+        await conn.execute("set timezone = 'UTC'")
+        yield conn
+
+
+@pytest_asyncio.fixture
+async def reader(database_url: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection of the read role."""
+    async with await connect(
+        database_url, application_name="outrider test", role=READ_ROLE
+    ) as conn:
+        yield conn

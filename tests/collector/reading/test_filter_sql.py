@@ -1,0 +1,237 @@
+"""One filter language, two compilers: SQL and the predicate agree on every record."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from outrider.errors import Fault
+from outrider.filter import FilterError, parse
+from outrider_collector.store.reading import logs
+from outrider_collector.store.reading.filter_sql import compile_filter
+from tests.collector.reading.rows import BASE, HOUR, Record, Source, columns_of, commit
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+STREAMS = [
+    Source(71, "payments", "pay-1", "host-1", "file"),
+    Source(72, "payments", "pay-2", "host-2", "inbox"),
+    Source(81, "pay", "pay-1", "host-1", "run"),
+]
+
+# Texts at whose edges the two sides could differ: case beyond ASCII, characters that fold oddly,
+# letters of other scripts beside ASCII words, escapes, control characters, wildcards of LIKE.
+MESSAGES = [
+    None, "", "error", "ERROR", "errors", "an error.", "error_code", "café", "CAFÉ", "cafés",
+    "éerror", "errorş", "Straße", "STRASSE", "ﬀ", "K", "k", "İstanbul", "istanbul", "\u017f", "s",
+    "Σίσυφος", "ΣΊΣΥΦΟΣ", "日本error語", "日本 error 語", "error²", "error½", "a_b", "a%b", "a\\b",
+    "tab\terror", "line\nerror\nline",
+    "x.error", "order-42", "order 42", "42", "(error)", "[error]",
+    "error*", "ꙮerror", "\U0001d400error", "error\U0001d400", "-error", "\u2019error\u2019",
+    "e\u0301rror", "null", "\u212a", "5 \u212b", "5 å",
+]  # fmt: skip
+ATTRIBUTES = [
+    None, "{}", '{"a": 1}', '{"a": 1.0}', '{"a": "1"}', '{"a": 10}', '{"a": -2.5e3}', '{"a": null}',
+    '{"a": true}', '{"a": {"b": "x"}}', '{"a.b": "x"}', '{"a": {"b": null}, "a.b": "y"}',
+    '{"a": [1, {"b": "z"}, "error"]}', '{"a": "say \\"error\\""}', '{"a": "\\nerror"}',
+    '{"a": "\\u0065rror"}', '{"error": 1}', '{"a": "1e400"}', '{"a": 1e99999}', '{"a": 1e-99999}',
+    '{"a": "café"}', '{"a": "0x10"}', '{"a": "007"}', '{"a": ""}', '{"a": [ 1, 2 ]}',
+    '{"a": {"b" : 2}}', '{"A": "error"}',
+]  # fmt: skip
+WORDS = [
+    "error", "ERROR", "err", "café", "CAFÉ", "straße", "k", "K", "s", "\u017f", "istanbul",
+    "İstanbul", "\u212a", "å", "\u212b",
+    "σίσυφος", "ς", "42", "a_b", "a%b", "order-42", "_", "é", "語", "x", "1", "null", "*error", "a",
+    "\\", "[error", "error]", "\u2019", "²", "true",
+]  # fmt: skip
+VALUES = ["payments", "pay", "pay-1", "host-1", "file", "order.filled", "E1", "c-1", "1", "x", ""]
+
+
+def corpus() -> list[Record]:
+    """Return records that combine the texts above with everything else."""
+    dice = random.Random(5)
+    records = []
+    pairs: list[tuple[str | None, str | None]] = [(m, None) for m in MESSAGES] + [
+        (None, a) for a in ATTRIBUTES
+    ]
+    pairs += [(dice.choice(MESSAGES), dice.choice(ATTRIBUTES)) for _ in range(60)]
+    for offset, (message, attributes) in enumerate(pairs):
+        records.append(
+            Record(
+                stream=dice.choice(STREAMS),
+                offset=offset,
+                ts=BASE + timedelta(seconds=dice.randint(0, 300)),
+                message=message,
+                attributes=attributes,
+                severity=dice.randint(1, 24),
+                logger=dice.choice([None, "app", "app.db", ""]),
+                event=dice.choice([None, None, "order.filled", "error", "jobs.error_x"]),
+                error_code=dice.choice([None, None, "E1", "EXCHANGE_ERROR", "error"]),
+                trace_id=dice.choice([None, uuid.UUID(int=7), uuid.UUID(int=2**100)]),
+                correlation_id=dice.choice([None, "c-1", "c-12", ""]),
+            )
+        )
+    return records
+
+
+CORPUS = corpus()
+
+
+@pytest.fixture
+async def stored(owner: AsyncConnection[Any]) -> None:
+    """The corpus in the database, in blocks of a few records."""
+    for start in range(0, len(CORPUS), 12):
+        await commit(owner, CORPUS[start : start + 12], BASE + timedelta(minutes=6))
+
+
+def quoted(text: str) -> str:
+    """Return a value as a filter quotes it."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def terms() -> st.SearchStrategy[str]:
+    """Return texts of single terms, most of them valid."""
+    words = st.one_of(st.sampled_from(WORDS), st.text(min_size=1, max_size=3))
+    values = st.one_of(st.sampled_from(VALUES + WORDS), st.text(max_size=3))
+    fields = st.sampled_from(
+        ["service", "worker", "host", "source", "logger", "event", "error_code", "correlation_id",
+         "attrs.a", "attrs.a.b", "attrs.a.1.b", "attrs.a.0", "attrs.A"]
+    )  # fmt: skip
+    ops = st.sampled_from([":", ">", ">=", "<", "<="])
+    levels = st.sampled_from(["trace", "debug", "info", "warn", "error", "fatal", "10", "18", "24"])
+    numbers = st.sampled_from(["0", "1", "1.0", "-2500", "9.99", "1e3", "1e400", "-1"])
+    star = st.sampled_from(["", "*"])
+    return st.one_of(
+        st.builds("{}{}".format, words, star),
+        st.builds(quoted, words),
+        st.builds(lambda f, v, s: f"{f}:{quoted(v)}{s}", fields, values, star),
+        st.builds("severity{}{}".format, ops, levels),
+        st.builds("attrs.a{}{}".format, ops, numbers),
+        st.builds("{}:*".format, fields),
+        st.sampled_from(
+            ["severity:*", "trace_id:*", "trace_id:0000*", "trace_id:" + "0" * 31 + "7",
+             "stream:71", "stream:8*", "stream:071", "attrs.a:" + quoted("[1,2]"),
+             "attrs.a:" + quoted('{"b":2}'), "attrs.a:" + quoted('{"b"') + "*"]
+        ),
+    )  # fmt: skip
+
+
+def filters() -> st.SearchStrategy[str]:
+    """Return texts of whole filters."""
+    return st.recursive(
+        terms(),
+        lambda inner: st.one_of(
+            st.builds("-({})".format, inner),
+            st.builds("({} {})".format, inner, inner),
+            st.builds("({} OR {})".format, inner, inner),
+        ),
+        max_leaves=5,
+    )
+
+
+async def by_sql(reader: AsyncConnection[Any], text: str) -> set[int]:
+    """Return the offsets that the store finds."""
+    page = await logs.search(reader, parse(text), BASE, BASE + HOUR, 1_000)
+    return {row.stream_offset for row in page.rows}
+
+
+def by_predicate(text: str) -> set[int]:
+    """Return the offsets that the predicate accepts."""
+    found: set[int] = set()
+    for stream in STREAMS:
+        records = [r for r in CORPUS if r.stream == stream]
+        matches = parse(text).match(columns_of(stream, records))
+        found |= {records[i].offset for i in matches}
+    return found
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(text=filters())
+@example(text="error")
+@example(text="café OR k OR ς OR straße")
+@example(text="-(severity>=error event:order.*) error")
+@example(text="attrs.a>=1 -attrs.a:1")
+async def test_sql_and_predicate_find_the_same(
+    stored: None, reader: AsyncConnection[Any], text: str
+) -> None:
+    """For any filter, the store finds exactly the records that the predicate accepts."""
+    try:
+        parse(text)
+    except FilterError:
+        return
+    if "\0" in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
+        return
+    assert await by_sql(reader, text) == by_predicate(text)
+
+
+async def test_every_word_of_the_corpus_is_found_alike(
+    stored: None, reader: AsyncConnection[Any]
+) -> None:
+    """Each text as a phrase, whatever its letters, is found in the same records by both."""
+    found = 0
+    for word in [*WORDS, *MESSAGES]:
+        if word:
+            matches = by_predicate(quoted(word))
+            assert await by_sql(reader, quoted(word)) == matches, word
+            found += bool(matches)
+    assert found > len(WORDS)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(text=filters())
+async def test_counts_are_the_number_of_matches(
+    stored: None, reader: AsyncConnection[Any], text: str
+) -> None:
+    """However a count is made, from summaries or from records, it is the number of matches."""
+    try:
+        parse(text)
+    except FilterError:
+        return
+    if "\0" in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
+        return
+    expected = len(by_predicate(text))
+    assert await logs.count(reader, parse(text), BASE, BASE + HOUR) == expected
+    buckets = await logs.histogram(reader, parse(text), BASE, BASE + HOUR, 37)
+    assert sum(bucket.total for bucket in buckets) == expected
+
+
+def test_values_are_parameters_and_never_sql() -> None:
+    """Nothing a user typed becomes part of a statement."""
+    hostile = "x'); drop table feed; --"
+    compiled = compile_filter(parse(f"{quoted(hostile)} service:{quoted(hostile)}"))
+    for condition in (compiled.block, compiled.record, compiled.streams):
+        assert condition is not None
+        assert "drop" not in condition.as_string()
+    assert any(hostile == value for value in compiled.parameters.values())
+
+
+def test_summaries_decide_only_services_and_whole_levels() -> None:
+    """Counting from summaries is chosen exactly where they decide."""
+    for text in ("", "service:a", "severity>=warn", "-severity:error -service:a", "severity:*"):
+        assert compile_filter(parse(text)).levels is not None, text
+    for text in ("x", "severity>=18", "worker:a", "service:a OR severity:info", "event:a.b"):
+        assert compile_filter(parse(text)).levels is None, text
+
+
+def test_a_regular_expression_is_refused() -> None:
+    """What the store cannot evaluate safely is a clear refusal, not a wrong answer."""
+    import re
+
+    with pytest.raises(Fault) as caught:
+        compile_filter(parse("/a+/", regex=re.compile))
+    assert caught.value.reason == "FILTER_INVALID"

@@ -1,0 +1,158 @@
+"""The terminal: hostile content stays text; the command line finds, follows and explains."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outrider import command
+from outrider.configuration import ConfigError
+from outrider_collector.store.reading import follow
+from outrider_collector.store.reading.ranges import parse_filter, parse_time
+from outrider_collector.store.reading.terminal import age, line, table, visible
+from outrider_collector.store.reading.types import LogRow
+from tests.collector.reading.rows import Record, Source, commit
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+NOW = datetime.now(UTC)
+PAY = Source(1, "payments", "pay-1", "host-1")
+
+
+def obeyed(character: str) -> bool:
+    """Tell whether a terminal would obey a character instead of showing it."""
+    return unicodedata.category(character) in {"Cc", "Zl", "Zp"} or unicodedata.bidirectional(
+        character
+    ) in {"RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI"}
+
+
+@given(st.text(), st.text(), st.dictionaries(st.text(), st.text(), max_size=2))
+def test_no_escape_reaches_the_terminal(
+    message: str, worker: str, attributes: dict[str, str]
+) -> None:
+    """Whatever a record holds, its line has no character that a terminal obeys."""
+    row = LogRow(
+        NOW, NOW, NOW, 17, "s", worker, "h", "file", None, message, message, None, None, message,
+        json.dumps(attributes), 1, 1,
+    )  # fmt: skip
+    assert not any(map(obeyed, line(row, colours=False)))
+
+
+def test_controls_are_shown_as_symbols() -> None:
+    """Escape, newline, delete, C1 and direction marks each have a visible form."""
+    assert visible("\x1b[31m\n\x7f\x9b\u202e") == "␛[31m␊␡<U+009B><U+202E>"
+    assert visible("déjà 日本 👍") == "déjà 日本 👍"
+
+
+def test_spans_are_said_as_people_say_them() -> None:
+    """Ages have at most two units."""
+    assert [age(s) for s in (-1, 33, 1_337, 11_100, 86_400, 200_000)] == [
+        "0 s", "33 s", "22 min 17 s", "3 h 05 min", "1 day", "2 days",
+    ]  # fmt: skip
+    assert table(["A", "B"], [["longer", "x"]]) == ["A       B", "longer  x"]
+
+
+def test_times_are_ages_or_moments() -> None:
+    """An age counts back; a time without zone is UTC; anything else names the option."""
+    assert parse_time("90m", "--since") == timedelta(minutes=90)
+    assert parse_time("2026-07-14T13:00", "--since") == datetime(2026, 7, 14, 13, tzinfo=UTC)
+    with pytest.raises(ConfigError, match="--until"):
+        parse_time("yesterday", "--until")
+
+
+@pytest.fixture
+def filled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database with three lines, which the command line uses."""
+
+    async def fill() -> None:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as owner:
+            texts = ["started", "card declined", "\x1b]0;owned\x07 healthcheck"]
+            records = [
+                Record(PAY, i, NOW - timedelta(seconds=9 - i), text, severity=[9, 17, 9][i])
+                for i, text in enumerate(texts)
+            ]
+            await commit(owner, records, NOW)
+
+    asyncio.run(fill())
+    monkeypatch.setenv("OUTRIDER_DATABASE_URL", database_url)
+    return database_url
+
+
+def test_logs_prints_matches_oldest_first(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints the matches in order, and how complete they are beside them."""
+    assert command.main(["logs", "service:payments", "-declined"]) == 0
+    out, notes = capsys.readouterr()
+    lines = out.splitlines()
+    assert [x.split("pay-1 ")[1] for x in lines] == ["started", "␛]0;owned␇ healthcheck"]
+    assert notes.startswith("2 lines. Complete up to ")
+
+
+def test_logs_writes_json_and_csv(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For programs there are JSON lines and CSV, with nothing else on standard output."""
+    assert command.main(["logs", "--json", "severity>=error"]) == 0
+    assert json.loads(capsys.readouterr().out)["message"] == "card declined"
+    assert command.main(["logs", "--csv", "--limit", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["logs", "severity=>error"], "column 9 of the filter"),
+        (["logs", "--since", "soon"], "--since"),
+    ],
+)
+def test_what_cannot_be_read_is_explained(
+    argv: list[str], said: str, filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong filter or time is one line that says where, with exit code 2."""
+    assert command.main(argv) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_status_and_workers_have_text_and_json(
+    filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both views print sentences for people and one document for programs."""
+    assert command.main(["status"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing is wrong.")
+    assert command.main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["overview"]["causes"] == []
+    assert command.main(["workers"]) == 0
+    assert capsys.readouterr().out == "No worker has reported yet.\n"
+    assert command.main(["workers", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+async def test_following_shows_each_line_once(
+    owner: AsyncConnection[Any], database_url: str
+) -> None:
+    """With -f every line committed before or after the start appears once, in order."""
+    out, notes = io.StringIO(), io.StringIO()
+    await commit(owner, [Record(PAY, 1, NOW, "one")], NOW)
+    asked = follow.Command(parse_filter(""), timedelta(hours=1), None, 100, follow=True)
+    task = asyncio.create_task(follow.run(database_url, asked, follow.Output("json", out, notes)))
+    expected = ["one", "two", "three"]
+    try:
+        async with asyncio.timeout(20):
+            for place, word in enumerate(expected):
+                if place:
+                    await commit(owner, [Record(PAY, place + 1, NOW, word)], NOW)
+                while out.getvalue().count("\n") <= place:
+                    await asyncio.sleep(0.02)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [json.loads(x)["message"] for x in out.getvalue().splitlines()] == expected

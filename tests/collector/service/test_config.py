@@ -1,0 +1,108 @@
+"""The collector's configuration and command."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outrider import command
+from outrider.configuration import ConfigError
+from outrider_collector import config
+from outrider_collector.service.tokens import token_file
+from tests.collector.service.running import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def written(path: Path, text: str) -> str:
+    """Path of a configuration file with that text."""
+    file = path / "outrider.toml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_defaults_need_no_file(tmp_path: Path) -> None:
+    """Without a file everything has its documented default."""
+    loaded = config.load(written(tmp_path, ""), {})
+
+    assert loaded.collector.listen == "127.0.0.1:4510"
+    assert loaded.collector.memory_bytes == 256 << 20
+    assert loaded.retention.app.text == "30d"
+    assert loaded.collector_name == f"{socket.gethostname()}:4510"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.9.9.9:0"])
+def test_loopback_addresses_are_accepted(tmp_path: Path, listen: str) -> None:
+    """Every form of loopback may be listened on."""
+    loaded = config.load(written(tmp_path, f'[collector]\nlisten = "{listen}"'), {})
+
+    assert loaded.collector.listen == listen
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[collector]\nlisten = "0.0.0.0:4510"', ["other hosts", "plain text"]),
+        ('[collector]\nlisten = "10.0.0.5:4510"', ["other hosts"]),
+        ('[collector]\nlisten = "4510"', ["host:port"]),
+        ('[collector]\nlisten = "127.0.0.1:99999"', ["host:port"]),
+        ('[collector]\nlissen = "x"', [":2", "collector.lissen", "did you mean `listen`"]),
+        ('[collector]\nmemory_bytes = "1"', [":2", "memory_bytes", "int"]),
+        ("[collector]\nmemory_bytes = 5", [":2", "memory_bytes"]),
+        ('[collector]\nheartbeat_interval = "soon"', [":2", "heartbeat_interval", "duration"]),
+        ("[retention]\napp = 30", [":2", "retention.app"]),
+    ],
+)
+def test_mistakes_name_place_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
+    """A wrong key or value is an error that says where and what."""
+    with pytest.raises(ConfigError) as error:
+        config.load(written(tmp_path, text), {})
+
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_token_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    """The first start makes a token that only the collector's account can read; others find it."""
+    first = token_file(tmp_path / "collector", "enroll.token")
+    second = token_file(tmp_path / "collector", "enroll.token")
+
+    assert first == second
+    assert len(first) >= 43
+    mode = (tmp_path / "collector/enroll.token").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    assert [p.name for p in (tmp_path / "collector").iterdir()] == ["enroll.token"]
+
+
+def test_check_finds_what_would_keep_a_collector_from_running(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`check` is silent success, or names each obstacle and exits with 3."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = f'[database]\nurl = "{database_url}"\n[collector]\nlisten = "127.0.0.1:{port}"'
+        file = written(tmp_path, text)
+        assert command.main(["collector", "--config", file, "check"]) == 3
+        assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().out
+
+    assert command.main(["collector", "--config", file, "check"]) == 0
+
+
+def test_revoke_withdraws_access(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`revoke` marks the agent; an unknown one is told."""
+    file = written(tmp_path, f'[database]\nurl = "{database_url}"')
+    ((agent,),) = ask(
+        database_url, "insert into agents (host, token_hash) values ('h', 'x') returning id"
+    )
+    assert command.main(["collector", "--config", file, "revoke", str(agent)]) == 0
+    assert ask(database_url, "select 1 from agents where revoked_at is not null")
+
+    assert command.main(["collector", "--config", file, "revoke", "99999"]) == 1
+    assert "there is no agent 99999" in capsys.readouterr().err

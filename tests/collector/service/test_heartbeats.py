@@ -1,0 +1,211 @@
+"""Heartbeats and health, over a real server and a real database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from outrider_alerting.durations import Duration
+from outrider_protos.v1 import ingest_pb2
+from tests.collector.service.agent_client import Agent, bearer
+from tests.collector.service.running import ask, eventually
+
+if TYPE_CHECKING:
+    from tests.collector.service.conftest import Start
+    from tests.collector.service.running import Running
+
+
+class Beats:
+    """One agent's stream of heartbeats."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._call: Any = agent.ingest.Heartbeat(metadata=bearer(agent.token))
+        self._number = 0
+
+    async def beat(
+        self, *workers: ingest_pb2.WorkerHeartbeat, **fields: Any
+    ) -> ingest_pb2.HeartbeatResponse:
+        """Send one and return its answer."""
+        self._number += 1
+        said: dict[str, Any] = {"number": self._number, "next_within_ms": 60_000}
+        await self._call.write(ingest_pb2.HeartbeatRequest(workers=workers, **(said | fields)))
+        answer: ingest_pb2.HeartbeatResponse = await self._call.read()
+        return answer
+
+    async def end(self) -> None:
+        """End the stream."""
+        await self._call.done_writing()
+        await self._call.code()
+
+
+def worker(name: str = "w1", **fields: Any) -> ingest_pb2.WorkerHeartbeat:
+    """A worker that runs, unless told otherwise."""
+    said: dict[str, Any] = {
+        "service": "payments", "worker": name, "pid": 42, "end": ingest_pb2.WORKER_END_RUNNING,
+    }  # fmt: skip
+    return ingest_pb2.WorkerHeartbeat(**(said | fields))
+
+
+def states(url: str) -> dict[str, tuple[str, str]]:
+    """State and reason of each component; agents as "agent"."""
+    rows = ask(url, "select component_kind, component, state, reason from system_health")
+    return {
+        "agent" if kind == "agent" else component: (state, reason)
+        for kind, component, state, reason in rows
+    }
+
+
+W1 = "payments/w1@test-host"
+
+
+async def test_heartbeat_is_answered_with_database_time(
+    collector: Running, database_url: str
+) -> None:
+    """Each heartbeat is answered with its number, database time and the interval wanted."""
+    beats = Beats(await collector.agent())
+    await beats.beat()
+    answer = await beats.beat()
+
+    ((now_us,),) = ask(
+        database_url, "select (extract(epoch from now()) * 1e6)::bigint - 946684800000000"
+    )
+    assert answer.number == 2
+    assert answer.heartbeat_interval_ms == 10_000
+    assert abs(answer.clock_us - now_us) < 2_000_000
+
+
+async def test_agent_and_worker_are_up_after_a_heartbeat(
+    collector: Running, database_url: str
+) -> None:
+    """A heartbeat makes agent and workers up, with history, gauges and a place in the feed."""
+    usage = ingest_pb2.Usage(rss_bytes=2**63, cpu_ms=5, open_files=7)
+    await Beats(await collector.agent()).beat(
+        worker(usage=usage, progress_done=3, progress_total=9, progress_us=1, progress_note="a\0b")
+    )
+    await eventually(lambda: states(database_url))
+
+    assert states(database_url) == {"agent": ("up", ""), W1: ("up", "")}
+    ((pid, rss, done, note),) = ask(
+        database_url,
+        "select pid, rss_bytes, progress_done, gauges ->> 'progress_note' from workers",
+    )
+    assert (pid, rss, done, note) == (42, 2**63 - 1, 3, "a\N{REPLACEMENT CHARACTER}b")
+    history = ask(database_url, "select component_kind, from_state, to_state from"
+                  " system_health_history order by component_kind")  # fmt: skip
+    assert history == [("agent", None, "up"), ("worker", None, "up")]
+    ((detail,),) = ask(database_url, "select detail from feed where kind = 'health'")
+    assert [change["to"] for change in detail["changes"]] == ["up", "up"]
+
+
+ENDS = {
+    "w1": (ingest_pb2.WORKER_END_EXIT_CODE, 3, "dead", "exit code 3"),
+    "w2": (ingest_pb2.WORKER_END_SIGNAL, 9, "dead", "killed by SIGKILL"),
+    "w3": (ingest_pb2.WORKER_END_DIED, 0, "dead", "ended without a word"),
+    "w4": (ingest_pb2.WORKER_END_CLEAN, 0, "retired", "ended cleanly"),
+}
+
+
+async def test_end_of_a_worker_is_a_state_at_once(collector: Running, database_url: str) -> None:
+    """An end in a heartbeat is stored at once, with what ended the worker."""
+    beats = Beats(await collector.agent())
+    await beats.beat(*map(worker, ENDS))
+    await eventually(lambda: len(states(database_url)) == 5)
+    await beats.beat(
+        *(
+            worker(name, end=end, end_code=code, ended_us=1)
+            for name, (end, code, _, _) in ENDS.items()
+        )
+    )
+    wanted = {f"payments/{n}@test-host": (state, why) for n, (_, _, state, why) in ENDS.items()}
+    # The flush that nothing urgent starts would come two seconds later.
+    await eventually(lambda: wanted.items() <= states(database_url).items(), within_s=1.5)
+
+
+async def test_restarted_worker_is_up_beside_its_dead_process(
+    collector: Running, database_url: str
+) -> None:
+    """Of two processes of a worker the running one decides."""
+    dead = worker(end=ingest_pb2.WORKER_END_SIGNAL, end_code=9, ended_us=5)
+    await Beats(await collector.agent()).beat(worker(pid=43), dead)
+    await eventually(lambda: W1 in states(database_url))
+
+    assert states(database_url)[W1][0] == "up"
+
+
+async def test_worker_that_is_not_reported_any_more_is_retired(
+    collector: Running, database_url: str
+) -> None:
+    """A worker missing from several heartbeats of its agent in a row is retired, not silent."""
+    beats = Beats(await collector.agent())
+    await beats.beat(worker())
+    for _ in range(3):
+        await beats.beat()
+    await eventually(lambda: states(database_url).get(W1, ("", ""))[0] == "retired")
+
+
+async def test_missing_heartbeat_is_silence_and_its_return_ends_it(
+    start: Start, database_url: str
+) -> None:
+    """Who is overdue by the database's clock is silent, with its workers, until it is back."""
+    collector = await start(reconnect_grace=Duration("500ms"))
+    agent = await collector.agent()
+    beats = Beats(agent)
+    await beats.beat(worker())
+    await eventually(lambda: states(database_url))
+    await beats.end()
+    ask(database_url, "update heartbeats set due_at = now() - interval '1 second'")
+    await eventually(lambda: {s for s, _ in states(database_url).values()} == {"silent"})
+    await Beats(agent).beat(worker())
+    await eventually(lambda: {s for s, _ in states(database_url).values()} == {"up"})
+
+    transitions = ask(
+        database_url,
+        "select to_state from system_health_history where component_kind = 'worker' order by id",
+    )
+    assert transitions == [("up",), ("silent",), ("up",)]
+
+
+async def test_agent_that_stops_on_purpose_is_retired(
+    collector: Running, database_url: str
+) -> None:
+    """A last heartbeat with `stopping` retires the agent; of its workers nothing is known."""
+    beats = Beats(await collector.agent())
+    await beats.beat(worker())
+    await beats.beat(worker(), stopping=True)
+    await eventually(lambda: states(database_url).get("agent", ("", ""))[0] == "retired")
+
+    assert states(database_url)[W1][0] == "unknown"
+
+
+async def test_absence_of_the_collector_makes_nobody_silent(
+    start: Start, database_url: str
+) -> None:
+    """A collector that comes back waits for its agents before it calls anybody silent."""
+    first = await start()
+    await Beats(await first.agent()).beat(worker())
+    await eventually(lambda: states(database_url))
+    token = first.agents[0].token
+    await first.vanish()
+    ask(database_url, "update heartbeats set due_at = now() - interval '1 hour'")
+    second = await start(reconnect_grace=Duration("30s"))
+    await Beats(second.connect(token)).beat(worker())
+    await eventually(
+        lambda: ask(
+            database_url, "select 1 from heartbeats where due_at > now() having count(*) = 2"
+        )
+    )
+
+    assert ask(database_url, "select 1 from system_health_history where to_state = 'silent'") == []
+
+
+async def test_status_row_tells_how_the_collector_is(collector: Running, database_url: str) -> None:
+    """The collector's row carries sessions, credit, rates and commit times; a stop marks it."""
+    await (await collector.agent()).push()
+    ((status, stopped),) = ask(database_url, "select status, stopped_at from collectors")
+    assert stopped is None
+    assert {
+        "sessions", "credit_bytes", "queued_bytes", "records_per_s", "commit_ms_p50",
+        "commit_ms_p99", "quarantined", "last_error", "channels", "watching_since",
+    } <= status.keys()  # fmt: skip
+    await collector.end()
+
+    assert ask(database_url, "select stopped_at is not null from collectors") == [(True,)]

@@ -1,0 +1,331 @@
+"""Push, over a real server and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+import psycopg
+import pytest
+import zstandard
+
+from outrider_protos.v1 import ingest_pb2, log_pb2
+from tests.collector.service.agent_client import Agent, batch_of, digest, lines
+from tests.collector.service.running import ask, eventually
+
+if TYPE_CHECKING:
+    from tests.collector.service.running import Running
+
+STREAM = 4711
+
+
+def stored(url: str) -> list[str]:
+    """Every stored line of the tests' service, in order."""
+    return [row[0] for row in ask(url, "select message from logs order by stream, stream_offset")]
+
+
+async def test_hello_is_answered_by_a_welcome(collector: Running) -> None:
+    """A welcome names version, agent, session, database time, settings and credit."""
+    agent = await collector.agent()
+    push = await agent.push()
+
+    assert push.welcome is not None
+    assert push.welcome.version == 1
+    assert push.welcome.session == 1
+    assert push.welcome.credit_bytes == 256 * 1024
+    assert push.welcome.settings.urgent_severity == 17
+    assert push.welcome.clock_us > 0
+    assert not push.welcome.store_regressed
+
+
+async def test_batch_is_stored_and_acknowledged_with_its_feed_position(
+    collector: Running, database_url: str
+) -> None:
+    """An acknowledgement names the committed offset and the feed row it was committed under."""
+    data = lines(10)
+    push = await (await collector.agent()).push()
+    await push.open(STREAM)
+    await push.batch(batch_of(STREAM, data, 0, len(data)))
+    await push.acked(STREAM, len(data))
+
+    assert stored(database_url) == data.decode().splitlines()
+    (feed,) = {(ack.feed.number, ack.feed.nonce) for ack in push.acks}
+    rows = ask(database_url, "select number, nonce from feed where kind = 'ingest'")
+    assert [(number, bytes(nonce)) for number, nonce in rows] == [feed]
+
+
+async def test_nothing_is_acknowledged_before_the_commit(
+    collector: Running, database_url: str
+) -> None:
+    """While the transaction waits for the feed's lock no acknowledgement leaves."""
+    data = lines(4)
+    push = await (await collector.agent()).push()
+    await push.open(STREAM)
+    with psycopg.connect(database_url, autocommit=True) as holder:
+        holder.execute("select pg_advisory_lock(feed_lock_key())")
+        await push.batch(batch_of(STREAM, data, 0, len(data)))
+        waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted"
+        await eventually(lambda: ask(database_url, waiting))
+        await asyncio.sleep(0.1)
+        assert push.acks == []
+        assert stored(database_url) == []
+    await push.acked(STREAM, len(data))
+
+    assert len(stored(database_url)) == 4
+
+
+async def test_batch_that_does_not_continue_is_answered_by_one_rewind(
+    collector: Running, database_url: str
+) -> None:
+    """After a rewind all batches are dropped until one begins there; each line is stored once."""
+    data = lines(30)
+    push = await (await collector.agent()).push()
+    await push.open(STREAM)
+    await push.batch(batch_of(STREAM, data, 0, 160))
+    await push.acked(STREAM, 160)
+    # Says that something else lies before it, as a restored or copied file would.
+    await push.batch(batch_of(STREAM, data, 160, 320, previous_digest=b"x" * 16))
+    await push.batch(batch_of(STREAM, data, 320, 400))
+    await push.until(lambda: push.rewinds)
+    await push.batch(batch_of(STREAM, data, 400, 480))
+    for begin in (160, 320):
+        await push.batch(batch_of(STREAM, data, begin, begin + 160))
+    await push.acked(STREAM, 480)
+
+    assert [(r.committed, r.digest) for r in push.rewinds] == [(160, digest(data, 160))]
+    assert stored(database_url) == data.decode().splitlines()
+
+
+async def test_batch_sent_twice_is_stored_once_and_acknowledged_again(
+    collector: Running, database_url: str
+) -> None:
+    """A batch whose acknowledgement was lost is acknowledged when it comes again."""
+    data = lines(5)
+    agent = await collector.agent()
+    first = await agent.push()
+    await first.open(STREAM)
+    await first.batch(batch_of(STREAM, data, 0, len(data)))
+    await first.acked(STREAM, len(data))
+    again = await agent.push()
+    await again.batch(batch_of(STREAM, data, 0, len(data)))
+    await again.acked(STREAM, len(data))
+
+    assert len(stored(database_url)) == 5
+
+
+async def test_second_session_fences_the_first(collector: Running) -> None:
+    """A newer hello of an agent ends the older stream with STREAM_FENCED, and takes over."""
+    agent = await collector.agent()
+    first = await agent.push()
+    await first.open(STREAM)
+    second = await agent.push()
+    await first.ended()
+
+    assert first.goodbye is not None
+    assert first.goodbye.reason == "STREAM_FENCED"
+    assert second.welcome is not None
+    assert second.welcome.session == 2
+    assert [s.stream.stream_id for s in second.welcome.streams] == [STREAM]
+
+
+async def test_welcome_tells_where_each_stream_stands(collector: Running) -> None:
+    """A welcome carries evidence, committed offset, digest and framer state of open streams."""
+    data = lines(3)
+    agent = await collector.agent()
+    first = await agent.push()
+    await first.open(STREAM, inode=2**64 - 1, head_digest=b"h" * 16, head_bytes=48)
+    await first.batch(batch_of(STREAM, data, 0, 48, framer_state=b"open"))
+    await first.acked(STREAM, 48)
+    second = await agent.push()
+
+    assert second.welcome is not None
+    (state,) = second.welcome.streams
+    assert (state.committed, state.digest, state.framer_state) == (48, digest(data, 48), b"open")
+    assert (state.stream.inode, state.stream.head_digest) == (2**64 - 1, b"h" * 16)
+    assert state.stream.service == "payments"
+
+
+async def test_closed_stream_is_not_in_the_next_welcome(collector: Running) -> None:
+    """A stream is gone from the welcome after CloseStreams."""
+    agent = await collector.agent()
+    first = await agent.push()
+    await first.open(STREAM)
+    await first.send(close_streams=ingest_pb2.CloseStreams(stream_ids=[STREAM]))
+    await first.close()
+    second = await agent.push()
+
+    assert second.welcome is not None
+    assert list(second.welcome.streams) == []
+
+
+async def test_stream_of_another_agent_is_refused(collector: Running) -> None:
+    """An id that another agent minted is refused, and its batches are not taken."""
+    mine = await (await collector.agent()).push()
+    await mine.open(STREAM)
+    theirs = await (await collector.agent()).push()
+    await theirs.open(STREAM)
+
+    (answer,) = theirs.of("streams_opened")
+    assert [r.reason for r in answer.refused] == ["STREAM_REFUSED"]
+    await theirs.batch(batch_of(STREAM, lines(1), 0, 16))
+    await theirs.ended()
+    assert theirs.goodbye is not None
+    assert theirs.goodbye.reason == "BATCH_INVALID"
+
+
+BAD_BIRTHS: list[tuple[dict[str, object], str]] = [
+    ({"service": ""}, "service is missing"),
+    ({"service": "x" * 129}, "longer than 128 bytes"),
+    ({"worker": "a\nb"}, "not printable"),
+    ({"stream_id": 0}, "out of range"),
+    ({"stream_id": 2**63}, "out of range"),
+    ({"head_digest": b"short"}, "has not 16 bytes"),
+]
+
+
+async def test_birth_that_cannot_be_stored_is_refused(collector: Running) -> None:
+    """A stream that breaks a limit is refused by itself; the session goes on."""
+    push = await (await collector.agent()).push()
+    for birth, detail in BAD_BIRTHS:
+        await push.open(STREAM, **birth)
+        answer = push.of("streams_opened")[-1]
+        assert not answer.streams
+        assert detail in answer.refused[0].detail
+
+    assert push.status is None
+
+
+async def test_watermark_needs_no_records(collector: Running, database_url: str) -> None:
+    """A batch that carries only a watermark moves the stream's watermark."""
+    push = await (await collector.agent()).push()
+    await push.open(STREAM)
+    assert push.welcome is not None
+    await push.batch(batch_of(STREAM, b"", 0, 0, watermark_us=push.welcome.clock_us))
+    await push.acked(STREAM, 0)
+
+    assert ask(database_url, "select watermark is not null from streams") == [(True,)]
+
+
+async def test_gap_is_stored_beside_the_data(collector: Running, database_url: str) -> None:
+    """A gap in a batch becomes a row, once, however often it is told."""
+    data = lines(2)
+    gap = log_pb2.Gap(begin=16, end=32, records=1, reason="unreadable", gap_id=b"g" * 16)
+    agent = await collector.agent()
+    for _ in range(2):
+        push = await agent.push()
+        await push.open(STREAM)
+        await push.batch(batch_of(STREAM, data, 0, 32, gaps=[gap]))
+        await push.acked(STREAM, 32)
+
+    assert ask(database_url, "select records, reason from gaps") == [(1, "unreadable")]
+
+
+async def test_zstd_batch_is_stored(collector: Running, database_url: str) -> None:
+    """A compressed batch is the same batch."""
+    data = lines(100)
+    batch = batch_of(STREAM, data, 0, len(data))
+    batch.columns = zstandard.compress(batch.columns)
+    batch.compression = log_pb2.COMPRESSION_ZSTD
+    push = await (await collector.agent()).push()
+    await push.open(STREAM)
+    await push.batch(batch)
+    await push.acked(STREAM, len(data))
+
+    assert stored(database_url) == data.decode().splitlines()
+
+
+async def test_decompression_bomb_is_refused(collector: Running, database_url: str) -> None:
+    """A batch that would grow beyond the limit, or beyond what it says, ends its stream only."""
+    agent = await collector.agent()
+    bomb = zstandard.compress(bytes(200 * 1024 * 1024))
+    for announced, reason in ((8 << 20, "BATCH_INVALID"), (200 << 20, "BATCH_TOO_LARGE")):
+        batch = batch_of(STREAM, lines(1), 0, 16, columns=bomb, columns_bytes=announced)
+        batch.compression = log_pb2.COMPRESSION_ZSTD
+        push = await agent.push()
+        await push.open(STREAM)
+        await push.batch(batch)
+        await push.ended()
+        assert push.trailers["outrider-reason"] == reason
+    again = await agent.push()
+    await again.batch(batch_of(STREAM, lines(1), 0, 16))
+    await again.acked(STREAM, 16)
+
+    assert len(stored(database_url)) == 1
+
+
+async def test_malformed_column_goes_to_quarantine_and_the_stream_goes_on(
+    collector: Running, database_url: str
+) -> None:
+    """A column that Postgres refuses is kept aside; what follows is stored."""
+    data = lines(4)
+    push = await (await collector.agent()).push()
+    await push.open(STREAM)
+    bad = batch_of(STREAM, data, 0, 32)
+    columns = log_pb2.Columns.FromString(bad.columns)
+    columns.message = columns.message[:-1] + b"\xff"
+    bad.columns = columns.SerializeToString()
+    await push.batch(bad)
+    await push.batch(batch_of(STREAM, data, 32, 64))
+    await push.acked(STREAM, 64)
+
+    assert len(stored(database_url)) == 3
+    assert ask(database_url, "select count(*) from quarantine") == [(1,)]
+
+
+async def test_unknown_token_is_refused(collector: Running) -> None:
+    """A token nobody has is UNAUTHENTICATED, with its reason for programs."""
+    push = await collector.connect("nobody").push()
+
+    assert push.status == grpc.StatusCode.UNAUTHENTICATED
+    assert push.trailers["outrider-reason"] == "AGENT_UNKNOWN"
+
+
+async def test_enrolment_needs_its_own_token(collector: Running) -> None:
+    """Neither a wrong secret nor the admin token enrols an agent."""
+    for token in ("guess", collector.admin_token):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await Agent.enrolled(collector.address, token)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_revoked_agent_cannot_commit_on_an_open_stream(
+    collector: Running, database_url: str
+) -> None:
+    """Revocation acts inside the commit: what is sent afterwards is not stored."""
+    push = await (await collector.agent()).push()
+    await push.open(STREAM)
+    ask(database_url, "update agents set revoked_at = now()")
+    await push.batch(batch_of(STREAM, lines(1), 0, 16))
+    await push.ended()
+
+    assert stored(database_url) == []
+    assert push.goodbye is not None
+
+
+async def test_agent_of_another_wire_version_is_told(collector: Running) -> None:
+    """Without a common version the stream ends with VERSION_UNSUPPORTED."""
+    push = await (await collector.agent()).push(min_version=2, max_version=3)
+
+    assert push.trailers["outrider-reason"] == "VERSION_UNSUPPORTED"
+    assert push.status == grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_last_acknowledged_that_the_database_does_not_know_is_a_regression(
+    collector: Running,
+) -> None:
+    """A hello that shows a feed position of another history is told that the store regressed."""
+    data = lines(1)
+    agent = await collector.agent()
+    push = await agent.push()
+    await push.open(STREAM)
+    await push.batch(batch_of(STREAM, data, 0, 16))
+    await push.acked(STREAM, 16)
+    right, wrong = push.acks[-1].feed, ingest_pb2.FeedPosition(number=1, nonce=b"w" * 16)
+    known = await agent.push(last_acknowledged=right)
+    unknown = await agent.push(last_acknowledged=wrong)
+
+    assert known.welcome is not None
+    assert unknown.welcome is not None
+    assert not known.welcome.store_regressed
+    assert unknown.welcome.store_regressed

@@ -1,0 +1,93 @@
+"""Who is declared silent, by the statement that declares it."""
+
+from __future__ import annotations
+
+import pytest
+
+from outrider_collector.store import health
+from outrider_collector.store.connect import connect
+from tests.collector.service.running import ask
+
+GRACE_S = 60.0
+
+
+def given(
+    url: str, *, state: str, overdue_s: float, seen_s: float, watched_s: float, stopped: bool
+) -> None:
+    """One component, and the collector that had its heartbeats; all ages in seconds."""
+    ask(
+        url,
+        """
+        insert into system_health (component_kind, component, agent, host, state, since)
+        values ('agent', '1', 1, 'h', %s, now())
+        """,
+        state,
+    )
+    ask(
+        url,
+        """
+        insert into heartbeats (component_kind, component, seen_at, due_at, collector, gauges)
+        values ('agent', '1', now() - interval '2 hours', now() - make_interval(secs => %s),
+                'one', '{}')
+        """,
+        overdue_s,
+    )
+    ask(
+        url,
+        """
+        insert into collectors (name, started_at, seen_at, stopped_at, status)
+        values ('one', now() - interval '1 day', now() - make_interval(secs => %s),
+                case when %s then now() end, jsonb_build_object('watching_since',
+                now() - make_interval(secs => %s)))
+        """,
+        seen_s,
+        stopped,
+        watched_s,
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "silent"),
+    [
+        ({}, True),
+        ({"overdue_s": -1}, False),
+        ({"state": "lagging"}, True),
+        ({"state": "dead"}, False),
+        ({"state": "retired"}, False),
+        ({"state": "silent"}, False),
+        # Its collector was away or frozen until a moment ago.
+        ({"watched_s": 30}, False),
+        # Its collector went, and there was no time yet to find another.
+        ({"seen_s": 30}, False),
+        ({"seen_s": 30, "stopped": True}, False),
+        ({"seen_s": 90, "stopped": True}, True),
+        ({"seen_s": 90}, True),
+    ],
+)
+async def test_silence_needs_somebody_who_would_have_seen(
+    database_url: str,
+    facts: dict[str, object],
+    silent: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    """Overdue is silent only where a collector was there for long enough to have seen it."""
+    usual = {"state": "up", "overdue_s": 1, "seen_s": 1, "watched_s": 90, "stopped": False}
+    given(database_url, **(usual | facts))  # type: ignore[arg-type]
+    connection = await connect(database_url, application_name="test")
+    async with connection:
+        changes = await health.mark_silent(connection, reconnect_grace_s=GRACE_S)
+
+    assert [change.to_state for change in changes] == (["silent"] if silent else [])
+    assert bool(ask(database_url, "select 1 from feed where kind = 'health'")) == silent
+
+
+async def test_silence_is_declared_once(database_url: str) -> None:
+    """A second look, by this collector or another, finds nothing left to declare."""
+    given(database_url, state="up", overdue_s=1, seen_s=1, watched_s=90, stopped=False)
+    async with (
+        await connect(database_url, application_name="test") as one,
+        await connect(database_url, application_name="test") as two,
+    ):
+        first = await health.mark_silent(one, reconnect_grace_s=GRACE_S)
+        second = await health.mark_silent(two, reconnect_grace_s=GRACE_S)
+
+    assert (len(first), len(second)) == (1, 0)

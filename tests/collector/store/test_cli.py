@@ -1,0 +1,70 @@
+"""`outrider store`, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outrider_collector.store import cli, schema
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+@pytest.fixture(autouse=True)
+def _environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTRIDER_DATABASE_URL", database_url)
+    monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
+
+
+def test_migrate_says_what_is_in_place(
+    capsys: pytest.CaptureFixture[str], beside: psycopg.Connection
+) -> None:
+    """Migrating a current database is done at once; --check finds nothing."""
+    del beside
+    assert cli.main(["migrate"]) == 0
+    assert cli.main(["migrate", "--check"]) == 0
+    assert f"schema {schema.migrations()[-1].version} is in place" in capsys.readouterr().out
+
+
+def test_check_finds_what_is_to_do(
+    capsys: pytest.CaptureFixture[str], beside: psycopg.Connection
+) -> None:
+    """Exit code 3 and a line for each finding; nothing is changed."""
+    beside.execute("delete from schema_migrations")
+    assert cli.main(["migrate", "--check"]) == 3
+    assert "to apply: 0001_foundation" in capsys.readouterr().out
+    assert beside.execute("select count(*) from schema_migrations").fetchone() == (0,)
+
+
+def test_stats_are_sentences_or_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same figures for people and for programs."""
+    assert cli.main(["stats"]) == 0
+    assert "records     0 in 0 blocks" in capsys.readouterr().out
+    assert cli.main(["stats", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["records"] == 0
+    assert figures["hours_ahead"] >= 25
+
+
+def test_retention_drops_old_hours_now(
+    capsys: pytest.CaptureFixture[str], beside: psycopg.Connection
+) -> None:
+    """An hour of long ago is dropped and named."""
+    beside.execute(
+        "create table blocks_fresh_2001010100 partition of blocks_fresh"
+        " for values from ('2001-01-01 00:00Z') to ('2001-01-01 01:00Z')"
+    )
+    assert cli.main(["retention"]) == 0
+    assert "dropped blocks_fresh_2001010100" in capsys.readouterr().out
+
+
+def test_a_wrong_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 for what does not exist."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["frobnicate"])
+
+    assert caught.value.code == 2
+    assert "frobnicate" in capsys.readouterr().err

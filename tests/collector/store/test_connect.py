@@ -1,0 +1,122 @@
+"""Where the database is, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from outrider.configuration import ConfigError
+from outrider.errors import Fault, Reason
+from outrider_collector.store.connect import DatabaseConfig, connect, database_url, driver_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from psycopg import AsyncConnection
+
+
+def test_the_environment_wins_then_the_file_then_the_embedded_server(tmp_path: Path) -> None:
+    """OUTRIDER_DATABASE_URL, else [database], else the socket under data_dir."""
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://secret/db\n")
+    config = DatabaseConfig(url="postgresql://toml/db")
+
+    assert database_url(config, tmp_path, {"OUTRIDER_DATABASE_URL": "env"}) == "env"
+    assert database_url(config, tmp_path, {}) == "postgresql://toml/db"
+    assert database_url(DatabaseConfig(url_file=str(secret)), tmp_path, {}) == (
+        "postgresql://secret/db"
+    )
+    embedded = conninfo_to_dict(database_url(DatabaseConfig(), tmp_path, {}))
+    assert embedded == {
+        "host": str(tmp_path / "run"),
+        "user": "outrider",
+        "dbname": "outrider",
+        "port": "5432",
+    }
+
+
+def test_a_missing_url_file_is_named(tmp_path: Path) -> None:
+    """The message names the key and the file."""
+    with pytest.raises(ConfigError) as caught:
+        database_url(DatabaseConfig(url_file=str(tmp_path / "gone")), tmp_path, {})
+
+    assert "database.url_file" in str(caught.value)
+    assert str(tmp_path / "gone") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        ({"dbname": "no_such_database"}, Reason.CONFIG_INVALID, "createdb"),
+        ({"user": "no_such_user"}, Reason.CONFIG_INVALID, "no_such_user"),
+        ({"host": "127.0.0.1", "port": 1}, Reason.STORE_DOWN, "127.0.0.1:1"),
+        ({"host": "/no/such/directory"}, Reason.STORE_DOWN, "/no/such/directory"),
+    ],
+)
+async def test_a_wrong_url_is_explained(
+    postgres_url: str, change: dict[str, str | int], reason: Reason, words: str
+) -> None:
+    """Each way to be wrong has one clear line, without the password."""
+    url = make_conninfo(postgres_url, **{"password": "hunter2", **change})
+    with pytest.raises(Fault) as caught:
+        await connect(url, application_name="test")
+
+    assert caught.value.reason is reason
+    assert words in caught.value.text
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_url_that_is_none_is_explained() -> None:
+    """Text that cannot be read as a URL is a matter of configuration."""
+    with pytest.raises(Fault) as caught:
+        await connect("postgres at home", application_name="test")
+
+    assert caught.value.reason is Reason.CONFIG_INVALID
+
+
+async def test_a_session_cannot_hold_others_for_long(connection: AsyncConnection) -> None:
+    """Every session has the settings that bound what a frozen client does to others."""
+    cursor = await connection.execute(
+        "select current_setting('idle_in_transaction_session_timeout'),"
+        " current_setting('lock_timeout'), current_setting('synchronous_commit'),"
+        " current_setting('default_transaction_isolation'), current_setting('client_encoding')"
+    )
+
+    assert await cursor.fetchone() == ("5s", "10s", "on", "read committed", "UTF8")
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("select * from no_such_table", Reason.STORE_BEHIND),
+        ("select 1 / 0", Reason.INTERNAL_BUG),
+        ("selekt", Reason.INTERNAL_BUG),
+        ("do $$ begin raise sqlstate '53100'; end $$", Reason.STORE_FULL),
+        ("do $$ begin raise sqlstate '57P03'; end $$", Reason.STORE_DOWN),
+        ("do $$ begin raise sqlstate '42501'; end $$", Reason.STORE_DOWN),
+    ],
+)
+async def test_driver_errors_become_faults(
+    connection: AsyncConnection, statement: str, reason: Reason
+) -> None:
+    """Callers see the catalogue's reasons; the driver's error stays as the cause."""
+    with pytest.raises(Fault) as caught, driver_errors("postgresql://h/db"):
+        await connection.execute(statement)
+
+    assert caught.value.reason is reason
+    assert isinstance(caught.value.__cause__, psycopg.Error)
+
+
+async def test_a_connection_that_dies_is_an_outage(
+    connection: AsyncConnection, beside: psycopg.Connection
+) -> None:
+    """A backend ended by an administrator is STORE_DOWN."""
+    beside.execute("select pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+    with pytest.raises(Fault) as caught, driver_errors():
+        await connection.execute("select 1")
+
+    assert caught.value.reason is Reason.STORE_DOWN

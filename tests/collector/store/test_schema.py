@@ -1,0 +1,151 @@
+"""Migrations from nothing, again, at once; drift and newer databases refused; roles."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from outrider.errors import Fault, Reason
+from outrider_collector.store import roles, schema
+from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, read_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import AsyncConnection
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    """URL of a database with nothing in it."""
+    name = f"outrider_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as maintenance:
+        maintenance.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        yield make_conninfo(postgres_url, dbname=name)
+        maintenance.execute(
+            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+        )
+
+
+async def test_an_empty_database_is_migrated_by_many_at_once(empty_url: str) -> None:
+    """Two processes migrate together: every step is applied once, both succeed."""
+    done = await asyncio.gather(schema.migrate(empty_url), schema.migrate(empty_url))
+
+    newest = schema.migrations()[-1].version
+    assert [each.version for each in done] == [newest, newest]
+    assert sorted(len(each.applied) for each in done) == [0, newest]
+    async with await connect(empty_url, application_name="test") as connection:
+        state = await schema.check(connection)
+    assert state == schema.State(newest, (), (), None)
+    state.require(empty_url)
+
+
+async def test_what_is_pending_is_said_and_nothing_is_changed(empty_url: str) -> None:
+    """A check of an empty database names every step and makes no table."""
+    async with await connect(empty_url, application_name="test") as connection:
+        state = await schema.check(connection)
+        tables = await (await connection.execute("select count(*) from pg_tables"
+            " where schemaname = 'public'")).fetchone()  # fmt: skip
+
+    assert (state.version, state.pending) == (0, schema.migrations())
+    assert tables == (0,)
+    with pytest.raises(Fault) as caught:
+        state.require(empty_url)
+    assert caught.value.reason is Reason.STORE_BEHIND
+    assert "outrider store migrate" in caught.value.text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("update schema_migrations set sha256 = 'x' where version = 1", "0001_foundation"),
+        ("insert into schema_migrations values (9999, 'future', 'x')", "upgrade Outrider"),
+    ],
+    ids=["drift", "newer"],
+)
+async def test_a_database_that_does_not_fit_the_code_is_refused(
+    database_url: str, connection: AsyncConnection, change: str, words: str
+) -> None:
+    """A migration changed after it was applied, or a newer database, stops before any change."""
+    await connection.execute(change)
+    with pytest.raises(Fault) as caught:
+        await schema.migrate(database_url)
+
+    assert caught.value.reason is Reason.STORE_BEHIND
+    assert words in caught.value.text
+
+
+async def test_another_encoding_is_refused(postgres_url: str) -> None:
+    """A database that cannot hold every text is refused with the statement that makes one."""
+    name = f"outrider_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as maintenance:
+        maintenance.execute(
+            sql.SQL("create database {} encoding 'LATIN1' locale 'C' template template0").format(
+                sql.Identifier(name)
+            )
+        )
+        try:
+            with pytest.raises(Fault) as caught:
+                await schema.migrate(make_conninfo(postgres_url, dbname=name))
+        finally:
+            maintenance.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
+
+    assert caught.value.reason is Reason.CONFIG_INVALID
+    assert "UTF8" in caught.value.text
+
+
+async def test_the_read_role_reads_and_cannot_write(database_url: str) -> None:
+    """The database itself refuses a reader's write and keeps token hashes from it."""
+    async with await connect(database_url, application_name="test", role=READ_ROLE) as reader:
+        for view in ("logs", "workers", "alert_rules", "gaps", "streams", "feed"):
+            await reader.execute(sql.SQL("select * from {}").format(sql.Identifier(view)))
+        await reader.execute("select id, host, revoked_at from agents")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await reader.execute("select token_hash from agents")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await reader.execute("delete from gaps")
+        await reader.execute("set default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await reader.execute("delete from gaps")
+
+
+async def test_a_user_without_rights_gets_the_statements(
+    database_url: str, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the user may not make roles, what an administrator must run is returned."""
+    role = f"outrider_absent_{uuid.uuid4().hex[:8]}"
+    monkeypatch.setattr(roles, "READ_ROLE", role)
+    weak = f"outrider_weak_{uuid.uuid4().hex[:8]}"
+    await connection.execute(f"create role {weak}")
+    try:
+        await connection.execute(f"set role {weak}")
+        refused = await roles.ensure_read_role(connection)
+    finally:
+        await connection.execute("reset role")
+        await connection.execute(f"drop role {weak}")
+
+    assert refused[0] == f'create role "{role}" nologin'
+    assert any(text.startswith("grant select on ") for text in refused)
+    for text in refused:
+        await connection.execute(text.replace(weak, READ_ROLE))
+    await connection.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def test_a_pool_reads_as_the_read_role(database_url: str) -> None:
+    """Connections of the reading pool are read-only, in UTC, and end long statements."""
+    async with (
+        read_pool(database_url, application_name="test", statement_timeout_ms=50) as pool,
+        pool.connection() as reader,
+    ):
+        cursor = await reader.execute("select current_user, current_setting('timezone')")
+        assert await cursor.fetchone() == (READ_ROLE, "UTC")
+        with pytest.raises(Fault) as caught, driver_errors():
+            await reader.execute("select pg_sleep(5)")
+
+    assert caught.value.reason is Reason.QUERY_TIMEOUT

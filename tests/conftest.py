@@ -1,0 +1,75 @@
+"""What every test may ask for: a real Postgres, a migrated database of its own, a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from outrider_collector.up.postgres import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TEMPLATE = f"outrider_template_{os.getpid()}"
+
+
+def _with_database(url: str, database: str) -> str:
+    info = psycopg.conninfo.conninfo_to_dict(url)
+    info["dbname"] = database
+    return psycopg.conninfo.make_conninfo("", **{k: v for k, v in info.items() if v is not None})
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Maintenance URL of the run's one cluster: OUTRIDER_TEST_DATABASE_URL, else our own."""
+    given = os.environ.get("OUTRIDER_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    home = Path(tempfile.mkdtemp(prefix="outrider-pg-"))
+    home.chmod(0o755)
+    server = Postgres(home / "postgres", home / "run", {"fsync": "off", "max_connections": "300"})
+    try:
+        server.start()
+        yield server.url("postgres")
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_url: str) -> Iterator[str]:
+    from outrider_collector.store.schema import migrate
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(_TEMPLATE)))
+        asyncio.run(migrate(_with_database(postgres_url, _TEMPLATE)))
+        yield _TEMPLATE
+        connection.execute(
+            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(_TEMPLATE))
+        )
+
+
+@pytest.fixture
+def database_url(postgres_url: str, _template: str) -> Iterator[str]:
+    """URL of a fresh database with the current schema and partitions, gone after the test."""
+    name = f"outrider_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template {} strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(_template)
+            )
+        )
+        yield _with_database(postgres_url, name)
+        connection.execute(
+            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+        )
