@@ -1,0 +1,52 @@
+"""`python -m bench [dense] [sparse] [latency] [--runs N] [--records N]`: all shapes by default."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import dense, latency, servers, sparse
+from bench.results import PATH, Results
+
+SHAPES = ("dense", "sparse", "latency")
+
+
+def main() -> None:
+    """Measure on the embedded server, then on one with lz4 where the machine has it."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("shapes", nargs="*", choices=[*SHAPES, []], default=list(SHAPES))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=int, default=30, help="of the sparse shape")
+    parser.add_argument("--alerts", type=int, default=200)
+    options = parser.parse_args()
+    results = Results()
+    with servers.embedded() as (url, pid):
+        _measure(options, url, pid, results, "")
+    with servers.with_lz4() as server:
+        if server is None:
+            print("no Postgres with lz4 on this machine: only the embedded server was measured")
+        else:
+            _measure(options, *server, results, "lz4.")
+    results.write()
+    print(results.table())
+    print(f"written to {PATH}")
+
+
+def _measure(
+    options: argparse.Namespace, url: str, pid: int, results: Results, prefix: str
+) -> None:
+    name = prefix.rstrip(".") or "embedded"
+    for run in range(options.runs):
+        if "dense" in options.shapes:
+            print(f"{name}: dense, run {run + 1} of {options.runs} ...", flush=True)
+            dense.run(url, pid, options.records, results, prefix)
+    if "sparse" in options.shapes:
+        print(f"{name}: sparse, {options.seconds} s ...", flush=True)
+        sparse.run(url, pid, options.seconds, results, prefix)
+    if "latency" in options.shapes and not prefix:
+        print(f"{name}: latency of {options.alerts} alerts ...", flush=True)
+        latency.run(url, options.alerts, results)
+
+
+if __name__ == "__main__":
+    main()

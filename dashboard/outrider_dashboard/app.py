@@ -1,0 +1,136 @@
+"""The pages as one ASGI application: routes, middleware, what lives as long as the process."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from outrider.errors import Fault, Reason
+from outrider_dashboard import sampler, timing
+from outrider_dashboard.pages import (
+    alerts,
+    kit,
+    log_export,
+    log_line,
+    log_tail,
+    logs,
+    overview,
+    worker,
+    workers,
+)
+from outrider_dashboard.rendering import STATIC
+from outrider_dashboard.security import Guard
+from outrider_dashboard.site import THEMES, Visit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.types import Scope
+
+    from outrider_dashboard.site import Site
+
+_YEAR_S = 31_536_000
+
+
+class _Assets(StaticFiles):
+    """Static files, kept for a year: their address changes with their content."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        kept = bool(scope.get("query_string"))
+        response.headers["cache-control"] = (
+            f"public, max-age={_YEAR_S}, immutable" if kept else "no-cache"
+        )
+        return response
+
+
+def build(site: Site) -> Starlette:
+    """Put the application together."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        sampling = asyncio.create_task(
+            sampler.run(site.gauges, site.source.workers, site.now), name="gauge sampler"
+        )
+        try:
+            yield
+        finally:
+            sampling.cancel()
+            with suppress(asyncio.CancelledError):
+                await sampling
+
+    app = Starlette(
+        routes=_routes(),
+        lifespan=lifespan,
+        middleware=[
+            Middleware(Guard),
+            # Event streams are left alone by the middleware itself.
+            Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
+        ],
+        exception_handlers={404: _not_found, 500: _broken},
+    )
+    app.state.site = site
+    return app
+
+
+def _routes() -> list[Route | Mount]:
+    return [
+        Route("/", overview.page),
+        Route("/logs", logs.page),
+        Route("/logs/rows", logs.rows),
+        Route("/logs/tail", log_tail.tail),
+        Route("/logs/export.{form}", log_export.download),
+        Route("/logs/gap/{gap:int}", log_line.gap),
+        Route("/logs/line/{stream:int}/{offset:int}", log_line.line),
+        Route("/workers", workers.page),
+        Route("/workers/{service}/{name}", worker.page),
+        Route("/alerts", alerts.page),
+        Route("/alerts/notices.json", alerts.notices_json),
+        Route("/alerts/{alert:int}", alerts.page),
+        Route("/kit", kit.page),
+        Route("/live", log_tail.changes),
+        Route("/display", _display),
+        Route("/favicon.ico", _favicon),
+        Mount("/static", _Assets(directory=STATIC)),
+    ]
+
+
+async def _display(request: Request) -> Response:
+    """Keep a visitor's choice of zone or theme in a cookie, and go back."""
+    back = request.query_params.get("back", "/")
+    parts = urlsplit(back)
+    safe = back.startswith("/") and not parts.netloc and not back.startswith(("//", "/\\"))
+    response = RedirectResponse(back if safe else "/", status_code=303)
+    zone, theme = request.query_params.get("zone"), request.query_params.get("theme")
+    if zone and timing.zone_named(zone) is not None:
+        response.set_cookie("zone", zone, max_age=_YEAR_S, samesite="lax", httponly=True)
+    if theme in THEMES:
+        response.set_cookie("theme", theme, max_age=_YEAR_S, samesite="lax", httponly=True)
+    return response
+
+
+async def _favicon(_: Request) -> Response:
+    return RedirectResponse("/static/mark.svg", status_code=301)
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    fault = Fault(Reason.NOT_FOUND, detail="No page has this address.")
+    return Visit(request).problem(fault)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    visit = Visit(request)
+    visit.site.record(
+        "ui.error_shown", {"path": request.url.path, "error": f"{type(error).__name__}: {error}"}
+    )
+    return visit.problem(Fault(Reason.INTERNAL_BUG))

@@ -1,0 +1,53 @@
+"""Table ``[dashboard]`` of the configuration, and what follows from it."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+from outrider.configuration import ConfigError
+
+
+class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the dashboard needs to know; every key has a default."""
+
+    listen: str = "127.0.0.1:4580"
+    """Address and port of the pages. Only loopback: there is no sign-in."""
+    environment: str | None = None
+    """Name shown beside the mark, so that nobody reads the wrong fleet; absent: the host's name."""
+    database_url: str | None = None
+    """A database of its own, such as a replica; absent: the one of ``[database]``."""
+
+
+def listen_address(listen: str) -> tuple[str, int]:
+    """Return host and port of ``listen``. Raises ConfigError unless the host is loopback.
+
+    The pages show every line to whoever reaches them, so other machines must not.
+    """
+    host, colon, port_text = listen.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not host or not port_text.isascii() or not port_text.isdigit():
+        raise ConfigError(
+            f"cannot listen on {listen!r}", "dashboard.listen", "write it like 127.0.0.1:4580"
+        )
+    port = int(port_text)
+    if port > 65_535:
+        raise ConfigError(f"there is no port {port}", "dashboard.listen", "choose 1 to 65535")
+    if not is_loopback(host):
+        raise ConfigError(
+            f"refusing to show the pages on {host}: they have no sign-in",
+            "dashboard.listen",
+            "listen on 127.0.0.1 and come by an SSH tunnel or an authenticating proxy here",
+        )
+    return host, port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address reaches this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,81 @@
+"""Downloads: every line of a question as CSV or JSON Lines, streamed in constant memory.
+
+An export equals the search it was started from: the same filter and range, one snapshot. JSON Lines
+end with one more object that says how many lines came and which gaps lie in the range, so that a
+file that was cut off can be told from a whole one. CSV is for spreadsheets, where such a row would
+be counted as a line; a cut-off download is visible there as a failed one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from starlette.responses import PlainTextResponse, StreamingResponse
+
+from outrider.errors import Fault
+from outrider_collector.store.reading import export
+from outrider_dashboard import ranges
+from outrider_dashboard.pages.question import question
+from outrider_dashboard.site import Visit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from outrider.filter import Filter
+    from outrider_dashboard.pages.question import Question
+    from outrider_dashboard.site import Site
+
+TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/x-ndjson"}
+
+
+async def download(request: Request) -> Response:
+    """Answer with all lines of a question as a file."""
+    visit = Visit(request)
+    form: str = request.path_params["form"]
+    if form not in TYPES:
+        return PlainTextResponse("Export as csv or jsonl.\n", status_code=404)
+    try:
+        asked = question(visit)
+    except (ranges.RangeError, Fault) as error:
+        return PlainTextResponse(f"{error}\n", status_code=400)
+    if asked.filter is None:
+        return PlainTextResponse("The filter cannot be read.\n", status_code=400)
+    if visit.site.exports.locked():
+        return PlainTextResponse(
+            "Two downloads run already. Start this one when they are done.\n",
+            status_code=503,
+            headers={"retry-after": "30"},
+        )
+    since, _ = asked.range.shown
+    name = f"outrider-logs-{since:%Y%m%dT%H%M%SZ}.{form}"
+    return StreamingResponse(
+        _body(visit.site, asked, asked.filter, form),
+        media_type=TYPES[form],
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+async def _body(site: Site, asked: Question, filter_: Filter, form: str) -> AsyncIterator[str]:
+    since, until = asked.range.shown
+    lines = 0
+    async with site.exports:
+        if form == "csv":
+            yield export.csv_header()
+        write = export.csv_line if form == "csv" else export.json_line
+        async for chunk in site.source.export(filter_, since, until):
+            lines += len(chunk)
+            yield "".join(map(write, chunk))
+        gaps = await site.source.gaps(filter_, since, until)
+        if form == "jsonl":
+            yield _end(lines, [gap.id for gap in gaps])
+    site.record(
+        "ui.action_taken", {"action": "export", "filter": asked.text, "form": form, "lines": lines}
+    )
+
+
+def _end(lines: int, gaps: list[int]) -> str:
+    return json.dumps({"end_of_export": {"lines": lines, "gaps": gaps}}) + "\n"

@@ -1,0 +1,61 @@
+"""What a log page's address asks, and the addresses of questions beside it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from outrider_collector.store.reading.types import Cursor
+from outrider_dashboard import highlight, ranges
+
+if TYPE_CHECKING:
+    from outrider.filter import Filter
+    from outrider_dashboard.site import Visit
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the URL asks: filter, range, and where the page begins."""
+
+    text: str
+    range: ranges.Range
+    filter: Filter | None
+    mistake: highlight.Mistake | None
+    after: Cursor | None = None
+
+    def link(self, text: str | None = None, within: ranges.Range | None = None) -> str:
+        """Return the address of the same question with another filter or range."""
+        parameters = {"q": self.text if text is None else text}
+        parameters.update((within or self.range).parameters())
+        filled = {name: value for name, value in parameters.items() if value}
+        return "/logs" + (f"?{urlencode(filled)}" if filled else "")
+
+    def parameters(self) -> str:
+        """Return filter and shown range as absolute parameters, for downloads and the next page."""
+        since, until = self.range.shown
+        return urlencode({"q": self.text, "from": ranges.write(since), "to": ranges.write(until)})
+
+    def command(self) -> str:
+        """Return the command that prints the same lines in a terminal."""
+        since, until = self.range.shown
+        words = ["outrider", "logs", self.text] if self.text else ["outrider", "logs"]
+        return shlex.join([*words, "--since", ranges.write(since), "--until", ranges.write(until)])
+
+
+def question(visit: Visit) -> Question:
+    """Read the URL. Raises RangeError; a mistake in the filter is part of the answer."""
+    text = " ".join(visit.parameter("q").split())
+    exact = bool(visit.parameter("exact", 1))
+    within = ranges.read(
+        visit.clock.now,
+        visit.parameter("range", 20),
+        visit.parameter("since" if exact else "from", 60),
+        visit.parameter("until" if exact else "to", 60),
+        visit.parameter("selected", 120),
+        zone=visit.clock.zone,
+    )
+    found, mistake = highlight.read(text)
+    after = visit.parameter("after", 80)
+    return Question(text, within, found, mistake, Cursor.parse(after) if after else None)

@@ -1,0 +1,71 @@
+"""Headers of every answer, and who may ask.
+
+The policy is ``default-src 'self'`` without any exception: no inline script, no inline style, no
+outside request. Log text that got past the templates would still find nothing that runs it.
+
+There is no sign-in, and loopback alone does not keep a browser's other pages away: a name that an
+attacker points at 127.0.0.1 would make their page the same origin as this one. So a request must
+name this host by a loopback name, and nothing but reading is answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import PlainTextResponse
+
+from outrider_dashboard.config import is_loopback
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_POLICY = (
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'"
+)
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+)
+_NOT_KEPT = (b"cache-control", b"no-store")
+
+
+class Guard:
+    """Middleware: refuses foreign hosts and everything but reading, sets the headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"] = list(message.get("headers", []))
+                headers.extend(HEADERS)
+                if all(name.lower() != b"cache-control" for name, _ in headers):
+                    headers.append(_NOT_KEPT)
+            await send(message)
+
+        refusal = _refusal(scope)
+        await (refusal or self._app)(scope, receive, with_headers)
+
+
+def _refusal(scope: Scope) -> PlainTextResponse | None:
+    if scope["method"] not in {"GET", "HEAD"}:
+        return PlainTextResponse("The pages only read.\n", status_code=405)
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    name = host[: host.rfind("]") + 1] if host.startswith("[") else host.partition(":")[0]
+    if not is_loopback(name.strip("[]")):
+        return PlainTextResponse(
+            "The pages answer to a loopback name only, such as 127.0.0.1.\n", status_code=421
+        )
+    return None
