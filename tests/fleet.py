@@ -44,6 +44,10 @@ data_dir = "{root}/data"
 [database]
 url = "{url}"
 
+# Where the command line finds a collector.
+[collector]
+listen = "127.0.0.1:{port}"
+
 [agent]
 collectors = [{collectors}]
 state_dir = "{root}/agent"
@@ -196,7 +200,13 @@ def fleet(
         )
     addresses = ", ".join(f'"127.0.0.1:{port}"' for port in made.ports.values())
     (root / "agent.toml").write_text(
-        _AGENT.format(root=root, url=made.url, collectors=addresses, service=service)
+        _AGENT.format(
+            root=root,
+            url=made.url,
+            port=made.ports[collectors[0]],
+            collectors=addresses,
+            service=service,
+        )
     )
     try:
         with psycopg.connect(postgres_url, autocommit=True) as connection:

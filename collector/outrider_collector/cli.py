@@ -44,15 +44,19 @@ def _parser() -> argparse.ArgumentParser:
         prog="outrider collector",
         description="Takes agents' logs and heartbeats, commits them, evaluates, tells people.",
     )
-    parser.add_argument("--config", metavar="FILE", help="configuration instead of the usual place")
+    # Before the act or after it; after it must not undo what was said before.
+    what = "configuration instead of the usual place"
+    parser.add_argument("--config", metavar="FILE", help=what)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", metavar="FILE", help=what, default=argparse.SUPPRESS)
     acts = parser.add_subparsers(dest="act", metavar="ACT")
-    acts.add_parser("run", help="serve agents until SIGTERM or SIGINT (the default)")
-    acts.add_parser(
-        "check", help="configuration, database and address: what would keep it from running"
-    )
-    revoke = acts.add_parser(
-        "revoke", help="withdraw an agent's access, effective at its next commit"
-    )
+
+    def act(name: str, summary: str) -> argparse.ArgumentParser:
+        return acts.add_parser(name, help=summary, parents=[common])
+
+    act("run", "serve agents until SIGTERM or SIGINT (the default)")
+    act("check", "configuration, database and address: what would keep it from running")
+    revoke = act("revoke", "withdraw an agent's access, effective at its next commit")
     revoke.add_argument(
         "agent", type=int, metavar="AGENT", help="its id, as `outrider status` shows"
     )

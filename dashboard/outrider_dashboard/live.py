@@ -90,6 +90,8 @@ class Hub:
         self._poll_s = poll_s
         self._watchers: set[Watcher] = set()
         self._poller: asyncio.Task[None] | None = None
+        self._started = asyncio.Event()
+        """Set once the poller has tried to read where the feed stands."""
 
     @property
     def full(self) -> bool:
@@ -107,10 +109,14 @@ class Hub:
         watcher = Watcher()
         self._watchers.add(watcher)
         try:
+            if not self.polling:
+                self._started.clear()
+                self._poller = asyncio.create_task(self._poll(), name="feed poller")
+            # Only when the poller knows where it stands is it safe to read what lies before: a
+            # commit between the two would be told by neither.
+            await self._started.wait()
             if after is not None:
                 await self._catch_up(watcher, after)
-            if not self.polling:
-                self._poller = asyncio.create_task(self._poll(), name="feed poller")
             yield watcher
         finally:
             self._watchers.discard(watcher)
@@ -123,7 +129,7 @@ class Hub:
             rows = await self._feed.feed_changes(after, CHANGES_LIMIT)
             last = await self._feed.feed_last() if len(rows) == CHANGES_LIMIT else None
         except Fault:
-            # The poller starts from the newest number it finds: tell everything once, then.
+            # What was missed cannot be read now: say that anything may have changed.
             watcher.put(Change(after, ALL_KINDS))
             return
         if rows:
@@ -137,17 +143,25 @@ class Hub:
             try:
                 if number is None:
                     number = await self._feed.feed_last()
+                    if self._started.is_set():
+                        # The store was away at the start: nobody knows what was committed since.
+                        self._tell(Change(number, ALL_KINDS))
+                    self._started.set()
                 rows = await self._feed.feed_changes(number, CHANGES_LIMIT)
             except Fault:
+                self._started.set()
                 await asyncio.sleep(RETRY_S)
                 continue
             if rows:
                 change = _joined(rows)
                 number = change.number
-                for watcher in self._watchers:
-                    watcher.put(change)
+                self._tell(change)
             if len(rows) < CHANGES_LIMIT:
                 await asyncio.sleep(self._poll_s)
+
+    def _tell(self, change: Change) -> None:
+        for watcher in self._watchers:
+            watcher.put(change)
 
 
 ALL_KINDS = frozenset({"ingest", "rules", "alerts", "health", "silences", "admin"})

@@ -64,7 +64,19 @@ class Visit:
         theme = request.cookies.get("theme", "system")
         known = timing.zone_named(zone)
         self.display = Display(zone if known else "UTC", theme if theme in THEMES else "system")
+        self.feed_number: int | None = None
         self.clock = timing.Clock(self.site.now(), known or UTC)
+
+    @classmethod
+    async def begin(cls, request: Request) -> Visit:
+        """Begin a visit of a live page: note where the feed stands before anything is read.
+
+        What is committed while the page is on its way is told by its event stream then.
+        """
+        visit = cls(request)
+        feed = await visit.panel("Feed", visit.site.source.feed_last)
+        visit.feed_number = feed.value if feed.fresh else None
+        return visit
 
     def parameter(self, name: str, limit: int = 4000) -> str:
         """Return one parameter of the URL, cut to what a person could have typed."""
@@ -106,6 +118,7 @@ class Visit:
             "navigation": NAVIGATION,
             "here": f"{url.path}?{url.query}" if url.query else url.path,
             "stale": False,
+            "feed_number": self.feed_number,
             "zone_offset_s": int(offset.total_seconds()) if offset else 0,
         }
         return TEMPLATES.TemplateResponse(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting.durations import Duration
@@ -31,6 +31,7 @@ def test_at_the_threshold_it_stays_quiet_and_one_more_fires() -> None:
     assert [t.to_state for t in scene.step(2, scene.hit(1))] == ["firing"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(0, 6))
 def test_fires_exactly_when_some_window_holds_more(seconds: list[int], above: int) -> None:
     """Whatever comes when, there is a firing if and only if one window position holds too many."""

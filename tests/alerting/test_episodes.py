@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting.episodes import Episode, Finding, State, next_state
@@ -22,6 +22,7 @@ def _states(script: list[tuple[Finding, int]]) -> list[tuple[State, State, Episo
     return moves
 
 
+@settings(deadline=None)
 @given(findings)
 def test_no_second_firing_without_an_end(script: list[tuple[Finding, int]]) -> None:
     """Between two first firings there is always a resolve; a resolve always closes something."""
@@ -37,6 +38,7 @@ def test_no_second_firing_without_an_end(script: list[tuple[Finding, int]]) -> N
         assert episode.is_open == is_open
 
 
+@settings(deadline=None)
 @given(findings)
 def test_times_of_an_episode_stay(script: list[tuple[Finding, int]]) -> None:
     """An episode keeps its start and its first firing through all its states."""
@@ -51,6 +53,7 @@ def test_times_of_an_episode_stay(script: list[tuple[Finding, int]]) -> None:
         assert (after == "recovering") == (episode.ceased_us is not None)
 
 
+@settings(deadline=None)
 @given(findings)
 def test_only_a_firing_recovers(script: list[tuple[Finding, int]]) -> None:
     """What was only pending resolves without ever having fired."""

@@ -209,7 +209,7 @@ def _many_rules() -> str:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(records, min_size=1, max_size=6), st.sampled_from(("pay", "etl", "x")))
 def test_nothing_is_missed_for_speed(found: list[dict[str, Any]], service: str) -> None:
     """Each filter counts exactly the records that it matches when it is asked alone."""
@@ -227,7 +227,7 @@ def test_nothing_is_missed_for_speed(found: list[dict[str, Any]], service: str) 
         assert counted[key] == len(alone), rule.filter.text
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(records, min_size=1, max_size=4), st.sampled_from(FILTERS))
 def test_needs_are_necessary(found: list[dict[str, Any]], text: str) -> None:
     """A batch that has a matching record has every word that the filter needs."""

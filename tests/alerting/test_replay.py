@@ -121,7 +121,7 @@ def as_bytes(transitions: list[Transition]) -> bytes:
     return msgspec.json.encode(transitions)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(acts)
 def test_restarts_change_nothing(script: list[Act]) -> None:
     """A process that takes over after every single step tells the same, byte for byte."""
@@ -132,7 +132,7 @@ def test_restarts_change_nothing(script: list[Act]) -> None:
     assert restarted.state.rules == through.state.rules
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(acts)
 def test_replay_of_the_recorded_steps_equals_live(script: list[Act]) -> None:
     """Inputs, clock and recorded answers of the steps that had any give the same transitions."""
@@ -167,7 +167,7 @@ def _programs(script: list[Act]) -> list[_Version]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(acts, st.integers(0, 24))
 def test_a_step_that_was_rolled_back_leaves_no_trace(script: list[Act], at: int) -> None:
     """Taking a step and throwing its result away changes nothing that follows."""
@@ -184,7 +184,7 @@ def test_a_step_that_was_rolled_back_leaves_no_trace(script: list[Act], at: int)
     assert after == before
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3)), min_size=1, max_size=30),
     st.lists(st.booleans(), min_size=30, max_size=30),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting.watermarks import Answer, Scope, assess, combined
@@ -64,6 +64,7 @@ def test_a_source_comes_back_when_it_has_caught_up() -> None:
     assert _answer(caught_up, 1004, marks=marks) == Answer(until_us=(T0 + 991) * S)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

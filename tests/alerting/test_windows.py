@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting import windows
@@ -25,6 +25,7 @@ def _by_hand(additions: list[tuple[int, int]], window: int, at: int) -> int:
     return sum(n for start, n in additions if start <= at < start + window)
 
 
+@settings(deadline=None)
 @given(buckets, window_lengths)
 def test_course_is_the_count_at_every_second(additions: list[tuple[int, int]], window: int) -> None:
     """The course gives, for each second, the records of the window that ends there."""
@@ -34,6 +35,7 @@ def test_course_is_the_count_at_every_second(additions: list[tuple[int, int]], w
         assert windows.count_at(steps, at) == _by_hand(additions, window, at)
 
 
+@settings(deadline=None)
 @given(buckets, window_lengths, st.integers(0, 6))
 def test_spans_are_exactly_the_seconds_above(
     additions: list[tuple[int, int]], window: int, above: int
@@ -46,6 +48,7 @@ def test_spans_are_exactly_the_seconds_above(
     assert all(a.end < b.start for a, b in pairwise(spans))
 
 
+@settings(deadline=None)
 @given(buckets, window_lengths, st.integers(0, 6), st.integers(0, 70))
 def test_first_times_are_the_first(
     additions: list[tuple[int, int]], window: int, limit: int, since: int
@@ -61,6 +64,7 @@ def test_first_times_are_the_first(
         assert windows.first_over(steps, limit, since) == over
 
 
+@settings(deadline=None)
 @given(buckets)
 def test_buckets_stay_in_order_and_lose_nothing(additions: list[tuple[int, int]]) -> None:
     """Whatever the order of arrival, buckets are sorted, distinct, and sum to what came."""

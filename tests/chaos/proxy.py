@@ -9,7 +9,6 @@ committed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,15 +27,25 @@ class CommitProxy:
         self.lose_commits = 0
         self.lost = 0
         self._server: asyncio.Server | None = None
+        self._served: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._socket.parent.mkdir(exist_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, str(self._socket))
+        self._server = await asyncio.start_unix_server(self._accept, str(self._socket))
         return self
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: one that the streams module started would log its cancellation.
+        served = asyncio.create_task(self._serve(reader, writer))
+        self._served.add(served)
+        served.add_done_callback(self._served.discard)
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
+        for served in self._served:
+            served.cancel()
+        await asyncio.gather(*self._served, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -49,12 +58,13 @@ class CommitProxy:
             asyncio.create_task(self._forward(reader, upstream_writer, doubtful)),
             asyncio.create_task(self._answer(upstream_reader, writer, doubtful)),
         ]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
-            end.cancel()
-        for stream in (writer, upstream_writer):
-            stream.close()
-        with contextlib.suppress(asyncio.CancelledError, OSError):
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+            for stream in (writer, upstream_writer):
+                stream.close()
             await asyncio.gather(*ends, return_exceptions=True)
 
     async def _forward(

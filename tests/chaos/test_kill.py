@@ -42,9 +42,9 @@ priority = "info"
 [[rule]]
 name = "alarm"
 kind = "match"
-filter = "service:chaos message:alarm"
+filter = "service:chaos alarm"
 by = ["attributes.round"]
-max_instances = 10000
+max_instances = 1000
 priority = "critical"
 summary = "alarm"
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import httpx
+import psycopg
 import pytest
+from psycopg import sql
 
 from outrider_dashboard.app import build
 from outrider_dashboard.cli import make_site
@@ -39,11 +43,38 @@ class Fleet:
         return self.seeder.now
 
 
+@pytest.fixture(scope="session")
+def _seeded(postgres_url: str, _template: str) -> Iterator[Fleet]:
+    """The fleet in a database of its own, which the tests' databases are copied from."""
+    name = f"outrider_fleet_{os.getpid()}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(_copy(name, _template))
+        url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+        seeder = seed.fleet(url, datetime.now(UTC), per_minute=0.15)
+        yield Fleet(url, seeder, seed_alerts.alerts(url, seeder))
+        connection.execute(_drop(name))
+
+
 @pytest.fixture
-def fleet(database_url: str) -> Fleet:
-    """The fleet in trouble, with few lines."""
-    seeder = seed.fleet(database_url, datetime.now(UTC), per_minute=0.15)
-    return Fleet(database_url, seeder, seed_alerts.alerts(database_url, seeder))
+def fleet(postgres_url: str, _seeded: Fleet) -> Iterator[Fleet]:
+    """The fleet in trouble, with few lines, in a database that a test may change."""
+    name = f"outrider_test_{uuid.uuid4().hex[:12]}"
+    template = psycopg.conninfo.conninfo_to_dict(_seeded.url)["dbname"]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(_copy(name, str(template)))
+        url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+        yield Fleet(url, copy.deepcopy(_seeded.seeder), _seeded.alerts)
+        connection.execute(_drop(name))
+
+
+def _copy(name: str, template: str) -> sql.Composed:
+    return sql.SQL("create database {} template {} strategy file_copy").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
+
+
+def _drop(name: str) -> sql.Composed:
+    return sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
 
 
 @dataclass

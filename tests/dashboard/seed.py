@@ -59,6 +59,10 @@ TALK = (
 )
 
 
+_CLOSED: Any = None
+"""A seeder without a connection: give it one before it writes again."""
+
+
 @dataclass
 class Line:
     """One record to be."""
@@ -230,6 +234,7 @@ def fleet(url: str, now: datetime | None = None, *, per_minute: float = 1.0) -> 
             _death(seeder)
             _gap(seeder)
             _collector(seeder)
+        seeder.connection = _CLOSED
         return seeder
 
 
@@ -356,7 +361,7 @@ def _noise(a: int, b: int) -> float:
 def _death(seeder: Seeder) -> None:
     died = seeder.now - 33 * SECOND
     stream = seeder.streams["trading", "arb-binance-07"]
-    words = [
+    words: list[tuple[float, int, str, str | None, dict[str, Any]]] = [
         (12.4, 9, "order filled", None, {"order_id": 88409, "symbol": "BTCUSDT", "side": "buy"}),
         (9.1, 13, "depth cache holds 1204551 levels", None, {"symbols": 214, "rss_mib": 1931.0}),
         (7.25, 13, "sequence gap in depth stream, 41 updates missing", None, {"symbol": "BTCUSDT"}),

@@ -94,6 +94,38 @@ async def test_a_slow_watcher_hears_one_joined_change() -> None:
         assert await watcher.take(0.01) is None
 
 
+async def test_no_commit_falls_between_page_and_stream() -> None:
+    """A commit between a page and its event stream is told, also to the first watcher."""
+    feed = _Feed()
+    seen = feed.add()
+    feed.add("alerts")
+    hub = Hub(feed, poll_s=0.001)
+
+    async with hub.watch(seen) as watcher:
+        feed.add("health")
+        change = await watcher.take(5)
+        if change is not None and change.number == 2:
+            later = await watcher.take(5)
+            change = later and change.joined(later)
+
+    assert change is not None
+    assert (change.number, change.kinds) == (3, frozenset({"alerts", "health"}))
+
+
+async def test_a_store_that_was_away_at_the_start_is_told() -> None:
+    """Who joined while the store was away hears that anything may have changed when it is back."""
+    feed = _Feed()
+    feed.down = True
+    hub = Hub(feed, poll_s=0.001)
+    async with hub.watch(None) as watcher:
+        feed.add("alerts")
+        feed.down = False
+        change = await watcher.take(10)
+
+    assert change is not None
+    assert "alerts" in change.kinds
+
+
 async def test_far_behind_means_everything_may_have_changed() -> None:
     """A watcher further behind than one reading is told of all kinds, up to the newest number."""
     feed = _Feed()

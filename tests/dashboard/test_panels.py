@@ -30,8 +30,7 @@ async def _fail(fault: Exception) -> object:
 
 
 async def test_a_mistake_becomes_an_error_panel() -> None:
-    """Any exception becomes a panel with a code and an id that is in the log; no retry is offered
-    where the catalogue says it cannot help."""
+    """Any exception becomes a panel with a code and an id that is in the log, without a retry."""
     world = _World()
 
     panel = await world.boundary.load("Store", "k", lambda: _fail(ZeroDivisionError()))
@@ -69,8 +68,7 @@ async def test_old_data_is_not_shown_for_other_questions_or_mistakes() -> None:
 
 
 async def test_a_dead_store_is_not_waited_for_by_every_panel() -> None:
-    """Once the store was out of reach, further panels fail at once, and after a while it is tried
-    again."""
+    """Once the store was out of reach, further panels fail at once; later it is tried again."""
     world = _World()
     asked = 0
 

@@ -1,4 +1,4 @@
-"""The filter language once more, record by record and as plainly as can be: what matches must match.
+"""The filter language once more, record by record and as plainly as can be.
 
 Nothing here is shared with the predicate but the tree; words are found by walking over characters.
 """
@@ -45,16 +45,16 @@ class Record:
 def matches(node: Node, record: Record) -> bool:
     """Tell whether the record matches the tree."""
     if isinstance(node, And):
-        return all([matches(term, record) for term in node.terms])
+        return all(matches(term, record) for term in node.terms)
     if isinstance(node, Or):
-        return any([matches(term, record) for term in node.terms])
+        return any(matches(term, record) for term in node.terms)
     if isinstance(node, Not):
         return not matches(node.term, record)
     if isinstance(node, (Word, Phrase)):
         prefix = isinstance(node, Word) and node.prefix
         texts = [(record.message, False), (record.event, False), (record.error_code, False),
                  (record.json(), True)]  # fmt: skip
-        return any(has_word(text, node.text, prefix, is_json) for text, is_json in texts if text)
+        return any(has_word(t, node.text, prefix=prefix, json=json) for t, json in texts if t)
     assert isinstance(node, Field)
     return field_matches(node, record)
 
@@ -65,7 +65,7 @@ def lower(character: str) -> str:
     return low if len(low) == 1 and (character.isascii() or not low.isascii()) else character
 
 
-def has_word(text: str, word: str, prefix: bool, is_json: bool) -> bool:
+def has_word(text: str, word: str, *, prefix: bool, json: bool) -> bool:
     """Tell whether the word stands somewhere in the text."""
     inside = [lower(c) for c in text]
     sought = [lower(c) for c in word]
@@ -74,9 +74,7 @@ def has_word(text: str, word: str, prefix: bool, is_json: bool) -> bool:
         if inside[start:end] != sought:
             continue
         before = inside[start - 1] if start else ""
-        escaped = (
-            is_json and start >= 2 and inside[start - 2] == "\\" and before in "nrtbf"
-        )
+        escaped = json and start >= 2 and inside[start - 2] == "\\" and before in "nrtbf"
         if is_word(sought[0]) and before and is_word(before) and not escaped:
             continue
         after = inside[end] if end < len(inside) else ""

@@ -125,8 +125,8 @@ def test_the_search_for_the_file(
         ("agents = 1\n", "unknown key `agents`: FILE:1: did you mean `agent`?"),
         ("agent = 3\n", "`agent`: expected `object`, got `int`: FILE:1"),
         ("[agent]\nx = \n", "not TOML, invalid value: FILE:2"),
-        ("[agent]\nzzz = 1\n", "unknown key `agent.zzz`: FILE:2: known keys: collectors, limits,"
-         " list, note, source, window_bytes"),
+        ("[agent]\nzzz = 1\n", ("unknown key `agent.zzz`: FILE:2: known keys: collectors, limits,"
+          " list, note, source, window_bytes")),
         ("[agent]\nx = 'a", 'not TOML, expected "\'": FILE:2'),
     ],
 )  # fmt: skip
@@ -180,7 +180,7 @@ def test_lines_of_keys() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(alphabet='ab.=[]{}"\'#\n ,1\\', max_size=80))
+@given(st.text(alphabet="ab.=[]{}\"'#\n ,1\\", max_size=80))
 def test_the_scanner_never_fails(text: str) -> None:
     """Any text at all is scanned to its end, for the place of an error must never be an error."""
     lines = key_lines(text)

@@ -8,8 +8,9 @@ import pytest
 
 from outrider.filter import parse
 
-LABELS = {"rule": "payment-errors", "service": "payments", "priority": "warning", "severity": "error",
-          "count": "12", "team": "", "summary": "12 errors on web-3"}  # fmt: skip
+LABELS = {"rule": "payment-errors", "service": "payments", "priority": "warning",
+          "severity": "error", "count": "12", "team": "",
+          "summary": "12 errors on web-3"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ LABELS = {"rule": "payment-errors", "service": "payments", "priority": "warning"
         ("service:(a OR payments) -rule:other", True),
     ],
 )
-def test_labels(text: str, expected: bool) -> None:
+def test_labels(text: str, *, expected: bool) -> None:
     """Comparisons, the ladder of priorities, words and negation work on labels."""
     assert parse(text, labels=True).match_labels(LABELS) is expected
 

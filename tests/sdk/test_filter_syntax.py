@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,10 +137,12 @@ def test_labels_take_any_name_and_the_ladder_of_priorities() -> None:
 
 _safe_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _words = _safe_text.filter(
-    lambda w: bool(w)
-    and not any(c.isspace() or c in '()":<>=*!/' for c in w)
-    and not w.startswith("-")
-    and w not in {"AND", "OR", "NOT"}
+    lambda w: (
+        bool(w)
+        and not any(c.isspace() or c in '()":<>=*!/' for c in w)
+        and not w.startswith("-")
+        and w not in {"AND", "OR", "NOT"}
+    )
 )
 _numbers = st.integers(-10, 10).map(str) | st.floats(0.1, 10).map(lambda f: f"{f:.3f}")
 _paths = st.lists(st.from_regex(r"[a-z_][a-z0-9_@-]{0,5}", fullmatch=True), min_size=1, max_size=3)
@@ -181,21 +185,27 @@ def test_a_tree_written_and_read_is_the_same_tree(tree: Node) -> None:
     assert parse(str(tree)).node == tree
 
 
+_pieces = ["service", ":", ">=", "=>", "(", ")", '"', "-", "*", "/", "a", " ", "OR", "NOT",
+           "attrs.", "severity", "error", "\\"]  # fmt: skip
+_nearly = st.lists(st.sampled_from(_pieces), max_size=14).map("".join)
+
+
 @settings(max_examples=500, deadline=None)
-@given(st.text(max_size=60) | st.lists(
-    st.sampled_from(["service", ":", ">=", "=>", "(", ")", '"', "-", "*", "/", "a", " ", "OR",
-                     "NOT", "attrs.", "severity", "error", "\\"]), max_size=14).map("".join))  # fmt: skip
+@given(st.text(max_size=60) | _nearly)
 def test_any_text_is_a_filter_or_a_filter_error(text: str) -> None:
     """Nothing that can be typed raises anything but a FilterError inside the text; reading again
-    what was understood gives the same."""
+    what was understood gives the same.
+    """
     spans = tokens(text)
-    assert all(a.end <= b.start for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(spans))
     try:
         node = parse(text).node
     except FilterError as error:
-        assert 0 <= error.position <= len(text)
-        return
-    assert parse(str(node)).node == node
+        place = error.position
+    else:
+        place, again = 0, parse(str(node)).node
+        assert again == node
+    assert 0 <= place <= len(text)
 
 
 def test_tokens_for_highlighting() -> None:

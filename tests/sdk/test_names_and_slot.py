@@ -14,7 +14,7 @@ _any_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_si
 
 @given(_any_text, _any_text)
 def test_names_round_trip_and_stay_in_the_directory(service: str, worker: str) -> None:
-    """Any name makes a file name that is not hidden, leaves no directory and gives the name back."""
+    """Any name makes a file name that is not hidden, leaves no directory, gives the name back."""
     filename = SegmentName(service, worker, "0123456789abcdef").filename
 
     assert "/" not in filename and "\0" not in filename and not filename.startswith(".")

@@ -106,7 +106,7 @@ async def test_the_async_twin_does_the_same() -> None:
     result = await retry(
         attempt,
         deadline_s=60,
-        classify=lambda error: Verdict(RetryClass.AFTER, 1.0),
+        classify=lambda _: Verdict(RetryClass.AFTER, 1.0),
         clock=time.clock,
         sleep=time.sleep_async,
         backoff=Backoff(random=lambda: 0.0),
@@ -123,7 +123,7 @@ async def test_cancellation_is_not_retried() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await retry(attempt, deadline_s=60, classify=lambda error: Verdict(RetryClass.SAFE))
+        await retry(attempt, deadline_s=60, classify=lambda _: Verdict(RetryClass.SAFE))
 
 
 def test_a_backoff_needs_sensible_bounds() -> None:

@@ -73,14 +73,17 @@ def check_frame(batch: log_pb2.Batch) -> None:
         _check_losses(batch)
 
 
-def decode_columns(batch: log_pb2.Batch, origin: Origin) -> Columns | None:
-    """Return the batch's records as columns, or None when it has none. Raises Fault."""
+def decode_columns(batch: log_pb2.Batch, payload: bytes, origin: Origin) -> Columns | None:
+    """Return the batch's records as columns, or None when it has none. Raises Fault.
+
+    ``payload`` is ``batch.columns``, which protobuf copies at every look.
+    """
     n = batch.record_count
     if n == 0:
-        _require(not batch.columns, "columns without records")
+        _require(not payload, "columns without records")
         return None
     try:
-        message = log_pb2.Columns.FromString(_decompress(batch))
+        message = log_pb2.Columns.FromString(_decompress(batch, payload))
         _require(bool(message.observed_us), "observed_us is missing")
         columns = Columns(
             n=n,
@@ -107,19 +110,17 @@ def decode_columns(batch: log_pb2.Batch, origin: Origin) -> Columns | None:
     return columns
 
 
-def _decompress(batch: log_pb2.Batch) -> bytes:
+def _decompress(batch: log_pb2.Batch, payload: bytes) -> bytes:
     if batch.compression != log_pb2.COMPRESSION_ZSTD:
-        _require(len(batch.columns) <= MAX_COLUMNS_BYTES, "columns are larger than 8 MiB")
-        return batch.columns
+        _require(len(payload) <= MAX_COLUMNS_BYTES, "columns are larger than 8 MiB")
+        return payload
     size = batch.columns_bytes
     _require(size > 0, "columns_bytes is missing")
     try:
         # The frame's own header is not believed: the reader stops one byte past what was announced,
         # so a bomb costs what it said it would and no more.
-        reader = zstandard.ZstdDecompressor(max_window_size=MAX_COLUMNS_BYTES).stream_reader(
-            batch.columns
-        )
-        data = reader.read(size + 1)
+        zstd = zstandard.ZstdDecompressor(max_window_size=MAX_COLUMNS_BYTES)
+        data = zstd.stream_reader(payload).read(size + 1)
     except zstandard.ZstdError as error:
         raise _invalid(f"columns cannot be decompressed: {error}") from error
     _require(len(data) == size, f"columns_bytes says {size}, the columns hold other than that")

@@ -37,6 +37,10 @@ WIRE_VERSION = 1
 MAX_STREAMS_A_MESSAGE = 1_000
 MAX_HEAD_BYTES = 1 << 20
 
+# What a batch takes beside its columns: on the wire, and in memory.
+_FRAME_BYTES = 64
+_BATCH_BYTES = 1_024
+
 log = outrider.get_logger(__name__)
 
 
@@ -157,14 +161,16 @@ class Pushes:
         """Check and decode a batch and put it into the queue. Raises Fault."""
         origin = session.origin(batch.stream_id)
         check_frame(batch)
-        columns = decode_columns(batch, origin)
+        payload = batch.columns
+        columns = decode_columns(batch, payload, origin)
         pending = pending_batch(session, origin, batch, columns)
         self._committer.put(
             Held(
                 session=session,
                 batch=pending,
-                wire_bytes=batch.ByteSize(),
-                memory_bytes=max(len(batch.columns), batch.columns_bytes) + _BATCH_BYTES,
+                # Nearly: protobuf tells the size of a message by encoding it.
+                wire_bytes=len(payload) + _FRAME_BYTES,
+                memory_bytes=max(len(payload), batch.columns_bytes) + _BATCH_BYTES,
                 received_at=self._clock(),
                 believable_from_us=session.complete(batch.stream_id, batch.watermark_us),
             )
@@ -207,9 +213,6 @@ class Pushes:
                 reason=str(fault.reason),
                 detail=fault.text,
             )
-
-
-_BATCH_BYTES = 512
 
 
 def _origin(stream: ingest_pb2.Stream) -> Origin:

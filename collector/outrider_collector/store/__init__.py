@@ -1,11 +1,16 @@
 """The store: everything Outrider keeps, in plain Postgres, and the only place that speaks to it.
 
 * ``connect``: connections, their session settings, and the border where driver errors become
-  faults.
+  faults. ``binary``: parameters that are packed already.
 * ``schema``, ``migrations/``, ``roles``: what the tables are and who may read them.
-* ``partitions``, ``housekeeping``: hours of blocks made ahead and dropped in time.
-* ``blocks``, ``claim``, ``writer``, ``feed``: the way in. One transaction claims offsets, inserts
-  blocks, gaps and hits, and ends with a row in the feed, whose order is commit order.
-* ``agents``, ``streams``, ``leases``: who writes, from where, and who alone may act.
+* ``partitions``, ``housekeeping``: hours of blocks made ahead and dropped in time, small tables
+  kept small.
+* ``writer`` is the way in. One transaction claims offsets (``claim``, ``claim_sql``), inserts
+  blocks (``blocks``), gaps and hits (``rows``), sorts out what Postgres refuses (``quarantine``),
+  and ends with a row in the ``feed``, whose order is commit order.
+* ``agents``, ``streams``: who writes, and from where. ``leases``: who alone may act.
+* ``rules``, ``acts``, ``evaluation``, ``alerts``, ``outbox``: the statements of alerting.
+  ``health``: those of liveness.
 * ``reading/``: the way out, under the read-only role.
+* ``cli``, ``stats``: ``outrider store``.
 """

@@ -94,7 +94,7 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(found)
 
 
-async def migrate(url: str) -> Migrated:
+async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Migrated:
     """Apply what is pending, make the read role and the partitions of the coming hours.
 
     Safe to call by many at once and again. Raises STORE_BEHIND for a newer or drifted database,
@@ -115,7 +115,7 @@ async def migrate(url: str) -> Migrated:
                 for migration in state.pending:
                     await _apply(connection, migration)
                 not_permitted = await roles.ensure_read_role(connection)
-                await partitions.ensure_ahead(connection)
+                await partitions.ensure_ahead(connection, hours_ahead)
             finally:
                 if not connection.closed:
                     await connection.execute("select pg_advisory_unlock(%s)", (_LOCK_KEY,))

@@ -29,7 +29,7 @@ class Stream:
     path: str
     uid: int = 0
     start_offset: int = 0
-    """First byte of the file that belongs to the stream; the stream's own offsets begin at 0."""
+    """First byte of the file that belongs to the stream; offsets count from the file's start."""
     device: int = 0
     inode: int = 0
     head_digest: bytes = b""
@@ -63,9 +63,9 @@ with born as (
         %(path)s, %(uid)s, %(start_offset)s, %(device)s, %(inode)s, %(head_digest)s,
         %(head_bytes)s)
     on conflict (id) do nothing
-    returning id, agent
+    returning id, agent, start_offset
 )
-insert into streams (id, agent, committed, tail) select id, agent, 0, '' from born
+insert into streams (id, agent, committed, tail) select id, agent, start_offset, '' from born
 on conflict (id) do nothing
 """
 

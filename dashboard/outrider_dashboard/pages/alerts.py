@@ -59,7 +59,7 @@ class View:
 
 async def page(request: Request) -> Response:
     """Render the alerts page with one episode: the one asked for, else the worst or newest."""
-    visit = Visit(request)
+    visit = await Visit.begin(request)
     source = visit.site.source
     now = visit.clock.now
     opened, recent, notices = await together(

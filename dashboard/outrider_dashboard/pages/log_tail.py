@@ -43,9 +43,7 @@ async def tail(request: Request) -> Response:
         return PlainTextResponse(f"{error}\n", status_code=400)
     if visit.site.hub.full:
         return PlainTextResponse("Too many live views are open.\n", status_code=503)
-    after = live.last_event_id(request.headers.get("last-event-id"))
-    if after is None:
-        after = live.last_event_id(visit.parameter("after", 20))
+    after = _place(visit)
     return StreamingResponse(_events(visit, filter_, after), media_type="text/event-stream")
 
 
@@ -54,9 +52,15 @@ async def changes(request: Request) -> Response:
     visit = Visit(request)
     if visit.site.hub.full:
         return PlainTextResponse("Too many live views are open.\n", status_code=503)
-    after = live.last_event_id(request.headers.get("last-event-id"))
+    after = _place(visit)
     body = live.changes(visit.site.hub, after, visit.site.stopping)
     return StreamingResponse(body, media_type="text/event-stream")
+
+
+def _place(visit: Visit) -> int | None:
+    """Return the feed number a browser has seen: of its last event, else of its page."""
+    after = live.last_event_id(visit.request.headers.get("last-event-id"))
+    return live.last_event_id(visit.parameter("after", 20)) if after is None else after
 
 
 async def _events(visit: Visit, filter_: Filter, after: int | None) -> AsyncIterator[str]:

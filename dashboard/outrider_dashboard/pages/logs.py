@@ -59,7 +59,7 @@ class Entry:
 
 async def page(request: Request) -> Response:
     """Render the log page."""
-    visit = Visit(request)
+    visit = await Visit.begin(request)
     problem = ""
     try:
         asked = question(visit)
@@ -123,8 +123,6 @@ class Answer:
 
 
 async def _answer(visit: Visit, asked: Question) -> Answer:
-    # Read before the rows: what is committed in between comes twice to the tail, never not at all.
-    feed = await visit.panel("Feed", visit.site.source.feed_last)
     histogram, found, gaps, complete, values = await together(
         _histogram(visit, asked),
         _search(visit, asked),
@@ -146,7 +144,7 @@ async def _answer(visit: Visit, asked: Question) -> Answer:
         entries=_entries(found, gaps, asked),
         completeness=replace(complete, value=pieces),
         facets=values,
-        feed_number=feed.value if feed.fresh else None,
+        feed_number=visit.feed_number,
         would_match=would_match,
         whole=bool(complete.value is not None and complete.fresh and complete.value.whole),
     )

@@ -51,7 +51,7 @@ class Chart:
 
 async def page(request: Request) -> Response:
     """Render the overview."""
-    visit = Visit(request)
+    visit = await Visit.begin(request)
     source = visit.site.source
     overview, activity, lines, store, collectors, alerts = await together(
         visit.panel("What is wrong now", source.overview),

@@ -88,7 +88,7 @@ class View:
 
 async def page(request: Request) -> Response:
     """Render one worker."""
-    visit = Visit(request)
+    visit = await Visit.begin(request)
     service = unquote(request.path_params["service"])
     worker, at, host = unquote(request.path_params["name"]).rpartition("@")
     if not at:

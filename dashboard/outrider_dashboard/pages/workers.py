@@ -33,7 +33,7 @@ class View:
 
 async def page(request: Request) -> Response:
     """Render all workers, or those of one host."""
-    visit = Visit(request)
+    visit = await Visit.begin(request)
     source = visit.site.source
     found, activity, agents, alerts = await together(
         visit.panel("Workers", source.workers),

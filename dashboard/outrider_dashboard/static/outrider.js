@@ -192,7 +192,8 @@ document.addEventListener("htmx:afterSwap", () => {
 });
 
 function listen() {
-  const stream = new EventSource("/live");
+  const seen = document.body.dataset.feed;
+  const stream = new EventSource("/live" + (seen ? "?after=" + seen : ""));
   let lost = null;
   stream.onopen = () => {
     if (lost) { clearTimeout(lost); lost = null; }
@@ -206,7 +207,10 @@ function listen() {
     // A refused stream is not tried again by the browser itself.
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
   };
-  stream.addEventListener("change", (event) => changed(JSON.parse(event.data)));
+  stream.addEventListener("change", (event) => {
+    document.body.dataset.feed = event.lastEventId;
+    changed(JSON.parse(event.data));
+  });
 }
 if ($("[data-live]") || $("[data-unread-count]")) listen();
 

@@ -89,7 +89,7 @@ def open_segment(inbox: Path, service: str, worker: str, *, numbered: bool) -> S
     ``worker-2``, ``worker-3`` and so on, the lowest that is free. Raises OSError.
     """
     prepare_inbox(inbox)
-    directory = _lock_directory(inbox)
+    directory = _lock_directory(inbox, _LOCK_TIMEOUT_S)
     try:
         if directory is None:
             return create(inbox, service, worker)
@@ -250,7 +250,7 @@ def _lock(descriptor: int, *, exclusive: bool) -> bool:
 
 def _lock_directory(
     inbox: Path,
-    timeout_s: float = _LOCK_TIMEOUT_S,
+    timeout_s: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int | None:

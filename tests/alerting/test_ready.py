@@ -1,0 +1,53 @@
+"""The rules that come with Outrider do what their names say."""
+
+from __future__ import annotations
+
+from outrider_alerting import ready, rule_files
+from tests.alerting.scene import Scene, component
+
+
+class _ReadyScene(Scene):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rule_set = rule_files.read(ready.files())
+
+
+def test_a_dead_worker_is_one_critical_alert() -> None:
+    """A death raises `worker-died` and nothing else, at once."""
+    scene = _ReadyScene()
+    told = scene.step(1, health=[component("dead", 0, reason="killed by SIGKILL")])
+
+    assert [(t.rule, t.to_state, t.priority) for t in told] == [
+        ("worker-died", "firing", "critical")
+    ]
+
+
+def test_a_silent_worker_is_told_after_a_while() -> None:
+    """Silence is pending first; a worker heard again within 15 s was never told of."""
+    scene = _ReadyScene()
+    scene.step(0, health=[component("silent", 0)])
+    scene.step(10, health=[component("up", 10)])
+    scene.step(20, health=[component("silent", 20)])
+    scene.run(21, 40)
+
+    assert [t.to_state for t in scene.transitions] == [
+        "pending", "resolved", "pending", "firing",
+    ]  # fmt: skip
+
+
+def test_errors_that_pile_up_are_one_alert() -> None:
+    """Eleven errors of one worker within a minute fire, ten do not."""
+    scene = _ReadyScene()
+    key = ("pay", "w1")
+
+    assert scene.step(1, scene.hit(0, 10, key, rule="error-spike")) == []
+    (fired,) = scene.step(2, scene.hit(1, 1, key, rule="error-spike"))
+    assert fired.summary == "11 errors in 1m on w1"
+
+
+def test_one_fatal_record_is_enough() -> None:
+    """A FATAL record fires at once, as critical."""
+    scene = _ReadyScene()
+    (fired,) = scene.step(1, scene.hit(0, 1, ("pay", "w1"), rule="fatal-record"))
+
+    assert (fired.priority, fired.summary) == ("critical", "w1 wrote a fatal record")
