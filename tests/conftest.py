@@ -52,7 +52,8 @@ def _template(postgres_url: str) -> Iterator[str]:
 
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(_TEMPLATE)))
-        asyncio.run(migrate(_with_database(postgres_url, _TEMPLATE)))
+        # Few hours ahead: every partition is files to copy for each test.
+        asyncio.run(migrate(_with_database(postgres_url, _TEMPLATE), hours_ahead=2))
         yield _TEMPLATE
         connection.execute(
             sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(_TEMPLATE))

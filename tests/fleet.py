@@ -5,6 +5,7 @@ Every process is `outrider ...` with a configuration of its own, as a user would
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -139,6 +140,14 @@ class Fleet:
         """Whether the process was started and has not ended."""
         process = self.processes.get(name)
         return process is not None and process.poll() is None
+
+    def acknowledged_bytes(self) -> int:
+        """How far the agent believes its furthest stream to be committed, as its cache says."""
+        cache = self.root / "agent" / "cache.json"
+        if not cache.exists():
+            return 0
+        offsets = json.loads(cache.read_bytes())["acknowledged"].values()
+        return max(offsets, default=0)
 
     def output(self, name: str) -> str:
         """What it has printed so far."""

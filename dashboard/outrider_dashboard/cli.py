@@ -7,8 +7,10 @@ import asyncio
 import errno
 import logging
 import secrets
+import signal
 import socket
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,7 @@ from outrider_dashboard.site import Site
 from outrider_dashboard.source import Source, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from outrider.errors import Fault
 
@@ -84,9 +86,20 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class _Server(uvicorn.Server):
+    """A server for which a signal is the ordinary way to end, and no failure."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
 async def _serve(listener: socket.socket, url: str, environment: str) -> None:
     async with open_source(url) as source:
-        server: uvicorn.Server | None = None
+        server: _Server | None = None
         site = make_site(
             source, environment, _recorder(), lambda: server is not None and server.should_exit
         )
@@ -99,7 +112,7 @@ async def _serve(listener: socket.socket, url: str, environment: str) -> None:
             timeout_graceful_shutdown=_STOP_WITHIN_S,
             lifespan="on",
         )
-        server = uvicorn.Server(config)
+        server = _Server(config)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         sys.stdout.write(f"dashboard: http://{shown}:{port}/\n")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
 
 COLLECTORS = ("collector-a", "collector-b")
-_DIES_WITHIN_S = 6.0
+_DIES_WITHIN_S = 12.0
 
 
 @dataclass(slots=True)
@@ -92,11 +92,11 @@ async def kill_postmaster(stage: Stage) -> None:
     process.kill()
     process.wait()
     await asyncio.sleep(stage.rng.uniform(0.0, 0.5))
-    await asyncio.to_thread(_start_again, stage.postgres)
+    await asyncio.to_thread(restart_server, stage.postgres)
 
 
-def _start_again(postgres: Postgres) -> None:
-    """Backends of a killed postmaster end by themselves; until then the data is still held."""
+def restart_server(postgres: Postgres) -> None:
+    """Start the server whose postmaster was killed; its backends may hold the data for a moment."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -165,11 +165,11 @@ async def terminate_collector(stage: Stage) -> None:
     stage.fleet.start_collector(name)
 
 
-def failpoint(process: str, name: str) -> Callable[[Stage], Awaitable[None]]:
+def failpoint(process: str, name: str, most: int = 1) -> Callable[[Stage], Awaitable[None]]:
     """Restart ``process`` so that it dies at a named failpoint, then start it as usual."""
 
     async def fault(stage: Stage) -> None:
-        count = stage.rng.randint(1, 3)
+        count = stage.rng.randint(1, most)
         extra = {"OUTRIDER_FAILPOINTS": f"{name}=kill@{count}"}
         names = COLLECTORS if process == "collector" else (process,)
         for each in names:
@@ -224,10 +224,11 @@ FAULTS: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     terminate_agent,
     terminate_collector,
     kill_short_lived,
-    failpoint("collector", "claim/insert"),
-    failpoint("collector", "COMMIT sent/answer"),
+    failpoint("collector", "claim/insert", 9),
+    failpoint("collector", "COMMIT sent/answer", 9),
+    failpoint("collector", "COMMIT/ack", 9),
     failpoint("collector", "attempt recorded/socket"),
-    failpoint("agent", "ack/cache"),
+    failpoint("agent", "ack/cache", 3),
     failpoint("agent", "LOCK_EX/move"),
     failpoint("agent", "move/unlink"),
 )

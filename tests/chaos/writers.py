@@ -41,6 +41,7 @@ class FileWriter:
     written: int = 0
     stopped: bool = False
     rotations: int = 0
+    rotate_every: int = ROTATE_EVERY
 
     async def run(self) -> None:
         """Write at a steady pace until ``stopped``."""
@@ -53,7 +54,7 @@ class FileWriter:
             os.write(out, lines)
             self.written += step
             since_rotation += step
-            if since_rotation >= ROTATE_EVERY:
+            if since_rotation >= self.rotate_every:
                 os.close(out)
                 self._rotate()
                 out = self._open()

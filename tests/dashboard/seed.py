@@ -109,7 +109,8 @@ class Seeder:
         assert row is not None
         number: int = row[0]
         self._health("agent", str(number), None, None, host, number, state,
-                     since or self.now - timedelta(hours=30), "no heartbeat" if since else "")  # fmt: skip
+                     since or self.now - timedelta(hours=30), "no heartbeat" if since else "",
+        )  # fmt: skip
         self._heartbeat("agent", str(number), seen, {"rss_bytes": 41_000_000, "backlog_bytes": 0})
         return number
 
@@ -138,7 +139,8 @@ class Seeder:
             (stream, agent, service, name, host, f"/var/log/{service}/{name}.log", begun),
         )
         self.connection.execute(
-            "insert into streams (id, agent, committed, tail, watermark) values (%s, %s, %s, '', %s)",
+            "insert into streams (id, agent, committed, tail, watermark) "
+            "values (%s, %s, %s, '', %s)",
             (stream, agent, committed, watermark or self.now - SECOND * 2),
         )
         return stream
@@ -335,7 +337,7 @@ def _minute(name: str, i: int, minute: int, start: datetime, per_minute: float) 
         out.extend(_refusals(i, minute, start))
     if name == "etl-fx-1" and minute % 19 == 3:
         out.append(Line(start + 31 * SECOND, 17, "deadlock detected while upserting fx_rates",
-                        "database.deadlock", "DB_DEADLOCK", {"pgcode": "40P01", "attempt": 1}))  # fmt: skip
+                        "database.deadlock", "DB_DEADLOCK", {"pgcode": "40P01"}))  # fmt: skip
     return out
 
 
@@ -365,7 +367,7 @@ def _death(seeder: Seeder) -> None:
         (12.4, 9, "order filled", None, {"order_id": 88409, "symbol": "BTCUSDT", "side": "buy"}),
         (9.1, 13, "depth cache holds 1204551 levels", None, {"symbols": 214, "rss_mib": 1931.0}),
         (7.25, 13, "sequence gap in depth stream, 41 updates missing", None, {"symbol": "BTCUSDT"}),
-        (7.24, 9, "resync started", None, {"symbols": 214, "limit": 5000, "reason": "sequence_gap"}),
+        (7.24, 9, "resync started", None, {"symbols": 214, "reason": "sequence_gap"}),
         (6.42, 17, "depth resync failed for BTCUSDT, try 4 of 5", "EXCHANGE_RATE_LIMITED",
          {"symbol": "BTCUSDT", "attempt": 4, "weight": {"used": 6104, "limit": 6000},
           "exception": {"type": "Refused", "message": "code -1003", "stacktrace": STACK}}),

@@ -45,7 +45,7 @@ class _Alerts:
             summary="edge-fra-02 is silent", labels={"host": "edge-fra-02"},
         )  # fmt: skip
         self._told(silent, "fired", "in-app", "in-app", "sent", now - _s(222),
-                   title="Host edge-fra-02 is silent", sentence="No heartbeat for 30 s.")  # fmt: skip
+                   title="Host edge-fra-02 is silent", sentence="No heartbeat.")  # fmt: skip
         pending = self._alert("backlog", ["etl", "etl-ledger-2"], "pending", now - _s(60),
                               summary="etl-ledger-2 is 2.1 MB behind")  # fmt: skip
         recovering = self._alert("error-spike", ["scrapers"], "recovering", now - _s(2460),
@@ -120,10 +120,10 @@ class _Alerts:
         names = {1: ["service"], 2: ["service", "worker"], 3: ["service", "worker", "host"]}
         labels = labels or dict(zip(names[len(key)], key, strict=True))
         row = self._connection.execute(
-            "insert into alerts (rule, key, labels, kind, priority, state, summary, runbook, value, "
-            "threshold, started_at, fired_at, resolved_at, acknowledged_at, acknowledged_by, "
-            "evidence, rule_set) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, "
-            "%s, %s, 7) returning id",
+            "insert into alerts (rule, key, labels, kind, priority, state, summary, runbook, "
+            "value, threshold, started_at, fired_at, resolved_at, acknowledged_at, "
+            "acknowledged_by, evidence, rule_set) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, "
+            "%s, %s, %s, %s, %s, %s, 7) returning id",
             (
                 rule, key, json.dumps(labels), kind, priority, state, summary,
                 "https://wiki.example/runbook", value, threshold, started,

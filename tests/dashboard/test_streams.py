@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +20,7 @@ from tests.dashboard.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.dashboard.conftest import Fleet
     from tests.dashboard.serving import Served
@@ -119,3 +124,29 @@ def test_a_wrong_filter_is_refused(served: Served) -> None:
 
     assert answer.status_code == 400
     assert "column 9" in answer.text
+
+
+def test_a_signal_ends_it_at_once(fleet: Fleet, tmp_path: Path) -> None:
+    """SIGTERM ends the process with code 0 within seconds, also while somebody watches."""
+    environment = {
+        **os.environ, "OUTRIDER_DATABASE_URL": fleet.url, "OUTRIDER_INBOX": str(tmp_path)
+    }  # fmt: skip
+    command = [sys.executable, "-m", "outrider.command", "dashboard", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        url = said.removeprefix("dashboard: ").strip()
+        with events(f"{url}live", last=0) as stream:
+            next(stream)
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    assert url.startswith("http://127.0.0.1:")
+    assert code == 0
+    assert "worker.stopped" in "".join(f.read_text() for f in tmp_path.glob("*.jsonl"))

@@ -23,6 +23,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import quote
 
 from outrider.errors import Fault
@@ -118,6 +119,14 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
+class _RunAs(TypedDict, total=False):
+    """What subprocess needs to start a program as another account."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
 @dataclass(slots=True)
 class Postgres:
     """One server: data in ``home/data``, socket in ``socket_dir``, log in ``home/server.log``."""
@@ -194,7 +203,7 @@ class Postgres:
             **self.settings,
         }
 
-    def _as_account(self) -> dict[str, int | list[int]]:
+    def _as_account(self) -> _RunAs:
         if self.account is None:
             return {}
         return {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
@@ -250,7 +259,7 @@ class Postgres:
             text=True,
             check=False,
             cwd="/",
-            **self._as_account(),  # type: ignore[call-overload]
+            **self._as_account(),
         )
         if result.returncode != 0:
             shutil.rmtree(self.data, ignore_errors=True)

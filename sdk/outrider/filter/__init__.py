@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from outrider.columns import Columns
-    from outrider.filter.predicate import Predicate, Searcher
+    from outrider.filter.leaves import Predicate, Searcher
 
 __all__ = [
     "CONSTANT_FIELDS",

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from outrider.filter.leaves import Undecided
 from outrider.filter.syntax import Field, attribute_path
-from outrider.filter.text import raw_text
+from outrider.filter.text import RawText, raw_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,21 +86,17 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-class AttributePredicate:
+class AttributePredicate(Undecided):
     """``attributes.PATH`` compared with a value."""
 
-    __slots__ = ("_accepts", "_needle", "_path", "cost")
+    __slots__ = ("_accepts", "_needle", "_numbers", "_path", "cost")
 
     def __init__(self, node: Field, regex: Callable[[str], bool] | None) -> None:
         self._path = attribute_path(node.name)
         self._accepts = attribute_test(node, regex)
         self._needle = _needle(node, self._path)
+        self._numbers = _numbers(self._path) if node.op not in {":", "~"} else None
         self.cost = 5
-
-    def decide(self, columns: Columns) -> bool | None:
-        """Return None: attributes differ from record to record."""
-        del columns
-        return None
 
     def rows(self, columns: Columns, among: Sequence[int]) -> list[int]:
         """Return the rows whose attribute is accepted, parsing as few as possible."""
@@ -111,10 +109,21 @@ class AttributePredicate:
         if needle and b"\\u" not in raw:
             if needle not in raw:
                 return []
-            column = raw_text(columns, "attributes_raw")
-            places, find = column.places(), raw.find
-            among = [r for r in among if find(needle, places[r], places[r + 1] - 4) >= 0]
+            among = self._likely(raw_text(columns, "attributes_raw"), among)
         return [row for row in among if self._match(columns, parsed, row)]
+
+    def _likely(self, column: RawText, among: Sequence[int]) -> list[int]:
+        """Return the rows whose bytes allow a match, most of which are one."""
+        places, raw = column.places(), column.raw
+        if self._numbers is None:
+            find, needle = raw.find, self._needle
+            return [row for row in among if find(needle, places[row], places[row + 1] - 4) >= 0]
+        hits = {
+            bisect_right(places, match.start()) - 1
+            for match in self._numbers.finditer(raw)
+            if self._accepts(match[1].decode())
+        }
+        return [row for row in among if row in hits]
 
     def _match(self, columns: Columns, parsed: dict[int, Any], row: int) -> bool:
         if row not in parsed:
@@ -156,6 +165,15 @@ def attribute_test(node: Field, regex: Callable[[str], bool] | None) -> Callable
     }
     holds = compare[node.op]
     return lambda text: (n := number(text)) is not None and holds(n)
+
+
+def _numbers(path: tuple[str, ...]) -> re.Pattern[bytes] | None:
+    """Return what finds numbers under the key that the path ends in; None where that is unsure."""
+    keys = [path[-1], ".".join(path)]
+    if _INDEX.fullmatch(path[-1]) or not all(map(_PLAIN.fullmatch, keys)):
+        return None
+    either = "|".join(map(re.escape, keys))
+    return re.compile(rf'"(?:{either})"\s*:\s*"?(-?[0-9][0-9.eE+-]*)'.encode())
 
 
 def _needle(node: Field, path: tuple[str, ...]) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from outrider import severity
 from outrider.filter.attributes import attribute_test
 from outrider.filter.folding import fold, word_pattern
-from outrider.filter.predicate import value_test
+from outrider.filter.leaves import value_test
 from outrider.filter.syntax import (
     ATTRIBUTES,
     PRIORITIES,
@@ -30,7 +30,7 @@ from outrider.filter.syntax import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from outrider.filter.predicate import Searcher
+    from outrider.filter.leaves import Searcher
 
 
 def compile_labels(

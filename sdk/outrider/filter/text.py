@@ -12,12 +12,20 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from outrider.columns import ColumnError
-from outrider.filter.folding import fold, word_pattern
+from outrider.filter.folding import fold, is_word_character, word_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outrider.columns import Columns
+
+# What a byte beside a hit says: no word character, a word character, or a part of some character
+# that must be decoded to know.
+_OTHER, _WORD, _UNKNOWN = 0, 1, 2
+_KINDS = bytes(
+    _UNKNOWN if i >= 0x80 else _WORD if chr(i).isalnum() or i == ord("_") else _OTHER
+    for i in range(256)
+)
 
 _ASCII_RUN = re.compile(r"[\x00-\x7f]+")
 
@@ -81,10 +89,15 @@ def raw_text(columns: Columns, name: str) -> RawText:
 class WordSearch:
     """One word or phrase, sought in a column; ``json`` when the column holds JSON objects."""
 
-    __slots__ = ("_needle", "_search", "column")
+    __slots__ = ("_ends_free", "_json", "_needle", "_search", "_starts_free", "_whole", "column")
 
     def __init__(self, text: str, *, prefix: bool, column: str, json: bool) -> None:
         self.column = column
+        self._json = json
+        # An ASCII word is found by its bytes alone, mostly without decoding its record.
+        self._whole = text.isascii()
+        self._starts_free = not is_word_character(text[0])
+        self._ends_free = prefix or not is_word_character(text[-1])
         self._search = word_pattern(text, prefix=prefix, json=json).search
         runs = _ASCII_RUN.findall(fold(text))
         self._needle = max(runs, key=len, default="").encode()
@@ -120,14 +133,31 @@ class WordSearch:
         if position < 0:
             return []
         rows: list[int] = []
-        places = column.places()
+        places, row = column.places(), 0
         while position >= 0:
-            row = bisect_right(places, position) - 1
+            row = max(0, bisect_right(places, position, row) - 1)
+            start, stop = places[row], places[row + 1] - 4
             # A hit may lie in length bytes or reach into them: then it is none.
-            if row < 0 or position + len(needle) > places[row + 1] - 4:
-                position = find(needle, position + 1)
-                continue
-            if self._search(column.folded(row)):
+            inside = start <= position and position + len(needle) <= stop
+            found = self._is_word_at(column, position, start, stop) if inside else False
+            if found is None:
+                found = bool(self._search(column.folded(row)))
+                position = stop
+            if found:
                 rows.append(row)
-            position = find(needle, places[row + 1])
+                position = stop
+            position = find(needle, position + 1)
         return rows
+
+    def _is_word_at(self, column: RawText, hit: int, start: int, stop: int) -> bool | None:
+        """Tell from the bytes around a hit whether it is the word; None where they do not tell."""
+        if not self._whole:
+            return None
+        lowered, end = column.lowered, hit + len(self._needle)
+        before = _OTHER if self._starts_free or hit == start else _KINDS[lowered[hit - 1]]
+        after = _OTHER if self._ends_free or end == stop else _KINDS[lowered[end]]
+        if before == _OTHER == after:
+            return True
+        if after == _WORD or (before == _WORD and not self._json):
+            return False
+        return None
