@@ -53,6 +53,9 @@ listen = "127.0.0.1:{port}"
 collectors = [{collectors}]
 state_dir = "{root}/agent"
 inbox = "{root}/inbox"
+# Segments are put away and deleted soon, so that tests reach the end of their life.
+retire_after_s = 2
+kept_tail_bytes = 0
 
 [[agent.source]]
 paths = ["{root}/logs/*.log*"]

@@ -75,7 +75,7 @@ class Agent:
                 str(error.filename or config.state_dir),
                 "let the agent's account write there, or set `agent.state_dir`",
             ) from None
-        inbox = Inbox(config.agent.kept_tail_bytes)
+        inbox = Inbox(config.agent.kept_tail_bytes, config.agent.retire_after_s)
         adoption = Adoption(
             finder=Discovery(config.agent.source, config.inbox),
             minter=Minter(

@@ -76,6 +76,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """At most so many bytes are read and not acknowledged."""
     kept_tail_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 64 << 20
     """So much of what was delivered from the inbox is kept, in case the database forgets."""
+    retire_after_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    """A segment of the inbox that no process took over for so long is put away, seconds."""
     max_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
     """At most so many files are followed at once."""
     source: tuple[SourceConfig, ...] = ()

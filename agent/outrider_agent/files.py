@@ -280,7 +280,7 @@ class Files:
             return
         if segment is not None:
             done = tail.acknowledged == tail.position
-            if done and segment.wants_to_retire(now, quiet_s):
+            if done and segment.wants_to_retire(now, quiet_s, self._inbox.retire_after_s):
                 segment.retire(tail)
                 return  # and read to the end once more before it ends
             if segment.may_end(tail.fd, quiet_s) and tail.at_end():

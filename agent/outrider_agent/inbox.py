@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Inbox:
     """Segments that are delivered, and what is said about writers."""
 
-    def __init__(self, kept_tail_bytes: int) -> None:
+    def __init__(self, kept_tail_bytes: int, retire_after_s: float) -> None:
+        self.retire_after_s = retire_after_s
         self._budget_bytes = kept_tail_bytes
         self._kept: list[Kept] = []
 

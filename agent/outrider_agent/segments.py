@@ -5,7 +5,7 @@ waiting; while it is refused the writer lives. When it is granted the writer is 
 does not say that it ended well, it died, and whoever holds the lock writes that down, once. Then
 the lock is given back, so that the next process of the same service can take the segment over.
 
-A segment that nobody took over for a minute is retired: with the lock held it is moved to
+A segment that nobody took over for a minute (`retire_after_s`) is retired: with the lock held it is moved to
 ``closing/``, read to its end once more, and unlinked, lock still held, when all of it is
 acknowledged and newer segments fill the kept tail. A writer that opened it meanwhile finds another
 file, or none, at its path, and starts anew.
@@ -33,7 +33,6 @@ from outrider_agent.discovery import CLOSING
 if TYPE_CHECKING:
     from outrider_agent.tail import Tail
 
-RETIRE_AFTER_S = 60.0
 LOCKLESS_QUIET_S = 600.0
 LOCKLESS_CLOSING_S = 86_400.0
 MAX_KEPT_FILES = 256
@@ -143,8 +142,8 @@ class SegmentWatch:
 
     # ---------------------------------------------------------------- retiring
 
-    def wants_to_retire(self, now: float, quiet_s: float) -> bool:
-        """Whether the segment has been left long enough."""
+    def wants_to_retire(self, now: float, quiet_s: float, after_s: float) -> bool:
+        """Whether the segment has been left long enough: ``after_s`` where it has a lock."""
         if self.closing:
             return False
         if self.lockless:
@@ -152,7 +151,7 @@ class SegmentWatch:
         if self.locked_by_writer or self.unlocked_since is None:
             return False
         continued = bool(self.last.flags & slot.CONTINUED)
-        return continued or now - self.unlocked_since > RETIRE_AFTER_S
+        return continued or now - self.unlocked_since > after_s
 
     def retire(self, tail: Tail) -> bool:
         """Move the segment to ``closing/`` under the exclusive lock; False if somebody has it."""
