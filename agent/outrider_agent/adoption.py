@@ -203,7 +203,7 @@ class Adoption:
 
     def _give_birth(self, candidates: list[Candidate], wall_s: float) -> list[Followed]:
         """Follow files as streams that the collector may not know."""
-        fresh: list[Followed] = []
+        pairs: list[tuple[Candidate, Stream]] = []
         born: list[Stream] = []
         unopened = {(s.device, s.inode): s for s in self._journal.births.values()}
         for candidate in candidates:
@@ -220,9 +220,10 @@ class Adoption:
             if stream is None:
                 stream = self._minter.stream(candidate, wall_s)
                 born.append(stream)
-            fresh.append(self._follow(candidate, stream))
+            pairs.append((candidate, stream))
         if born:
             self._journal.born(born)
+        fresh = [self._follow(candidate, stream) for candidate, stream in pairs]
         for followed in fresh:
             self._handover.give(Born(followed.tail.stream))
         return fresh

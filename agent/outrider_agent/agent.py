@@ -24,6 +24,7 @@ from outrider_agent.disk import DiskThread
 from outrider_agent.files import Files
 from outrider_agent.handover import Adopt, Handover
 from outrider_agent.heartbeats import Heartbeats
+from outrider_agent.hold import Hold
 from outrider_agent.identity import Identity
 from outrider_agent.inbox import Inbox
 from outrider_agent.own_log import OwnLog
@@ -51,12 +52,14 @@ class Agent:
         self._config = config
         self._reports = reports
         self._identity = Identity(config.state_dir)
+        self._held = Hold(config.state_dir)
         self._handover = Handover(config.agent.window_bytes)
         self._delivery = Delivery()
         self._clock = DatabaseClock()
         self._settings = Settings()
         self._session: PushSession | None = None
         self._hurry = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._instance = secrets.token_bytes(16)
         self._files = self._make_files()
         self._disk = DiskThread(
@@ -98,13 +101,20 @@ class Agent:
             state_path=config.state_dir / "cache.json",
             handover=self._handover,
             reports=reports,
+            hurry=self._hurry_up,
         )
+
+    def _hurry_up(self) -> None:
+        """Have a heartbeat sent at once; called by the disk thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._hurry.set)
 
     # ---------------------------------------------------------------- life
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self._handover.bind(lambda: loop.call_soon_threadsafe(self._take))
         own_log = self._start_own_log()
         thread = threading.Thread(
@@ -129,6 +139,7 @@ class Agent:
         finally:
             if not thread.is_alive():
                 self._files.finish(self._handover)
+            self._held.release()
         if self._disk_failure is not None:
             raise self._disk_failure
 
@@ -255,7 +266,12 @@ class Agent:
     ) -> None:
         await session.welcomed.wait()
         if self._reports.settle_prefix(f"collector {address} "):
-            self._reports.say(f"connected {address}", f"connected to the collector at {address}")
+            self._reports.say(
+                f"connected {address}",
+                f"connected to the collector at {address}",
+                event="pipeline.connected",
+                collector=address,
+            )
         heartbeats = Heartbeats(
             lambda: self._files.picture,
             clock_us,

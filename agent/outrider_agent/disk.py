@@ -36,7 +36,7 @@ _FEW_FILES = 50
 _FEW_LOOK_S = 0.050
 _MOST_LOOK_S = 0.250
 _FULL_LOOK_S = 10.0
-_CHECK_DIRECTORIES_S = 0.250
+_CHECK_DIRECTORIES_S = 0.100
 _HOUSEKEEPING_S = 1.0
 # A stream in backlog leaves this part of the window to the others.
 _BACKLOG_SHARE = 4

@@ -17,6 +17,7 @@ from outrider_agent.registry import Candidate
 from outrider_agent.streams import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from outrider_agent.adoption import Adoption
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from outrider_agent.inbox import Inbox
     from outrider_agent.journal import Journal
     from outrider_agent.reports import Reports
+    from outrider_agent.streams import Loss
 
 _SAVE_S = 1.0
 _REFUSED_AGAIN_S = 60.0
@@ -47,6 +49,7 @@ class Files:
         state_path: Path,
         handover: Handover,
         reports: Reports,
+        hurry: Callable[[], object] = lambda: None,
     ) -> None:
         self._adoption = adoption
         self._inbox = inbox
@@ -62,6 +65,8 @@ class Files:
         self._by_stream: dict[int, Followed] = {}
         self._dirty = False
         self._next_save = 0.0
+        self._hurry = hurry
+        self._ends: frozenset[object] = frozenset()
 
     @property
     def last_feed(self) -> tuple[int, bytes]:
@@ -80,7 +85,16 @@ class Files:
 
     def assign(self, now: float, wall_s: float) -> list[Followed]:
         """Give streams to files that have none; return what is to be followed from now on."""
-        fresh = self._adoption.assign(now, wall_s, self._state.acknowledged)
+        try:
+            fresh = self._adoption.assign(now, wall_s, self._state.acknowledged)
+        except OSError as error:
+            # Nothing is lost: the files are open, and are tried again at the next turn.
+            self._reports.say(
+                "births",
+                f"cannot begin to follow new files: {error}: free space there",
+                severity=severities.ERROR,
+            )
+            return []
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
         for stream, place in self._adoption.take_lost():
@@ -202,7 +216,7 @@ class Files:
             since_us=tail.read_to_end_us,
         )
         if pending is None:
-            self._journal.lost(followed.loss)
+            self._remember(followed.loss)
         final = self.batches.final(tail.stream, tail.generation, place, followed.loss)
         self._handover.give(final)
         followed.ended = True
@@ -217,6 +231,18 @@ class Files:
         if followed.has_file:
             followed.has_file = False
             self._adoption.again(followed, 0.0)
+
+    def _remember(self, loss: Loss) -> None:
+        """Journal a gap; where that cannot be written it is told all the same, now."""
+        try:
+            self._journal.lost(loss)
+        except OSError as error:
+            self._reports.say(
+                "journal",
+                f"cannot write the journal: {error}: free space there; gaps are not kept over a "
+                "crash of the agent until then",
+                severity=severities.ERROR,
+            )
 
     def _end_without_file(self, stream_id: int, place: Place, reason: str, detail: str) -> None:
         """End a stream of an earlier life whose file is nowhere."""
@@ -233,7 +259,7 @@ class Files:
             since_us=0,
         )
         if pending is None:
-            self._journal.lost(told)
+            self._remember(told)
         self._handover.give(self.batches.final(stream, 0, place, told))
         self._reports.say(
             f"gap {stream.path}",
@@ -274,8 +300,10 @@ class Files:
     def _see_to(self, followed: Followed, now: float, now_us: int, now_ns: int) -> None:
         tail, segment = followed.tail, followed.segment
         quiet_s = (now_ns - tail.mtime_ns) / 1e9
-        if segment is not None and segment.check(tail.fd, now, now_us):
-            self._inbox.died(followed, self._reports)
+        if segment is not None:
+            segment.said_goodbye = tail.latest.event[-1:] == ["worker.stopped"]
+            if segment.check(tail.fd, now, now_us):
+                self._inbox.died(followed, self._reports)
         if tail.position < tail.size - tail.partial_bytes or tail.has_pending:
             return
         if segment is not None:
@@ -308,13 +336,19 @@ class Files:
             backlog += waiting
             age_us = max(age_us, followed.backlog_age_us(now_us))
             stream = followed.tail.stream
-            if followed.has_file:
+            retired = followed.segment is not None and followed.segment.closing
+            if followed.has_file and not retired:
                 last_us = followed.tail.last_line_us
                 workers.append(
                     WorkerPicture(stream.service, stream.worker, waiting, last_us, followed.segment)
                 )
         backlog += sum(map(Candidate.size, self._adoption.candidates))
         self.picture = Picture(backlog, age_us // 1000, len(self._by_stream), tuple(workers))
+        ends = frozenset((w.service, w.worker, w.segment and w.segment.state) for w in workers)
+        if ends != self._ends:
+            # Somebody came, ended or died: that does not wait for the next heartbeat.
+            self._ends = ends
+            self._hurry()
 
     def save(self) -> None:
         """Write the cache."""

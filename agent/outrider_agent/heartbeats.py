@@ -115,7 +115,7 @@ def _end(
         return ingest_pb2.WORKER_END_RUNNING, 0
     if segment.died:
         return ingest_pb2.WORKER_END_DIED, 0
-    if said.flags & (slot.ENDED | slot.CONTINUED):
+    if said.flags & (slot.ENDED | slot.CONTINUED) or segment.said_goodbye:
         return ingest_pb2.WORKER_END_CLEAN, 0
     if segment.ended_us:
         return ingest_pb2.WORKER_END_DIED, 0

@@ -16,6 +16,7 @@ import msgspec
 
 from outrider import severity as severities
 from outrider_agent import marks
+from outrider_agent.framing import MAX_LINE_BYTES, cut
 from outrider_agent.records import MAX_CORRELATION_BYTES, MAX_NAME_BYTES, Records
 from outrider_agent.times import TimeReader, absurd, from_number
 
@@ -97,6 +98,9 @@ class ObjectReader:
         into.observed_us.append(observed_us)
         into.severity.append(_severity(found))
         message, dirty = _message(found)
+        if message is not None and len(message) > MAX_LINE_BYTES:
+            attributes[marks.TRUNCATED] = {"original_bytes": len(message)}
+            message = cut(message, MAX_LINE_BYTES)
         into.message.append(message)
         into.logger.append(_name(found, "logger"))
         into.event.append(_name(found, "event"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from outrider import severity as severities
 from outrider_agent import marks
 from outrider_agent.formats import FORMATS, Format, Parsed, choose
+from outrider_agent.framing import MAX_LINE_BYTES, cut
 from outrider_agent.json_lines import JsonReader
 from outrider_agent.records import MAX_NAME_BYTES, Records
 from outrider_agent.times import TimeReader, absurd
@@ -91,6 +92,9 @@ class Parser:
         raw, dirty = marks.clean_bytes(line)
         if dirty:
             attributes[marks.SANITIZED] = True
+            if len(raw) > MAX_LINE_BYTES:  # escapes are longer than what they stand for
+                attributes.setdefault(marks.TRUNCATED, {"original_bytes": len(line)})
+                raw = cut(raw, MAX_LINE_BYTES)
         parsed = self._match(raw, observed_us)
         ts_us = observed_us
         if parsed is None:

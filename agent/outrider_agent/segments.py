@@ -5,8 +5,8 @@ waiting; while it is refused the writer lives. When it is granted the writer is 
 does not say that it ended well, it died, and whoever holds the lock writes that down, once. Then
 the lock is given back, so that the next process of the same service can take the segment over.
 
-A segment that nobody took over for a minute (`retire_after_s`) is retired: with the lock held it is moved to
-``closing/``, read to its end once more, and unlinked, lock still held, when all of it is
+A segment that nobody took over for a minute (`retire_after_s`) is retired: with the lock held it is
+moved to ``closing/``, read to its end once more, and unlinked, lock still held, when all of it is
 acknowledged and newer segments fill the kept tail. A writer that opened it meanwhile finds another
 file, or none, at its path, and starts anew.
 
@@ -51,9 +51,16 @@ class SegmentWatch:
     ended_us: int = 0
     """When the writer was found gone, microseconds since 2000; 0 while it lives."""
     died: bool = False
+    said_goodbye: bool = False
+    """Whether the last record read is a clean end; for writers whose slot cannot be read."""
     unlocked_since: float | None = None
     last: slot.Slot = field(default_factory=slot.Slot)
     """What the slot said last."""
+
+    @property
+    def state(self) -> tuple[bool, int, int]:
+        """What changes when the process does: whether it lives, when it ended, what it noted."""
+        return self.locked_by_writer, self.ended_us, self.last.flags
 
     def read_slot(self) -> slot.Slot:
         """Read the slot anew; what it said last where it cannot be read."""

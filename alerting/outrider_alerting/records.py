@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from outrider_alerting.rules import CountRule, MatchRule
     from outrider_alerting.state import Address, RuleState
     from outrider_alerting.watermarks import Answer
+
+MANY_BUCKETS: Final = 64
+"""With more, a key that cannot fire is rid of those that are settled."""
 
 
 def count(overlay: Overlay, hit: Hit) -> int:
@@ -56,9 +59,13 @@ def evaluate(
     """Draw what can be concluded about a key."""
     spec = overlay.program.thresholds[rule.name]
     touched = address in overlay.touched
-    if not (state.is_active or sum(bucket[1] for bucket in state.buckets) > spec.above):
+    can_fire = state.is_active or sum(bucket[1] for bucket in state.buckets) > spec.above
+    if not can_fire and len(state.buckets) <= MANY_BUCKETS:
         return
     answer = overlay.answer(rule, address[1])
+    if not can_fire:
+        overlay.put(address, thresholds.settled(state, spec, _concluded_s(answer, spec)))
+        return
     # Only after a day of its own: a source as new as its alert may not be known here yet.
     if answer.gone and state.episode.is_open and overlay.now_us - state.started_us > DAY_US:
         overlay.withdraw(address, state, "nothing has come from there for 24 hours")

@@ -57,6 +57,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the key means: the hits key (16 hex digits) or the component kind."""
     by: str = ""
     buckets: tuple[Bucket, ...] = ()
+    packed: tuple[int, ...] = ()
+    """The buckets in the JSON form only: start, n, touched, each as a difference."""
     names: tuple[tuple[int, int, int], ...] = ()
     """Newest records: (second, stream, offset), at most 10."""
     told: tuple[Span, ...] = ()
@@ -103,8 +105,25 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def encode(self) -> bytes:
-        """Return the JSON form."""
-        return msgspec.json.encode(self)
+        """Return the JSON form. A busy key is written often, so its buckets are differences."""
+        packed: list[int] = []
+        before = 0
+        for start, n, touched in self.buckets:
+            packed += (start - before, n, touched - start)
+            before = start
+        return msgspec.json.encode(msgspec.structs.replace(self, buckets=(), packed=tuple(packed)))
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> RuleState:
+        """Return the state that :meth:`encode` wrote."""
+        state = msgspec.json.decode(encoded, type=cls)
+        buckets: list[Bucket] = []
+        before = 0
+        for at in range(0, len(state.packed), 3):
+            step, n, age = state.packed[at : at + 3]
+            before += step
+            buckets.append((before, n, before + age))
+        return msgspec.structs.replace(state, buckets=tuple(buckets), packed=())
 
 
 class General(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,8 +154,7 @@ class EngineState:
         state = cls()
         state.general = msgspec.json.decode(general or b"{}", type=General)
         for rule, key, encoded in rows:
-            decoded = msgspec.json.decode(encoded, type=RuleState)
-            state._put((rule, tuple(key)), decoded)
+            state._put((rule, tuple(key)), RuleState.decode(encoded))
         return state
 
     def apply(self, result: StepResult) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from outrider_alerting.durations import SECOND_US
 from outrider_alerting.state import LINGER_S, RuleState
 from outrider_alerting.windows import (
+    Bucket,
     Course,
     Span,
     add,
@@ -36,6 +37,8 @@ MAX_MOVES: Final = 32
 """Moves of one key in one step; what is left follows in the next step."""
 
 MAX_NAMES: Final = 10
+LATE_S: Final = 60
+"""A bucket that was last added to so much later than it began is late."""
 
 
 class Move(NamedTuple):
@@ -111,6 +114,27 @@ def advance(
     return run.result(), moves
 
 
+def settled(state: RuleState, spec: Threshold, concluded_s: int | None) -> RuleState:
+    """Return an inactive key's state without buckets that no conclusion can look at any more."""
+    buckets = _needed(state.buckets, spec, concluded_s)
+    if len(buckets) == len(state.buckets):
+        return state
+    return msgspec.structs.replace(state, buckets=buckets)
+
+
+def _needed(
+    buckets: tuple[Bucket, ...], spec: Threshold, settled_s: int | None
+) -> tuple[Bucket, ...]:
+    """Return the buckets that windows which end after ``settled_s`` look at, and all late ones.
+
+    More of the time of a late one may be on its way; those go by the clock (``pruned``).
+    """
+    if settled_s is None:
+        return buckets
+    cut = settled_s - spec.window_s
+    return tuple(b for b in buckets if b[0] > cut or b[2] - b[0] > LATE_S)
+
+
 class _Run:
     """One key in one step: the course is worked out once, then moves are taken one by one."""
 
@@ -141,8 +165,14 @@ class _Run:
     def result(self) -> RuleState:
         """Return the state as the moves have left it."""
         episode = self.episode
+        settled = {
+            "inactive": self.concluded_s,
+            "firing": self.floor_s,
+            "recovering": (episode.ceased_us or 0) // SECOND_US,
+        }.get(episode.state)
         return msgspec.structs.replace(
             self.state,
+            buckets=_needed(self.state.buckets, self.spec, settled),
             phase=episode.state,
             started_us=episode.started_us,
             fired_us=episode.fired_us,
@@ -210,6 +240,9 @@ class _Run:
         end = first_at_most(self.course, self.spec.resolve, self.floor_s)
         if not self._concluded(end):
             self.wake_s = end
+            if self.concluded_s is not None:
+                # No end up to here, and no record on its way can make one.
+                self.floor_s = max(self.floor_s, self.concluded_s)
             return None
         return self._move("ceased" if self.keep_s else "stayed_away", end)
 

@@ -57,6 +57,10 @@ async def run_heartbeats(
                 raise Fault(Reason.COLLECTOR_STOPPING, detail="the stream of heartbeats ended")
     except grpc.aio.AioRpcError as error:
         raise fault_of(error) from error
+    except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+        raise Fault(
+            Reason.COLLECTOR_STOPPING, detail="the stream of heartbeats had ended"
+        ) from error
     finally:
         call.cancel()
         await asyncio.gather(reader, return_exceptions=True)

@@ -85,6 +85,9 @@ class PushSession:
             await self._converse(call, stop)
         except grpc.aio.AioRpcError as error:
             raise self._goodbye or fault_of(error) from error
+        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+            # Something was written to a call that had just ended.
+            raise self._goodbye or await _ending(call) from error
         finally:
             self._delivery.disconnected()
             call.cancel()
@@ -247,11 +250,12 @@ def _goodbye(message: ingest_pb2.Goodbye) -> Fault:
 
 async def _ending(call: Any) -> Fault:
     """Return why a call ended without a goodbye."""
+    call.cancel()  # without effect where it has ended, and else it would be waited for in vain
     try:
         code, detail = await call.code(), await call.details()
     except asyncio.CancelledError:
         return Fault(Reason.COLLECTOR_STOPPING, detail="the call was cancelled")
-    if code is grpc.StatusCode.OK:
+    if code in {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}:
         return Fault(Reason.COLLECTOR_STOPPING, detail="the collector ended the stream")
     trailers = await call.trailing_metadata()
     return fault_of(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=detail))

@@ -169,7 +169,11 @@ async def _make(
                 await connection.execute("set local lock_timeout = '200ms'")
                 await _create(connection, hour, lz4=lz4)
                 await _attach(connection, hour)
-        except (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation):
+        except (
+            psycopg.errors.DuplicateTable,
+            psycopg.errors.DuplicateObject,  # of the type that goes with a table
+            psycopg.errors.UniqueViolation,
+        ):
             # Made by another process; or detached by hand, with the hour still to come.
             return await _attach_again(connection, hour)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):

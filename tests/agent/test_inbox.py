@@ -1,0 +1,252 @@
+"""Segments of the inbox: the writer's life and death, and how a segment is retired."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from outrider.inbox import slot
+from outrider.inbox.writer import Writer
+from outrider_agent import segments
+from outrider_agent.segments import Kept, over_budget
+from outrider_protos.v1 import ingest_pb2
+from tests.agent.harness import Site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outrider_protos.v1.ingest_pb2 import WorkerHeartbeat
+    from tests.agent.fake_collector import FakeCollector
+
+WORKER = """
+import os, sys, time, outrider
+outrider.init(service="pay", worker="w1")
+log = outrider.get_logger("pay")
+outrider.progress(done=3, total=10, note="half")
+log.error("charged", order_id=42)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def worker(inbox: Path) -> subprocess.Popen[str]:
+    """Start a real worker that logs, and ends when its standard input does."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER],
+        env={**os.environ, "OUTRIDER_INBOX": str(inbox)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """Wait for a worker and close its pipes."""
+    process.communicate()
+
+
+def told(collector: FakeCollector) -> WorkerHeartbeat | None:
+    """Return what the last heartbeat says of the worker."""
+    if not collector.heartbeats:
+        return None
+    found = [w for w in collector.heartbeats[-1].workers if w.service == "pay"]
+    return found[0] if found else None
+
+
+async def test_a_living_worker_is_told_with_its_progress(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Heartbeats say pid, progress, memory and descriptors of a worker that runs."""
+    site = Site(tmp_path, collector)
+    process = worker(site.inbox)
+    async with site.agent():
+        await collector.until(
+            lambda: (
+                (w := told(collector)) is not None
+                and w.end == ingest_pb2.WORKER_END_RUNNING
+                and w.last_line_us > 0
+            )
+        )
+        heartbeat = told(collector)
+        process.communicate("\n")
+        await collector.until(
+            lambda: (w := told(collector)) is not None and w.end == ingest_pb2.WORKER_END_CLEAN
+        )
+
+    assert heartbeat is not None
+    assert (heartbeat.pid, heartbeat.worker) == (process.pid, "w1")
+    assert (heartbeat.progress_done, heartbeat.progress_total) == (3, 10)
+    assert heartbeat.progress_note == "half"
+    assert heartbeat.usage.rss_bytes > 1_000_000
+    assert heartbeat.usage.open_files > 2
+    assert [row.event for row in collector.database.rows][-1] == "worker.stopped"
+    assert "charged" in collector.database.messages()
+
+
+async def test_a_killed_worker_is_recorded_once(tmp_path: Path, collector: FakeCollector) -> None:
+    """A worker that ends without a word: its last words arrive, its death is one record."""
+    site = Site(tmp_path, collector)
+    process = worker(site.inbox)
+    async with site.agent():
+        await collector.until(lambda: "charged" in collector.database.messages())
+        os.kill(process.pid, signal.SIGKILL)
+        ended(process)
+        await collector.until(
+            lambda: (w := told(collector)) is not None and w.end == ingest_pb2.WORKER_END_DIED
+        )
+        await collector.until(lambda: "worker.died" in [r.event for r in collector.database.rows])
+    async with site.agent():
+        await collector.until(lambda: len(collector.heartbeats) > 3)
+        await asyncio.sleep(1.2)
+
+    deaths = [row for row in collector.database.rows if row.event == "worker.died"]
+    assert len(deaths) == 1
+    assert json.loads(deaths[0].attributes or "")["pid"] == process.pid
+    assert deaths[0].severity == 17
+
+
+async def test_a_left_segment_is_retired_and_a_late_line_is_kept(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Moved under the lock, read to the end, its stream closed, and kept in case it is wanted."""
+    site = Site(tmp_path, collector, agent="retire_after_s = 0.01")
+    process = worker(site.inbox)
+    (path,) = site.inbox.glob("pay~*.jsonl")
+    process.communicate("\n")
+    async with site.agent():
+        await collector.until(
+            lambda: any(s.closed for s in collector.database.streams.values()), timeout_s=20
+        )
+        assert (site.inbox / "closing" / path.name).exists()
+        assert not path.exists()
+        # The next process finds nothing to take over and starts anew.
+        second = worker(site.inbox)
+        second.communicate("\n")
+        await collector.until(lambda: collector.database.messages().count("charged") == 2)
+
+    events = [row.event for row in collector.database.rows if row.event]
+    assert events.count("worker.stopped") == 2
+    assert collector.database.gaps == {}
+
+
+async def test_a_retired_segment_is_not_read_again(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """After a restart what lies delivered in closing/ is only kept, within its budget."""
+    site = Site(tmp_path, collector, agent="retire_after_s = 0.01")
+    process = worker(site.inbox)
+    process.communicate("\n")
+    async with site.agent():
+        await collector.until(
+            lambda: any(s.closed for s in collector.database.streams.values()), timeout_s=20
+        )
+    count = len(collector.database.rows)
+    site = Site(tmp_path, collector, agent="kept_tail_bytes = 0")
+    async with site.agent():
+        await collector.until(lambda: not list((site.inbox / "closing").glob("pay~*")))
+
+    assert len(collector.database.rows) == count
+
+
+async def test_any_language_logs_by_appending_a_line(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A file of any name with JSON lines is read; its name is its service."""
+    site = Site(tmp_path, collector)
+    with (site.inbox / "cron.jsonl").open("a") as file:
+        file.write('{"level":"warn","message":"from a shell script","disk":7}\n')
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1)
+
+    (row,) = collector.database.rows
+    assert (row.message, row.severity) == ("from a shell script", 13)
+    assert collector.database.streams[row.stream].info.service == "cron"
+    assert collector.database.streams[row.stream].info.source == "inbox"
+
+
+async def test_a_link_in_the_inbox_is_not_followed(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Whoever may write to the inbox cannot have the agent read other people's files."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    site = Site(tmp_path, collector)
+    (site.inbox / "link.jsonl").symlink_to(secret)
+    os.mkfifo(site.inbox / "pipe.jsonl")
+    site.write("a.log", "line\n")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until(lambda: any("link.jsonl" in line for line in site.said))
+
+    assert collector.database.messages() == ["line"]
+
+
+def test_a_death_where_the_agent_may_not_write_is_left_to_it(tmp_path: Path) -> None:
+    """Without permission to append, the finding is told to the caller, who records it himself."""
+    writer = Writer(tmp_path, "s", "w", numbered=False)
+    writer.open()
+    assert writer.path is not None
+    slot_path = writer.path.with_suffix(".slot")
+    dead = tmp_path / "gone" / writer.path.name
+    dead.parent.mkdir()
+    dead.with_suffix(".slot").write_bytes(slot_path.read_bytes())
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        watch = segments.SegmentWatch(str(dead))
+        assert watch.check(fd, 1.0, 1000) is True
+        assert watch.died
+        assert watch.check(fd, 2.0, 2000) is False
+    finally:
+        os.close(fd)
+
+
+def test_a_held_segment_is_alive(tmp_path: Path) -> None:
+    """As long as its writer holds the lock, a segment is neither dead nor to be retired."""
+    writer = Writer(tmp_path, "s", "w", numbered=False)
+    writer.open()
+    assert writer.path is not None
+    fd = os.open(writer.path, os.O_RDONLY)
+    try:
+        watch = segments.SegmentWatch(str(writer.path))
+        assert watch.check(fd, 1.0, 1000) is False
+        assert watch.locked_by_writer
+        assert not watch.wants_to_retire(1e9, 1e9, 60.0)
+        assert watch.read_slot().pid == os.getpid()
+    finally:
+        os.close(fd)
+
+
+def test_a_damaged_slot_is_no_slot(tmp_path: Path) -> None:
+    """What a slot said last holds until it can be read again."""
+    path = tmp_path / "s~w~0123456789abcdef.jsonl"
+    watch = segments.SegmentWatch(str(path))
+    path.with_suffix(".slot").write_bytes(slot.pack(slot.Slot(pid=7)))
+    assert watch.read_slot().pid == 7
+    path.with_suffix(".slot").write_bytes(b"x" * 10)
+    assert watch.read_slot().pid == 7
+
+
+def test_the_kept_tail_is_the_newest(tmp_path: Path) -> None:
+    """Beyond the budget the oldest go first, and no more than must."""
+    kept = []
+    for number in range(4):
+        path = tmp_path / f"{number}"
+        path.write_bytes(b"x" * 10)
+        fd = os.open(path, os.O_RDONLY)
+        kept.append(Kept(fd, str(path), 10, (number + 1) * int(time.time())))
+    out = over_budget(kept, 25)
+    for one in out:
+        one.unlink()
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+    for one in kept:
+        os.close(one.fd)

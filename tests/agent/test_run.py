@@ -1,0 +1,172 @@
+"""`outrider run`: the output logged, the end a record and a state, the exit code the child's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outrider.inbox import slot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of `outrider run`."""
+    return [sys.executable, "-m", "outrider.command", "run", *arguments]
+
+
+def run(inbox: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `outrider run` to its end."""
+    return subprocess.run(
+        command(*arguments),
+        env={**os.environ, "OUTRIDER_INBOX": str(inbox)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def records(inbox: Path) -> list[dict[str, Any]]:
+    """Return all records of the inbox's one segment."""
+    (path,) = inbox.glob("*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def said(inbox: Path) -> slot.Slot:
+    """Return what the segment's slot says."""
+    (path,) = inbox.glob("*.slot")
+    found = slot.unpack(path.read_bytes())
+    assert found is not None
+    return found
+
+
+def test_output_becomes_records(tmp_path: Path) -> None:
+    """Lines of both streams are records in their order, with their stream and their level."""
+    script = (
+        "echo plain; echo '2026-11-24 20:02:31 ERROR loud' >&2; "
+        """echo '{"message":"json","level":"warn"}'; printf unfinished"""
+    )
+    done = run(tmp_path, "--service", "s", "--worker", "w", "--", "sh", "-c", script)
+
+    assert done.returncode == 0
+    assert (done.stdout, done.stderr) == ("", "")
+    found = {record["message"]: record for record in records(tmp_path)}
+    assert found["plain"]["attributes"] == {"stream": "stdout"}
+    assert found["loud"]["severity"] == 17
+    assert found["loud"]["attributes"]["stream"] == "stderr"
+    assert found["json"]["level"] == "warn"
+    assert all("ts" in record for record in found.values())
+    assert found["unfinished"]["attributes"]["outrider.partial"] is True
+    events = [record["event"] for record in records(tmp_path) if "event" in record]
+    assert events == ["worker.started", "worker.stopped"]
+    assert next(tmp_path.glob("*.jsonl")).name.startswith("s~w~")
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "event", "note"),
+    [
+        ("exit 0", 0, "worker.stopped", "exit:0"),
+        ("exit 3", 3, "worker.crashed", "exit:3"),
+        ("kill -9 $$", 137, "worker.killed", "signal:9"),
+        ("kill -11 $$", 139, "worker.killed", "signal:11"),
+    ],
+)
+def test_the_end_is_a_record_and_a_state(
+    tmp_path: Path, script: str, code: int, event: str, note: str
+) -> None:
+    """Exit code or signal are in the record, in the slot, and in our own exit code."""
+    done = run(tmp_path, "--service", "s", "--", "sh", "-c", script)
+
+    assert done.returncode == code
+    last = records(tmp_path)[-1]
+    assert last["event"] == event
+    assert {"pid", "cpu_s", "max_rss_bytes"} < set(last["attributes"])
+    assert said(tmp_path).note == note
+    assert said(tmp_path).flags & slot.ENDED
+
+
+def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+    """A message that says what to do, 127 as a shell would, and a record."""
+    done = run(tmp_path, "--service", "s", "--", "/no/such/command")
+
+    assert done.returncode == 127
+    assert done.stderr.startswith("outrider: cannot run, no such file or directory: /no/such")
+    assert records(tmp_path)[-1]["event"] == "worker.crashed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal reaches the child, which may end in its own way; its words are recorded."""
+    script = (
+        "import signal, sys, time\n"
+        f"signal.signal({int(number)}, lambda *_: (print('got it', flush=True), sys.exit(5)))\n"
+        "print('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        command("--service", "s", "--", sys.executable, "-c", script),
+        env={**os.environ, "OUTRIDER_INBOX": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while not any(b"ready" in path.read_bytes() for path in tmp_path.glob("*.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+
+    assert process.wait(30) == 5
+    assert [r["message"] for r in records(tmp_path)][-2:] == ["got it", "exited with code 5"]
+
+
+def test_a_requested_stop_is_no_crash(tmp_path: Path) -> None:
+    """A child that ends by the very signal that was passed on has stopped, as it was asked to."""
+    process = subprocess.Popen(
+        command("--service", "s", "--", "sleep", "60"),
+        env={**os.environ, "OUTRIDER_INBOX": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while not any(b"worker.started" in path.read_bytes() for path in tmp_path.glob("*.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(30) == 128 + 15
+    last = records(tmp_path)[-1]
+    assert (last["event"], last["attributes"]["signal"]) == ("worker.stopped", "SIGTERM")
+
+
+def test_work_goes_on_without_an_inbox(tmp_path: Path) -> None:
+    """Where nothing can be recorded the child runs all the same, its output passed on."""
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+    done = run(nowhere, "--service", "s", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert "the inbox cannot be used" in done.stderr
+    assert done.stderr.endswith("err\n")
+
+
+def test_a_grandchild_that_keeps_the_pipe_does_not_keep_us(tmp_path: Path) -> None:
+    """The worker's end is the end, whoever still holds its output."""
+    began = time.monotonic()
+    done = run(tmp_path, "--service", "s", "--", "sh", "-c", "sleep 20 & exit 2")
+
+    assert done.returncode == 2
+    assert time.monotonic() - began < 10
+
+
+def test_usage_says_what_is_missing(tmp_path: Path) -> None:
+    """Without a command it is exit code 2 and a hint."""
+    done = run(tmp_path, "--service", "s")
+
+    assert done.returncode == 2
+    assert "no command given: write it after --" in done.stderr
