@@ -58,7 +58,6 @@ class Adoption:
         self._orphans = Orphans(identity.key)
         self._known: dict[tuple[int, int], Candidate | Followed] = {}
         self._lost: list[tuple[Stream, Place]] = []
-        self._streams: dict[int, Stream] = {}
         self._welcomed = False
         self._looked_since_welcome = False
 
@@ -66,6 +65,10 @@ class Adoption:
     def candidates(self) -> list[Candidate]:
         """Open files that are no stream yet."""
         return [entry for entry in self._known.values() if isinstance(entry, Candidate)]
+
+    def waiting_bytes(self) -> int:
+        """Bytes in files that are no stream yet."""
+        return sum(map(Candidate.size, self.candidates))
 
     def directories_changed(self, now_ns: int) -> bool:
         """Whether a new look would find anything else than the last."""
@@ -188,7 +191,6 @@ class Adoption:
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():
             self._handover.give(Adopt(stream))
-            self._streams[stream.stream_id] = stream
             self._lost.append((stream, place))
         self._orphans.streams.clear()
 
@@ -196,10 +198,6 @@ class Adoption:
         """Take the streams whose file is nowhere."""
         lost, self._lost = self._lost, []
         return lost
-
-    def stream(self, stream_id: int) -> Stream:
-        """Return a stream that was given up."""
-        return self._streams.pop(stream_id)
 
     def _give_birth(self, candidates: list[Candidate], wall_s: float) -> list[Followed]:
         """Follow files as streams that the collector may not know."""
@@ -235,11 +233,12 @@ class Adoption:
             segment = SegmentWatch(candidate.found.path, closing=candidate.found.closing)
             segment.lockless = names.parse(filename) is None
         tail = self._minter.tail(candidate, stream)
+        tail.highest_acknowledged = candidate.replay_below
         followed = Followed(tail, candidate.found, candidate.key, segment)
         self._known[candidate.key] = followed
         return followed
 
-    def again(self, followed: Followed, not_before: float) -> None:
+    def again(self, followed: Followed, not_before: float, replay_below: int = 0) -> None:
         """Let a file be a new stream: its old one has ended, or was refused."""
         candidate = Candidate(
             followed.tail.fd,
@@ -247,6 +246,7 @@ class Adoption:
             *followed.key,
             followed.tail.stream.uid,
             not_before,
+            replay_below,
         )
         self._known[candidate.key] = candidate
 

@@ -9,10 +9,15 @@ import secrets
 import signal
 from typing import TYPE_CHECKING
 
+from outrider import severity as severities
 from outrider_agent.streams import Loss, Place, Stream
 
 if TYPE_CHECKING:
+    from outrider_agent.batches import BatchMaker
     from outrider_agent.followed import Followed
+    from outrider_agent.handover import Handover
+    from outrider_agent.journal import Journal
+    from outrider_agent.reports import Reports
 
 QUIET_S = 600.0
 """Where the system does not tell whether somebody writes, a file this quiet has been left."""
@@ -48,8 +53,82 @@ def has_writer(fd: int) -> bool | None:
     return False
 
 
+class Endings:
+    """Ends streams: journals what is lost, then hands the final batch over."""
+
+    def __init__(
+        self, journal: Journal, batches: BatchMaker, handover: Handover, reports: Reports
+    ) -> None:
+        self._journal = journal
+        self._batches = batches
+        self._handover = handover
+        self._reports = reports
+
+    def finish(self, followed: Followed, now: float, now_us: int, looked_us: int) -> None:
+        """End a stream whose file has got its last byte."""
+        tail = followed.tail
+        tail.flush_partial(now_us, now)
+        if tail.has_pending:
+            self._handover.give(self._batches.make(tail, looked_us))
+        place = Place(tail.begin, tail.begin_digest)
+        self._handover.give(self._batches.final(tail.stream, tail.generation, place))
+        followed.ended = True
+
+    def lose(
+        self, followed: Followed, place: Place, end: int, detail: str, now_us: int = 0
+    ) -> None:
+        """End a stream whose bytes from ``place`` to ``end`` are gone from its file."""
+        tail = followed.tail
+        told = self._tell(
+            tail.stream, place, end, "truncated", detail, (tail.read_to_end_us, now_us)
+        )
+        followed.loss, followed.ended, followed.has_file = told, True, False
+        self._handover.give(self._batches.final(tail.stream, tail.generation, place, told))
+
+    def without_file(self, stream: Stream, place: Place, end: int) -> None:
+        """End a stream of an earlier life whose file is nowhere."""
+        told = self._tell(stream, place, end, "vanished", f"{stream.path}: its file is gone")
+        self._handover.give(self._batches.final(stream, 0, place, told))
+
+    def _tell(
+        self,
+        stream: Stream,
+        place: Place,
+        end: int,
+        reason: str,
+        detail: str,
+        when_us: tuple[int, int] = (0, 0),
+    ) -> Loss:
+        """Say and journal a gap, under the name that it has had from the first time on."""
+        told = self._journal.gap_of(stream.stream_id)
+        if told is None:
+            told = loss(stream, place, end, reason, detail, when_us)
+            self._remember(told)
+        self._reports.say(
+            f"gap {stream.path}",
+            f"gap in {stream.path} from byte {place.committed}: {detail}",
+            event="pipeline.gap_found",
+            severity=severities.WARN,
+            path=stream.path,
+            reason=reason,
+        )
+        return told
+
+    def _remember(self, told: Loss) -> None:
+        """Journal a gap; where that cannot be written it is told all the same, now."""
+        try:
+            self._journal.lost(told)
+        except OSError as error:
+            self._reports.say(
+                "journal",
+                f"cannot write the journal: {error}: free space there; gaps are not kept over a "
+                "crash of the agent until then",
+                severity=severities.ERROR,
+            )
+
+
 def loss(
-    stream: Stream, place: Place, end: int, *, reason: str, detail: str, now_us: int, since_us: int
+    stream: Stream, place: Place, end: int, reason: str, detail: str, when_us: tuple[int, int]
 ) -> Loss:
     """Describe what of a stream cannot be delivered, from ``place`` to ``end``.
 
@@ -65,6 +144,6 @@ def loss(
         records=1 if end > place.committed else 0,
         at_least=True,
         detail=detail,
-        from_us=since_us,
-        to_us=now_us,
+        from_us=when_us[0],
+        to_us=when_us[1],
     )

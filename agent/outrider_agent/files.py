@@ -12,8 +12,7 @@ from outrider_agent import endings, state
 from outrider_agent.batches import BatchMaker
 from outrider_agent.commands import Committed
 from outrider_agent.delivery import Acknowledged
-from outrider_agent.picture import Picture, WorkerPicture
-from outrider_agent.registry import Candidate
+from outrider_agent.picture import Picture, paint
 from outrider_agent.streams import Place
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from outrider_agent.inbox import Inbox
     from outrider_agent.journal import Journal
     from outrider_agent.reports import Reports
-    from outrider_agent.streams import Loss
 
 _SAVE_S = 1.0
 _REFUSED_AGAIN_S = 60.0
@@ -59,6 +57,7 @@ class Files:
         self._handover = handover
         self._reports = reports
         self.batches = BatchMaker()
+        self._endings = endings.Endings(journal, self.batches, handover, reports)
         self.looked_us = 0
         """Start of the last complete look for files, this host's time."""
         self.picture = Picture()
@@ -66,7 +65,6 @@ class Files:
         self._dirty = False
         self._next_save = 0.0
         self._hurry = hurry
-        self._ends: frozenset[object] = frozenset()
 
     @property
     def last_feed(self) -> tuple[int, bytes]:
@@ -98,7 +96,8 @@ class Files:
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
         for stream, place in self._adoption.take_lost():
-            self._end_without_file(stream.stream_id, place, "vanished", "its file is gone")
+            seen = self._state.sizes.get(stream.stream_id, place.committed)
+            self._endings.without_file(stream, place, seen)
         return fresh
 
     def welcomed(self, command: Welcomed) -> None:
@@ -163,8 +162,11 @@ class Files:
             return followed
         followed.tail.generation = notice.generation
         end = followed.loss.end if followed.loss is not None else followed.tail.size
-        detail = f"the bytes are gone from {followed.path}"
-        self._lose(followed, notice.place, end, reason="truncated", detail=detail)
+        had_file = followed.has_file
+        self._endings.lose(followed, notice.place, end, f"the bytes are gone from {followed.path}")
+        if had_file:
+            # What the file has now may be in Postgres already, under the stream that ended.
+            self._adoption.again(followed, 0.0, replay_below=followed.tail.size)
         return None
 
     def refused(self, notice: Refused, now: float) -> None:
@@ -189,96 +191,8 @@ class Files:
         tail = followed.tail
         place = Place(tail.begin, tail.begin_digest)
         detail = f"{followed.path} was truncated or rewritten"
-        self._lose(
-            followed, place, tail.seen_bytes, reason="truncated", detail=detail, now_us=now_us
-        )
-
-    def _lose(
-        self,
-        followed: Followed,
-        place: Place,
-        end: int,
-        *,
-        reason: str,
-        detail: str,
-        now_us: int = 0,
-    ) -> None:
-        """Tell a gap from ``place`` on and end the stream; the file, if any, begins a new one."""
-        tail = followed.tail
-        pending = self._journal.gap_of(followed.stream_id)
-        followed.loss = pending or endings.loss(
-            tail.stream,
-            place,
-            end,
-            reason=reason,
-            detail=detail,
-            now_us=now_us,
-            since_us=tail.read_to_end_us,
-        )
-        if pending is None:
-            self._remember(followed.loss)
-        final = self.batches.final(tail.stream, tail.generation, place, followed.loss)
-        self._handover.give(final)
-        followed.ended = True
-        self._reports.say(
-            f"gap {followed.path}",
-            f"gap in {followed.path} from byte {place.committed}: {detail}",
-            event="pipeline.gap_found",
-            severity=severities.WARN,
-            path=followed.path,
-            reason=reason,
-        )
-        if followed.has_file:
-            followed.has_file = False
-            self._adoption.again(followed, 0.0)
-
-    def _remember(self, loss: Loss) -> None:
-        """Journal a gap; where that cannot be written it is told all the same, now."""
-        try:
-            self._journal.lost(loss)
-        except OSError as error:
-            self._reports.say(
-                "journal",
-                f"cannot write the journal: {error}: free space there; gaps are not kept over a "
-                "crash of the agent until then",
-                severity=severities.ERROR,
-            )
-
-    def _end_without_file(self, stream_id: int, place: Place, reason: str, detail: str) -> None:
-        """End a stream of an earlier life whose file is nowhere."""
-        stream = self._adoption.stream(stream_id)
-        pending = self._journal.gap_of(stream_id)
-        end = self._state.sizes.get(stream_id, place.committed)
-        told = pending or endings.loss(
-            stream,
-            place,
-            end,
-            reason=reason,
-            detail=f"{stream.path}: {detail}",
-            now_us=0,
-            since_us=0,
-        )
-        if pending is None:
-            self._remember(told)
-        self._handover.give(self.batches.final(stream, 0, place, told))
-        self._reports.say(
-            f"gap {stream.path}",
-            f"gap in {stream.path} from byte {place.committed}: {detail}",
-            event="pipeline.gap_found",
-            severity=severities.WARN,
-            path=stream.path,
-            reason=reason,
-        )
-
-    def _finish(self, followed: Followed, now: float, now_us: int) -> None:
-        """End a stream whose file has got its last byte."""
-        tail = followed.tail
-        tail.flush_partial(now_us, now)
-        if tail.has_pending:
-            self._handover.give(self.batches.make(tail, self.looked_us))
-        place = Place(tail.begin, tail.begin_digest)
-        self._handover.give(self.batches.final(tail.stream, tail.generation, place))
-        followed.ended = True
+        self._endings.lose(followed, place, tail.seen_bytes, detail, now_us)
+        self._adoption.again(followed, 0.0)
 
     # ---------------------------------------------------------------- once a second
 
@@ -312,9 +226,9 @@ class Files:
                 segment.retire(tail)
                 return  # and read to the end once more before it ends
             if segment.may_end(tail.fd, quiet_s) and tail.at_end():
-                self._finish(followed, now, now_us)
+                self._endings.finish(followed, now, now_us, self.looked_us)
         elif endings.cannot_grow(followed, now, now_ns) and tail.at_end():
-            self._finish(followed, now, now_us)
+            self._endings.finish(followed, now, now_us, self.looked_us)
 
     def _tell_watermarks(self, living: list[Followed], now_us: int) -> None:
         interval_us = min(max(len(living) / _WATERMARKS_PER_S, 1.0), 10.0) * 1_000_000
@@ -329,25 +243,10 @@ class Files:
             self._handover.give(self.batches.watermark(tail, watermark_us))
 
     def _paint(self, now_us: int) -> None:
-        backlog = age_us = 0
-        workers: list[WorkerPicture] = []
-        for followed in self._by_stream.values():
-            waiting = followed.backlog_bytes
-            backlog += waiting
-            age_us = max(age_us, followed.backlog_age_us(now_us))
-            stream = followed.tail.stream
-            retired = followed.segment is not None and followed.segment.closing
-            if followed.has_file and not retired:
-                last_us = followed.tail.last_line_us
-                workers.append(
-                    WorkerPicture(stream.service, stream.worker, waiting, last_us, followed.segment)
-                )
-        backlog += sum(map(Candidate.size, self._adoption.candidates))
-        self.picture = Picture(backlog, age_us // 1000, len(self._by_stream), tuple(workers))
-        ends = frozenset((w.service, w.worker, w.segment and w.segment.state) for w in workers)
-        if ends != self._ends:
+        before = self.picture.ends
+        self.picture = paint(self._by_stream.values(), self._adoption.waiting_bytes(), now_us)
+        if self.picture.ends != before:
             # Somebody came, ended or died: that does not wait for the next heartbeat.
-            self._ends = ends
             self._hurry()
 
     def save(self) -> None:

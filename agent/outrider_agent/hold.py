@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outrider.configuration import ConfigError
+from outrider_agent.identity import unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,10 @@ class Hold:
 
     def __init__(self, state_dir: Path) -> None:
         path = state_dir / "lock"
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unusable(error, path) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

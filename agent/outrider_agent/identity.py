@@ -31,7 +31,7 @@ class Identity:
             self.key = self._read("key") or self._make_key()
             """Key of the digests."""
         except OSError as error:
-            raise _unusable(error, self._directory) from None
+            raise unusable(error, self._directory) from None
 
     @property
     def token(self) -> str | None:
@@ -79,7 +79,8 @@ class Identity:
         sync_directory(self._directory)
 
 
-def _unusable(error: OSError, path: Path) -> ConfigError:
+def unusable(error: OSError, path: Path) -> ConfigError:
+    """Return what to say when something in the state directory cannot be used."""
     reason = (error.strerror or str(error)).lower()
     return ConfigError(
         f"cannot use the agent's state directory, {reason}",

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from outrider_agent.followed import Followed
     from outrider_agent.segments import SegmentWatch
 
 
@@ -29,3 +32,22 @@ class Picture:
     backlog_age_ms: int = 0
     stream_count: int = 0
     workers: tuple[WorkerPicture, ...] = ()
+    ends: frozenset[object] = frozenset()
+    """Changes when a worker comes, ends or dies."""
+
+
+def paint(files: Iterable[Followed], waiting_bytes: int, now_us: int) -> Picture:
+    """Make the picture of now; ``waiting_bytes`` are in files that are no streams yet."""
+    backlog_bytes, age_us, count = waiting_bytes, 0, 0
+    workers: list[WorkerPicture] = []
+    for followed in files:
+        count += 1
+        waiting = followed.backlog_bytes
+        backlog_bytes += waiting
+        age_us = max(age_us, followed.backlog_age_us(now_us))
+        segment, stream = followed.segment, followed.tail.stream
+        if followed.has_file and not (segment is not None and segment.closing):
+            last_us = followed.tail.last_line_us
+            workers.append(WorkerPicture(stream.service, stream.worker, waiting, last_us, segment))
+    ends = frozenset((w.service, w.worker, w.segment and w.segment.state) for w in workers)
+    return Picture(backlog_bytes, age_us // 1000, count, tuple(workers), ends)

@@ -38,6 +38,8 @@ class Candidate:
     inode: int
     uid: int
     not_before: float = 0.0
+    replay_below: int = 0
+    """Bytes before this offset may have been stored under an earlier stream."""
 
     @property
     def key(self) -> tuple[int, int]:

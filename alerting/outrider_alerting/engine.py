@@ -120,7 +120,7 @@ def _adopt(overlay: Overlay, address: Address) -> None:
         state = msgspec.structs.replace(
             state, subject=subject, buckets=(), names=(), told=(), floor_s=until_s, expiry_s=until_s
         )
-        overlay.put(address, state)
+    overlay.put(address, msgspec.structs.replace(state, wake_s=None))
     overlay.touched.add(address)
 
 

@@ -58,7 +58,9 @@ def evaluate(
 ) -> None:
     """Draw what can be concluded about a key."""
     spec = overlay.program.thresholds[rule.name]
-    touched = address in overlay.touched
+    # More records can only put off the end of what fires: its last estimate is a lower bound.
+    put_off = state.phase == "firing" and state.wake_s is not None
+    touched = address in overlay.touched and not put_off
     can_fire = state.is_active or sum(bucket[1] for bucket in state.buckets) > spec.above
     if not can_fire and len(state.buckets) <= MANY_BUCKETS:
         return

@@ -114,11 +114,14 @@ class SourceQuorum:
         self, members: Iterable[Source], left: Iterable[Source], marks: dict[str, int]
     ) -> None:
         self.marks = marks
-        self._by_service: dict[str, tuple[list[Source], list[Source]]] = {}
-        for in_quorum, sources in ((True, members), (False, left)):
+        # By (service, worker), with None for any: who is in the quorum, who has left it.
+        self._known: dict[tuple[str | None, str | None], tuple[list[Source], list[Source]]] = {}
+        for place, sources in enumerate((members, left)):
             for source in sources:
-                pair = self._by_service.setdefault(source.service, ([], []))
-                pair[0 if in_quorum else 1].append(source)
+                for service in (source.service, None):
+                    for worker in (source.worker, None):
+                        pair = self._known.setdefault((service, worker), ([], []))
+                        pair[place].append(source)
         self._answers: dict[Scope, Answer] = {}
 
     def answer(self, scope: Scope) -> Answer:
@@ -129,12 +132,10 @@ class SourceQuorum:
         return answer
 
     def _work_out(self, scope: Scope) -> Answer:
-        if scope.service is None:
-            pairs = list(self._by_service.values())
-        else:
-            pairs = [self._by_service.get(scope.service, ([], []))]
-        members = [s for pair in pairs for s in pair[0] if _within(s, scope)]
-        left = [s for pair in pairs for s in pair[1] if _within(s, scope)]
+        known = self._known.get((scope.service, scope.worker), ([], []))
+        members, left = (
+            [s for s in sources if scope.host is None or s.host == scope.host] for sources in known
+        )
         without = tuple(sorted({source.name for source in left}))
         if members:
             until = min(s.complete_us for s in members if s.complete_us is not None)
@@ -142,7 +143,7 @@ class SourceQuorum:
         return Answer(
             without=without,
             last_seen_us=max((source.seen_us for source in left), default=None),
-            gone=not left and bool(self._by_service),
+            gone=not left and bool(self._known),
         )
 
 
@@ -196,10 +197,4 @@ def combined(answers: Iterable[Answer]) -> Answer:
         until_us=min(times, default=None),
         without=without,
         last_seen_us=max(seen, default=None) if not times else None,
-    )
-
-
-def _within(source: Source, scope: Scope) -> bool:
-    return (scope.worker is None or source.worker == scope.worker) and (
-        scope.host is None or source.host == scope.host
     )

@@ -1,0 +1,1 @@
+"""Messages and services of the wire; see protos/README.md."""

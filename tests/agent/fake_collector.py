@@ -21,6 +21,7 @@ _generated: Any = ingest_pb2_grpc
 
 
 def now_us() -> int:
+    """Microseconds since 2000."""
     return time.time_ns() // 1000 - 946_684_800_000_000
 
 

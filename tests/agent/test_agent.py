@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 def numbered(first: int, last: int) -> str:
+    """Plain lines, each with its number."""
     return "".join(f"line {n}\n" for n in range(first, last))
 
 
 async def test_lines_arrive_once_with_offset_and_watermark(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
-    """What a worker appends is stored once, in order, and its stream says up to when that is all."""
+    """What a worker appends is stored once, in order, with a watermark."""
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 50))
     async with site.agent():

@@ -13,6 +13,7 @@ from outrider_agent.streams import Place, Stream
 
 
 def stream(number: int, start: int = 0) -> Stream:
+    """A stream like any other."""
     return Stream(
         stream_id=number,
         service="s",
@@ -27,10 +28,12 @@ def stream(number: int, start: int = 0) -> Stream:
 def batch(
     number: int, begin: int, end: int, generation: int = 0, size: int = 10, **options: bool
 ) -> Batch:
+    """A batch of a stream between two offsets."""
     return Batch(number, generation, begin, end, (number, begin, end), size, **options)
 
 
 def started(*numbers: int, credit: int = 1000) -> Delivery:
+    """A delivery whose streams are open."""
     delivery = Delivery()
     for number in numbers:
         delivery.born(stream(number))
@@ -43,6 +46,7 @@ def started(*numbers: int, credit: int = 1000) -> Delivery:
 
 
 def sendable(delivery: Delivery) -> list[tuple[int, int, int]]:
+    """Everything that may be sent now: stream, begin, end."""
     sent = []
     while (one := delivery.next_batch()) is not None:
         sent.append(one.message)
@@ -118,7 +122,7 @@ def test_after_a_reconnect_the_unacknowledged_is_sent_again() -> None:
 
 
 def test_an_unknown_place_sends_the_reader_back() -> None:
-    """Where no held batch begins, the disk thread reads again, and its older batches are dropped."""
+    """Where no held batch begins, the file is read again and older batches are dropped."""
     delivery = started(1)
     delivery.offer(batch(1, 0, 10))
     sendable(delivery)

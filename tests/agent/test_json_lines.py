@@ -109,6 +109,7 @@ LINES = st.lists(
 
 
 def parse(lines: list[bytes], name: str = "auto") -> Records:
+    """Records of whole lines."""
     data = b"\n".join(lines) + b"\n"
     return Parser(name, UTC).parse(Framer(0).feed(data), OBSERVED_US)
 

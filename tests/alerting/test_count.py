@@ -281,3 +281,14 @@ def test_no_source_no_end() -> None:
 
     assert scene.told() == [("inactive", "firing", 0)]
     assert [change.stale for result in scene.results for change in result.stale] == [True]
+
+
+@pytest.mark.parametrize("above", [3, 10_000])
+def test_state_of_a_busy_key_stays_small(above: int) -> None:
+    """A key with a record every second, firing or not, keeps little more than its window."""
+    scene = Scene(COUNT.replace("above = 3", f"above = {above}"))
+    for at in range(400):
+        scene.step(at, scene.hit(at))
+        (state,) = scene.state.rules.values()
+        assert len(state.buckets) <= 70
+        assert len(state.encode()) < 1_500

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.chaos.proxy import CommitProxy
     from tests.chaos.writers import ShortLived
     from tests.fleet import Fleet
+    from tests.servers.bot_api import BotApi
 
 COLLECTORS = ("collector-a", "collector-b")
 _DIES_WITHIN_S = 12.0
@@ -33,6 +34,7 @@ class Stage:
     postgres: Postgres
     proxy: CommitProxy
     short_lived: ShortLived
+    bot: BotApi
     rng: random.Random
     applied: int = 0
     # Failpoints at which a process really died.

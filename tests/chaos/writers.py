@@ -22,7 +22,7 @@ ERROR_EVERY = 10
 
 _SHORT_LIVED = """
 import sys, outrider
-outrider.init(service="short", worker="short")
+outrider.init(service="short", worker=sys.argv[3])
 log = outrider.get_logger("short")
 for number in range(int(sys.argv[1]), int(sys.argv[2])):
     log.info("numbered", n=number)
@@ -101,6 +101,8 @@ class ShortLived:
         while not self.stopped:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", _SHORT_LIVED, str(self.written), str(self.written + 5),
+                # Segments of each name are left alone for a while, and then put away.
+                f"short-{self.processes // 4 % 3}",
                 env=dict(self.environment),
                 stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip

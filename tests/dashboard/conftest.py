@@ -18,7 +18,7 @@ from psycopg import sql
 from outrider_dashboard.app import build
 from outrider_dashboard.cli import make_site
 from outrider_dashboard.source import open_source
-from tests.dashboard import seed, seed_alerts
+from tests.dashboard import seed_alerts, seed_fleet
 from tests.dashboard.serving import serving
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _seeded(postgres_url: str, _template: str) -> Iterator[Fleet]:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(_copy(name, _template))
         url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
-        seeder = seed.fleet(url, datetime.now(UTC), per_minute=0.15)
+        seeder = seed_fleet.fleet(url, datetime.now(UTC), per_minute=0.15)
         yield Fleet(url, seeder, seed_alerts.alerts(url, seeder))
         connection.execute(_drop(name))
 

@@ -128,7 +128,7 @@ async def test_the_page_counts_what_it_shows(pages: Pages, fleet: Fleet) -> None
         ).fetchone()
     assert row is not None
 
-    text = await pages.text("/logs?q=service:etl+severity%3E%3Dwarn")
+    text = await pages.text("/logs?q=service:etl+severity%3E%3Dwarn&range=24h")
 
     assert f'<span class="n">{row[0]} lines</span>' in text
     assert re.search(r'aria-checked="true" href="[^"]*" title="etl"', text)

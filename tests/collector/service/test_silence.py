@@ -67,7 +67,7 @@ def given(
 async def test_silence_needs_somebody_who_would_have_seen(
     database_url: str,
     facts: dict[str, object],
-    silent: bool,  # noqa: FBT001  a parameter of the test
+    silent: bool,
 ) -> None:
     """Overdue is silent only where a collector was there for long enough to have seen it."""
     usual = {"state": "up", "overdue_s": 1, "seen_s": 1, "watched_s": 90, "stopped": False}

@@ -1,0 +1,202 @@
+"""The connection: which collector, enrolment, a session with heartbeats, and the next after it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from outrider import severity as severities
+from outrider.configuration import ConfigError, read_secret
+from outrider.errors import Fault, Reason
+from outrider.retry import Backoff
+from outrider_agent import VERSION, commands, processes
+from outrider_agent.clock import DatabaseClock
+from outrider_agent.heartbeats import Heartbeats
+from outrider_agent.times import from_unix_us
+from outrider_agent.wire.channel import open_channel
+from outrider_agent.wire.enroll import enroll
+from outrider_agent.wire.heartbeat import run_heartbeats
+from outrider_agent.wire.push import Greeting, PushSession, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.configuration import Configuration
+    from outrider_agent.delivery import Delivery
+    from outrider_agent.handover import Handover
+    from outrider_agent.identity import Identity
+    from outrider_agent.picture import Picture
+    from outrider_agent.reports import Reports
+
+_LONGEST_WAIT_S = 30.0
+"""However long a collector asks an agent to stay away, and where nothing changes by itself."""
+
+
+class Connection:
+    """Holds a session with one of the collectors, as long as there is one."""
+
+    def __init__(
+        self,
+        config: Configuration,
+        identity: Identity,
+        *,
+        delivery: Delivery,
+        handover: Handover,
+        reports: Reports,
+        picture: Callable[[], Picture],
+        last_feed: tuple[int, bytes],
+        instance: bytes,
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._delivery = delivery
+        self._handover = handover
+        self._reports = reports
+        self._picture = picture
+        self._last_feed = last_feed
+        self._instance = instance
+        self._clock = DatabaseClock()
+        self._settings = Settings()
+        self._session: PushSession | None = None
+        self.hurry = asyncio.Event()
+        """Set to have a heartbeat sent at once."""
+
+    @property
+    def established(self) -> bool:
+        """Whether there is a session."""
+        return self._session is not None and self._session.welcomed.is_set()
+
+    def wake(self) -> None:
+        """Have the session look for something to send."""
+        if self._session is not None:
+            self._session.wake()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Hold a session with one of the collectors, in their order, until ``stop``."""
+        backoff = Backoff(base_s=0.2, cap_s=5.0)
+        addresses = self._config.agent.collectors
+        index = 0
+        while not stop.is_set():
+            address = addresses[index % len(addresses)]
+            try:
+                await self._hold(address, stop)
+            except Fault as fault:
+                wait_s = self._after(fault, address, backoff)
+            else:
+                return
+            index += 1
+            if self._session is not None and self._session.welcomed.is_set():
+                # It was a good one: it may be back at once, and the first is preferred again.
+                backoff.reset()
+                index = 0 if len(addresses) == 1 else index
+            self._session = None
+            await _sleep(wait_s, stop)
+
+    def _after(self, fault: Fault, address: str, backoff: Backoff) -> float:
+        """Say what happened, once, and return how long to wait."""
+        if fault.reason in {Reason.AGENT_UNKNOWN, Reason.TOKEN_INVALID}:
+            self._identity.forget_token()
+        self._reports.say(
+            f"collector {address} {fault.reason}",
+            f"not connected to the collector at {address}: {fault.text} ({fault.reason}); "
+            "what is read is kept, trying again",
+            event="network.disconnected",
+            severity=severities.WARN,
+            collector=address,
+            reason=str(fault.reason),
+        )
+        floor_s = min(fault.retry_after_s or 0.0, _LONGEST_WAIT_S)
+        if fault.reason in {Reason.TOKEN_REVOKED, Reason.VERSION_UNSUPPORTED}:
+            floor_s = _LONGEST_WAIT_S
+        return backoff.next(floor_s)
+
+    async def _hold(self, address: str, stop: asyncio.Event) -> None:
+        """Connect to one collector and stay; raises Fault when the session ends."""
+        channel = open_channel(address)
+        try:
+            token = self._identity.token or await self._enroll(channel)
+            self._session = session = PushSession(
+                self._delivery,
+                self._handover,
+                clock_us=clock_us,
+                sample_clock=self._sample_clock,
+                settings=self._settings,
+            )
+            beats = asyncio.create_task(self._beat(channel, token, session, address, stop))
+            push = asyncio.create_task(session.run(channel, token, self._greeting(), stop))
+            done, _ = await asyncio.wait({beats, push}, return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                for task in {beats, push} - done:
+                    task.cancel()
+            results = await asyncio.gather(push, beats, return_exceptions=True)
+            self._last_feed = session.last_feed or self._last_feed
+            for result in results:
+                if isinstance(result, Exception) and not stop.is_set():
+                    raise result
+        finally:
+            await channel.close()
+
+    async def _beat(
+        self,
+        channel: object,
+        token: str,
+        session: PushSession,
+        address: str,
+        stop: asyncio.Event,
+    ) -> None:
+        await session.welcomed.wait()
+        if self._reports.settle_prefix(f"collector {address} "):
+            self._reports.say(
+                f"connected {address}",
+                f"connected to the collector at {address}",
+                event="pipeline.connected",
+                collector=address,
+            )
+        heartbeats = Heartbeats(
+            self._picture,
+            clock_us,
+            lambda: self._clock.offset_us,
+            lambda: self._settings.heartbeat_interval_s,
+        )
+        await run_heartbeats(
+            channel,  # type: ignore[arg-type]  # only wire/ names grpc's types
+            token,
+            make=heartbeats.make,
+            interval_s=lambda: self._settings.heartbeat_interval_s,
+            sample_clock=self._sample_clock,
+            clock_us=clock_us,
+            hurry=self.hurry,
+            stop=stop,
+        )
+
+    async def _enroll(self, channel: object) -> str:
+        try:
+            secret = read_secret(self._config.token_file)
+        except ConfigError as error:
+            # A collector on this host may be about to make the file.
+            raise Fault(Reason.TOKEN_INVALID, detail=f"not enrolled: {error}") from None
+        token = await enroll(channel, secret, self._config.host)  # type: ignore[arg-type]
+        self._identity.enrolled(token)
+        return token
+
+    def _greeting(self) -> Greeting:
+        number, nonce = self._last_feed
+        return Greeting(
+            VERSION, self._instance, processes.boot_id(), self._config.host, number, nonce
+        )
+
+    def _sample_clock(self, sent_us: int, database_us: int, received_us: int) -> None:
+        if self._clock.sample(sent_us, database_us, received_us):
+            self._handover.tell(commands.Clock(self._clock.offset_us))
+
+
+def clock_us() -> int:
+    """Return this host's clock in microseconds since 2000."""
+    return from_unix_us(time.time_ns() // 1000)
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
