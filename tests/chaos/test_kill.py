@@ -183,7 +183,6 @@ def _judge(stage: Stage, writer: FileWriter) -> None:
     assert len(alarms) == ROUNDS
     assert set(dict(fates)) <= {"sent", "unknown"}
     for (alarm,) in alarms:
-        told = [
-            m for m in stage.bot.messages if f"A-{alarm}" in m.text and "resolved" not in m.text
-        ]
+        about = [m for m in stage.bot.messages if f"A-{alarm} " in m.text]
+        told = [m for m in about if "resolved" not in m.text]
         assert 1 <= len(told) <= 2, (alarm, [m.text for m in told])
