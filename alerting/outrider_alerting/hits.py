@@ -38,6 +38,9 @@ MAX_NAMES: Final = 10
 WORDS_PAY_FROM: Final = 24
 """From so many word-seeking filters on, the words of a batch are cut out of it once for all."""
 
+FEW: Final = 16
+"""At most one record in so many is few."""
+
 MAX_KEY_VALUE: Final = 200
 """Characters of one value in a key; what is longer is cut."""
 
@@ -128,6 +131,7 @@ class _Group:
         events, error_codes = columns.event.values, columns.error_code.values
         words: set[bytes] | None = None
         escapes = False
+        severe = _SeverityShares(columns.severity)
         for watch in self._watches:
             needs = watch.needs
             if needs.severity > highest:
@@ -136,13 +140,32 @@ class _Group:
                 continue
             if needs.error_codes is not None and needs.error_codes.isdisjoint(error_codes):
                 continue
-            if needs.words and self._seeks_words:
+            # Where few records are severe enough, looking at those is cheaper than at all words.
+            if needs.words and self._seeks_words and not severe.few(needs.severity):
                 if words is None:
                     words = words_of(columns)
                     escapes = b"\\u" in columns.attributes_raw
                 if not needs.words <= words and not (needs.plain_attributes and escapes):
                     continue
             yield watch
+
+
+class _SeverityShares:
+    """Tells whether only few records of a batch reach a severity."""
+
+    __slots__ = ("_few", "_severity")
+
+    def __init__(self, severity: bytes) -> None:
+        self._severity = severity
+        self._few: dict[int, bool] = {0: False}
+
+    def few(self, least: int) -> bool:
+        """Whether at most one record in `FEW` reaches ``least``."""
+        known = self._few.get(least)
+        if known is None:
+            reach = sum(self._severity.count(n) for n in range(least, 25))
+            known = self._few[least] = reach * FEW <= len(self._severity)
+        return known
 
 
 def urgent_filters(rule_set: RuleSet) -> list[str]:
