@@ -44,6 +44,10 @@ POLL_S: Final = 0.1
 """Longest time between two looks at the feed; wake-ups make it shorter."""
 PAUSE_S: Final = 0.02
 """Between two steps, so that one step takes the rows of several commits."""
+_REST = 3.0
+"""Rest after a step, in lengths of the step ..."""
+_REST_MAX_S = 0.25
+"""... and at most so long."""
 _REFUSED_RETRY_S = 5.0
 
 
@@ -148,8 +152,12 @@ class Evaluator:
             self._wake.clear()
             if not await leader.renew(self._settings.lease_s):
                 return
+            started = self._clock()
             more = await leader.advance()
             backoff.reset()
-            await first_of(PAUSE_S, stop)
+            # The longer a step took, the longer the next may gather: hits of one key and second
+            # merge, and ingest, which shares this loop, keeps most of it.
+            took_s = self._clock() - started
+            await first_of(min(max(PAUSE_S, _REST * took_s), _REST_MAX_S), stop)
             if not more:
                 await first_of(self._settings.poll_s, self._wake, stop)
