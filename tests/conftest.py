@@ -28,6 +28,18 @@ def _with_database(url: str, database: str) -> str:
     return psycopg.conninfo.make_conninfo("", **{k: v for k, v in info.items() if v is not None})
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _inbox_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever the parts log about themselves goes here, never into the machine's inbox."""
+    before = os.environ.get("OUTRIDER_INBOX")
+    os.environ["OUTRIDER_INBOX"] = str(tmp_path_factory.mktemp("inbox"))
+    yield
+    if before is None:
+        del os.environ["OUTRIDER_INBOX"]
+    else:
+        os.environ["OUTRIDER_INBOX"] = before
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """Maintenance URL of the run's one cluster: OUTRIDER_TEST_DATABASE_URL, else our own."""

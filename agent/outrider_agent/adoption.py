@@ -66,6 +66,11 @@ class Adoption:
         """Open files that are no stream yet."""
         return [entry for entry in self._known.values() if isinstance(entry, Candidate)]
 
+    @property
+    def all_placed(self) -> bool:
+        """Whether every stream that Postgres has open was found again or given up."""
+        return self._welcomed and not self._orphans.streams
+
     def waiting_bytes(self) -> int:
         """Bytes in files that are no stream yet."""
         return sum(map(Candidate.size, self.candidates))

@@ -173,10 +173,8 @@ class Delivery:
             if place is not None:
                 chain.open = True
                 self._stand(chain, place)
-            elif any(batch.final for batch in chain.batches):
-                # Closed, so its last batch was committed and only the answer got lost.
-                self._close(chain)
             else:
+                # Never stored, or closed since: opening it again tells which, and where it stands.
                 chain.open = False
                 self._to_open.append(chain.stream)
 
@@ -302,8 +300,7 @@ class Delivery:
         else:
             self._notices.append(Acknowledged(chain.stream.stream_id, committed, final=False))
 
-    def _close(self, chain: _Chain, committed: int = 0) -> None:
-        committed = max([committed, *(batch.end for batch in chain.batches)])
+    def _close(self, chain: _Chain, committed: int) -> None:
         self._drop(chain)
         del self._chains[chain.stream.stream_id]
         self._notices.append(Acknowledged(chain.stream.stream_id, committed, final=True))

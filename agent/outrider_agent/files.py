@@ -253,7 +253,13 @@ class Files:
         """Write the cache."""
         failpoint("ack/cache")
         self._dirty = False
-        self._state.sizes = {i: f.tail.size for i, f in self._by_stream.items()}
+        if self._adoption.all_placed:
+            # Until then the cache also speaks of streams of an earlier life that may be continued.
+            living = self._by_stream.keys() | self._journal.births.keys()
+            known = self._state.acknowledged.items()
+            self._state.acknowledged = {i: offset for i, offset in known if i in living}
+            self._state.sizes.clear()
+        self._state.sizes.update((i, f.tail.size) for i, f in self._by_stream.items())
         state.save(self._state_path, self._state)
 
     def finish(self, handover: Handover) -> None:

@@ -38,9 +38,7 @@ class Followed:
     interval_s: float = 0.010
     turn: int = -1
     """Names its next look; an older appointment is void."""
-    gone_since: float | None = None
     next_growth_check: float = 0.0
-    watermark_told_us: int = 0
     checkpoints: deque[tuple[int, int]] = field(default_factory=deque)
     """(size, time in us) of earlier looks, for the age of what is not acknowledged."""
 

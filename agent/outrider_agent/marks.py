@@ -24,9 +24,6 @@ TIME, SANITIZED, TRUNCATED, PARTIAL = (
     "outrider.partial",
 )
 
-TIME_ABSENT = b'{"outrider.time":{"reason":"absent"}}'
-"""The attributes of a record whose line named no time and nothing else."""
-
 MAX_ATTRIBUTES_BYTES = 256 * 1024
 
 _encode = msgspec.json.Encoder().encode

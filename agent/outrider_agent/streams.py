@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_TEXT = 128
-MAX_PATH_BYTES = 4096
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):

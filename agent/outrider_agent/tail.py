@@ -100,11 +100,6 @@ class Tail:
         return self.wire_digest(self._begin, self._begin_digest)
 
     @property
-    def unread_bytes(self) -> int:
-        """Bytes after the last complete line read, as of the last look."""
-        return max(0, self.size - self._framer.end)
-
-    @property
     def partial_bytes(self) -> int:
         """Bytes after the last newline, as of the last look that read to the end."""
         return max(0, self._looked_to - self._framer.end) if self._looked_to >= 0 else 0
@@ -145,15 +140,6 @@ class Tail:
         self._set_position(place.committed)
         self.acknowledged = place.committed
         return True
-
-    def become(self, stream: Stream) -> None:
-        """Be a new stream from its start: the file's content was replaced."""
-        self.stream = stream
-        self.generation = 0
-        self.acknowledged = stream.start_offset
-        self.highest_acknowledged = 0
-        self.read_to_end_us = 0
-        self._set_position(stream.start_offset)
 
     # ---------------------------------------------------------------- reading
 

@@ -5,9 +5,10 @@ and one second. It is stored by the transaction that stores the records, so what
 committed with it. Rules with the same filter and ``by`` share their hits.
 
 The second is that of the event time. Where that is absurd, the observed time is taken and the hit
-says so: later than a minute after the record was read, or before ``believable_from_us``. By default
-that is a minute before it was read; for a stream that has fallen behind, give the time up to which
-it was complete before this batch: what it brings may be as old as that.
+says so: later than a minute after the record was read, or before ``believable_from_us``, the time
+up to which the stream was complete before this batch. Where that is not known, as in the first
+batches of a session, any past is believed: a backlog that counted as happening now would raise
+alerts for errors that never were within one window.
 
 Cost is what this module is about: it sees every record. A filter is asked only if the batch has
 what it needs (:mod:`.needs`), and a key is made only for records that match.
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 MAX_KEYS: Final = 1_000
 """Values of ``by`` of one filter in one batch; the records of all further ones are one hit."""
+
+EARLIEST_US: Final = -946_684_800_000_000
+"""1970: an earlier time is no time of a log line."""
 
 MAX_NAMES: Final = 10
 WORDS_PAY_FROM: Final = 24
@@ -191,14 +195,12 @@ class _Clock:
     def __init__(self, columns: Columns, offset_us: int, from_us: int | None) -> None:
         self._columns = columns
         self._offset_us = offset_us
-        self._from_us = None if from_us is None else from_us - MINUTE_US
+        self._from_us = EARLIEST_US if from_us is None else from_us - MINUTE_US
 
     def second(self, row: int) -> tuple[int, bool]:
         """Return the start of the record's second, and whether it is that of the observed time."""
         at, observed = self._columns.ts_us[row] + self._offset_us, self._columns.observed_us[row]
-        earliest = observed - MINUTE_US
-        if self._from_us is not None and self._from_us < earliest:
-            earliest = self._from_us
+        earliest = min(observed - MINUTE_US, self._from_us)
         replaced = not earliest <= at <= observed + MINUTE_US
         if replaced:
             at = observed

@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider_agent import endings, state
 from tests.agent.fake_collector import FakeCollector, now_us
 from tests.agent.harness import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from outrider_agent.agent import Agent
+
 
 def numbered(first: int, last: int) -> str:
     """Plain lines, each with its number."""
     return "".join(f"line {n}\n" for n in range(first, last))
+
+
+def held_ends(agent: Agent, worker: str) -> list[bool]:
+    """For each unacknowledged batch of a worker, whether it ends its stream."""
+    chains = agent._delivery._chains.values()
+    return [b.final for c in chains if c.stream.worker == worker for b in c.batches]
 
 
 async def test_lines_arrive_once_with_offset_and_watermark(
@@ -250,6 +259,85 @@ async def test_a_deleted_file_is_read_to_its_end(tmp_path: Path, collector: Fake
             await collector.until(lambda: len(collector.database.rows) == 20)
 
     assert collector.database.gaps == {}
+
+
+async def test_a_file_that_lived_only_during_an_outage_arrives(
+    tmp_path: Path, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written and deleted while no collector was there: every line, and the stream's end."""
+    monkeypatch.setattr(endings, "QUIET_S", 0.5)
+    site = Site(tmp_path, collector)
+    site.write("a.log", numbered(0, 10))
+    async with site.agent() as agent:
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        port = collector.port
+        await collector.stop()
+        path = site.write("b.log", numbered(10, 20))
+        await collector.until(lambda: held_ends(agent, "b") == [False])
+        path.unlink()
+        await collector.until(lambda: held_ends(agent, "b") == [False, True])
+        await collector.start(port)
+        await collector.until(lambda: held_ends(agent, "b") == [])
+
+    assert collector.database.messages() == [f"line {n}" for n in range(20)]
+    assert collector.database.gaps == {}
+    closed = {s.info.worker: s.closed for s in collector.database.streams.values()}
+    assert (closed["a"], closed["b"]) == (False, True)
+
+
+async def test_a_lost_answer_to_a_files_end_is_settled(
+    tmp_path: Path, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that was closed without the agent hearing of it is closed there too, once."""
+    monkeypatch.setattr(endings, "QUIET_S", 0.5)
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 10))
+    async with site.agent() as agent:
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        (stored,) = (s for s in collector.database.streams.values() if s.info.service == "bots")
+        await collector.until(lambda: held_ends(agent, "a") == [])
+        collector.lose_answers = True
+        path.unlink()
+        await collector.until(lambda: stored.closed)
+        port = collector.port
+        await collector.stop()
+        collector.lose_answers = False
+        await collector.start(port)
+        await collector.until(lambda: len(collector.hellos) == 2)
+        await collector.until(lambda: held_ends(agent, "a") == [])
+
+    assert collector.database.messages() == [f"line {n}" for n in range(10)]
+    assert collector.database.gaps == {}
+
+
+async def test_the_cache_forgets_streams_that_are_no_more(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """The cache names living streams only, and loses none while no collector is there."""
+    site = Site(tmp_path, collector)
+    site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+    cache = site.state_dir / "cache.json"
+    (bots,) = (n for n, s in collector.database.streams.items() if s.info.service == "bots")
+    content = state.load(cache)
+    assert (content.acknowledged[bots], content.sizes[bots]) == (70, 70)
+    content.acknowledged[4711] = 10
+    state.save(cache, content)
+    port = collector.port
+    await collector.stop()
+    async with site.agent():
+        await asyncio.sleep(0.2)
+    kept = state.load(cache)
+    assert (kept.acknowledged, kept.sizes) == (content.acknowledged, content.sizes)
+
+    await collector.start(port)
+    async with site.agent():
+        site.write("a.log", numbered(10, 11))
+        await collector.until(lambda: len(collector.database.rows) == 11)
+    after = state.load(cache)
+    assert after.acknowledged[bots] == 78
+    assert set(after.acknowledged) <= set(collector.database.streams)
 
 
 async def test_without_credit_only_watermarks_travel(

@@ -137,15 +137,35 @@ def test_an_unknown_place_sends_the_reader_back() -> None:
 
 
 def test_a_lost_answer_to_a_final_batch_closes_the_stream() -> None:
-    """A stream that is no longer open at the collector after its final batch is done."""
+    """Opened again, a closed stream is where its final batch ended, and that settles it."""
     delivery = started(1)
     delivery.offer(batch(1, 0, 1, final=True))
     sendable(delivery)
     delivery.disconnected()
     delivery.welcome({}, 1000)
 
-    assert delivery.next_open() == []
-    assert Acknowledged(1, 1, final=True) in delivery.take_notices()
+    assert [s.stream_id for s in delivery.next_open()] == [1]
+    assert delivery.take_notices() == []
+    delivery.opened(1, Place(1, b"d"))
+    assert delivery.take_notices() == [Acknowledged(1, 1, final=True)]
+    assert sendable(delivery) == []
+    assert (delivery.unacknowledged, delivery.take_released()) == (0, 10)
+
+
+def test_a_stream_that_ended_before_it_was_ever_opened_is_delivered() -> None:
+    """A final batch says nothing of what the collector has: the stream is opened and sent."""
+    delivery = Delivery()
+    delivery.born(stream(1))
+    delivery.offer(batch(1, 0, 10))
+    delivery.offer(batch(1, 10, 11, final=True))
+    delivery.welcome({}, 1000)
+
+    assert [s.stream_id for s in delivery.next_open()] == [1]
+    delivery.opened(1, Place(0, b""))
+    assert sendable(delivery) == [(1, 0, 10), (1, 10, 11)]
+    delivery.acknowledged({1: 11}, 1000)
+    assert delivery.take_notices()[-1] == Acknowledged(1, 11, final=True)
+    assert delivery.unacknowledged == 0
 
 
 def test_a_watermark_never_overtakes_its_stream() -> None:

@@ -119,7 +119,7 @@ def test_an_absurd_event_time_gives_way_to_the_observed_time() -> None:
         {"at": 0, "observed": 59}, {"at": -600, "observed": 0}, {"at": 600, "observed": 0}
     )
 
-    inside, *outside = counter().count(columns)
+    inside, *outside = counter().count(columns, believable_from_us=T0 * S)
     assert (inside.bucket_us, inside.time_replaced) == (T0 * S, False)
     (absurd,) = outside
     assert (absurd.bucket_us, absurd.n, absurd.time_replaced) == (T0 * S, 2, True)
@@ -132,6 +132,17 @@ def test_a_stream_that_is_behind_brings_old_records_in_their_own_time() -> None:
     old, absurd = counter().count(columns, believable_from_us=(T0 - 7200) * S)
     assert (old.bucket_us, old.time_replaced) == ((T0 - 7000) * S, False)
     assert (absurd.bucket_us, absurd.time_replaced) == (T0 * S, True)
+
+
+def test_old_records_are_believed_while_nothing_is_known_of_their_stream() -> None:
+    """A session's first batch may be a backlog of days: only the future is absurd, and 1969."""
+    long_ago = -T0 - 30 * 366 * 86_400
+    columns = batch(*({"at": at, "observed": 0} for at in (-9 * 86_400, 60, 61, long_ago)))
+
+    old, near, absurd = counter().count(columns)
+    assert (old.bucket_us, old.time_replaced) == ((T0 - 9 * 86_400) * S, False)
+    assert (near.bucket_us, near.time_replaced) == ((T0 + 60) * S, False)
+    assert (absurd.bucket_us, absurd.n, absurd.time_replaced) == (T0 * S, 2, True)
 
 
 def test_the_clock_offset_corrects_event_times() -> None:

@@ -68,8 +68,9 @@ class Leader:
         self._read_to = 0
         self._engine = EngineState()
         self._program = Program(RuleSet(), 0)
-        # A new rule set wants to be told every component, once the feed is read to its end.
-        self._tell_all = False
+        # A new rule set wants to be told every component, once the feed is read to its end; so does
+        # a new leader, for the one before may have gone between the two.
+        self._tell_all = True
         self._now: datetime | None = None
         self._stepped_at = self._stored_at = self._renewed_at = clock()
         self._open: list[SourceRow] = []

@@ -233,6 +233,9 @@ class Committer:
             committed = result.acked.get(held.batch.stream)
             if committed is not None:
                 by_session.setdefault(held.session, {})[held.batch.stream] = committed
+                if held.batch.final:
+                    # It makes room for another: a host with rotating files opens many in time.
+                    held.session.close(held.batch.stream)
         position = result.position
         for session, streams in by_session.items():
             ack = ingest_pb2.Ack(

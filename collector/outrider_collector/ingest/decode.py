@@ -34,6 +34,8 @@ MAX_DROPPED_REASONS = 100
 MAX_REASON_BYTES = 64
 MAX_DETAIL_BYTES = 512
 MAX_OFFSET = 2**63 - 1
+MAX_TIME_US = 3_155_760_000_000_000
+"""Year 2100; a later time is no statement, and far later ones Postgres could not even hold."""
 
 _DIGEST_BYTES = 16
 _SEVERITIES = bytes(range(1, 25))
@@ -60,7 +62,7 @@ def check_frame(batch: log_pb2.Batch) -> None:
     )
     _require(batch.record_count == 0 or batch.end > batch.begin, "records in an empty range")
     _require(len(batch.framer_state) <= MAX_FRAMER_STATE_BYTES, "framer_state is too long")
-    _require(0 <= batch.watermark_us <= MAX_OFFSET, "watermark_us is negative")
+    _require(0 <= batch.watermark_us <= MAX_TIME_US, "watermark_us is no time")
     if batch.record_count > MAX_RECORDS or batch.columns_bytes > MAX_COLUMNS_BYTES:
         raise Fault(
             Reason.BATCH_TOO_LARGE,
@@ -164,9 +166,9 @@ def _check_columns(columns: Columns, begin: int, end: int) -> None:
 
 
 def _check_offsets(offsets: array[int], begin: int, end: int) -> None:
-    """Rising within [begin, end): the list is its own sorted copy, and the edges fit."""
+    """Strictly rising within [begin, end): its own sorted copy, nothing twice, edges that fit."""
     values = offsets.tolist()
-    inside = begin <= values[0] and values[-1] < end
+    inside = begin <= values[0] and values[-1] < end and len(set(values)) == len(values)
     # Sorting what is sorted compares neighbours once, in C; comparing lists of the same objects
     # compares pointers.
     _require(inside and values == sorted(values), "offsets do not rise within the batch's range")

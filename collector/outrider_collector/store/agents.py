@@ -76,7 +76,7 @@ async def begin_session(
     Raises TOKEN_REVOKED, or AGENT_UNKNOWN.
     """
     cursor = await connection.execute(
-        "update agents set session = session + 1, instance = %s, boot_id = nullif(%s, ''),"
+        "update agents set session = nextval('sessions'), instance = %s, boot_id = nullif(%s, ''),"
         " software_version = nullif(%s, ''), host = coalesce(nullif(%s, ''), host),"
         " connected_at = now() where id = %s and revoked_at is null returning session",
         (

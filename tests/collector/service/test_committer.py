@@ -148,12 +148,21 @@ class Bench:
         self.roster.join(session)
         return session, outbox
 
-    def put(self, session: Session, begin: int, end: int, stream: int | None = None) -> None:
+    def put(
+        self,
+        session: Session,
+        begin: int,
+        end: int,
+        stream: int | None = None,
+        *,
+        final: bool = False,
+    ) -> None:
         """A batch with one record, urgent by its hit."""
         batch = PendingBatch(
             agent=session.agent, session=session.number, team=1,
             stream=stream or session.number * 10, service="s", worker="w", host="h",
             begin=begin, end=end, previous_digest=b"", digest=b"d" * 16, columns=columns(),
+            final=final,
         )  # fmt: skip
         self.committer.put(Held(session, batch, 100, 200, time.monotonic()))
 
@@ -188,6 +197,19 @@ async def test_all_that_waits_is_one_commit_and_one_ack_each() -> None:
     assert [(s.stream_id, s.committed) for s in other.streams] == [(20, 5)]
     assert (ack.feed.number, ack.feed.nonce) == (7, b"n" * 16)
     assert ack.credit_bytes == 256 * 1024
+
+
+async def test_stream_is_closed_in_its_session_when_its_end_is_committed() -> None:
+    """Ended streams do not use up how many an agent may have open."""
+    bench = Bench(Fault(Reason.STORE_DOWN))
+    session, _ = bench.session()
+    session.open(11, Origin("s", "w", "h", "file"))
+    bench.put(session, 0, 10, final=True)
+    bench.put(session, 0, 10, stream=11)
+    async with bench.running():
+        assert set(session.streams) == {10, 11}
+
+    assert set(session.streams) == {11}
 
 
 async def test_failed_commit_is_repeated_unchanged_and_not_acknowledged() -> None:

@@ -76,6 +76,10 @@ FRAMES: list[tuple[dict[str, Any], str]] = [
     ({"gaps": [log_pb2.Gap(begin=1, end=2, reason="x")]}, "gap_id"),
     ({"gaps": [log_pb2.Gap(begin=2, end=1, reason="x", gap_id=b"g" * 16)]}, "out of order"),
     ({"dropped": [log_pb2.Dropped(records=1)]}, "no reason"),
+    ({"watermark_us": -1}, "watermark_us"),
+    ({"watermark_us": 2**63 - 2}, "watermark_us"),
+    ({"gaps": [log_pb2.Gap(end=1, reason="x", gap_id=b"g" * 16, from_us=2**63 - 1)]}, "times"),
+    ({"gaps": [log_pb2.Gap(end=1, reason="x", gap_id=b"g" * 16, to_us=-(2**63))]}, "times"),
 ]
 
 
@@ -94,6 +98,7 @@ COLUMNS: list[tuple[dict[str, Any], str]] = [
     ({"observed_us": b""}, "observed_us is missing"),
     ({"stream_offset": bytes(8) + (32).to_bytes(8)}, "do not rise"),
     ({"stream_offset": (16).to_bytes(8) + bytes(8)}, "do not rise"),
+    ({"stream_offset": bytes(16)}, "do not rise"),
     ({"message": b"\0\0\0\1"}, "too short"),
     ({"logger": log_pb2.Dictionary(values=["a"], index=b"\1\2")}, "names no value"),
     ({"logger": log_pb2.Dictionary(values=["a"], index=b"\1")}, "indexes where"),

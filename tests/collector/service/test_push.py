@@ -129,6 +129,40 @@ async def test_second_session_fences_the_first(collector: Running) -> None:
     assert [s.stream.stream_id for s in second.welcome.streams] == [STREAM]
 
 
+async def test_agents_that_come_and_go_leave_each_other_their_credit(collector: Running) -> None:
+    """A session's number is its own: when one agent leaves, the other goes on."""
+    first, second = [await collector.agent(host) for host in ("a", "b")]
+    gone, stays = await first.push(), await second.push()
+    assert gone.welcome is not None
+    assert stays.welcome is not None
+    assert gone.welcome.session != stays.welcome.session
+    await gone.close()
+
+    data = lines(20)
+    await stays.open(STREAM)
+    for begin in range(0, len(data), 16):
+        await stays.batch(batch_of(STREAM, data, begin, begin + 16))
+    await stays.acked(STREAM, len(data))
+    assert stays.credit_bytes > 0
+
+
+async def test_batch_of_an_impossible_time_ends_its_stream_and_no_other(
+    collector: Running,
+) -> None:
+    """A watermark that Postgres cannot hold is refused before it can stop a commit."""
+    good, bad = [await (await collector.agent(host)).push() for host in ("a", "b")]
+    await good.open(STREAM)
+    await bad.open(STREAM + 1)
+    await bad.batch(batch_of(STREAM + 1, b"", 0, 0, watermark_us=2**63 - 2))
+    await bad.ended()
+    assert bad.goodbye is not None
+    assert bad.goodbye.reason == "BATCH_INVALID"
+
+    data = lines(1)
+    await good.batch(batch_of(STREAM, data, 0, len(data)))
+    await good.acked(STREAM, len(data))
+
+
 async def test_welcome_tells_where_each_stream_stands(collector: Running) -> None:
     """A welcome carries evidence, committed offset, digest and framer state of open streams."""
     data = lines(3)

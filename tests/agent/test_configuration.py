@@ -1,0 +1,153 @@
+"""The agent's configuration and `outrider agent check`: what is wrong is said with what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from outrider.configuration import ConfigError
+from outrider_agent import check, configuration
+from outrider_agent.configuration import AgentConfig, SourceConfig
+
+SOURCE = '[[agent.source]]\npaths = ["/var/log/*.log"]\nservice = "s"\n'
+
+
+def load(tmp_path: Path, text: str) -> configuration.Configuration:
+    """Load a configuration file with this text."""
+    file = tmp_path / "outrider.toml"
+    file.write_text(text)
+    return configuration.load(file, {"HOME": str(tmp_path)})
+
+
+def test_defaults_need_no_file(tmp_path: Path) -> None:
+    """Without a file the agent knows where everything is."""
+    config = load(tmp_path, f'data_dir = "{tmp_path}"')
+
+    assert config.state_dir == tmp_path / "agent"
+    assert config.token_file == tmp_path / "collector" / "enroll.token"
+    assert config.agent.collectors == ("127.0.0.1:4510",)
+    assert config.agent.source == ()
+    assert config.host
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[agent]\nstate_dri = 'x'", "did you mean `state_dir`?"),
+        ("[agent]\nwindow_bytes = 'many'", "agent.window_bytes`: expected `int`"),
+        (SOURCE + "format = 'jsno'", "unknown format `jsno`"),
+        (SOURCE + "format = 'jsno'", "did you mean `json`?"),
+        (SOURCE + "start = 'soon'", '"beginning", "end" or an age such as "1h"'),
+        (SOURCE + "timezone = 'Mars/Base'", "unknown time zone `Mars/Base`"),
+        (SOURCE.replace("/var", "var"), "no absolute path"),
+        ("[[agent.source]]\npaths = ['/x']", "`agent.source[0].service` is missing"),
+        ("[agent]\ncollectors = ['nowhere']", "no address"),
+        ("[agent]\ncollectors = ['collector.example:4510']", "plain text only"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_remedy(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    """Unknown keys, wrong types and values that cannot be meant are errors of configuration."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+
+    assert message in str(caught.value)
+    assert "outrider.toml" in str(caught.value)
+
+
+def test_the_inbox_is_configured_else_of_the_environment(tmp_path: Path) -> None:
+    """The file decides, then $OUTRIDER_INBOX, then what this host and user have."""
+    agent = AgentConfig(inbox="/configured")
+    environ = {"OUTRIDER_INBOX": "/environment"}
+
+    assert configuration.inbox_dir(agent, tmp_path, environ) == Path("/configured")
+    assert configuration.inbox_dir(AgentConfig(), tmp_path, environ) == Path("/environment")
+
+
+def test_every_key_is_documented() -> None:
+    """The README's tables name each key of the agent and of a source, and no other."""
+    text = (Path(__file__).parents[2] / "agent" / "README.md").read_text()
+    tables = text.partition("## Configuration")[2].partition("## Files in")[0]
+    documented = set(re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE))
+    keys = {*AgentConfig.__struct_encode_fields__, *SourceConfig.__struct_encode_fields__}
+
+    assert documented == keys - {"source"}
+
+
+def test_every_format_is_documented() -> None:
+    """The README names each format that `format` takes."""
+    text = (Path(__file__).parents[2] / "agent" / "README.md").read_text()
+
+    for name in configuration.FORMAT_NAMES:
+        assert f"`{name}`" in text
+
+
+def test_check_says_what_each_source_would_match(tmp_path: Path) -> None:
+    """Files with size and format, what is excluded, and what needs a hand (exit code 3)."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "a.log").write_text('{"message":"x"}\n')
+    (logs / "b.log").write_text("2026-11-24 20:02:31 ERROR x\n")
+    (logs / "c.log").mkdir()
+    (logs / "d.log").write_text("just words\n")
+    (logs / "old.log.gz").write_bytes(b"\x1f\x8b")
+    config = load(
+        tmp_path,
+        f'data_dir = "{tmp_path}"\n[agent]\ninbox = "{tmp_path}/inbox"\n'
+        f'[[agent.source]]\npaths = ["{logs}/*"]\nexclude = ["*/d.*"]\nservice = "s"\n',
+    )
+    written: list[str] = []
+    code = check.run(config, written.append)
+    text = "".join(written)
+
+    assert code == check.FOUND
+    assert "3 files, 2 excluded" in text
+    assert re.search(r"a\.log: 16 bytes, json", text)
+    assert re.search(r"b\.log: 28 bytes, iso", text)
+    assert "problem: " + str(logs / "c.log") + ": it is a directory" in text
+
+
+def test_a_second_agent_says_who_holds_the_directory(tmp_path: Path) -> None:
+    """Two agents on one state directory would fight: the second says so and ends with 2."""
+    file = tmp_path / "outrider.toml"
+    file.write_text(f'data_dir = "{tmp_path}"\n[agent]\ninbox = "{tmp_path}/inbox"\n')
+    command = [sys.executable, "-m", "outrider.command", "agent", "run", "--config", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        # Its first words come when it is up: that there is no collector.
+        assert "not connected to the collector" in first.stderr.readline()
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        first.terminate()
+        assert first.wait(30) == 0
+
+    assert second.returncode == 2
+    assert f"another agent (process {first.pid}) uses this state directory" in second.stderr
+
+
+def test_a_state_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    """A file in the directory's place is a message and exit code 2, never a traceback."""
+    (tmp_path / "agent").write_text("")
+    file = tmp_path / "outrider.toml"
+    file.write_text(f'data_dir = "{tmp_path}"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "outrider.command", "agent", "run", "--config", str(file)],
+        capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ),
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("outrider: cannot use the agent's state directory")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_configuration_is_frozen() -> None:
+    """Nothing changes a configuration after it was checked."""
+    with pytest.raises(AttributeError):
+        AgentConfig().host = "x"  # type: ignore[misc]
+    assert msgspec.structs.asdict(AgentConfig())["window_bytes"] == 4 << 20
