@@ -184,6 +184,8 @@ def _check_losses(batch: log_pb2.Batch) -> None:
         _require(0 < len(gap.reason) <= MAX_REASON_BYTES, "a gap has no reason")
         _require(len(gap.detail.encode()) <= MAX_DETAIL_BYTES, "a gap's detail is too long")
         _require(gap.begin <= gap.end <= MAX_OFFSET, "a gap's begin and end are out of order")
+        times = max(abs(gap.from_us), abs(gap.to_us))
+        _require(times <= MAX_TIME_US, "a gap's times are no times")
         _require(gap.records <= MAX_OFFSET, "a gap's count overflows")
         _require(len(gap.gap_id) == 16, "a gap_id has not 16 bytes")
 

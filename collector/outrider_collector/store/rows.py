@@ -207,7 +207,7 @@ async def insert_hits(connection: AsyncConnection, commit_id: int, hits: Sequenc
             ByteaArray(blocks.array_of_values(blocks.OID_BYTEA, [hit.hits_key for hit in hits])),
             text_array(array_literal(hit.key) for hit in hits),
             bool_array(hit.overflow for hit in hits),
-            time_array(hit.bucket_us for hit in hits),
+            time_array(_second(hit.bucket_us) for hit in hits),
             int4_array(hit.n for hit in hits),
             bool_array(hit.time_replaced for hit in hits),
             text_array(array_literal(str(stream) for stream, _ in hit.names) for hit in hits),
@@ -291,6 +291,12 @@ def time_array(values_us: Iterable[int]) -> TimestamptzArray:
     low, high = _TIMES
     packed = [us.to_bytes(8, signed=True) if us and low <= us <= high else None for us in values_us]
     return TimestamptzArray(blocks.array_of_values(blocks.OID_TIMESTAMPTZ, packed))
+
+
+def _second(bucket_us: int) -> int:
+    """A hit's second as a time that is never null: hostile clocks must not stop a commit."""
+    low, high = _TIMES
+    return min(max(bucket_us, low), high) or 1
 
 
 def storable(text: str) -> str:
