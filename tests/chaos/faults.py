@@ -149,7 +149,17 @@ async def apply_rules(stage: Stage) -> None:
         '[[rule]]\nname = "changing"\nkind = "count"\nfilter = "service:chaos severity>=error"\n'
         f'window = "1h"\nabove = {1_000_000 + stage.applied}\npriority = "info"\n'
     )
-    await asyncio.to_thread(stage.fleet.run, "rules", "apply", str(stage.fleet.rules))
+    # The server may still recover from the round before: somebody who is told so tries again.
+    deadline = time.monotonic() + _DIES_WITHIN_S
+    while True:
+        try:
+            await asyncio.to_thread(stage.fleet.run, "rules", "apply", str(stage.fleet.rules))
+        except SystemExit as refused:
+            if "STORE_DOWN" not in str(refused) or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return
 
 
 async def terminate_agent(stage: Stage) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _VERBS = ("select", "insert", "update", "delete", "with")
 _ENDS = re.compile(r";\s*\n|;\s*$")
-_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%s")
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%[sb]")
 
 
 def _statements() -> Iterator[tuple[str, str]]:
