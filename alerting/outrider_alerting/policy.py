@@ -8,7 +8,8 @@ concerned locked. It looks at states, not at events, so calling it again changes
 * When the silence ends and the alert still fires, it is told then: ``unsuppressed:n``.
 * A resolve goes to whoever was told the firing, or may have been, by the alert's own ledger: over
   any silence, whatever the routes say by now. Who was not told gets none.
-* A firing that is still waiting when the alert resolves is overtaken: one message tells both.
+* A firing that is still waiting when the alert resolves is overtaken: one message tells both. Not
+  one that waits for its repeat because nobody knows whether it arrived: the resolve follows it.
 * What began and ended before its records came (more than a minute late) is told as one digest, if
   there is more than one of it; critical alerts speak for themselves.
 
@@ -83,6 +84,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     conversation: str
     fate: Fate
     attempts: int = 0
+    """Attempts with an unknown outcome: each may have arrived."""
     why: str | None = None
 
     @property
@@ -225,7 +227,7 @@ class _Planner:
                     self._overtake(end, "its firing was never delivered")
                 continue
             to = _destination(rows[0])
-            waiting = [row for row in told if row.fate == "waiting"]
+            waiting = [row for row in told if row.fate == "waiting" and not row.attempts]
             for row in waiting:
                 self._overtake(row, "told together with its resolve")
             both = say.fired_and_resolved(alert, self._now_us)
@@ -234,7 +236,7 @@ class _Planner:
             elif self._rule_set.channel(channel) is None:
                 why = f"there is no channel {channel} any more"
                 self._add(alert, "resolved", to, "suppressed", both, why=why)
-            elif any(row.fate in _TOLD for row in told):
+            elif any(_may_know(row) for row in told):
                 self._add(alert, "resolved", to, "waiting", say.resolved(alert, self._now_us))
             elif waiting:
                 self._add(alert, "resolved", to, "waiting", both)
@@ -326,8 +328,12 @@ def _failed(row: LedgerRow) -> bool:
     return row.fate in {"failed", "dead"}
 
 
+def _may_know(row: LedgerRow) -> bool:
+    return row.fate in _TOLD or row.attempts > 0
+
+
 def _never_told(row: LedgerRow) -> bool:
-    return _failed(row) or row.fate == "suppressed"
+    return (_failed(row) or row.fate == "suppressed") and not row.attempts
 
 
 def _why_not_told(told: list[LedgerRow]) -> str:

@@ -75,13 +75,15 @@ def silence(text: str = "service:pay", *, start: int = 0, end: int = 2000, n: in
     return Silence(id=n, filter=text, starts_us=start * S, ends_us=end * S, comment="at work")
 
 
-def row(channel: str, fate: Fate, notice: str = "fired", *, why: str | None = None) -> LedgerRow:
+def row(
+    channel: str, fate: Fate, notice: str = "fired", *, why: str | None = None, attempts: int = 0
+) -> LedgerRow:
     """A row of the alert's ledger."""
     kinds = {"ops": ("telegram", "telegram:-1"), "mail": ("email", "email:mail")}
     channel_type, conversation = kinds.get(channel, (channel, channel))
     return LedgerRow(
         alert=12, notice=notice, channel=channel, channel_type=channel_type,
-        conversation=conversation, fate=fate, why=why,
+        conversation=conversation, fate=fate, why=why, attempts=attempts,
     )  # fmt: skip
 
 
@@ -177,6 +179,17 @@ def test_a_firing_still_waiting_is_told_with_its_resolve() -> None:
     assert planned.rows[0].content.status == "fired and resolved"
     (change,) = planned.changes
     assert (change.notice, change.why) == ("fired", "told together with its resolve")
+
+
+def test_a_firing_that_may_have_arrived_is_owed_its_resolve() -> None:
+    """Waiting for its marked repeat, or failed at it: whoever may know of it gets the resolve."""
+    for fate in ("waiting", "dead", "failed"):
+        planned = decide(alert("resolved"), ledger=(row("ops", fate, attempts=1),))
+        assert short(planned) == [("ops", "resolved", "waiting")]
+        assert planned.rows[0].content.status == "resolved"
+        assert planned.changes == ()
+    behind = (row("ops", "dead", attempts=1), row("ops", "waiting", "resolved"))
+    assert decide(alert("resolved"), ledger=behind).changes == ()
 
 
 def test_fired_and_over_within_a_step_is_one_message() -> None:
@@ -275,16 +288,21 @@ class _World:
 
     def deliver(self, outcome: str) -> None:
         """The oldest waiting row of each channel gets an outcome."""
-        if outcome not in {"sent", "unknown", "dead", "claimed"}:
+        if outcome not in {"sent", "lost", "dead", "claimed"}:
             return
         seen: set[str] = set()
         for (channel, notice), entry in self.ledger.items():
             if entry.fate not in {"waiting", "claimed"} or channel in seen:
                 continue
             seen.add(channel)
-            fate: Fate = outcome  # type: ignore[assignment]  # one of the four above
-            self.ledger[channel, notice] = msgspec.structs.replace(entry, fate=fate)
-            if outcome in {"sent", "unknown"}:
+            # It may have arrived: the first time it waits for its repeat.
+            fates: dict[str, Fate] = {"sent": "sent", "dead": "dead", "claimed": "claimed"}
+            fate = fates.get(outcome, "unknown" if entry.attempts else "waiting")
+            attempts = entry.attempts + (outcome == "lost")
+            self.ledger[channel, notice] = msgspec.structs.replace(
+                entry, fate=fate, attempts=attempts
+            )
+            if outcome in {"sent", "lost"} and not entry.attempts:
                 self.heard.setdefault(channel, []).append(self.contents[channel, notice])
 
     def plan(self) -> None:
@@ -320,7 +338,7 @@ class _World:
 
 
 ACTS = ("fire", "fire", "pend", "recover", "resolve", "silence", "unsilence", "reroute",
-        "sent", "sent", "unknown", "dead", "claimed")  # fmt: skip
+        "sent", "sent", "lost", "lost", "dead", "claimed")  # fmt: skip
 
 
 @settings(max_examples=250, deadline=None)
@@ -340,6 +358,8 @@ def test_whatever_happens_a_resolve_is_owed_to_exactly_those_who_know(script: li
         known = [status for status in heard if status != "resolved"]
         if "resolved" in heard:
             assert heard.index("resolved") > 0, channel
+        if "fired and resolved" in heard:
+            assert heard == ["fired and resolved"], channel
         end = world.ledger[channel, "resolved"]
         if known and end.fate != "dead":
             assert heard[-1] in {"resolved", "fired and resolved"}, (channel, heard)

@@ -1,7 +1,7 @@
 """What people do to alerts: acknowledge them, silence them. Each act is a row with a name on it.
 
-Acts never move an alert's state. Each ends with a feed row, which wakes the evaluator (a silence
-changes who is told) and the dashboard.
+Acts never move an alert's state. Each ends with a feed row and COMMIT in one message, which wakes
+the evaluator (a silence changes who is told) and the dashboard.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def acknowledge(
     """Say that somebody looks after an open alert. Raises NOT_FOUND, CONFLICT once it is over."""
     actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
     comment = _text("comment", comment, COMMENT_BYTES_MAX)
-    async with connection.transaction():
+    async with feed.transaction(connection):
         cursor = await connection.execute(
             "select state, acknowledged_by from alerts where id = %s for update", (alert,)
         )
@@ -69,7 +69,7 @@ async def acknowledge(
             " acknowledge_comment = nullif(%s, ''), updated_at = clock_timestamp() where id = %s",
             (actor, comment, alert),
         )
-        await feed.append(
+        await feed.commit(
             connection,
             "admin",
             detail={"act": "acknowledge", "actor": actor, "alerts": [alert], "comment": comment},
@@ -93,7 +93,7 @@ async def add_silence(
     actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
     comment = _text("comment", comment, COMMENT_BYTES_MAX)
     chosen = parse_filter(filter_text)
-    async with connection.transaction():
+    async with feed.transaction(connection):
         begin = await _span(connection, starts_at, ends_at)
         cursor = await connection.execute(
             """
@@ -112,7 +112,7 @@ async def add_silence(
                 detail=f"{SILENCES_MAX} silences are in force: end some before you add another",
             )
         hit = await _matching(connection, chosen)
-        await feed.append(
+        await feed.commit(
             connection,
             "silences",
             detail={"act": "add", "silence": row[0], "actor": actor, "alerts": hit},
@@ -123,7 +123,7 @@ async def add_silence(
 async def end_silence(connection: AsyncConnection, silence: int, actor: str) -> bool:
     """End a silence now; False when it had ended before. Raises NOT_FOUND."""
     actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
-    async with connection.transaction():
+    async with feed.transaction(connection):
         cursor = await connection.execute(
             """
             with ended as (
@@ -144,7 +144,7 @@ async def end_silence(connection: AsyncConnection, silence: int, actor: str) -> 
                 detail=f"there is no silence {silence}: list them with 'outrider silences list'",
             )
         if changed:
-            await feed.append(
+            await feed.commit(
                 connection,
                 "silences",
                 detail={"act": "end", "silence": silence, "actor": actor},

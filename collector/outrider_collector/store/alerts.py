@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from outrider.errors import Fault, Reason
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -75,6 +77,7 @@ class NotificationRow:
     channel_type: str
     conversation: str
     fate: str
+    # Attempts that may have arrived: their outcome is unknown.
     attempts: int
     why: str | None
 
@@ -108,10 +111,23 @@ class SilenceRow:
 
 
 async def store_transition(connection: AsyncConnection, new: NewTransition) -> int:
-    """Move the open alert of (rule, key), or open one; returns the alert's id."""
-    alert = None if new.from_state == "inactive" else await _move(connection, new)
+    """Open an alert of (rule, key), or move the open one; returns the alert's id.
+
+    Raises INTERNAL_BUG where the open one is missing: its end would be told without its firing.
+    """
+    opens = new.from_state == "inactive"
+    alert = await _open(connection, new) if opens else await _move(connection, new)
     if alert is None:
-        alert = await _open(connection, new)
+        raise Fault(
+            Reason.INTERNAL_BUG,
+            detail=f"no alert of rule {new.rule} is open for {new.key}: cannot move it "
+            f"from {new.from_state} to {new.to_state}",
+            rule=new.rule,
+            key=new.key,
+            from_state=new.from_state,
+            to_state=new.to_state,
+            step=new.step,
+        )
     await connection.execute(
         """
         insert into alert_transitions (alert, step, from_state, to_state, at, concluded_at, value,
@@ -250,11 +266,18 @@ async def open_ids(connection: AsyncConnection) -> list[int]:
 
 async def read_ledger(connection: AsyncConnection, ids: Sequence[int]) -> list[NotificationRow]:
     """Return the ledger of these alerts, locked: it stays as it is until the commit."""
+    # Two statements: who waited for a row must read its attempts from a snapshot after the lock.
+    await connection.execute(
+        "select from notifications where alert = any(%s) order by id for update",
+        (list(ids),),
+        prepare=True,
+    )
     cursor = await connection.cursor(row_factory=class_row(NotificationRow)).execute(
         """
-        select alert, notice, channel, channel_type, conversation, fate, attempts, why
-        from notifications where alert = any(%s) order by id
-        for update
+        select n.alert, n.notice, n.channel, n.channel_type, n.conversation, n.fate, n.why,
+               (select count(*)::int from notification_attempts a
+                where a.notification = n.id and a.outcome = 'unknown') as attempts
+        from notifications n where n.alert = any(%s) order by n.id
         """,
         (list(ids),),
         prepare=True,

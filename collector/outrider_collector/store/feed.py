@@ -6,11 +6,12 @@ number n + 1 saw n committed. That makes three demands on a writer.
 
 * The feed row is the last thing before COMMIT: the lock is held for one flush of the log.
 * The lock and the insert are two statements: the second needs a snapshot taken after the lock.
-* A client that freezes while it holds the lock stops everybody until the server ends its
-  transaction. :func:`commit` therefore sends lock, insert and COMMIT as *one message* of the simple
-  query protocol, which the server reads whole before it begins: there is no moment at which it
-  holds the lock and waits for the client. (A pipeline of extended-protocol messages would not do:
-  cut in the middle, it is not even subject to idle_in_transaction_session_timeout.)
+* A client that freezes while it holds the lock would stop everybody until the server ends its
+  transaction. :func:`commit`, the one way to add a row, therefore sends lock, insert and COMMIT as
+  *one message* of the simple query protocol, which the server reads whole before it begins: there
+  is no moment at which it holds the lock and waits for the client. (A pipeline of extended-protocol
+  messages would not do: cut in the middle, it is not even subject to
+  idle_in_transaction_session_timeout.)
 
 Each row has a random nonce. After a failover to a lagging standby the same number can name another
 transaction; number and nonce together cannot.
@@ -19,25 +20,29 @@ transaction; number and nonce together cannot.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psycopg import AsyncClientCursor
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from outrider.failpoint import failpoint
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from psycopg import AsyncConnection
 
-_APPEND = """
+_APPEND_AND_COMMIT = """
 select pg_advisory_xact_lock(feed_lock_key());
 insert into feed (number, nonce, kind, commit_id, detail)
 select coalesce(max(number), 0) + 1, uuid_send(gen_random_uuid()), %s, %s::bigint, %s::jsonb
 from feed
-returning number, nonce
+returning number, nonce;
+commit
 """
-_APPEND_AND_COMMIT = _APPEND + "; commit"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,20 +53,22 @@ class Position:
     nonce: bytes
 
 
-async def append(
-    connection: AsyncConnection,
-    kind: str,
-    *,
-    commit_id: int | None = None,
-    detail: dict[str, Any] | None = None,
-) -> Position:
-    """Add the transaction's row and keep the lock: call it last, and commit at once.
+@asynccontextmanager
+async def transaction(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Run the block as one transaction that may end itself with :func:`commit`.
 
-    For short transactions of people and of the evaluator. ``kind`` is one of the table's kinds.
+    A block that has not committed when it is left is committed, or rolled back if it raised.
     """
-    cursor = AsyncClientCursor(connection)
-    await cursor.execute(_APPEND, (kind, commit_id, _json(detail)))
-    return await _position(cursor)
+    # Not connection.transaction(): the feed's row is sent together with the COMMIT.
+    await connection.execute("begin")
+    try:
+        yield
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            await connection.execute("commit")
+    except BaseException:
+        if not connection.closed:
+            await connection.rollback()
+        raise
 
 
 async def commit(
@@ -73,7 +80,8 @@ async def commit(
 ) -> Position:
     """Add the row and COMMIT the open transaction, in one message to the server.
 
-    When the connection is lost before the answer, the outcome is unknown. Not inside
+    ``kind`` is one of the table's kinds. When the connection is lost before the answer, the outcome
+    is unknown. Inside :func:`transaction`, as the last thing; not inside
     ``connection.transaction()``, which would commit a second time.
     """
     cursor = AsyncClientCursor(connection)

@@ -11,7 +11,6 @@ it also reads the heartbeat it is declared by, so that a heartbeat stored a mome
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from psycopg.types.json import Jsonb
 from outrider_collector.store import feed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -103,7 +102,7 @@ async def record(
     states: Sequence[StateRow],
 ) -> list[Change]:
     """Store heartbeats and states in one transaction; return the states that changed."""
-    async with _transaction(connection):
+    async with feed.transaction(connection):
         if heartbeats:
             await _write_heartbeats(connection, collector, heartbeats)
         changes = await _differing(connection, states) if states else []
@@ -177,7 +176,7 @@ async def mark_silent(
     Nobody is overdue whose collector is gone, or was until less than ``reconnect_grace_s`` ago.
     A transaction of another collector that declares the same is passed over.
     """
-    async with _transaction(connection):
+    async with feed.transaction(connection):
         changes = await _overdue(connection, reconnect_grace_s, limit)
         await _store(connection, changes)
     return changes
@@ -256,22 +255,9 @@ async def trim_history(connection: AsyncConnection[Any], *, after_s: float) -> i
     return cursor.rowcount
 
 
-@asynccontextmanager
-async def _transaction(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
-    # Not connection.transaction(): the feed's row is sent together with the COMMIT.
-    await connection.execute("begin")
-    try:
-        yield
-    except BaseException:
-        if not connection.closed:
-            await connection.rollback()
-        raise
-
-
 async def _store(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
-    """Write the changes, announce them, and commit."""
+    """Write the changes, announce them, and commit; nothing where nothing changed."""
     if not changes:
-        await connection.execute("commit")
         return
     await _upsert(connection, changes)
     await feed.commit(connection, "health", detail={"changes": [_detail(c) for c in changes]})

@@ -10,9 +10,13 @@ What is removed, and when:
 * hours of records: when the hour's end is older than the retention (arrival counts, so it means "at
   least"); with them gaps and quarantined records as old;
 * feed: after a day, except what the evaluator has not read (a week at most) and the newest row;
+* evaluation steps: after a day, as the feed that a replay of them reads, except the newest;
 * hits: when they are a day old by arrival and two days by their own time;
 * streams: 30 days after their end, their description once their records are gone;
 * heartbeats, states and collectors not heard of for 30 days.
+
+Alerts, their transitions and their ledger stay, and so do silences and rule sets: they are few, and
+the record of who was told what and why.
 """
 
 from __future__ import annotations
@@ -54,6 +58,19 @@ _TRIM: tuple[tuple[str, LiteralString], ...] = (
                 and (select committed_at from feed order by number limit 1)
                     < now() - interval '1 day'
             order by number limit %(chunk)s)
+        """,
+    ),
+    (
+        "evaluation_steps",
+        """
+        delete from evaluation_steps where step in (
+            select s.step from evaluation_steps s
+            where s.now < now() - interval '1 day'
+                and s.step < (select max(step) from evaluation_steps)
+                -- Spares a scan of the whole day while nothing is old enough.
+                and (select o.now from evaluation_steps o order by o.step limit 1)
+                    < now() - interval '1 day'
+            order by s.step limit %(chunk)s)
         """,
     ),
     (

@@ -191,7 +191,7 @@ async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, hol
     alone, except that this attempt gets the outcome it had: the truth about a message that was
     sent late is worth keeping.
     """
-    async with connection.transaction():
+    async with feed.transaction(connection):
         kept: list[Finish] = []
         for item in sorted(finishes, key=lambda f: f.claim.id):
             await _finish_attempt(connection, item)
@@ -203,7 +203,7 @@ async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, hol
             if item.fate in {"failed", "dead", "unknown"}:
                 await _tell_in_app(connection, item)
         if kept:
-            await feed.append(
+            await feed.commit(
                 connection, "alerts", detail={"alerts": sorted({f.claim.alert for f in kept})}
             )
     return len(kept)
@@ -255,7 +255,10 @@ async def _drop_resolve(connection: AsyncConnection, item: Finish) -> None:
           and not exists (
               select from notifications t
               where t.alert = n.alert and t.channel = n.channel and t.notice <> 'resolved'
-                and t.fate not in ('failed', 'dead'))
+                and (t.fate not in ('failed', 'dead')
+                     -- An attempt before the last one may have arrived.
+                     or exists (select from notification_attempts u
+                                where u.notification = t.id and u.outcome = 'unknown')))
         """,
         {"alert": item.claim.alert, "channel": item.claim.channel},
     )
@@ -283,7 +286,7 @@ async def release_expired(connection: AsyncConnection) -> int:
     Their last attempt has no outcome and never will: it is unknown. The first time the row waits
     for its one marked repeat, the second time unknown is its fate.
     """
-    async with connection.transaction():
+    async with feed.transaction(connection):
         cursor = await connection.execute(
             """
             with late as (
@@ -321,7 +324,7 @@ async def release_expired(connection: AsyncConnection) -> int:
         )
         alerts = sorted({row[0] for row in await rows.fetchall()})
         if alerts:
-            await feed.append(connection, "alerts", detail={"alerts": alerts})
+            await feed.commit(connection, "alerts", detail={"alerts": alerts})
     return len(late)
 
 

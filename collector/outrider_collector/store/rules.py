@@ -144,7 +144,7 @@ async def apply(
 async def _activate(
     connection: AsyncConnection, files: Mapping[str, str], rule_set: RuleSet, actor: str
 ) -> Applied:
-    async with connection.transaction():
+    async with feed.transaction(connection):
         await connection.execute("set local lock_timeout = '200ms'")
         await connection.execute("select pg_advisory_xact_lock(rules_lock_key())")
         before = await active(connection)
@@ -155,7 +155,7 @@ async def _activate(
         version = await _store(connection, files, rule_set, actor)
         # The feed's lock is taken last and waits as long as others' commits take.
         await connection.execute("set local lock_timeout = '5s'")
-        await feed.append(
+        await feed.commit(
             connection,
             "rules",
             detail={"version": version, "actor": actor, **changes._asdict()},

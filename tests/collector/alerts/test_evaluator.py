@@ -7,6 +7,11 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
+from outrider.errors import Fault, Reason
+from outrider_collector.alerts.leader import Leader
+from outrider_collector.store import alerts, health
 from tests.collector.alerts import samples
 
 if TYPE_CHECKING:
@@ -224,6 +229,73 @@ async def test_a_new_liveness_rule_sees_who_is_dead_already(world: World) -> Non
         await world.until("select feed_number >= 2 from evaluator_state")
         await world.apply(rules=samples.LIVENESS)
         await world.until("select count(*) from alerts where state = 'firing'")
+
+
+async def test_who_follows_an_evaluator_that_died_tells_the_new_rules_who_is_dead(
+    world: World,
+) -> None:
+    """The first took over the rules and told them nobody; the second does, the third repeats it."""
+    await world.apply(rules=samples.MATCH)
+    await world.set_state("dead")
+    await world.apply(rules=samples.LIVENESS)
+
+    async def told_nobody(*_: object) -> list[object]:
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Leader, "_health", told_nobody)
+        async with world.evaluating("one"):
+            await world.until("select count(*) from evaluator_state where rule_set = 2")
+    assert await world.value("select count(*) from alerts") == 0
+    async with world.evaluating("two"):
+        await world.until("select count(*) from alerts where state = 'firing'")
+    steps = await world.value("select count(*) from evaluation_steps")
+    async with world.evaluating("three"):
+        await world.until("select count(*) from evaluation_steps", lambda n: n > steps)
+
+    assert await world.value("select count(*) from alert_transitions") == 1
+    assert await world.notices("in-app") == [("fired", "sent")]
+
+
+async def test_only_the_begin_of_an_episode_opens_an_alert(world: World) -> None:
+    """A resolve for which no alert is open is a mistake of ours, not an alert."""
+    now = await health.clock(world.connection)
+    resolve = alerts.NewTransition(
+        rule="r", key=["w1"], from_state="firing", to_state="resolved", at=now, concluded_at=now,
+        reason="", started_at=now, fired_at=now, kind="count", priority="info", labels={},
+        summary="", runbook=None, value=None, threshold=None, without=[], evidence=[], rule_set=1,
+        step=7,
+    )  # fmt: skip
+    with pytest.raises(Fault) as raised:
+        await alerts.store_transition(world.connection, resolve)
+
+    assert raised.value.reason is Reason.INTERNAL_BUG
+    assert raised.value.metadata["rule"] == "r"
+    assert await world.value("select count(*) from alerts") == 0
+
+
+@pytest.mark.parametrize(("outcome", "fired"), [("unknown", "waiting"), ("retry", "superseded")])
+async def test_a_resolve_meets_a_firing_that_was_attempted(
+    world: World, outcome: str, fired: str
+) -> None:
+    """What may have arrived is not overtaken; what surely did not is."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify("http://127.0.0.1:9"))
+
+    async with world.evaluating():
+        await world.set_state("dead")
+        await world.until("select count(*) from notifications where channel = 'ops'")
+        await world.connection.execute(
+            "insert into notification_attempts (notification, finished_at, outcome)"
+            " select id, now(), %s from notifications where channel = 'ops'",
+            (outcome,),
+        )
+        await world.connection.execute(
+            "update notifications set attempts = 1 where channel = 'ops'"
+        )
+        await world.set_state("up")
+        await world.until("select count(*) from alerts where state = 'resolved'")
+
+    assert await world.notices() == [("fired", fired), ("resolved", "waiting")]
 
 
 async def test_a_stopped_evaluator_is_replaced_and_does_no_harm_when_it_wakes(

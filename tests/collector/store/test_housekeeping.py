@@ -82,6 +82,22 @@ async def test_the_newest_feed_row_and_what_the_evaluator_lacks_stay(store: Stor
     assert result.position.number == 4
 
 
+async def test_steps_of_the_evaluator_go_with_the_feed(store: Store) -> None:
+    """After a day they go; the newest stays, however old."""
+    await store.connection.execute(
+        "insert into evaluation_steps (step, epoch, now, feed_from, feed_to)"
+        " select n, 1, now() - age * interval '1 hour', 0, 0"
+        " from (values (1, 30), (2, 25), (3, 23), (4, 1)) v(n, age)"
+    )
+    done = await keep_house(store.connection, MONTH)
+    assert done.deleted == {"evaluation_steps": 2}
+    assert await store.rows("select step from evaluation_steps order by 1") == [(3,), (4,)]
+
+    await store.connection.execute("update evaluation_steps set now = now - interval '9 days'")
+    await keep_house(store.connection, MONTH)
+    assert await store.rows("select step from evaluation_steps") == [(4,)]
+
+
 async def test_one_of_many_keeps_house_and_another_follows(
     database_url: str, connection: AsyncConnection
 ) -> None:
