@@ -121,7 +121,7 @@ class BatchMaker:
             begin=draft.begin,
             end=draft.end,
             message=message,
-            wire_bytes=message.ByteSize(),
+            wire_bytes=len(message),
             urgent=urgent,
         )
 
@@ -166,7 +166,7 @@ class BatchMaker:
             begin=place.committed,
             end=end,
             message=message,
-            wire_bytes=message.ByteSize(),
+            wire_bytes=len(message),
             urgent=loss is not None,
             final=True,
         )

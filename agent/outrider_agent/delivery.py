@@ -34,7 +34,7 @@ MAX_OPEN_IN_ONE_MESSAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch that is ready to go; ``message`` is the wire's own object."""
+    """A batch that is ready to go; ``message`` is what goes over the wire."""
 
     stream_id: int
     generation: int
@@ -288,6 +288,7 @@ class Delivery:
 
     def _release(self, chain: _Chain, committed: int) -> None:
         final = False
+        before = len(chain.batches)
         while chain.batches and chain.batches[0].end <= committed:
             batch = chain.batches.popleft()
             if chain.sent:
@@ -297,7 +298,8 @@ class Delivery:
             final = final or batch.final
         if final:
             self._close(chain, committed)
-        else:
+        elif len(chain.batches) < before:
+            # Watermarks are acknowledged too, and tell nothing that the disk thread must hear.
             self._notices.append(Acknowledged(chain.stream.stream_id, committed, final=False))
 
     def _close(self, chain: _Chain, committed: int) -> None:

@@ -4,15 +4,11 @@ In a circle: obey what the loop says, look for files, look at files that are due
 over batches that are due, and once a second see to ends of files, watermarks, the cache and the
 picture that heartbeats are made of. It waits only for the next thing that is due or for a command.
 
-Looking at a file costs a system call, so a file that grows is looked at every 10 ms and one that
-does not less and less often, down to every 50 ms while there are few files. Files that are due at
-about the same time are looked at in the same turn.
+When a file is looked at is :mod:`outrider_agent.schedule`'s business.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +16,7 @@ from outrider import severity as severities
 from outrider_agent.batches import BatchMaker, Pace
 from outrider_agent.commands import Clock, Committed, Opened, SettingsChanged, Stop, Welcomed
 from outrider_agent.delivery import Acknowledged, GoBack, Refused
+from outrider_agent.schedule import FIRST_LOOK_S, Schedule
 from outrider_agent.tail import CHUNK_BYTES, Look
 from outrider_agent.times import from_unix_us
 
@@ -31,12 +28,8 @@ if TYPE_CHECKING:
     from outrider_agent.handover import Handover
     from outrider_agent.reports import Reports
 
-FIRST_LOOK_S = 0.010
-_FEW_FILES = 50
-_FEW_LOOK_S = 0.050
-_MOST_LOOK_S = 0.250
 _FULL_LOOK_S = 10.0
-_CHECK_DIRECTORIES_S = 0.100
+_CHECK_DIRECTORIES_S = 0.200
 _HOUSEKEEPING_S = 1.0
 # A stream in backlog leaves this part of the window to the others.
 _BACKLOG_SHARE = 4
@@ -62,8 +55,7 @@ class DiskThread:
         self._clock = clock
         self._wall = wall
         self._pace = Pace()
-        self._due: list[tuple[float, int, Followed]] = []
-        self._order = itertools.count()
+        self._schedule = Schedule()
         self._flushes: set[Followed] = set()
         self._next_check = self._next_full_look = self._next_housekeeping = 0.0
         # Files with more to read than the window has room for.
@@ -97,9 +89,7 @@ class DiskThread:
         return max(0.0, self._next_due() - self._clock())
 
     def _next_due(self) -> float:
-        moments = [self._next_check, self._next_housekeeping]
-        if self._due:
-            moments.append(self._due[0][0])
+        moments = [self._next_check, self._next_housekeeping, self._schedule.next()]
         moments += [self._pace.due(followed.tail) for followed in self._flushes]
         return min(moments)
 
@@ -115,7 +105,7 @@ class DiskThread:
             followed = self._files.go_back(command)
             if followed is not None:
                 self._flushes.discard(followed)
-                self._schedule(followed, self._clock())
+                self._schedule.at(followed, self._clock())
         elif isinstance(command, Committed):
             self._files.committed(command)
         elif isinstance(command, Opened):
@@ -138,34 +128,25 @@ class DiskThread:
     def _look_for_files(self, now: float) -> None:
         if now < self._next_check:
             return
-        self._next_check = now + _CHECK_DIRECTORIES_S
+        self._next_check = (now // _CHECK_DIRECTORIES_S + 1) * _CHECK_DIRECTORIES_S
         started_us = self._wall_us()
         if now >= self._next_full_look or self._files.directories_changed(time.time_ns()):
             self._next_full_look = now + _FULL_LOOK_S
             self._files.look()
         for followed in self._files.assign(now, self._wall()):
-            self._schedule(followed, now)
+            self._schedule.at(followed, now)
         self._files.looked_us = started_us
 
-    def _schedule(self, followed: Followed, when: float) -> None:
-        # Only the last appointment counts: a file is never looked at in two rhythms.
-        followed.turn = next(self._order)
-        heapq.heappush(self._due, (when, followed.turn, followed))
-
     def _look_at_files(self, now: float) -> None:
-        backlog: list[Followed] = []
         if self._waiting and self._handover.room() > self._window // _BACKLOG_SHARE:
             waiting, self._waiting = self._waiting, []
             for followed in waiting:
-                self._schedule(followed, now)
-        while self._due and self._due[0][0] <= now:
-            _, turn, followed = heapq.heappop(self._due)
-            if followed.ended or turn != followed.turn:
-                continue
+                self._schedule.at(followed, now)
+        due = self._schedule.take_due(now)
+        due += self._schedule.take_awake(now, self._wall_us())
+        for followed in due:
             if self._look_at(followed, now):
-                backlog.append(followed)
-        for followed in backlog:
-            self._schedule(followed, now)
+                self._schedule.at(followed, now)
 
     def _look_at(self, followed: Followed, now: float) -> bool:
         """Look at one file; True when it has more to read at once."""
@@ -192,12 +173,12 @@ class DiskThread:
             self._files.replaced(followed, self._wall_us())
             return False
         if look is Look.NOTHING:
-            self._wait_longer(followed, now)
+            self._schedule.later(followed, now)
             return False
         followed.interval_s = FIRST_LOOK_S
         self._after_reading(followed, now)
         if look is Look.READ:
-            self._schedule(followed, now + FIRST_LOOK_S)
+            self._schedule.at(followed, now + FIRST_LOOK_S)
         return look is Look.MORE
 
     def _look_at_waiting(self, now: float) -> None:
@@ -205,7 +186,7 @@ class DiskThread:
         waiting, self._waiting = self._waiting, []
         for followed in waiting:
             if not followed.ended and self._look_at(followed, now):
-                self._schedule(followed, now)
+                self._schedule.at(followed, now)
 
     def _after_reading(self, followed: Followed, now: float) -> None:
         tail = followed.tail
@@ -220,14 +201,6 @@ class DiskThread:
             self._flush(followed)
         else:
             self._flushes.add(followed)
-
-    def _wait_longer(self, followed: Followed, now: float) -> None:
-        files = len(self._due) + 1
-        most_s = min(_MOST_LOOK_S, max(_FEW_LOOK_S, _FEW_LOOK_S * files / _FEW_FILES))
-        followed.interval_s = interval_s = min(followed.interval_s * 2, most_s)
-        # On a common grid, so that files that rest are looked at in one turn.
-        when = (now // interval_s + 1) * interval_s
-        self._schedule(followed, when)
 
     # ---------------------------------------------------------------- handing over
 

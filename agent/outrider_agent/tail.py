@@ -143,6 +143,14 @@ class Tail:
 
     # ---------------------------------------------------------------- reading
 
+    def rests(self, observed_us: int) -> bool:
+        """Whether nothing has changed since the last look, which read to the end; cheap."""
+        status = os.fstat(self.fd)
+        if status.st_size != self._looked_to or status.st_mtime_ns != self.mtime_ns:
+            return False
+        self.read_to_end_us = observed_us
+        return True
+
     def look(self, observed_us: int, now: float, *, may_read: bool) -> Look:
         """Look at the file's size and read on where there is more. Raises OSError."""
         status = os.fstat(self.fd)

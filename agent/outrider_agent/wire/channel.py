@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from outrider.errors import Fault, Reason
-from outrider_protos.v1 import ingest_pb2_grpc
+from outrider_protos.v1 import ingest_pb2, ingest_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,19 @@ _RETRY_AFTER_KEY = "outrider-retry-after-ms"
 def open_channel(address: str) -> grpc.aio.Channel:
     """Open a channel; it connects with the first call."""
     return grpc.aio.insecure_channel(address, options=OPTIONS)
+
+
+def push_call(channel: grpc.aio.Channel) -> Any:
+    """Return the method ``Push``, which also takes requests that are serialized already."""
+    return channel.stream_stream(
+        "/outrider.v1.IngestService/Push",
+        request_serializer=_serialized,
+        response_deserializer=ingest_pb2.PushResponse.FromString,
+    )
+
+
+def _serialized(request: ingest_pb2.PushRequest | bytes) -> bytes:
+    return request if isinstance(request, bytes) else request.SerializeToString()
 
 
 def ingest_stub(channel: grpc.aio.Channel) -> Any:

@@ -16,7 +16,7 @@ import grpc
 
 from outrider.errors import Fault, Reason
 from outrider_agent.commands import Committed, Opened, SettingsChanged, Welcomed
-from outrider_agent.wire.channel import bearer, fault_of, ingest_stub
+from outrider_agent.wire.channel import bearer, fault_of, push_call
 from outrider_agent.wire.messages import place_of, stream_message, stream_of
 from outrider_protos.v1 import ingest_pb2, log_pb2
 
@@ -79,7 +79,7 @@ class PushSession:
         self, channel: grpc.aio.Channel, token: str, greeting: Greeting, stop: asyncio.Event
     ) -> None:
         """Hold one session until it ends: by the collector (Fault), or by ``stop``."""
-        call = ingest_stub(channel).Push(metadata=bearer(token))
+        call = push_call(channel)(metadata=bearer(token))
         try:
             await self._greet(call, greeting)
             await self._converse(call, stop)
@@ -172,12 +172,14 @@ class PushSession:
         kind = response.WhichOneof("message")
         if kind == "ack":
             ack = response.ack
+            held = self._delivery.in_flight_bytes
             self._delivery.acknowledged(
                 {one.stream_id: one.committed for one in ack.streams}, ack.credit_bytes
             )
             if ack.feed.number:
                 self.last_feed = (ack.feed.number, ack.feed.nonce)
-                self._handover.tell(Committed(ack.feed.number, ack.feed.nonce))
+                if self._delivery.in_flight_bytes != held:
+                    self._handover.tell(Committed(ack.feed.number, ack.feed.nonce))
         elif kind == "streams_opened":
             opened = response.streams_opened
             for state in opened.streams:
@@ -236,7 +238,7 @@ class PushSession:
             batch = self._delivery.next_batch()
             if batch is None:
                 return
-            await call.write(ingest_pb2.PushRequest(batch=batch.message))
+            await call.write(batch.message)
 
 
 def _goodbye(message: ingest_pb2.Goodbye) -> Fault:
