@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from outrider.configuration import find
 from outrider_agent import check, configuration
 from outrider_agent.reports import Reports
 
@@ -21,6 +22,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     config = configuration.load(arguments.config)
     if arguments.action == "check":
+        file = find(arguments.config)
+        sys.stdout.write(f"settings     {file or 'none: the defaults'}\n")
         return check.run(config, sys.stdout.write)
     return run(config)
 

@@ -16,6 +16,7 @@ import msgspec
 
 from outrider import configuration
 from outrider.configuration import ConfigError, suggest
+from outrider.places import SYSTEM_INBOX
 from outrider_agent.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -121,9 +122,8 @@ def inbox_dir(agent: AgentConfig, data_dir: Path, environ: Mapping[str, str]) ->
     named = agent.inbox or environ.get("OUTRIDER_INBOX")
     if named:
         return Path(named)
-    shared = Path("/var/lib/outrider/inbox")
-    if shared.is_dir() and os.access(shared, os.W_OK):
-        return shared
+    if SYSTEM_INBOX.is_dir() and os.access(SYSTEM_INBOX, os.W_OK):
+        return SYSTEM_INBOX
     return data_dir / "inbox"
 
 

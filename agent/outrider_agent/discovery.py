@@ -126,9 +126,14 @@ def siblings(paths: Iterable[str]) -> list[str]:
     return [path for path in result if not path.endswith((*_COMPRESSED, ".slot"))]
 
 
-def open_regular(path: str, *, follow_links: bool) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading. Raises OSError; IsADirectoryError for any other kind."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
+def open_regular(
+    path: str, *, follow_links: bool, mode: int = os.O_RDONLY
+) -> tuple[int, os.stat_result]:
+    """Open a regular file. Raises OSError; IsADirectoryError for any other kind.
+
+    Never waits: a FIFO planted under the name would hold the disk thread for ever.
+    """
+    flags = mode | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
     fd = os.open(path, flags)
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):

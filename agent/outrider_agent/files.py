@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 _SAVE_S = 1.0
 _REFUSED_AGAIN_S = 60.0
 _ACTIVE_US = 24 * 3600 * 1_000_000
-# Watermarks of idle streams: about ten a second for all, each at least every ten seconds.
-_WATERMARKS_PER_S = 10
+# Watermarks of streams that rest: about five a second for all, each at least every ten seconds,
+# and no more often once a stream has rested for a minute.
+_WATERMARKS_PER_S = 5
+_SELDOM_S = 10.0
+_QUIET_US = 60 * 1_000_000
 
 
 class Files:
@@ -172,9 +175,11 @@ class Files:
     def refused(self, notice: Refused, now: float) -> None:
         """Leave a file alone for a while: the collector will not have its stream."""
         followed = self._by_stream.pop(notice.stream_id, None)
+        path = followed.path if followed is not None else "a file that is gone"
         self._reports.say(
             f"refused {notice.stream_id}",
-            f"the collector refused a stream: {notice.reason}: {notice.detail}",
+            f"the collector refused the stream of {path}: {notice.reason}: {notice.detail}; "
+            "the file waits and is offered again",
             event="pipeline.rejected",
             severity=severities.ERROR,
         )
@@ -231,11 +236,13 @@ class Files:
             self._endings.finish(followed, now, now_us, self.looked_us)
 
     def _tell_watermarks(self, living: list[Followed], now_us: int) -> None:
-        interval_us = min(max(len(living) / _WATERMARKS_PER_S, 1.0), 10.0) * 1_000_000
+        often_us = min(max(len(living) / _WATERMARKS_PER_S, 1.0), _SELDOM_S) * 1_000_000
         for followed in living:
             tail = followed.tail
-            if tail.has_pending or followed.behind or now_us - tail.active_us > _ACTIVE_US:
+            quiet_us = now_us - tail.active_us
+            if tail.has_pending or followed.behind or quiet_us > _ACTIVE_US:
                 continue
+            interval_us = often_us if quiet_us < _QUIET_US else _SELDOM_S * 1_000_000
             watermark_us = self.batches.watermark_us(tail, self.looked_us)
             # Half a second less, so that a whole number of turns apart is not one turn more.
             if watermark_us - tail.watermark_us < interval_us - 500_000:

@@ -20,7 +20,7 @@ from outrider_agent.digests import HEAD_BYTES, digest
 from outrider_agent.discovery import Found, open_regular
 from outrider_agent.parsing import Parser
 from outrider_agent.start import start_offset
-from outrider_agent.streams import Place, Stream, clipped, mint
+from outrider_agent.streams import Place, Stream, clipped, mint, shown_path
 from outrider_agent.tail import Tail, holds
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Minter:
             service=service,
             worker=worker,
             source="inbox" if candidate.found.source is None else "file",
-            path=candidate.found.path.encode("utf-8", "replace")[:4096].decode("utf-8", "ignore"),
+            path=shown_path(candidate.found.path),
             host=self._host,
             uid=candidate.uid,
             start_offset=begin,
@@ -149,7 +149,7 @@ class Orphans:
     def _fits(self, candidate: Candidate, stream: Stream, place: Place) -> bool:
         if not place.digest and candidate.key != (stream.device, stream.inode):
             # Nothing stored: the head alone is too little where the inode differs.
-            same_path = candidate.found.path == stream.path
+            same_path = shown_path(candidate.found.path) == stream.path
             if not same_path:
                 return False
         try:

@@ -28,7 +28,7 @@ import msgspec
 
 from outrider.failpoint import failpoint
 from outrider.inbox import names, slot
-from outrider_agent.discovery import CLOSING
+from outrider_agent.discovery import CLOSING, open_regular
 
 if TYPE_CHECKING:
     from outrider_agent.tail import Tail
@@ -65,7 +65,7 @@ class SegmentWatch:
     def read_slot(self) -> slot.Slot:
         """Read the slot anew; what it said last where it cannot be read."""
         try:
-            fd = os.open(self._slot_path(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd, _ = open_regular(self._slot_path(), follow_links=False)
         except OSError:
             return self.last
         try:
@@ -127,7 +127,7 @@ class SegmentWatch:
             }
         )
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd, _ = open_regular(self.path, follow_links=False, mode=os.O_WRONLY | os.O_APPEND)
         except OSError:
             return False
         try:
@@ -141,7 +141,7 @@ class SegmentWatch:
 
     def _set_flag(self, flags: int) -> None:
         with suppress(OSError):
-            fd = os.open(self._slot_path(), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd, _ = open_regular(self._slot_path(), follow_links=False, mode=os.O_WRONLY)
             try:
                 os.pwrite(fd, bytes([flags]), slot.SIZE - slot.NOTE_BYTES - 1)
             finally:

@@ -61,6 +61,15 @@ def mint(random_bits: Callable[[int], int]) -> int:
     return random_bits(63) or 1
 
 
+def shown_path(path: str) -> str:
+    """Write a path as printable UTF-8 of at most 4,096 bytes: other characters as escapes.
+
+    File names are bytes of anybody's choice; what the database and people see must be text.
+    """
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
+    return clean.encode()[:4096].decode("utf-8", "ignore")
+
+
 def clipped(text: str, limit: int = MAX_TEXT) -> str:
     """Cut a name to ``limit`` bytes and make it printable UTF-8 in one line."""
     clean = "".join(c if c.isprintable() else "?" for c in text)

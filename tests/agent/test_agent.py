@@ -165,6 +165,21 @@ async def test_rename_and_create_loses_nothing(tmp_path: Path, collector: FakeCo
     assert collector.database.gaps == {}
 
 
+async def test_a_files_name_is_text_whatever_it_is(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Names with spaces of other scripts, newlines and escapes are followed, shown as escapes."""
+    site = Site(tmp_path, collector)
+    for name in ("a\u00a0b.log", "e\u3000\u200d.log", "new\nline\x1b[31m.log", "bad\udcff.log"):
+        site.write(name, "line\n")
+    async with site.agent():
+        await collector.until(lambda: collector.database.messages().count("line") == 4)
+
+    shown = [s.info.path for s in collector.database.streams.values() if s.info.service == "bots"]
+    assert all(path.isprintable() for path in shown)
+    assert any(path.endswith(r"new\nline\x1b[31m.log") for path in shown)
+
+
 async def test_truncation_is_a_gap_and_the_rest_arrives(
     tmp_path: Path, collector: FakeCollector
 ) -> None:

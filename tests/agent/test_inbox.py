@@ -250,3 +250,15 @@ def test_the_kept_tail_is_the_newest(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
     for one in kept:
         os.close(one.fd)
+
+
+async def test_a_planted_fifo_holds_nobody_up(tmp_path: Path, collector: FakeCollector) -> None:
+    """A FIFO named like a slot is ignored: its segment and every other file are read."""
+    site = Site(tmp_path, collector)
+    os.mkfifo(site.inbox / "y~w~0123456789abcdef.slot")
+    (site.inbox / "y~w~0123456789abcdef.jsonl").write_text('{"message":"beside a fifo"}\n')
+    site.write("a.log", "elsewhere\n")
+    async with site.agent():
+        await collector.until(
+            lambda: {"beside a fifo", "elsewhere"} <= set(collector.database.messages())
+        )

@@ -92,6 +92,18 @@ def test_a_torn_end_is_noticed(inbox: Path) -> None:
     assert opened(inbox).ends_torn
 
 
+def test_a_fifo_in_the_slots_place_holds_nobody_up(inbox: Path) -> None:
+    """A slot that is no regular file is no slot: the segment is taken over without one."""
+    first = opened(inbox)
+    close(first)
+    slot_path = first.path.with_suffix(".slot")
+    slot_path.unlink()
+    os.mkfifo(slot_path)
+
+    second = opened(inbox)
+    assert (second.path, second.slot_descriptor) == (first.path, -1)
+
+
 def test_the_lowest_free_number_is_the_name(inbox: Path) -> None:
     """Living processes keep their names; the next is numbered; a name set free is used again."""
     one, two, three = (opened(inbox) for _ in range(3))

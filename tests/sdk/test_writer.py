@@ -96,6 +96,22 @@ def test_after_a_short_write_the_next_record_begins_a_line(
     assert mine.dropped == 1
 
 
+def test_a_torn_record_is_remembered_while_there_is_no_room(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many records find no room after the torn one, the first that does is whole."""
+    mine = opened(inbox)
+    disk = Full(monkeypatch)
+    disk.room = 4
+    assert not any(mine.append(b"torn record\n") for _ in range(3))
+    disk.room = 100
+    assert mine.append(b"whole\n")
+
+    assert mine.path is not None
+    assert mine.path.read_bytes() == b"torn\nwhole\n"
+    assert mine.dropped == 3
+
+
 def test_a_full_segment_is_left_for_a_new_one(inbox: Path) -> None:
     """Beyond the limit the writer goes on in a new segment of the same name; the old one is
     unlocked and says that it was continued; no record is lost or torn at the border.

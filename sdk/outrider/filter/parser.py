@@ -56,6 +56,9 @@ def parse_tree(text: str, *, labels: bool = False, regex: bool = False) -> Node:
         raise FilterError(
             f"longer than {MAX_LENGTH} characters", MAX_LENGTH, len(text) - MAX_LENGTH
         )
+    if "\0" in text:
+        # No stored text holds one, and Postgres takes none.
+        raise FilterError("a NUL character matches nothing: leave it out", text.index("\0"), 1)
     found = tokens(text)
     for token in found:
         if token.error is not None:

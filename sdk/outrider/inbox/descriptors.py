@@ -28,11 +28,17 @@ and reuse their numbers, as daemons do."""
 
 _open: set[int] = set()
 
-_SAFE_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+# Not waiting matters too: a FIFO planted under a file's name would hold the worker for ever.
+_SAFE_FLAGS = (
+    getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)
 
 
 def open_file(path: Path, flags: int, mode: int = 0o640) -> int:
-    """Open a file, not through a symbolic link, closed by exec and in forked children."""
+    """Open a file, not through a symbolic link, without waiting.
+
+    The descriptor is closed by exec and in forked children.
+    """
     descriptor = os.open(path, flags | _SAFE_FLAGS, mode)
     _open.add(descriptor)
     return descriptor

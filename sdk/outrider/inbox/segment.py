@@ -168,7 +168,7 @@ def _segments_of(inbox: Path, service: str) -> dict[str, list[Path]]:
 def _is_living(path: Path) -> bool:
     """Tell whether a process holds the segment for writing."""
     try:
-        descriptor = descriptors.open_file(path, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK)
+        descriptor = descriptors.open_file(path, os.O_RDWR | os.O_APPEND)
     except OSError:
         return False  # gone
     try:
@@ -182,7 +182,7 @@ def _take_over(path: Path) -> Segment | None:
     """Try to take a segment over; None when it is held, full, gone or being retired."""
     name = names.parse(path.name)
     try:
-        descriptor = descriptors.open_file(path, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK)
+        descriptor = descriptors.open_file(path, os.O_RDWR | os.O_APPEND)
     except OSError:
         return None  # gone, or not ours to write
     segment: Segment | None = None
@@ -216,7 +216,7 @@ def _held(path: Path, name: names.SegmentName, descriptor: int) -> Segment:
     predecessor = None
     slot_path = path.with_name(names.slot_filename(path.name))
     try:
-        slot_descriptor = descriptors.open_file(slot_path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        slot_descriptor = _open_slot(slot_path)
         slot_path.chmod(FILE_MODE)
         predecessor = slot.unpack(os.read(slot_descriptor, slot.SIZE))
         slot_descriptor = descriptors.move_up(slot_descriptor)
@@ -224,6 +224,15 @@ def _held(path: Path, name: names.SegmentName, descriptor: int) -> Segment:
         slot_descriptor = -1
     high = descriptors.move_up(descriptor)
     return Segment(path, name, high, slot_descriptor, size, torn, predecessor)
+
+
+def _open_slot(path: Path) -> int:
+    """Open the slot, made where there is none. Raises OSError where it is no regular file."""
+    descriptor = descriptors.open_file(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    descriptors.close(descriptor)
+    raise OSError(errno.EINVAL, "the slot is no regular file", str(path))
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

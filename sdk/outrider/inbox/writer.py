@@ -121,7 +121,7 @@ class Writer:
         then somebody closed the descriptor, and the record may be appended after ``open``.
         """
         if self._torn:
-            self._torn = False
+            # Until a write succeeds: one that finds no room leaves the torn record as it was.
             line = b"\n" + line
         descriptor = self._descriptor
         try:
@@ -133,8 +133,8 @@ class Writer:
                 self._drop(error)
             return False
         self._size_bytes += written
-        if written != len(line):
-            self._torn = True
+        self._torn = written != len(line)
+        if self._torn:
             self._drop(None)
             return False
         if self._size_bytes > self._max_bytes:
