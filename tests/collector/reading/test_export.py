@@ -98,6 +98,14 @@ def test_csv_has_every_column() -> None:
     assert found["trace_id"] == "0" * 30 + "ff"
 
 
+def test_json_lines_hold_nothing_a_terminal_obeys() -> None:
+    """Controls and changes of direction leave as escapes, and mean what they did."""
+    message = "a\x1b]0;t\x07b\x9b31mc\u202ed\x7f"
+    text = json_line(row(message, json.dumps({"k": message}, ensure_ascii=False)))
+    assert all(character.isprintable() for character in text[:-1])
+    assert json.loads(text)["message"] == json.loads(text)["attributes"]["k"] == message
+
+
 @given(st.text(), st.dictionaries(st.text(), st.integers() | st.text(), max_size=3))
 def test_json_lines_hold_the_record(message: str, attributes: dict[str, Any]) -> None:
     """A JSON line is one line and gives back message and attributes exactly."""

@@ -8,6 +8,7 @@ it, as OWASP advises, and every cell is quoted. JSON lines hold the records exac
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,10 @@ COLUMNS: Final = (
     "received_at",
 )
 """The columns of the CSV, in order."""
+
+# What a terminal obeys and JSON leaves as it is: C1 controls and changes of direction. They can
+# only stand inside strings, where an escape says the same.
+_OBEYED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _DANGEROUS: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -85,7 +90,13 @@ def json_line(row: LogRow) -> str:
         # As stored: decoding would lose the digits of numbers. One line it must be.
         attributes = row.attributes_json.replace("\n", " ").replace("\r", " ")
         text = f'{text[:-1]},"attributes":{attributes}}}'
+    if not text.isascii() or "\x7f" in text:
+        text = _OBEYED.sub(_escaped, text)
     return text + "\n"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def timestamp(moment: datetime) -> str:

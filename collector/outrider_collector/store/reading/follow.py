@@ -45,7 +45,7 @@ class Output:
         self.form = form
         self._out = out
         self._notes = notes
-        self._colours = form == "text" and out.isatty()
+        self._terminal = out.isatty()
 
     def begin(self) -> None:
         """Write what comes before the first record."""
@@ -56,9 +56,14 @@ class Output:
         """Write records, and see that they are out."""
         for row in rows:
             if self.form == "text":
-                self._out.write(line(row, colours=self._colours) + "\n")
+                self._out.write(line(row, colours=self._terminal) + "\n")
+            elif self.form == "json":
+                self._out.write(json_line(row))
+            elif self._terminal:
+                # CSV is exact for files and pipes; a terminal would obey what is in it.
+                self._out.write(visible(csv_line(row)[:-2]) + "\n")
             else:
-                self._out.write(csv_line(row) if self.form == "csv" else json_line(row))
+                self._out.write(csv_line(row))
         self._out.flush()
 
     def note(self, text: str) -> None:
