@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from outrider import configuration
 from outrider_collector.up.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ def _with_database(url: str, database: str) -> str:
     info = psycopg.conninfo.conninfo_to_dict(url)
     info["dbname"] = database
     return psycopg.conninfo.make_conninfo("", **{k: v for k, v in info.items() if v is not None})
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that `outrider up` or an administrator left here changes no test."""
+    monkeypatch.setattr(configuration, "SYSTEM_PATH", Path("/nonexistent/outrider.toml"))
+    monkeypatch.setattr(configuration, "FILENAME", "none.toml")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,8 +1,9 @@
 """Configuration: one TOML format for all parts, read once, checked whole, with errors that help.
 
 ``outrider.toml`` serves every part or one host; each part reads its own top-level tables. A file is
-looked for at ``--config``, else ``$OUTRIDER_CONFIG``, else ``/etc/outrider/outrider.toml``; without
-any the defaults of each part hold. A table's shape is a struct class of the part that owns it. The
+looked for at ``--config``, else ``$OUTRIDER_CONFIG``, else ``/etc/outrider/outrider.toml``, else
+``outrider.toml`` in the data directory (where `outrider up` keeps it); without any the defaults of
+each part hold. A table's shape is a struct class of the part that owns it. The
 conversion (``msgspec.convert``) is passed in, so that this module needs nothing but Python.
 
 Whatever is wrong is a :class:`ConfigError`: it names the file, the line and the key, what was
@@ -41,6 +42,9 @@ __all__ = [
 
 SYSTEM_PATH = Path("/etc/outrider/outrider.toml")
 """Where a process looks when neither --config nor $OUTRIDER_CONFIG says otherwise."""
+
+FILENAME = "outrider.toml"
+"""What the file is called in a data directory."""
 
 TOP_LEVEL = ("data_dir", "database", "collector", "dashboard", "agent", "retention")
 """Top-level keys that some part reads; any other is a mistake, whichever part reads the file."""
@@ -92,7 +96,12 @@ def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Pa
     named = path or environ.get("OUTRIDER_CONFIG") or None
     if named is not None:
         return Path(named)
-    return SYSTEM_PATH if SYSTEM_PATH.is_file() else None
+    return next((file for file in _usual(environ) if file.is_file()), None)
+
+
+def _usual(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The host's file, then the one that `outrider up` keeps beside its data."""
+    return SYSTEM_PATH, default_data_dir(environ) / FILENAME
 
 
 def load(

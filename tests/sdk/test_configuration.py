@@ -92,9 +92,13 @@ def test_a_file_is_read_whole(file: Path) -> None:
 def test_the_search_for_the_file(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """--config wins over $OUTRIDER_CONFIG, that over the system's file; without any, defaults."""
-    system = tmp_path / "system.toml"
+    """--config wins over $OUTRIDER_CONFIG, that over the system's file, that over the file beside
+    the data; without any, defaults.
+    """
+    system, data = tmp_path / "system.toml", tmp_path / "data"
     monkeypatch.setattr(configuration, "SYSTEM_PATH", system)
+    monkeypatch.setattr(configuration, "FILENAME", "outrider.toml")
+    monkeypatch.setattr(configuration, "default_data_dir", lambda _: data)
     environ = {"OUTRIDER_CONFIG": str(file)}
 
     assert configuration.find("/x", environ) == Path("/x")
@@ -103,6 +107,9 @@ def test_the_search_for_the_file(
     assert load(None, msgspec.convert, {"agent": Agent, "data_dir": str}, environ={}) == {
         "agent": Agent()
     }
+    data.mkdir()
+    (data / "outrider.toml").write_text("")
+    assert configuration.find(None, {}) == data / "outrider.toml"
     system.write_text("")
     assert configuration.find(None, {}) == system
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CONFIGURATION = """\
-# Written by `outrider up` at its first start; yours to edit. README.md explains each table.
+# Written by `outrider up` at its first start; yours to edit. agent/README.md, collector/README.md
+# and dashboard/README.md list the keys of their tables.
 data_dir = {data_dir}
 
 [collector]

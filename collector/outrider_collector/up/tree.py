@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider.command import version
-from outrider.configuration import load
+from outrider.configuration import ConfigError, load
 from outrider.errors import Fault
 from outrider_collector.store.connect import connect
 from outrider_collector.store.schema import migrate
@@ -82,8 +82,10 @@ async def run(options: Options) -> int:
 async def _start(
     options: Options, layout: Layout, stack: contextlib.AsyncExitStack, stop: asyncio.Event
 ) -> None:
-    url = await _database(layout, stack)
     listen = _addresses(layout)
+    for part, address in listen.items():
+        await _must_be_free(part, address, layout)
+    url = await _database(layout, stack)
     environment = {
         **os.environ,
         "OUTRIDER_CONFIG": str(layout.configuration),
@@ -111,6 +113,7 @@ async def _start(
     if stop.is_set():
         return
     say(f"  dashboard  http://{listen['dashboard']}")
+    say(f"  settings   {layout.configuration}")
     say(f"  inbox      {layout.inbox}")
     say(f"  rules      {layout.rules}")
     workers = _demo_workers(child) if options.demo else []
@@ -165,6 +168,22 @@ def _addresses(layout: Layout) -> dict[str, str]:
 
 def _lenient_convert(value: object, *, type: type) -> object:  # noqa: A002  msgspec's name
     return msgspec.convert(value, type=type)
+
+
+async def _must_be_free(part: str, address: str, layout: Layout) -> None:
+    """Raise ConfigError where somebody listens: our child could not, and would show theirs."""
+    host, _, port = address.rpartition(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return
+    writer.close()
+    raise ConfigError(
+        f"another program listens on {address}, the address of the {part}",
+        str(layout.configuration),
+        f"stop it ('ss -ltnp' names it), or change `listen` of [{part}]"
+        + (" and `collectors` of [agent]" if part == "collector" else ""),
+    )
 
 
 async def _listening(address: str, process: Child, stop: asyncio.Event) -> None:
