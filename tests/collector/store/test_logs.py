@@ -168,8 +168,9 @@ async def _spread(store: Store, hours: int, blocks: int) -> None:
     for ago in range(1, hours + 1):
         await store.connection.execute(
             f"do $$ declare h timestamptz := date_trunc('hour', now()) - {ago} * interval '1 hour';"
-            " begin execute format('create table if not exists blocks_fresh_%s partition of blocks_fresh for"
-            " values from (%L) to (%L)', to_char(h, 'YYYYMMDDHH24'), h, h + interval '1 hour');"
+            " begin execute format('create table if not exists blocks_fresh_%s"
+            " partition of blocks_fresh for values from (%L) to (%L)',"
+            " to_char(h, 'YYYYMMDDHH24'), h, h + interval '1 hour');"
             " end $$"
         )
         await store.connection.execute(
