@@ -13,12 +13,16 @@ SHAPES = ("dense", "sparse", "latency")
 def main() -> None:
     """Measure on the embedded server, then on one with lz4 where the machine has it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("shapes", nargs="*", choices=[*SHAPES, []], default=list(SHAPES))
+    parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=f"of {', '.join(SHAPES)}")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=30, help="of the sparse shape")
     parser.add_argument("--alerts", type=int, default=200)
     options = parser.parse_args()
+    unknown = set(options.shapes) - set(SHAPES)
+    if unknown:
+        parser.error(f"no shape {', '.join(sorted(unknown))}: there are {', '.join(SHAPES)}")
+    options.shapes = options.shapes or list(SHAPES)
     results = Results()
     with servers.embedded() as (url, pid):
         _measure(options, url, pid, results, "")
