@@ -44,12 +44,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "dashboard": Command("outrider_dashboard.cli:main", "the web pages", "dashboard"),
     "logs": Command(
-        "outrider_collector.store.reading.cli:logs", "search and follow the logs", "collector"
+        "outrider_collector.terminal.logs:logs", "search and follow the logs", "collector"
     ),
     "status": Command(
-        "outrider_collector.store.reading.cli:status", "how everything is", "collector"
+        "outrider_collector.terminal.status:status", "how everything is", "collector"
     ),
-    "workers": Command("outrider_collector.store.reading.cli:workers", "the fleet", "collector"),
+    "workers": Command("outrider_collector.terminal.status:workers", "the fleet", "collector"),
     "rules": Command(
         "outrider_collector.alerts.cli:rules", "check and apply alerting rules", "collector"
     ),

@@ -24,7 +24,7 @@ from outrider_collector.store import acts
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
-from outrider_collector.store.reading.status_text import document
+from outrider_collector.terminal.documents import document
 
 if TYPE_CHECKING:
     import argparse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider import severity
-from outrider_collector.store.reading.terminal import (
+from outrider_collector.terminal.render import (
     BOLD,
     DIM,
     GREEN,

@@ -10,7 +10,8 @@ from psycopg.types.json import Jsonb
 
 from outrider.errors import Fault
 from outrider_collector.store.reading import alerts, fleet, health
-from outrider_collector.store.reading.status_text import document, headline, status_lines
+from outrider_collector.terminal.documents import document
+from outrider_collector.terminal.status_text import headline, status_lines
 from tests.collector.reading.rows import Record, Source, born, commit
 
 if TYPE_CHECKING:

@@ -1,15 +1,11 @@
-"""What ``outrider status`` and ``outrider workers`` say, as text and as JSON. Pure."""
+"""What ``outrider status`` and ``outrider workers`` say, as text. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final
 
 from outrider_collector.store.reading import completeness
-from outrider_collector.store.reading.export import timestamp
-from outrider_collector.store.reading.terminal import (
+from outrider_collector.terminal.render import (
     BOLD,
     DIM,
     RED,
@@ -24,6 +20,7 @@ from outrider_collector.store.reading.terminal import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from outrider_collector.store.reading.types import (
         Alert,
@@ -126,18 +123,3 @@ def _worker(worker: Worker, now: datetime) -> list[str]:
     since = age((now - worker.since).total_seconds())
     names = [visible(part) for part in worker.name]
     return [worker.state, *names, since, memory, behind, visible(worker.reason)]
-
-
-def document(value: Any) -> Any:
-    """Return a value of the reading side as JSON knows it: objects, lists, RFC 3339 times."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: document(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: document(part) for name, part in value._asdict().items()}
-    if isinstance(value, (list, tuple)):
-        return [document(part) for part in value]
-    if isinstance(value, dict):
-        return {name: document(part) for name, part in value.items()}
-    if isinstance(value, datetime):
-        return timestamp(value)
-    return value.hex if isinstance(value, UUID) else value

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from outrider import command
 from outrider.configuration import ConfigError
-from outrider_collector.store.reading import follow
-from outrider_collector.store.reading.ranges import parse_filter, parse_time
-from outrider_collector.store.reading.terminal import age, line, table, visible
 from outrider_collector.store.reading.types import LogRow
+from outrider_collector.terminal import follow
+from outrider_collector.terminal.arguments import parse_filter, parse_time
+from outrider_collector.terminal.render import age, line, table, visible
 from tests.collector.reading.rows import Record, Source, commit
 
 if TYPE_CHECKING:

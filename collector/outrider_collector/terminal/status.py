@@ -1,4 +1,4 @@
-"""``outrider logs``, ``outrider status`` and ``outrider workers``."""
+"""``outrider status`` and ``outrider workers``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from outrider.command import DONE
 from outrider_collector import config
 from outrider_collector.store.connect import READ_ROLE, connect
 from outrider_collector.store.reading import fleet, health
-from outrider_collector.store.reading.follow import Command, Output, run
-from outrider_collector.store.reading.ranges import parse_filter, parse_time, split_filter
-from outrider_collector.store.reading.status_text import document, status_lines, worker_lines
+from outrider_collector.terminal.documents import document
+from outrider_collector.terminal.status_text import status_lines, worker_lines
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,53 +21,10 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from outrider_collector.store.reading.follow import Form
-
     View = Callable[[AsyncConnection[Any]], Awaitable[str]]
 
-DONE = 0
 WATCH_S = 2.0
 _CLEAR = "\x1b[H\x1b[2J"
-
-
-def logs(argv: list[str]) -> int:
-    """Search and follow the logs; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="outrider logs",
-        description="Lines that match a filter, oldest first.",
-        epilog="Example: outrider logs 'service:payments severity>=error -healthcheck' --since 2h",
-        allow_abbrev=False,
-    )
-    parser.add_argument("filter", nargs="*", metavar="FILTER", help="what to look for")
-    parser.add_argument(
-        "--since", default="1h", metavar="WHEN", help="an age (1h, 3d) or a time; default 1h"
-    )
-    parser.add_argument("--until", metavar="WHEN", help="an age or a time; default now")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines")
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="the newest N; default 100, with --json or --csv all"
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="CSV, safe to open in a spreadsheet")
-    parser.add_argument("--config", metavar="FILE", help="outrider.toml to read")
-    words, options = split_filter(argv, parser)
-    arguments = parser.parse_args(options)
-    if arguments.follow and arguments.until:
-        parser.error("--follow has no end: leave out --until")
-    if arguments.limit is not None and arguments.limit < 1:
-        parser.error("--limit must be at least 1")
-    form_name: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
-    command = Command(
-        filter=parse_filter(" ".join([*arguments.filter, *words])),
-        since=parse_time(arguments.since, "--since"),
-        until=parse_time(arguments.until, "--until") if arguments.until else None,
-        limit=arguments.limit or (100 if form_name == "text" else None),
-        follow=arguments.follow,
-    )
-    url = config.load(arguments.config).database_url
-    asyncio.run(run(url, command, Output(form_name, sys.stdout, sys.stderr)))
-    return DONE
 
 
 def status(argv: list[str]) -> int:

@@ -12,8 +12,8 @@ from outrider.retry import Backoff
 from outrider_collector.store.connect import READ_ROLE, connect
 from outrider_collector.store.reading import completeness, feed, health, logs
 from outrider_collector.store.reading.export import csv_header, csv_line, json_line
-from outrider_collector.store.reading.ranges import resolve
-from outrider_collector.store.reading.terminal import line, visible
+from outrider_collector.terminal.arguments import resolve
+from outrider_collector.terminal.render import line, visible
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -1,0 +1,1 @@
+"""What a terminal shows of the store: `outrider logs`, `status`, `workers` and `doctor`."""
