@@ -7,11 +7,16 @@ An acknowledgement is sent after COMMIT was answered, never before.
 When the store cannot be reached nothing is lost and nothing is acknowledged: the set is kept, tried
 again with growing waits, and held to the credit budget, so agents stop sending by themselves.
 Batches of sessions that ended meanwhile are dropped: their agents send them again from their disks.
+
+An exception nobody foresaw says nothing about whose batch met it. The set is then committed session
+by session; the session whose batches meet it alone is ended with INTERNAL_BUG, its agent comes back
+after ``MISTAKE_WAIT_S``, and everybody else goes on. Nothing of it is acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Protocol
 
 import outrider
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
 
 DEFERRED_WAIT_S = 0.02
 """A set of which all must wait a turn (another collector holds their rows) is tried again after."""
+MISTAKE_WAIT_S = 30.0
+"""An agent whose batches met a mistake of ours comes back no sooner: they may meet it again."""
 
 log = outrider.get_logger(__name__)
 
@@ -170,6 +177,9 @@ class Committer:
                 self._regressed(finding)
             except Fault as fault:
                 await self._failed(fault)
+            except Exception as mistake:  # noqa: BLE001  whatever it is, the collector goes on
+                await self._apart(taken, mistake)
+                return
             else:
                 failpoint("COMMIT/ack")
                 self._backoff.reset()
@@ -178,6 +188,40 @@ class Committer:
                     await self._sleep(DEFERRED_WAIT_S)
                 return
             taken = self._still_wanted(taken)
+
+    async def _apart(self, taken: list[Held], mistake: Exception) -> None:
+        """Find whose batches meet an unforeseen exception: one session, or try each by itself."""
+        parts: dict[Session, list[Held]] = {}
+        for held in taken:
+            parts.setdefault(held.session, []).append(held)
+        if len(parts) == 1:
+            self._end_culprit(taken, mistake)
+            return
+        for part in parts.values():
+            await self._commit(part)
+
+    def _end_culprit(self, taken: list[Held], mistake: Exception) -> None:
+        """End the session of batches that cannot be committed; drop them unacknowledged."""
+        session = taken[0].session
+        correlation_id = secrets.token_hex(8)
+        self._figures.mistaken(f"{type(mistake).__name__}: {mistake}")
+        log.error(
+            "a session was ended: its batches meet a mistake of ours",
+            exc_info=mistake,
+            correlation_id=correlation_id,
+            agent=session.agent,
+            streams=sorted({held.batch.stream for held in taken})[:10],
+        )
+        for held in taken:
+            self._queue.settle(held)
+        fault = Fault(
+            Reason.INTERNAL_BUG,
+            retry_after_s=MISTAKE_WAIT_S,
+            detail=f"{Reason.INTERNAL_BUG.text}: correlation id {correlation_id} in the "
+            "collector's log",
+        )
+        session.end(fault)
+        self._roster.leave(session)
 
     def _regressed(self, finding: StoreRegressed) -> None:
         """The database forgot: what agents hold is wanted again, from where it stands now."""

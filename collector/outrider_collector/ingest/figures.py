@@ -24,6 +24,8 @@ class Figures:
     deferred: int = 0
     quarantined: int = 0
     failures: int = 0
+    mistakes: int = 0
+    """Sessions that were ended because their batches met a mistake of ours."""
     last_error: str = ""
     _read_at_s: float = 0.0
     _read_records: int = 0
@@ -40,6 +42,11 @@ class Figures:
     def failed(self, error: str) -> None:
         """Count one commit that failed and will be tried again."""
         self.failures += 1
+        self.last_error = error[:500]
+
+    def mistaken(self, error: str) -> None:
+        """Count one session that was ended because its batches cannot be committed."""
+        self.mistakes += 1
         self.last_error = error[:500]
 
     def percentile_ms(self, share: float) -> float:
@@ -65,5 +72,6 @@ class Figures:
             "deferred": self.deferred,
             "quarantined": self.quarantined,
             "failures": self.failures,
+            "sessions_ended_by_mistake": self.mistakes,
             "last_error": self.last_error,
         }

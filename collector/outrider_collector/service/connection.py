@@ -17,6 +17,7 @@ import grpc
 
 import outrider
 from outrider.errors import Fault, Reason
+from outrider_collector.ingest.committer import MISTAKE_WAIT_S
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Connection:
             self.lost()  # the RPC is over: nothing more can be read of it
         except Exception as error:
             log.exception("a stream ended by a mistake of ours", error=type(error).__name__)
-            self.end(Fault(Reason.INTERNAL_BUG))
+            self.end(Fault(Reason.INTERNAL_BUG, retry_after_s=MISTAKE_WAIT_S))
 
     async def _write(self) -> None:
         try:

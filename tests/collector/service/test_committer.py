@@ -15,7 +15,7 @@ from outrider.columns import Columns, pack_int64, unpack_int64
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
 from outrider_alerting.hits import Hit
-from outrider_collector.ingest.committer import Committer
+from outrider_collector.ingest.committer import MISTAKE_WAIT_S, Committer
 from outrider_collector.ingest.credit import CreditBudget
 from outrider_collector.ingest.decode import Origin
 from outrider_collector.ingest.figures import Figures
@@ -243,6 +243,37 @@ async def test_batches_of_a_session_that_ended_meanwhile_are_dropped() -> None:
 
     assert len(bench.writer.commits) == 1
     assert outbox.of("ack") == []
+
+
+async def test_unforeseen_exception_ends_only_the_session_whose_batches_meet_it() -> None:
+    """A mistake of ours is one agent's misfortune: counted, told with a pause, nothing lost."""
+
+    def poisoned(pending: Sequence[PendingBatch]) -> CommitResult:
+        if any(batch.session == 2 for batch in pending):
+            raise TypeError("a column is None")
+        return all_acked(pending)
+
+    bench = Bench(*[poisoned] * 4)
+    sessions = [bench.session(number, number) for number in (1, 2, 3)]
+    for session, _ in sessions:
+        bench.put(session, 0, 10)
+    bench.put(sessions[1][0], 10, 20)
+    async with bench.running():
+        pass
+
+    assert [len(outbox.of("ack")) for _, outbox in sessions] == [1, 0, 1]
+    assert [outbox.ended is not None for _, outbox in sessions] == [False, True, False]
+    told = sessions[1][1].ended
+    assert told is not None
+    assert (told.reason, told.retry_after_s) == (Reason.INTERNAL_BUG, MISTAKE_WAIT_S)
+    assert "correlation id" in told.text
+    assert bench.figures.status(1.0)["sessions_ended_by_mistake"] == 1
+    # All together, then each session once: the culprit is not tried again.
+    assert [len(commit) for commit in bench.writer.commits] == [4, 1, 2, 1]
+    bench.put(sessions[2][0], 10, 20)
+    async with bench.running():
+        pass
+    assert len(sessions[2][1].of("ack")) == 2
 
 
 async def test_other_rules_are_fetched_and_hits_counted_anew() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import psycopg
 import pytest
 import zstandard
 
+from outrider_collector.store import blocks
 from outrider_protos.v1 import ingest_pb2, log_pb2
 from tests.collector.service.agent_client import Agent, batch_of, digest, lines
 from tests.collector.service.running import ask, eventually
@@ -53,6 +55,35 @@ async def test_batch_is_stored_and_acknowledged_with_its_feed_position(
     (feed,) = {(ack.feed.number, ack.feed.nonce) for ack in push.acks}
     rows = ask(database_url, "select number, nonce from feed where kind = 'ingest'")
     assert [(number, bytes(nonce)) for number, nonce in rows] == [feed]
+
+
+async def test_batch_that_cannot_be_packed_ends_its_agents_session_alone(
+    collector: Running, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours in one agent's batch ends that session; the collector serves the others."""
+    pack = blocks.pack_blocks
+
+    def faulty(team: int, service: str, *rest: Any, **named: Any) -> Any:
+        if service == "poison":
+            raise struct.error("int too large to convert")
+        return pack(team, service, *rest, **named)
+
+    monkeypatch.setattr(blocks, "pack_blocks", faulty)
+    data = lines(10)
+    good, bad = [await (await collector.agent()).push() for _ in range(2)]
+    await good.open(1)
+    await bad.open(2, service="poison")
+    await bad.batch(batch_of(2, data, 0, len(data)))
+    await good.batch(batch_of(1, data, 0, len(data)))
+    await good.acked(1, len(data))
+    await bad.ended()
+
+    assert (bad.status, bad.acks) == (grpc.StatusCode.INTERNAL, [])
+    assert bad.goodbye is not None
+    assert bad.goodbye.retry_after_ms == 30_000
+    assert stored(database_url) == data.decode().splitlines()
+    await good.batch(batch_of(1, lines(20), len(data), 2 * len(data)))
+    await good.acked(1, 2 * len(data))
 
 
 async def test_nothing_is_acknowledged_before_the_commit(
