@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
 from outrider_collector.store.connect import READ_ROLE, connect
-from outrider_collector.store.reading import completeness, feed, health, logs
+from outrider_collector.store.reading import completeness, feed, fleet, health, logs
 from outrider_collector.store.reading.export import csv_header, csv_line, json_line
 from outrider_collector.terminal.arguments import resolve
 from outrider_collector.terminal.render import line, visible
+from outrider_collector.terminal.scope import explain
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -36,6 +37,8 @@ class Command:
     until: timedelta | datetime | None
     limit: int | None
     follow: bool
+    newest_first: bool = False
+    """With a limit; without one the newest come first anyway."""
 
 
 class Output:
@@ -94,9 +97,10 @@ async def _range(
     count = 0
     just_shown: set[tuple[int, int]] = set()
     newest = now - timedelta(minutes=1)
+    more = False
     if command.limit is not None:
-        rows = await _newest(conn, command.filter, since, until, command.limit)
-        output.write(rows[::-1])
+        rows, more = await _newest(conn, command.filter, since, until, command.limit)
+        output.write(rows if command.newest_first else rows[::-1])
         count = len(rows)
         just_shown |= {_name(row) for row in rows if row.received_at >= newest}
     else:
@@ -104,10 +108,24 @@ async def _range(
             output.write(rows)
             count += len(rows)
             just_shown |= {_name(row) for row in rows if row.received_at >= newest}
-    state = await completeness.completeness(conn, command.filter, since, until)
-    sentence = completeness.text(completeness.sentence(state, now))
-    output.note(f"{count:,} {'line' if count == 1 else 'lines'}. {sentence}")
+    lines = "line" if count == 1 else "lines"
+    which = (
+        f"The newest {count:,} {lines}, more match: --limit N shows more."
+        if more
+        else (f"{count:,} {lines}.")
+    )
+    output.note(f"{which} {await _how_complete(conn, command.filter, since, until, now)}")
     return just_shown
+
+
+async def _how_complete(
+    conn: AsyncConnection[Any], filter_: Filter, since: datetime, until: datetime, now: datetime
+) -> str:
+    """Say up to when the view holds everything, or why nobody writes what it asks for."""
+    state = await completeness.completeness(conn, filter_, since, until)
+    if not state.streams and not state.gaps_total:
+        return explain(filter_.node, await fleet.workers(conn), now)
+    return completeness.text(completeness.sentence(state, now))
 
 
 def _name(row: LogRow) -> tuple[int, int]:
@@ -116,7 +134,8 @@ def _name(row: LogRow) -> tuple[int, int]:
 
 async def _newest(
     conn: AsyncConnection[Any], filter_: Filter, since: datetime, until: datetime, limit: int
-) -> list[LogRow]:
+) -> tuple[list[LogRow], bool]:
+    """Return the newest matches, newest first, and whether there are more."""
     rows: list[LogRow] = []
     after = None
     while len(rows) < limit:
@@ -125,7 +144,7 @@ async def _newest(
         after = page.next
         if after is None:
             break
-    return rows
+    return rows, after is not None
 
 
 async def _follow(

@@ -15,12 +15,16 @@ from outrider_collector.terminal.follow import Command, Output, run
 if TYPE_CHECKING:
     from outrider_collector.terminal.follow import Form
 
+DEFAULT_LIMIT = 100
+
 
 def logs(argv: list[str]) -> int:
     """Search and follow the logs; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="outrider logs",
-        description="Lines that match a filter, oldest first.",
+        description="Lines that match a filter: the newest 100, oldest of them first. With --json "
+        "or --csv all of them, newest first. How many there are and how complete that is goes to "
+        "standard error.",
         epilog="Example: outrider logs 'service:payments severity>=error -healthcheck' --since 2h",
         allow_abbrev=False,
     )
@@ -31,11 +35,22 @@ def logs(argv: list[str]) -> int:
     parser.add_argument("--until", metavar="WHEN", help="an age or a time; default now")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines")
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="the newest N; default 100, with --json or --csv all"
+        "--limit",
+        type=int,
+        metavar="N",
+        help="no more than the newest N; default 100, with --json or --csv (and no -f) all",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="CSV, safe to open in a spreadsheet")
+    form.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object a line, newest first (with -f oldest first)",
+    )
+    form.add_argument(
+        "--csv",
+        action="store_true",
+        help="CSV, safe to open in a spreadsheet, newest first (with -f oldest first)",
+    )
     parser.add_argument("--config", metavar="FILE", help="outrider.toml to read")
     words, options = split_filter(argv, parser)
     arguments = parser.parse_args(options)
@@ -44,12 +59,14 @@ def logs(argv: list[str]) -> int:
     if arguments.limit is not None and arguments.limit < 1:
         parser.error("--limit must be at least 1")
     form_name: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
+    exports = form_name != "text" and not arguments.follow
     command = Command(
         filter=parse_filter(" ".join([*arguments.filter, *words])),
         since=parse_time(arguments.since, "--since"),
         until=parse_time(arguments.until, "--until") if arguments.until else None,
-        limit=arguments.limit or (100 if form_name == "text" else None),
+        limit=arguments.limit or (None if exports else DEFAULT_LIMIT),
         follow=arguments.follow,
+        newest_first=exports,
     )
     url = config.load(arguments.config).database_url
     asyncio.run(run(url, command, Output(form_name, sys.stdout, sys.stderr)))

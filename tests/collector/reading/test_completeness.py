@@ -171,6 +171,7 @@ def test_sentences_say_what_is_known() -> None:
     assert said(complete_up_to=None) == (
         "Up to when this is complete is not known: no agent has reported yet."
     )
+    assert said(complete_up_to=None, streams=0) == "No worker that runs belongs to this view."
     assert said(complete_up_to=None, silent=[SilentAgent(1, "h", None)]) == (
         "Up to when this is complete is not known, except host h, never heard."
     )

@@ -105,6 +105,38 @@ def test_logs_writes_json_and_csv(filled: str, capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_a_limit_that_cuts_is_told(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the lines stands that there are more; a limit that everything fits is not news."""
+    assert command.main(["logs", "--limit", "2"]) == 0
+    out, notes = capsys.readouterr()
+    assert [x.split("pay-1 ")[1] for x in out.splitlines()] == [
+        "card declined", "␛]0;owned␇ healthcheck",
+    ]  # fmt: skip
+    assert notes.startswith("The newest 2 lines, more match: --limit N shows more. ")
+    assert command.main(["logs", "--limit", "3"]) == 0
+    assert capsys.readouterr().err.startswith("3 lines. ")
+
+
+def test_json_is_newest_first_with_and_without_a_limit(
+    filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit changes how many lines there are, never their order."""
+    orders = []
+    for limit in ([], ["--limit", "3"]):
+        assert command.main(["logs", "--json", *limit]) == 0
+        orders.append([json.loads(x)["message"] for x in capsys.readouterr().out.splitlines()])
+    assert orders[0] == orders[1]
+    assert orders[0][-1] == "started"
+
+
+def test_a_service_that_nobody_knows_is_said_so(
+    filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing found for an unknown name says so beside the empty answer."""
+    assert command.main(["logs", "service:payment"]) == 0
+    assert capsys.readouterr().err.startswith("0 lines. No worker has reported yet")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

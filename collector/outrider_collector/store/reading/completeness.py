@@ -151,6 +151,8 @@ def sentence(state: Completeness, now: datetime) -> list[Part]:
         *(_gap(gap) for gap in state.gaps),
     ]
     count = len(exceptions) + max(state.gaps_total - len(state.gaps), 0)
+    if not count and not state.streams:
+        return [Part("text", "No worker that runs belongs to this view.")]
     if state.complete_up_to is None:
         begin = [Part("text", "Up to when this is complete is not known")]
         if not count:
@@ -158,7 +160,7 @@ def sentence(state: Completeness, now: datetime) -> list[Part]:
     else:
         begin = [
             Part("text", "Complete up to "),
-            Part("time", _time(state.complete_up_to, now), state.complete_up_to.isoformat()),
+            Part("time", moment(state.complete_up_to, now), state.complete_up_to.isoformat()),
         ]
         if not count:
             return [*begin, Part("text", ", without exception.")]
@@ -187,7 +189,7 @@ def _lagging(worker: LaggingWorker, now: datetime) -> Part:
     if worker.backlog_bytes:
         behind = f"{size(worker.backlog_bytes)} behind"
     elif worker.up_to is not None:
-        behind = f"known up to {_time(worker.up_to, now)}"
+        behind = f"known up to {moment(worker.up_to, now)}"
     else:
         behind = "behind"
     reference = f"{worker.service}/{worker.worker}@{worker.host}"
@@ -195,7 +197,7 @@ def _lagging(worker: LaggingWorker, now: datetime) -> Part:
 
 
 def _silent(agent: SilentAgent, now: datetime) -> Part:
-    since = "never heard" if agent.since is None else f"silent since {_time(agent.since, now)}"
+    since = "never heard" if agent.since is None else f"silent since {moment(agent.since, now)}"
     return Part("agent", f"host {agent.host}, {since}", str(agent.agent))
 
 
@@ -208,8 +210,9 @@ def _gap(gap: Gap) -> Part:
     return Part("gap", f"gap #{gap.id}, {lost}", str(gap.id))
 
 
-def _time(moment: datetime, now: datetime) -> str:
-    utc = moment.astimezone(UTC)
+def moment(time: datetime, now: datetime) -> str:
+    """Return a time in UTC, with its day where that is another than ``now``'s."""
+    utc = time.astimezone(UTC)
     same_day = utc.date() == now.astimezone(UTC).date()
     return f"{utc:%H:%M:%S} UTC" if same_day else f"{utc.day} {utc:%b %H:%M:%S} UTC"
 
