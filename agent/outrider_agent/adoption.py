@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider.inbox import names
-from outrider_agent import discovery
+from outrider_agent import discovery, processes
 from outrider_agent.discovery import Found
 from outrider_agent.followed import Followed
 from outrider_agent.handover import Adopt, Born
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from outrider_agent.inbox import Inbox
     from outrider_agent.journal import Journal
     from outrider_agent.reports import Reports
+    from outrider_agent.state import State
     from outrider_agent.streams import Stream
 
 
@@ -57,7 +58,7 @@ class Adoption:
         self._max_files = max_files
         self._orphans = Orphans(identity.key)
         self._known: dict[tuple[int, int], Candidate | Followed] = {}
-        self._lost: list[tuple[Stream, Place]] = []
+        self._lost: list[tuple[Stream, Place, bool]] = []
         self._welcomed = False
         self._looked_since_welcome = False
 
@@ -140,14 +141,14 @@ class Adoption:
         self._welcomed, self._looked_since_welcome = True, False
         self._orphans.add(command.orphans)
 
-    def assign(self, now: float, wall_s: float, acknowledged: dict[int, int]) -> list[Followed]:
+    def assign(self, now: float, wall_s: float, remembered: State) -> list[Followed]:
         """Bring files and streams together; return what is to be followed from now on."""
         if not self._welcomed:
             return []
         ready = [c for c in self.candidates if c.not_before <= now and c.size() > 0]
-        fresh = self._match_orphans(ready, acknowledged)
+        fresh = self._match_orphans(ready, remembered)
         if self._looked_since_welcome and self._orphans.streams:
-            fresh += self._match_elsewhere(acknowledged)
+            fresh += self._match_elsewhere(remembered)
             self._give_up_orphans()
         left = [
             c for c in ready if c.key in self._known and isinstance(self._known[c.key], Candidate)
@@ -159,18 +160,24 @@ class Adoption:
         return fresh
 
     def _match_orphans(
-        self, candidates: list[Candidate], acknowledged: dict[int, int]
+        self, candidates: list[Candidate], remembered: State, *, left_behind: bool = False
     ) -> list[Followed]:
         fresh = []
-        for match in self._orphans.match(candidates):
+        boot_id = processes.boot_id() if self._orphans.streams else ""
+
+        def only_grew(stream_id: int, status: os.stat_result) -> bool:
+            return remembered.only_grew(stream_id, status, boot_id)
+
+        for match in self._orphans.match(candidates, only_grew, left_behind=left_behind):
             self._handover.give(Adopt(match.stream))
             followed = self._follow(match.candidate, match.stream)
             followed.tail.go_back(match.place, 0)
-            followed.tail.highest_acknowledged = acknowledged.get(match.stream.stream_id, 0)
+            highest = remembered.acknowledged.get(match.stream.stream_id, 0)
+            followed.tail.highest_acknowledged = highest
             fresh.append(followed)
         return fresh
 
-    def _match_elsewhere(self, acknowledged: dict[int, int]) -> list[Followed]:
+    def _match_elsewhere(self, remembered: State) -> list[Followed]:
         """Seek the remaining streams among all files beside where theirs was."""
         paths = [stream.path for stream, _ in self._orphans.streams.values()]
         opened: list[Candidate] = []
@@ -183,7 +190,7 @@ class Adoption:
                     opened.append(candidate)
         for candidate in opened:
             self._known[candidate.key] = candidate
-        fresh = self._match_orphans(opened, acknowledged)
+        fresh = self._match_orphans(opened, remembered, left_behind=True)
         for followed in fresh:
             followed.present = False
             followed.segment = None
@@ -196,11 +203,12 @@ class Adoption:
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():
             self._handover.give(Adopt(stream))
-            self._lost.append((stream, place))
+            is_there = (stream.device, stream.inode) in self._known
+            self._lost.append((stream, place, is_there))
         self._orphans.streams.clear()
 
-    def take_lost(self) -> list[tuple[Stream, Place]]:
-        """Take the streams whose file is nowhere."""
+    def take_lost(self) -> list[tuple[Stream, Place, bool]]:
+        """Take the streams whose content is nowhere, and whether their file is still there."""
         lost, self._lost = self._lost, []
         return lost
 

@@ -85,9 +85,12 @@ class Endings:
         followed.loss, followed.ended, followed.has_file = told, True, False
         self._handover.give(self._batches.final(tail.stream, tail.generation, place, told))
 
-    def without_file(self, stream: Stream, place: Place, end: int) -> None:
-        """End a stream of an earlier life whose file is nowhere."""
-        told = self._tell(stream, place, end, "vanished", f"{stream.path}: its file is gone")
+    def without_content(self, stream: Stream, place: Place, end: int, *, is_there: bool) -> None:
+        """End a stream of an earlier life whose content is nowhere; its file may still be there."""
+        reason, detail = "vanished", "its file is gone"
+        if is_there:
+            reason, detail = "truncated", "it was truncated or rewritten while no agent ran"
+        told = self._tell(stream, place, end, reason, f"{stream.path}: {detail}")
         self._handover.give(self._batches.final(stream, 0, place, told))
 
     def _tell(

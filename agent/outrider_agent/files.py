@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider.failpoint import failpoint
-from outrider_agent import endings, state
+from outrider_agent import endings, processes, state
 from outrider_agent.batches import BatchMaker
 from outrider_agent.commands import Committed
 from outrider_agent.delivery import Acknowledged
@@ -87,7 +87,7 @@ class Files:
     def assign(self, now: float, wall_s: float) -> list[Followed]:
         """Give streams to files that have none; return what is to be followed from now on."""
         try:
-            fresh = self._adoption.assign(now, wall_s, self._state.acknowledged)
+            fresh = self._adoption.assign(now, wall_s, self._state)
         except OSError as error:
             # Nothing is lost: the files are open, and are tried again at the next turn.
             self._reports.say(
@@ -98,9 +98,9 @@ class Files:
             return []
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
-        for stream, place in self._adoption.take_lost():
+        for stream, place, is_there in self._adoption.take_lost():
             seen = self._state.sizes.get(stream.stream_id, place.committed)
-            self._endings.without_file(stream, place, seen)
+            self._endings.without_content(stream, place, seen, is_there=is_there)
         return fresh
 
     def welcomed(self, command: Welcomed) -> None:
@@ -266,7 +266,14 @@ class Files:
             known = self._state.acknowledged.items()
             self._state.acknowledged = {i: offset for i, offset in known if i in living}
             self._state.sizes.clear()
-        self._state.sizes.update((i, f.tail.size) for i, f in self._by_stream.items())
+            self._state.rested.clear()
+            self._state.boot_id = processes.boot_id()
+        for stream_id, followed in self._by_stream.items():
+            self._state.sizes[stream_id] = followed.tail.size
+            if followed.tail.rested_mtime_ns:
+                self._state.rested[stream_id] = followed.tail.rested_mtime_ns
+            else:
+                self._state.rested.pop(stream_id, None)
         state.save(self._state_path, self._state)
 
     def finish(self, handover: Handover) -> None:

@@ -3,9 +3,11 @@
 Before the first welcome files are only opened and held. The welcome names the streams that
 Postgres has open; each of them is sought among the files: first by device and inode, then among
 all files by the tail digest at its committed offset, then among everything else in the same
-directories (rotation renames). Files that are left get new streams, which are journalled (fsynced)
-before anything of them is sent. Streams that are left have lost their file: that is a gap,
-journalled likewise.
+directories (rotation renames). Where the bytes fit and are no proof (the file was written to and
+did not grow, or its lines repeat and its inode is another), the file is read from its beginning as
+a new stream, marked as replayed: rather twice than not at all. Files that are left get new streams,
+which are journalled (fsynced) before anything of them is sent. Streams that are left have lost
+their file: that is a gap, journalled likewise.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from outrider_agent.discovery import Found, open_regular
 from outrider_agent.parsing import Parser
 from outrider_agent.start import start_offset
 from outrider_agent.streams import Place, Stream, clipped, mint, shown_path
-from outrider_agent.tail import Tail, holds
+from outrider_agent.tail import Tail, holds, is_telling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import tzinfo
 
 
@@ -132,15 +134,29 @@ class Orphans:
         for stream, place in streams:
             self.streams[stream.stream_id] = (stream, place)
 
-    def match(self, candidates: Iterable[Candidate]) -> list[Match]:
-        """Find streams again among open files; what is found is an orphan no more."""
+    def match(
+        self,
+        candidates: Iterable[Candidate],
+        only_grew: Callable[[int, os.stat_result], bool],
+        *,
+        left_behind: bool = False,
+    ) -> list[Match]:
+        """Find streams again among open files; what is found is an orphan no more.
+
+        ``only_grew`` says of a stream whether a file can be its own, by when it was last seen.
+        ``left_behind``: the files are what no source finds, and are read for no other reason.
+        """
         matches: list[Match] = []
         free = {candidate.key: candidate for candidate in candidates}
         for by_evidence in (True, False):
             for stream, place in list(self.streams.values()):
                 likely = free.get((stream.device, stream.inode))
                 choice = ([likely] if likely else []) if by_evidence else list(free.values())
-                found = next((c for c in choice if self._fits(c, stream, place)), None)
+                fitting = (c for c in choice if self._fits(c, stream, place))
+                found = next(
+                    (c for c in fitting if left_behind or _is_proved(c, stream, place, only_grew)),
+                    None,
+                )
                 if found is not None:
                     del free[found.key], self.streams[stream.stream_id]
                     matches.append(Match(found, stream, place))
@@ -156,3 +172,22 @@ class Orphans:
             return holds(candidate.fd, self._key, stream, place)
         except OSError:
             return False
+
+
+def _is_proved(
+    candidate: Candidate,
+    stream: Stream,
+    place: Place,
+    only_grew: Callable[[int, os.stat_result], bool],
+) -> bool:
+    """Whether a file that has a stream's bytes has them from then; else they may be new ones."""
+    try:
+        if candidate.key == (stream.device, stream.inode):
+            proved = only_grew(stream.stream_id, os.fstat(candidate.fd))
+        else:
+            proved = not place.digest or is_telling(candidate.fd, place.committed)
+    except OSError:
+        return False
+    if not proved:
+        candidate.replay_below = max(candidate.replay_below, place.committed)
+    return proved

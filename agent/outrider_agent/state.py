@@ -2,8 +2,9 @@
 
 Postgres says how far each stream is committed. The cache adds the last feed position acknowledged
 (so that a database that forgot is noticed) and how far each stream was acknowledged (so that what
-is sent again after such a loss is marked ``replayed``). A file that is damaged anywhere is
-ignored.
+is sent again after such a loss is marked ``replayed``), and how each file looked last, which tells
+a file that was rewritten while no agent ran where its bytes alone would not. A file that is damaged
+anywhere is ignored.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 _MAX_BYTES = 64 << 20
@@ -28,6 +30,24 @@ class State(msgspec.Struct):
     """Stream -> highest offset acknowledged, of open streams."""
     sizes: dict[int, int] = {}
     """Stream -> size of its file when it was last seen."""
+    rested: dict[int, int] = {}
+    """Stream -> modification time of its file, ns, when it was last seen with nothing to read."""
+    boot_id: str = ""
+    """The kernel's, when `sizes` were taken."""
+
+    def only_grew(self, stream_id: int, status: os.stat_result, boot_id: str) -> bool:
+        """Whether a file can be what it was when it was last seen, and what was appended since.
+
+        False for one that is shorter (unless the host went down: that takes what was not on the
+        disk yet), and for one that was written to and is no longer than it was.
+        """
+        size = self.sizes.get(stream_id)
+        if size is None or status.st_size > size:
+            return True
+        if status.st_size < size:
+            return boot_id != self.boot_id
+        rested = self.rested.get(stream_id)
+        return rested is None or status.st_mtime_ns <= rested
 
 
 def load(path: Path) -> State:

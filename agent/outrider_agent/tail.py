@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from outrider_agent.parsing import Parser
     from outrider_agent.streams import Place, Stream
 
+TELLING_BYTES = 512
+"""Fewer bytes do not tell a file from another."""
+
 CHUNK_BYTES = 264 * 1024
 """Read at once; also about the size of a full batch."""
 
@@ -67,6 +70,8 @@ class Tail:
         self.size = 0
         """Size when it was last looked at."""
         self.mtime_ns = 0
+        self.rested_mtime_ns = 0
+        """`mtime_ns` while nothing more than `size` was there to be read; 0: not known."""
         self._looked_to = -1
         self.read_to_end_us = 0
         """Wall-clock time at which everything the file held had been read; 0: never."""
@@ -163,11 +168,13 @@ class Tail:
                 if not same(self._digest_at(self.position), self._digest):
                     return Look.REPLACED
                 self.mtime_ns = status.st_mtime_ns
+            self.rested_mtime_ns = status.st_mtime_ns
             self.read_to_end_us = observed_us
             return Look.NOTHING
-        self.mtime_ns = status.st_mtime_ns
+        self.mtime_ns, self.rested_mtime_ns = status.st_mtime_ns, 0
         if status.st_size == self._framer.next:
             self._looked_to, self.read_to_end_us = status.st_size, observed_us
+            self.rested_mtime_ns = status.st_mtime_ns
             return Look.NOTHING
         if not may_read:
             return Look.MORE
@@ -178,7 +185,8 @@ class Tail:
         back = 0 if long_line else tail_length(position)
         read_from = self._framer.next
         data = os.pread(self.fd, back + CHUNK_BYTES, read_from - back)
-        self.size = os.fstat(self.fd).st_size
+        after = os.fstat(self.fd)
+        self.size = after.st_size
         if len(data) < back or self.size < read_from - back + len(data):
             return Look.REPLACED
         if back and not same(digest(self._key, data[:back]), self._digest):
@@ -189,6 +197,8 @@ class Tail:
         at_end = read_from - back + len(data) >= self.size and not lines.more
         if at_end:
             self._looked_to, self.read_to_end_us = self.size, observed_us
+            if after.st_mtime_ns == self.mtime_ns:
+                self.rested_mtime_ns = self.mtime_ns
         if lines.lines:
             self.latest = records = self.parser.parse(lines, observed_us)
             if not len(self.pending):
@@ -261,9 +271,19 @@ def holds(fd: int, key: bytes, stream: Stream, place: Place) -> bool:
     """Whether a file has, before ``place``, the bytes that Postgres has of a stream."""
     if os.fstat(fd).st_size < place.committed:
         return False
+    if not same(digest(key, os.pread(fd, stream.head_bytes, 0)), stream.head_digest):
+        return False
     if place.digest:
         return same(digest_at(fd, key, place.committed), place.digest)
     # Nothing of the stream is stored: its head is all there is to know it by.
-    head = os.pread(fd, stream.head_bytes, 0)
-    known = same(digest(key, head), stream.head_digest)
-    return known and place.committed == stream.start_offset
+    return place.committed == stream.start_offset
+
+
+def is_telling(fd: int, offset: int) -> bool:
+    """Whether the bytes before ``offset`` are hardly in another file too, at the same place.
+
+    Lines that repeat are, and so are the few lines with which a program begins.
+    """
+    length = tail_length(offset)
+    tail = os.pread(fd, length, offset - length)
+    return length >= TELLING_BYTES and tail.find(tail[: length // 2], 1) < 0

@@ -238,6 +238,56 @@ async def test_a_file_rotated_while_the_agent_was_down_is_found(
     assert collector.database.gaps == {}
 
 
+@pytest.mark.parametrize(
+    ("lines_after", "replayed"),
+    [(40, False), (70, True), (100, True)],
+    ids=["less", "more", "same"],
+)
+async def test_repeated_lines_written_anew_while_the_agent_was_down_arrive(
+    tmp_path: Path, collector: FakeCollector, lines_after: int, replayed: bool
+) -> None:
+    """Where the bytes read look like those before, size and time still tell; in doubt: replayed."""
+    site = Site(tmp_path, collector)
+    stored = 60 if lines_after == 70 else 100
+    path = site.write("a.log", "the same line\n" * stored)
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == stored)
+        if stored < 100:
+            # The rest is seen and not stored; what is there afterwards reaches into it.
+            collector.acknowledge = False
+            before = len(collector.batches)
+            site.write("a.log", "the same line\n" * (100 - stored))
+            await collector.until(lambda: any(b.record_count for b in collector.batches[before:]))
+    collector.acknowledge = True
+    path.write_text("the same line\n" * lines_after)
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == stored + lines_after)
+
+    assert {row.replayed for row in collector.database.rows[stored:]} == {replayed}
+    ((_, gap),) = collector.database.gaps.values()
+    assert gap.reason == "truncated"
+
+
+async def test_repeated_lines_of_another_file_are_not_taken_for_a_lost_ones(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A new file with the same lines as one that went is read from its beginning."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", "the same line\n" * 100)
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 100)
+    site.write("b.log", "the same line\n" * 120)
+    path.unlink()
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 220)
+
+    assert [s.info.worker for s in collector.database.streams.values() if not s.closed][-1] == "b"
+    ((_, gap),) = collector.database.gaps.values()
+    assert gap.reason == "vanished"
+
+
 async def test_a_file_that_vanished_while_the_agent_was_down_is_a_gap(
     tmp_path: Path, collector: FakeCollector
 ) -> None:

@@ -18,7 +18,7 @@ from outrider_agent.parsing import Parser
 from outrider_agent.reports import Reports
 from outrider_agent.start import start_offset
 from outrider_agent.streams import Place, Stream
-from outrider_agent.tail import Look, Tail
+from outrider_agent.tail import Look, Tail, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,3 +201,26 @@ def test_the_same_thing_is_said_once_a_minute() -> None:
     ]
     assert reports.settle("k")
     assert not reports.settle("k")
+
+
+@pytest.mark.parametrize(
+    ("content", "telling"),
+    [
+        (b"same line\n" * 1000, False),
+        (b"ab\ncd\nef\n" * 1000, False),
+        (b"".join(b"line %d\n" % n for n in range(1000)), True),
+        (b"".join(b"line %d\n" % n for n in range(20)), False),
+        (b"", False),
+    ],
+)
+def test_bytes_that_are_in_other_files_too_are_no_proof(
+    tmp_path: Path, content: bytes, telling: bool
+) -> None:
+    """Repeated lines and a few first ones do not tell a file from another; others do."""
+    path = tmp_path / "a.log"
+    path.write_bytes(content)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert is_telling(fd, len(content)) is telling
+    finally:
+        os.close(fd)
