@@ -19,10 +19,11 @@ from outrider_collector.terminal.render import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from outrider_collector.store.reading.types import (
+        Agent,
         Alert,
         Cause,
         Collector,
@@ -33,30 +34,107 @@ if TYPE_CHECKING:
 
 _NUMBERS: Final = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
+_SHOWN: Final = 5
+
 _CAUSE_COLOURS: Final = {"dead": RED, "alert": RED, "agent_silent": VIOLET, "silent": VIOLET,
                          "gap": VIOLET, "degraded": YELLOW, "lagging": YELLOW}  # fmt: skip
 
 
 def status_lines(
-    view: Overview, collectors: Sequence[Collector], store: StoreHealth, *, colours: bool
+    view: Overview,
+    agents: Sequence[Agent],
+    collectors: Sequence[Collector],
+    store: StoreHealth,
+    *,
+    colours: bool,
 ) -> list[str]:
-    """Return the health of everything, worst first."""
-    sentence = completeness.text(completeness.sentence(view.completeness, view.now))
-    lines = [coloured(headline(view), BOLD, colours=colours), ""]
-    lines += [_cause(cause, view.now, colours=colours) for cause in view.causes]
+    """Return the health of everything, worst first. Each open alert is there once, by its name."""
+    named, others = _alerts_by_cause(view)
+    lines = [coloured(headline(view), BOLD, colours=colours)]
     if view.causes:
         lines.append("")
-    lines += [_alert(alert, view.now, colours=colours) for alert in view.alerts]
-    lines += ["Alerts: none open."] if not view.alerts else []
-    lines += [visible(sentence), ""]
+        lines += [_cause(one, named[i], view, colours=colours) for i, one in enumerate(view.causes)]
+    if others:
+        lines += ["", "Other open alerts:"]
+        lines += [f"  {_alert(alert, view.now, colours=colours)}" for alert in others]
+    lines += ["", f"Alerts: {_alert_counts(view.alerts)}.", f"Workers: {_states(view.states)}."]
+    lines.append(f"Agents: {_agents(agents)}.")
     lines += [_collector(one, view.now, colours=colours) for one in collectors]
     lines += ["Collectors: none has reported."] if not collectors else []
+    lines.append(f"Backlog: {_backlog(view.workers)}.")
     lines.append(
         f"Store: {completeness.size(store.database_bytes)}, "
         f"{store.lines_last_minute:,} lines in the last minute, "
         f"{store.gaps_today:,} gaps today ({store.lines_lost_today:,} lines)."
     )
+    lines.append(visible(completeness.text(completeness.sentence(view.completeness, view.now))))
     return lines
+
+
+def _alerts_by_cause(view: Overview) -> tuple[list[list[Alert]], list[Alert]]:
+    """Return the open alerts that each cause stands for, and those that none does."""
+    named: list[list[Alert]] = [[] for _ in view.causes]
+    others: list[Alert] = []
+    for alert in view.alerts:
+        place = next((i for i, one in enumerate(view.causes) if _tells(one, alert)), None)
+        (others if place is None else named[place]).append(alert)
+    return named, others
+
+
+def _tells(cause: Cause, alert: Alert) -> bool:
+    if cause.alert is not None or alert.kind != "liveness":
+        return cause.alert == alert.id
+    worker = alert.labels.get("worker")
+    if worker is None:
+        return cause.kind == "agent_silent" and alert.labels.get("host") == cause.subject
+    names = [*cause.explains, *([cause.worker] if cause.worker else [])]
+    return any(
+        name.worker == worker and alert.labels.get("service", name.service) == name.service
+        for name in names
+    )
+
+
+def _alert_counts(alerts: Sequence[Alert]) -> str:
+    if not alerts:
+        return "none open"
+    order = ("firing", "recovering", "pending")
+    counts = {state: sum(alert.state == state for alert in alerts) for state in order}
+    text = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+    return f"{text} ('outrider alerts explain ID' says who was told)"
+
+
+def _states(states: Mapping[str, int]) -> str:
+    order = ("up", "dead", "silent", "degraded", "lagging", "unknown", "retired")
+    known = [f"{states[state]:,} {state}" for state in order if states.get(state)]
+    return ", ".join(known) if known else "none has reported"
+
+
+def _agents(agents: Sequence[Agent]) -> str:
+    present = [agent for agent in agents if agent.revoked_at is None]
+    if not present:
+        return "none has reported"
+    counts: dict[str, int] = {}
+    for agent in present:
+        counts[agent.state] = counts.get(agent.state, 0) + 1
+    ill = [
+        f"{visible(agent.host)} {agent.state}"
+        for agent in present
+        if agent.state not in {"up", "retired"}
+    ]
+    more = f" and {len(ill) - _SHOWN} more" if len(ill) > _SHOWN else ""
+    named = f" ({', '.join(ill[:_SHOWN])}{more})" if ill else ""
+    return f"{_states(counts)}{named}"
+
+
+def _backlog(workers: Sequence[Worker]) -> str:
+    behind = [(worker.gauges.backlog_bytes or 0, worker) for worker in workers]
+    waiting = [pair for pair in behind if pair[0]]
+    if not waiting:
+        return "nothing waits at the agents"
+    total = completeness.size(sum(count for count, _ in waiting))
+    most, worker = max(waiting, key=lambda pair: pair[0])
+    whose = f"{worker.service}/{worker.worker}@{worker.host}"
+    return f"{total} wait at the agents, most of {visible(whose)} ({completeness.size(most)})"
 
 
 def headline(view: Overview) -> str:
@@ -74,20 +152,27 @@ def headline(view: Overview) -> str:
     return f"Nothing is wrong. {up} {'worker is' if up == 1 else 'workers are'} up."
 
 
-def _cause(cause: Cause, now: datetime, *, colours: bool) -> str:
-    since = age((now - cause.since).total_seconds())
+def _cause(cause: Cause, alerts: Sequence[Alert], view: Overview, *, colours: bool) -> str:
     what = cause.kind.replace("agent_silent", "silent host").replace("_", " ")
+    kind = coloured(f"{what:<12}", _CAUSE_COLOURS[cause.kind], colours=colours)
+    if cause.alert is not None and alerts:
+        return f"  {kind} {_alert(alerts[0], view.now, colours=colours)}"
+    since = age((view.now - cause.since).total_seconds())
+    subject = (
+        "/".join(cause.worker[:2]) + f"@{cause.worker.host}" if cause.worker else cause.subject
+    )
     explained = f" (explains {len(cause.explains)} workers)" if cause.explains else ""
-    text = f"{visible(cause.subject)}: {visible(cause.reason)}{explained}, for {since}"
-    return f"  {coloured(f'{what:<12}', _CAUSE_COLOURS[cause.kind], colours=colours)} {text}"
+    names = f" [{', '.join(f'A-{alert.id} {alert.state}' for alert in alerts)}]" if alerts else ""
+    return f"  {kind} {visible(subject)}: {visible(cause.reason)}{explained}, for {since}{names}"
 
 
 def _alert(alert: Alert, now: datetime, *, colours: bool) -> str:
     since = age((now - (alert.fired_at or alert.started_at)).total_seconds())
-    state = coloured(f"{alert.state:<11}", RED if alert.state == "firing" else "", colours=colours)
-    told = ", acknowledged" if alert.acknowledged_at else ""
-    summary = visible(alert.summary)
-    return f"  {state} #{alert.id} {alert.priority} {alert.rule}: {summary}, for {since}{told}"
+    state = coloured(alert.state, RED if alert.state == "firing" else "", colours=colours)
+    acked = f", acknowledged by {visible(alert.acknowledged_by)}" if alert.acknowledged_by else ""
+    held = f", held by {visible(', '.join(alert.suppressed_by))}" if alert.suppressed_by else ""
+    about = f"{alert.priority} {visible(alert.rule)}: {visible(alert.summary)}"
+    return f"A-{alert.id} {state} {about}, for {since}{acked}{held}"
 
 
 def _collector(collector: Collector, now: datetime, *, colours: bool) -> str:

@@ -146,8 +146,11 @@ async def test_an_overview_tells_each_cause_once(
     assert view.causes[3].bytes_behind == 2_100_000
     assert (view.affected, view.states["up"], len(view.alerts)) == (4, 1, 3)
     assert headline(view) == "Four things are wrong now; 4 of 5 workers affected."
-    lines = status_lines(view, [], await health.store(reader), colours=False)
-    assert any("dead-1: it is dead, for " in line for line in lines)
+    agents = await fleet.agents(reader)
+    lines = status_lines(view, agents, [], await health.store(reader), colours=False)
+    assert any("s/dead-1@h1: it is dead, for " in line for line in lines)
+    text = "\n".join(lines)
+    assert [text.count(f"A-{alert.id} ") for alert in view.alerts] == [1, 1, 1]
     assert document(view)["causes"][0]["worker"]["worker"] == "dead-1"
 
 
