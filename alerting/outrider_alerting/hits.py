@@ -23,6 +23,7 @@ import msgspec
 
 from outrider import severity
 from outrider.filter import Filter, attribute_path
+from outrider.filter.text import raw_text
 from outrider_alerting.durations import MINUTE_US, SECOND_US
 from outrider_alerting.needs import needs_of, words_of
 from outrider_alerting.rules import LivenessRule, RuleSet, hits_key
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from outrider.columns import Columns
+    from outrider_alerting.needs import Needs
 
 MAX_KEYS: Final = 1_000
 """Values of ``by`` of one filter in one batch; the records of all further ones are one hit."""
@@ -42,7 +44,7 @@ MAX_NAMES: Final = 10
 WORDS_PAY_FROM: Final = 24
 """From so many word-seeking filters on, the words of a batch are cut out of it once for all."""
 
-FEW: Final = 16
+FEW: Final = 8
 """At most one record in so many is few."""
 
 MAX_KEY_VALUE: Final = 200
@@ -133,9 +135,7 @@ class _Group:
         """Yield the watches whose needs the batch can meet."""
         highest = max(columns.severity)
         events, error_codes = columns.event.values, columns.error_code.values
-        words: set[bytes] | None = None
-        escapes = False
-        severe = _SeverityShares(columns.severity)
+        words = _BatchWords(columns)
         for watch in self._watches:
             needs = watch.needs
             if needs.severity > highest:
@@ -144,32 +144,39 @@ class _Group:
                 continue
             if needs.error_codes is not None and needs.error_codes.isdisjoint(error_codes):
                 continue
-            # Where few records are severe enough, looking at those is cheaper than at all words.
-            if needs.words and self._seeks_words and not severe.few(needs.severity):
-                if words is None:
-                    words = words_of(columns)
-                    escapes = b"\\u" in columns.attributes_raw
-                if not needs.words <= words and not (needs.plain_attributes and escapes):
-                    continue
+            if needs.words and self._seeks_words and not words.meet(needs):
+                continue
             yield watch
 
 
-class _SeverityShares:
-    """Tells whether only few records of a batch reach a severity."""
+class _BatchWords:
+    """The words of a batch's records of at least some severity, cut out once for all watches."""
 
-    __slots__ = ("_few", "_severity")
+    __slots__ = ("_columns", "_escapes", "_words")
 
-    def __init__(self, severity: bytes) -> None:
-        self._severity = severity
-        self._few: dict[int, bool] = {0: False}
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._escapes: bool | None = None
+        self._words: dict[int, set[bytes]] = {}
 
-    def few(self, least: int) -> bool:
-        """Whether at most one record in `FEW` reaches ``least``."""
-        known = self._few.get(least)
-        if known is None:
-            reach = sum(self._severity.count(n) for n in range(least, 25))
-            known = self._few[least] = reach * FEW <= len(self._severity)
-        return known
+    def meet(self, needs: Needs) -> bool:
+        """Whether the records that are severe enough have all words that are needed."""
+        words = self._words.get(needs.severity)
+        if words is None:
+            words = self._words[needs.severity] = self._cut(needs.severity)
+        return needs.words <= words or (needs.plain_attributes and self._has_escapes())
+
+    def _cut(self, least: int) -> set[bytes]:
+        severity = self._columns.severity
+        severe = [row for row, number in enumerate(severity) if number >= least] if least else []
+        # Where most are severe enough, the column as a whole is quicker cut than its values.
+        few = bool(severe) and len(severe) * FEW <= len(severity)
+        return words_of(self._columns, severe if few else None)
+
+    def _has_escapes(self) -> bool:
+        if self._escapes is None:
+            self._escapes = b"\\u" in self._columns.attributes_raw
+        return self._escapes
 
 
 def urgent_filters(rule_set: RuleSet) -> list[str]:
@@ -269,7 +276,7 @@ def _reader(name: str) -> Callable[[Columns, list[int]], list[str]]:
     if name == "severity":
         return lambda columns, rows: [severity.name(columns.severity[row]) for row in rows]
     path = attribute_path(name)
-    return lambda columns, rows: [_attribute(columns.attributes[row], path) for row in rows]
+    return lambda columns, rows: _attributes(columns, rows, path)
 
 
 def _dictionary(columns: Columns, name: str, rows: list[int]) -> list[str]:
@@ -283,11 +290,19 @@ def _texts(values: list[str | None], rows: list[int]) -> list[str]:
     return [_clean(values[row] or "") for row in rows]
 
 
-def _attribute(text: str | None, path: tuple[str, ...]) -> str:
+def _attributes(columns: Columns, rows: list[int], path: tuple[str, ...]) -> list[str]:
+    if not columns.attributes_raw:
+        return [""] * len(rows)
+    # Mostly few of many records match: the others are not even decoded.
+    value = raw_text(columns, "attributes_raw").value
+    return [_attribute(value(row), path) for row in rows]
+
+
+def _attribute(text: bytes, path: tuple[str, ...]) -> str:
     if not text:
         return ""
     try:
-        value: Any = json.loads(text)
+        value: Any = json.loads(text.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return ""
     flat = value.get(".".join(path)) if isinstance(value, dict) else None

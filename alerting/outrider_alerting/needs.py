@@ -16,8 +16,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from outrider.filter import And, Field, Node, Or, Phrase, Word, severity_range
+from outrider.filter.text import raw_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from outrider.columns import Columns
 
 _Names = frozenset[str]
@@ -59,9 +62,16 @@ def needs_of(node: Node) -> Needs:
     return Needs()
 
 
-def words_of(columns: Columns) -> set[bytes]:
-    """Return every word that a record of the batch could be asked for, and a few more."""
-    parts = [columns.message_raw, columns.attributes_raw]
+def words_of(columns: Columns, rows: Sequence[int] | None = None) -> set[bytes]:
+    """Return every word that a record could be asked for, and a few more.
+
+    ``rows`` are the records that matter; None: all of the batch.
+    """
+    if rows is None:
+        parts = [columns.message_raw, columns.attributes_raw]
+    else:
+        texts = [raw_text(columns, "message_raw"), raw_text(columns, "attributes_raw")]
+        parts = [text.value(row) for text in texts if text.raw for row in rows]
     for column in (columns.event, columns.error_code):
         parts.extend(value.encode("utf-8", "replace") for value in column.values)
     words = set(b" ".join(parts).lower().translate(_SEPARATED).split())

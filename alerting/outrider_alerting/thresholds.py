@@ -57,9 +57,13 @@ def pruned(state: RuleState, spec: Threshold, now_s: int) -> RuleState:
     Decided by when they were last added to, not by how far the watermarks are: so it makes no
     difference when, or whether, this is called between two additions.
     """
-    newest = state.buckets[-1][0] if state.buckets else 0
-    held = newest - spec.window_s if state.phase != "inactive" else newest
     cut = now_s - spec.window_s - LINGER_S
+    # As long as the oldest stays, so may those behind it: looking at each at every addition costs
+    # more than they do.
+    if not state.buckets or state.buckets[0][2] > cut:
+        return state
+    newest = state.buckets[-1][0]
+    held = newest - spec.window_s if state.phase != "inactive" else newest
     buckets = tuple(b for b in state.buckets if b[2] > cut or (b[0] > held))
     if len(buckets) == len(state.buckets):
         return state

@@ -140,6 +140,7 @@ class Evaluator:
             await leader.load()
             self._state, self._error = "evaluating", None
             await self._lead(leader, stop, backoff)
+            await leader.settle()
         except leases.LeaseLost as lost:
             _log.warning("evaluation goes on elsewhere: %s", lost)
         finally:

@@ -63,7 +63,8 @@ class Leader:
         self._clock = clock
         self._told = told
         self._recorder = Recorder(connection, lease)
-        # What the database has; `_read_to` can be ahead of its feed number.
+        # Where the evaluation stands; the database may be some steps behind it, and `_read_to` can
+        # be ahead of its feed number.
         self._place = Cursor(0, 0, None, "{}")
         self._read_to = 0
         self._engine = EngineState()
@@ -165,13 +166,13 @@ class Leader:
         inputs = StepInputs(hits=tuple(map(translate.hit, hits)), health=tuple(health))
         result = step(self._engine, inputs, now_us=to_us(now), program=self._program, quorum=quorum)
         taken = Step(now=now, place=self._place, read_to=read_to, inputs=inputs, result=result)
-        stored = await self._recorder.store(taken)
-        if stored is None:
+        outcome = await self._recorder.take(taken)
+        if outcome is None:
             return
         self._engine.apply(result)
-        self._place = stored.place
+        self._place = outcome.place
         self._stored_at = self._clock()
-        if stored.to_deliver:
+        if outcome.to_deliver:
             self._told.set()
 
     async def _sources(self) -> list[Source]:
@@ -184,8 +185,13 @@ class Leader:
             self._open = await evaluation.read_open_sources(self._connection)
         return translate.sources(self._open, self._closed)
 
+    async def settle(self) -> None:
+        """Store what waits for a checkpoint, before somebody else takes over."""
+        if self._now is not None:
+            self._place = await self._recorder.settle(self._place, self._read_to, self._now)
+
     async def _store_place(self) -> None:
         """Store how far the feed was read without anything to evaluate."""
         self._stored_at = self._clock()
-        if self._read_to > self._place.feed_number:
-            self._place = await self._recorder.move(self._place, self._read_to)
+        if not self._recorder.has_waiting:
+            await self.settle()

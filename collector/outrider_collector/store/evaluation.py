@@ -102,6 +102,17 @@ class Cursor(NamedTuple):
     state: str
 
 
+class RecordedStep(NamedTuple):
+    """What a replay of a step needs."""
+
+    step: int
+    now: datetime
+    feed_from: int
+    feed_to: int
+    rule_set: int | None
+    inputs: dict[str, Any]
+
+
 class StoredState(NamedTuple):
     """The state of one (rule, key), JSON."""
 
@@ -332,22 +343,18 @@ def _json(key: tuple[str, ...]) -> str:
     return json.dumps(key)
 
 
-async def record_step(
-    connection: AsyncConnection,
-    *,
-    step: int,
-    epoch: int,
-    now: datetime,
-    feed_from: int,
-    feed_to: int,
-    rule_set: int | None,
-    inputs: dict[str, Any],
+async def record_steps(
+    connection: AsyncConnection, epoch: int, steps: Iterable[RecordedStep]
 ) -> None:
-    """Store what a replay of the step needs, beside the feed and the hits."""
-    await connection.execute(
-        """
-        insert into evaluation_steps (step, epoch, now, feed_from, feed_to, rule_set, inputs)
-        values (%s, %s, %s, %s, %s, %s, %s)
-        """,
-        (step, epoch, now, feed_from, feed_to, rule_set, Jsonb(inputs)),
-    )
+    """Store what a replay of the steps needs, beside the feed and the hits."""
+    rows = [
+        (s.step, epoch, s.now, s.feed_from, s.feed_to, s.rule_set, Jsonb(s.inputs)) for s in steps
+    ]
+    if rows:
+        await connection.cursor().executemany(
+            """
+            insert into evaluation_steps (step, epoch, now, feed_from, feed_to, rule_set, inputs)
+            values (%s, %s, %s, %s, %s, %s, %s)
+            """,
+            rows,
+        )

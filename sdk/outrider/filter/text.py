@@ -8,6 +8,7 @@ in are decoded, folded and looked at closely. A word without any ASCII is sought
 from __future__ import annotations
 
 import re
+import struct
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ _KINDS = bytes(
     for i in range(256)
 )
 
+_LENGTH = struct.Struct(">i")
 _ASCII_RUN = re.compile(r"[\x00-\x7f]+")
 
 # With fewer candidates than this share of the batch it is cheaper to look at each of them than to
@@ -37,40 +39,54 @@ _FEW = 16
 class RawText:
     """A raw text column of one batch: lowered, with the place of each value."""
 
-    __slots__ = ("_folded", "lowered", "n", "raw", "starts")
+    __slots__ = ("_folded", "_lowered", "_starts", "n", "raw")
 
     def __init__(self, raw: bytes, n: int) -> None:
         self.raw = raw
         self.n = n
-        # Lowering changes length bytes too; lengths are always read from `raw`.
-        self.lowered = raw.lower()
-        self.starts: list[int] | None = None
+        self._lowered: bytes | None = None
+        self._starts: list[int] | None = None
         self._folded: dict[int, str] = {}
+
+    @property
+    def lowered(self) -> bytes:
+        """The column in lower case (ASCII), its length bytes too: read lengths from ``raw``."""
+        if self._lowered is None:
+            self._lowered = self.raw.lower()
+        return self._lowered
 
     def places(self) -> list[int]:
         """Return where each record's value begins (after its length), and the end of the column."""
-        if self.starts is None:
-            self.starts = _places(self.raw, self.n)
-        return self.starts
+        if self._starts is None:
+            self._starts = _places(self.raw, self.n)
+        return self._starts
+
+    def value(self, row: int) -> bytes:
+        """Return the bytes of a record; b"" where it is null."""
+        places = self.places()
+        return self.raw[places[row] : places[row + 1] - 4]
 
     def folded(self, row: int) -> str:
         """Return the folded text of a record; "" where it is null."""
         text = self._folded.get(row)
         if text is None:
-            places = self.places()
-            value = self.raw[places[row] : places[row + 1] - 4]
-            text = self._folded[row] = fold(value.decode("utf-8", "replace"))
+            text = self._folded[row] = fold(self.value(row).decode("utf-8", "replace"))
         return text
 
 
 def _places(raw: bytes, n: int) -> list[int]:
     places: list[int] = []
+    append, length_at = places.append, _LENGTH.unpack_from
     position, end = 4, len(raw) + 4
-    from_bytes = int.from_bytes
-    while position < end:
-        places.append(position)
-        # A null (length -1) has no bytes, like an empty text.
-        position += 4 + max(0, from_bytes(raw[position - 4 : position], "big", signed=True))
+    try:
+        # One turn for each record, so every operation in it counts.
+        while position < end:
+            append(position)
+            (length,) = length_at(raw, position - 4)
+            # A null (length -1) has no bytes, like an empty text.
+            position += length + 4 if length > 0 else 4
+    except struct.error as error:
+        raise ColumnError(f"cut off at byte {position - 4} of {len(raw)}") from error
     if position != end or len(places) != n:
         raise ColumnError(f"{len(places)} values in {len(raw)} bytes where {n} were announced")
     places.append(end)
@@ -89,7 +105,16 @@ def raw_text(columns: Columns, name: str) -> RawText:
 class WordSearch:
     """One word or phrase, sought in a column; ``json`` when the column holds JSON objects."""
 
-    __slots__ = ("_ends_free", "_json", "_needle", "_search", "_starts_free", "_whole", "column")
+    __slots__ = (
+        "_ends_free",
+        "_json",
+        "_needle",
+        "_needle_text",
+        "_search",
+        "_starts_free",
+        "_whole",
+        "column",
+    )
 
     def __init__(self, text: str, *, prefix: bool, column: str, json: bool) -> None:
         self.column = column
@@ -100,7 +125,8 @@ class WordSearch:
         self._ends_free = prefix or not is_word_character(text[-1])
         self._search = word_pattern(text, prefix=prefix, json=json).search
         runs = _ASCII_RUN.findall(fold(text))
-        self._needle = max(runs, key=len, default="").encode()
+        self._needle_text = max(runs, key=len, default="")
+        self._needle = self._needle_text.encode()
 
     def rows(self, columns: Columns, among: Sequence[int]) -> list[int]:
         """Return those of the rows ``among`` (rising) whose text has the word."""
@@ -118,13 +144,9 @@ class WordSearch:
         return [row for row in rows if row in wanted]
 
     def _look_at(self, column: RawText, among: Sequence[int]) -> list[int]:
-        find, needle, places = column.lowered.find, self._needle, column.places()
-        return [
-            row
-            for row in among
-            if find(needle, places[row], places[row + 1] - 4) >= 0
-            and self._search(column.folded(row))
-        ]
+        """Look into each of few records; other searches look into the same ones."""
+        needle, folded, search = self._needle_text, column.folded, self._search
+        return [row for row in among if needle in (text := folded(row)) and search(text)]
 
     def _sweep(self, column: RawText) -> list[int]:
         """Search the whole column once, from hit to hit."""
