@@ -277,7 +277,8 @@ class Committer:
             committed = result.acked.get(held.batch.stream)
             if committed is not None:
                 by_session.setdefault(held.session, {})[held.batch.stream] = committed
-                if held.batch.final:
+                if held.batch.final and held.batch.end == committed:
+                    # Its end is committed, not only something past an end that was told before.
                     # It makes room for another: a host with rotating files opens many in time.
                     held.session.close(held.batch.stream)
         position = result.position

@@ -33,9 +33,6 @@ LEAST_FLUSH_S = 0.05
 """Urgent flushes come no faster than this."""
 STATUS_S = 5.0
 CLOCK_S = 30.0
-TRIM_S = 60.0
-HISTORY_S = 30 * 86_400.0
-"""Changes of state are kept for a month."""
 
 log = outrider.get_logger(__name__)
 
@@ -106,9 +103,6 @@ class Keeper:
                 )
         if self._watch.may_conclude(self._clock()):
             await self._look_for_overdue()
-        if self._due("trim", TRIM_S):
-            async with self._links.use() as connection:
-                await health.trim_history(connection, after_s=HISTORY_S)
 
     async def stopped(self) -> None:
         """Flush the last heartbeats and say that this collector stopped in order. Raises Fault."""

@@ -81,11 +81,9 @@ class Backend:
             streams=[_state(state) for state in opened.states],
             refused=[
                 ingest_pb2.Refusal(
-                    stream_id=stream,
-                    reason=str(Reason.STREAM_REFUSED),
-                    detail="the id belongs to another agent",
+                    stream_id=stream, reason=str(Reason.STREAM_REFUSED), detail=detail
                 )
-                for stream in opened.refused
+                for stream, detail in opened.refused.items()
             ],
         )
 

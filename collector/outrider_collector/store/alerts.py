@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+FLAPS = 3
+"""An alert flaps when so many earlier episodes of it fired within the hour before it began."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewTransition:
@@ -178,10 +181,14 @@ async def _open(connection: AsyncConnection, new: NewTransition) -> int:
         """
         insert into alerts (rule, key, labels, kind, priority, state, summary, runbook, value,
                             threshold, started_at, fired_at, resolved_at, resolve_reason, evidence,
-                            rule_set)
+                            rule_set, flapping)
         values (%(rule)s, %(key)s, %(labels)s, %(kind)s, %(priority)s, %(state)s, %(summary)s,
                 %(runbook)s, %(value)s, %(threshold)s, %(started)s, %(fired)s, %(resolved)s,
-                %(resolve_reason)s, %(evidence)s, %(rule_set)s)
+                %(resolve_reason)s, %(evidence)s, %(rule_set)s,
+                (select count(*) >= %(flaps)s from alerts earlier
+                 where earlier.rule = %(rule)s and earlier.key = %(key)s
+                   and earlier.fired_at is not null
+                   and earlier.started_at > %(started)s::timestamptz - interval '1 hour'))
         returning id
         """,
         _alert_parameters(new),
@@ -212,6 +219,7 @@ def _alert_parameters(new: NewTransition) -> dict[str, Any]:
         "resolve_reason": new.reason if over else None,
         "evidence": Jsonb(new.evidence),
         "rule_set": new.rule_set,
+        "flaps": FLAPS,
     }
 
 

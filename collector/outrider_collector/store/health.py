@@ -245,16 +245,6 @@ async def stop_collector(connection: AsyncConnection[Any], name: str) -> None:
     )
 
 
-async def trim_history(connection: AsyncConnection[Any], *, after_s: float) -> int:
-    """Delete changes of state older than that; return how many went."""
-    cursor = await connection.execute(
-        "delete from system_health_history where id in (select id from system_health_history"
-        " where at < clock_timestamp() - make_interval(secs => %s) order by id limit 10000)",
-        (after_s,),
-    )
-    return cursor.rowcount
-
-
 async def _store(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
     """Write the changes, announce them, and commit; nothing where nothing changed."""
     if not changes:

@@ -12,22 +12,24 @@ What is removed, and when:
 * feed: after a day, except what the evaluator has not read (a week at most) and the newest row;
 * evaluation steps: after a day, as the feed that a replay of them reads, except the newest;
 * hits: when they are a day old by arrival and two days by their own time;
-* streams: 30 days after their end, their description once their records are gone;
-* heartbeats, states and collectors not heard of for 30 days.
+* streams: 30 days after their end and once their records are gone, whichever is later; until then
+  an agent that missed the end of one is told where it ended;
+* resolved alerts, with their transitions and their ledger: 400 days after their last change, or as
+  long as records are kept where that is longer; not while a message of theirs still waits;
+* heartbeats, states, their history and collectors not heard of for 30 days.
 
-Alerts, their transitions and their ledger stay, and so do silences and rule sets: they are few, and
-the record of who was told what and why.
+Silences and rule sets stay: people made them, they are few, and they say who was told what and why.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault
+from outrider_collector.alerts.waiting import first_of
 from outrider_collector.store import leases, partitions
 from outrider_collector.store.connect import connect, driver_errors
 
@@ -77,41 +79,79 @@ _TRIM: tuple[tuple[str, LiteralString], ...] = (
         "hits",
         """
         delete from hits where ctid = any(array(
-            select ctid from hits
-            where commit_id < (select min(commit_id) from feed where commit_id is not null)
-                and bucket < now() - interval '2 days'
+            with recursive filters as (
+                -- One probe of the index for each filter, instead of a scan of two days of hits.
+                (select hits_key from hits order by hits_key limit 1)
+                union all
+                select (select h.hits_key from hits h where h.hits_key > f.hits_key
+                        order by h.hits_key limit 1)
+                from filters f where f.hits_key is not null
+            )
+            select old.ctid from filters f cross join lateral (
+                select h.ctid from hits h
+                where h.hits_key = f.hits_key and h.bucket < now() - interval '2 days'
+                    and h.commit_id < (select min(commit_id) from feed)
+                limit %(chunk)s) old
             limit %(chunk)s))
         """,
     ),
     (
-        "streams",
-        """
-        delete from streams where id in (
-            select i.id from stream_info i join streams s using (id)
-            where i.closed_at < now() - interval '30 days' limit %(chunk)s)
-        """,
-    ),
-    (
         "stream_info",
+        # Together: a stream that is described can be opened, so it must say where it ended.
         """
-        delete from stream_info where id in (
-            select i.id from stream_info i left join streams s using (id)
-            where s.id is null and i.closed_at < %(cutoff)s::timestamptz - interval '1 hour'
-            limit %(chunk)s)
+        with old as (
+            select id from stream_info
+            where closed_at < least(%(cutoff)s::timestamptz - interval '1 hour',
+                                    now() - interval '30 days')
+            order by closed_at limit %(chunk)s
+        ), gone as (delete from streams s using old where s.id = old.id)
+        delete from stream_info i using old where i.id = old.id
         """,
     ),
     (
         "gaps",
         """
         delete from gaps where id in (
-            select id from gaps where detected_at < %(cutoff)s order by id limit %(chunk)s)
+            select id from gaps where detected_at < %(cutoff)s
+            order by detected_at limit %(chunk)s)
         """,
     ),
     (
         "quarantine",
         """
         delete from quarantine where id in (
-            select id from quarantine where received_at < %(cutoff)s order by id limit %(chunk)s)
+            select id from quarantine where received_at < %(cutoff)s
+            order by received_at limit %(chunk)s)
+        """,
+    ),
+    (
+        "alerts",
+        """
+        with old as (
+            select a.id from alerts a
+            where a.state = 'resolved'
+                and a.updated_at < least(%(cutoff)s::timestamptz, now() - interval '400 days')
+                and not exists (select from notifications n
+                    where n.alert = a.id and n.fate in ('waiting', 'claimed'))
+            order by a.updated_at limit %(chunk)s
+        ), told as (
+            select n.id from notifications n join old on n.alert = old.id
+        ), attempts as (
+            delete from notification_attempts t using told where t.notification = told.id
+        ), notices as (
+            delete from notifications n using told where n.id = told.id
+        ), transitions as (
+            delete from alert_transitions t using old where t.alert = old.id
+        )
+        delete from alerts a using old where a.id = old.id
+        """,
+    ),
+    (
+        "system_health_history",
+        """
+        delete from system_health_history where id in (
+            select id from system_health_history where at < now() - interval '30 days'
+            order by at limit %(chunk)s)
         """,
     ),
     ("heartbeats", "delete from heartbeats where due_at < now() - interval '30 days'"),
@@ -179,7 +219,7 @@ class Housekeeper:
                     await self._run_connected(stop)
             except Fault as fault:
                 _LOG.warning("housekeeping waits: %s", fault.text)
-                await _first(stop, self._woken, min(self._period_s, 5.0))
+                await first_of(min(self._period_s, 5.0), stop, self._woken)
                 self._woken.clear()
 
     async def _run_connected(self, stop: asyncio.Event) -> None:
@@ -193,7 +233,7 @@ class Housekeeper:
                 if lease is not None:
                     self.last = await keep_house(connection, self._retention)
                     _log_round(self.last)
-                await _first(stop, self._woken, self._period_s)
+                await first_of(self._period_s, stop, self._woken)
             if lease is not None:
                 await leases.release(connection, lease)
 
@@ -213,18 +253,6 @@ async def _trim(connection: AsyncConnection, statement: LiteralString, cutoff: d
         deleted += cursor.rowcount
         if cursor.rowcount < _CHUNK:
             return deleted
-
-
-async def _first(stop: asyncio.Event, woken: asyncio.Event, within_s: float) -> None:
-    """Wait for one of the events, at most ``within_s`` seconds."""
-    waits = [asyncio.create_task(event.wait()) for event in (stop, woken)]
-    try:
-        await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await wait
 
 
 def _log_made(made: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Streams: what each is, stored once at its birth, and how far it is committed.
 
 An agent mints a stream's id; whoever stored it first owns it. Opening a stream again changes
-nothing and returns where it stands, so an agent whose answer was lost just opens again.
+nothing and returns where it stands, so an agent whose answer was lost just opens again. That holds
+for a stream that has ended, too: it keeps its place for as long as it is described.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Opened:
     """What became of streams that were to be opened."""
 
     states: Sequence[StreamState]
-    refused: Sequence[int]
-    """Ids that belong to another agent."""
+    refused: dict[int, str]
+    """Stream -> why not: for people."""
 
 
 _INSERT_INFO = """
@@ -78,6 +79,10 @@ from stream_info i join streams s using (id)
 _OF_AGENT = _STATES + "where i.agent = %s and i.closed_at is null order by i.id"
 _BY_ID = _STATES + "where i.agent = %s and i.id = any(%s) order by i.id"
 
+_FORGOTTEN = "select id from stream_info where agent = %s and id = any(%s)"
+_NOT_OURS = "the id belongs to another agent"
+_LONG_OVER = "the stream ended so long ago that where is not known any more"
+
 
 async def open_streams(
     connection: AsyncConnection, agent: int, team: int, streams: Iterable[Stream]
@@ -93,8 +98,12 @@ async def open_streams(
             )
         cursor = await connection.execute(_BY_ID, (agent, list(wanted)))
         states = [_state(row) for row in await cursor.fetchall()]
-    ours = {state.stream.stream_id for state in states}
-    return Opened(states, [i for i in wanted if i not in ours])
+        ours = {state.stream.stream_id for state in states}
+        refused = {i: _NOT_OURS for i in wanted if i not in ours}
+        if refused:
+            cursor = await connection.execute(_FORGOTTEN, (agent, list(refused)))
+            refused |= {int(row[0]): _LONG_OVER for row in await cursor.fetchall()}
+    return Opened(states, refused)
 
 
 async def agent_streams(connection: AsyncConnection, agent: int) -> list[StreamState]:

@@ -212,6 +212,21 @@ async def test_stream_is_closed_in_its_session_when_its_end_is_committed() -> No
     assert set(session.streams) == {11}
 
 
+async def test_stream_stays_open_when_a_stale_end_of_it_is_told_again() -> None:
+    """A final batch from before, answered from further on, does not close what goes on."""
+
+    def further(pending: Sequence[PendingBatch]) -> CommitResult:
+        return CommitResult(position=Position(7, b"n" * 16), acked={10: 40})
+
+    bench = Bench(further)
+    session, _ = bench.session()
+    bench.put(session, 0, 10, final=True)
+    async with bench.running():
+        pass
+
+    assert set(session.streams) == {10}
+
+
 async def test_failed_commit_is_repeated_unchanged_and_not_acknowledged() -> None:
     """While the store is away nothing is told; the same batches are committed when it is back."""
     down = Fault(Reason.STORE_DOWN)

@@ -50,6 +50,10 @@ async def test_old_rows_go_and_young_ones_stay(store: Store) -> None:
         " select 'worker', age::text, now(), now() - age * interval '1 day', '', '{}'"
         " from (values (40), (1)) v(age)"
     )
+    await connection.execute(
+        "insert into system_health_history (component_kind, component, to_state, at)"
+        " select 'worker', 'w', 'up', now() - age * interval '1 day' from (values (40), (1)) v(age)"
+    )
     await store.open(5, 6)
     await connection.execute(
         "update stream_info set closed_at = now() - interval '31 days' where id in (5, 6)"
@@ -57,10 +61,12 @@ async def test_old_rows_go_and_young_ones_stay(store: Store) -> None:
     done = await keep_house(connection, MONTH)
 
     assert done.deleted == {
-        "feed": 1, "hits": 1, "streams": 2, "stream_info": 2, "gaps": 1, "heartbeats": 1,
+        "feed": 1, "hits": 1, "stream_info": 2, "gaps": 1, "system_health_history": 1,
+        "heartbeats": 1,
     }  # fmt: skip
     assert await store.rows("select number from feed") == [(2,)]
     assert await store.rows("select commit_id from hits order by 1") == [(1,), (2,)]
+    assert await store.rows("select id from streams where id > 4") == []
     assert await store.messages() == ["old", "young"]
 
 
@@ -96,6 +102,67 @@ async def test_steps_of_the_evaluator_go_with_the_feed(store: Store) -> None:
     await store.connection.execute("update evaluation_steps set now = now - interval '9 days'")
     await keep_house(store.connection, MONTH)
     assert await store.rows("select step from evaluation_steps") == [(4,)]
+
+
+async def test_an_ended_stream_keeps_its_place_for_as_long_as_it_is_described(
+    store: Store,
+) -> None:
+    """Opened again after its 30 days it says where it ended; after its records are gone it is new.
+
+    An agent that never heard of the end must neither be refused nor store its lines twice.
+    """
+    await commit(store.writer(), store.batch(0, [b"x"], end=11, final=True))
+    await store.connection.execute(
+        "update stream_info set closed_at = now() - interval '40 days' where id = 1"
+    )
+    await keep_house(store.connection, timedelta(days=90))
+    opened = await store.open(1)
+    assert [(state.committed, opened.refused) for state in opened.states] == [(11, {})]
+
+    await keep_house(store.connection, MONTH)
+    opened = await store.open(1)
+    assert [(state.committed, opened.refused) for state in opened.states] == [(0, {})]
+
+
+async def _old_alert(store: Store, *, age_days: int, fate: str, state: str = "resolved") -> int:
+    alert = await store.value(
+        "insert into alerts (rule, key, labels, kind, priority, state, summary, started_at,"
+        " rule_set, updated_at) values ('r' || %s, '{}', '{}', 'match', 'info', %s, 's', now(), 1,"
+        " now() - %s * interval '1 day') returning id",
+        str(age_days) + fate, state, age_days,
+    )  # fmt: skip
+    await store.connection.execute(
+        "insert into alert_transitions (alert, step, to_state, at, concluded_at, reason)"
+        " values (%s, 1, 'firing', now(), now(), '')",
+        (alert,),
+    )
+    notice = await store.value(
+        "insert into notifications (alert, notice, channel, channel_type, conversation, priority,"
+        " fate, content) values (%s, 'fired', 'ops', 'email', 'c', 'info', %s, '{}') returning id",
+        alert, fate,
+    )  # fmt: skip
+    await store.connection.execute(
+        "insert into notification_attempts (notification) values (%s)", (notice,)
+    )
+    return int(alert)
+
+
+async def test_resolved_alerts_go_with_all_that_was_told_of_them(store: Store) -> None:
+    """After 400 days, or the retention where that is longer; never while a message waits."""
+    old = await _old_alert(store, age_days=401, fate="sent")
+    kept = [
+        await _old_alert(store, age_days=399, fate="sent"),
+        await _old_alert(store, age_days=500, fate="waiting"),
+        await _old_alert(store, age_days=500, fate="dead", state="firing"),
+    ]
+    assert (await keep_house(store.connection, timedelta(days=450))).deleted == {}
+    assert (await keep_house(store.connection, MONTH)).deleted == {"alerts": 1}
+    assert old not in kept
+    assert [row[0] for row in await store.rows("select id from alerts order by id")] == kept
+    for ledger in ("alert_transitions", "notifications"):
+        found = await store.rows(f"select alert from {ledger} order by 1")
+        assert [row[0] for row in found] == kept
+    assert await store.value("select count(*) from notification_attempts") == 3
 
 
 async def test_one_of_many_keeps_house_and_another_follows(

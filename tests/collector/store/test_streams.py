@@ -34,7 +34,7 @@ BIRTH = Stream(
 async def test_a_birth_is_stored_once_and_evidence_comes_back(store: Store) -> None:
     """Opening again changes nothing and says where the stream stands."""
     opened = await streams.open_streams(store.connection, store.agent, 1, [BIRTH])
-    assert opened.refused == []
+    assert opened.refused == {}
     (state,) = opened.states
     assert state.stream == replace(BIRTH, path="/x\N{REPLACEMENT CHARACTER}y")
     assert (state.committed, state.digest, state.framer_state) == (12, b"", b"")
@@ -57,7 +57,7 @@ async def test_another_agents_stream_is_refused(store: Store) -> None:
     opened = await store.open(1, 77, agent=other)
 
     assert [state.stream.stream_id for state in opened.states] == [77]
-    assert opened.refused == [1]
+    assert opened.refused == {1: "the id belongs to another agent"}
 
 
 async def test_closed_streams_leave_the_welcome_but_keep_their_place(store: Store) -> None:
