@@ -5,6 +5,10 @@ dashboard, comes back with the last number it saw (``Last-Event-ID``), and what 
 meanwhile is told first: nothing is missed, nothing is told twice. Numbers come from the database
 and mean the same to every dashboard process.
 
+A database restored from a copy has a feed that went back. The poller reads the row it stands at
+again each time: where it is gone or another one, all watchers hear of every kind and of
+``restored``, and go on from where the feed stands now.
+
 A watcher's queue is bounded. Whoever falls so far behind gets one event for all it missed: events
 say what changed and not how, so joining them loses nothing.
 """
@@ -20,7 +24,8 @@ from typing import TYPE_CHECKING, Protocol
 from outrider.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from datetime import datetime
 
     from outrider_collector.store.reading.types import FeedRow
 
@@ -126,12 +131,18 @@ class Hub:
 
     async def _catch_up(self, watcher: Watcher, after: int) -> None:
         try:
-            rows = await self._feed.feed_changes(after, CHANGES_LIMIT)
-            last = await self._feed.feed_last() if len(rows) == CHANGES_LIMIT else None
+            rows = await self._feed.feed_changes(max(after - 1, 0), CHANGES_LIMIT)
+            far = len(rows) == CHANGES_LIMIT or not rows
+            last = await self._feed.feed_last() if far else None
         except Fault:
             # What was missed cannot be read now: say that anything may have changed.
             watcher.put(Change(after, ALL_KINDS))
             return
+        if not rows:
+            if last is not None and last < after:
+                watcher.put(Change(last, ALL_KINDS | {RESTORED}))
+            return
+        rows = [row for row in rows if row.number > after]
         if rows:
             change = _joined(rows)
             # So far behind that not every row is read: all kinds may have changed.
@@ -139,6 +150,8 @@ class Hub:
 
     async def _poll(self) -> None:
         number: int | None = None
+        # When the row that the poller stands at was committed: tells two histories apart.
+        stands_at: datetime | None = None
         while True:
             try:
                 if number is None:
@@ -147,13 +160,20 @@ class Hub:
                         # The store was away at the start: nobody knows what was committed since.
                         self._tell(Change(number, ALL_KINDS))
                     self._started.set()
-                rows = await self._feed.feed_changes(number, CHANGES_LIMIT)
+                rows = await self._feed.feed_changes(max(number - 1, 0), CHANGES_LIMIT)
+                if _other_history(rows, number, stands_at):
+                    number, stands_at = await self._feed.feed_last(), None
+                    self._tell(Change(number, ALL_KINDS | {RESTORED}))
+                    continue
             except Fault:
                 self._started.set()
                 await asyncio.sleep(RETRY_S)
                 continue
+            new = [row for row in rows if row.number > number]
             if rows:
-                change = _joined(rows)
+                stands_at = rows[-1].committed_at
+            if new:
+                change = _joined(new)
                 number = change.number
                 self._tell(change)
             if len(rows) < CHANGES_LIMIT:
@@ -163,6 +183,20 @@ class Hub:
         for watcher in self._watchers:
             watcher.put(change)
 
+
+def _other_history(rows: Sequence[FeedRow], number: int, stands_at: datetime | None) -> bool:
+    """Whether rows read from ``number`` on are not of the history the poller knows."""
+    if number == 0:
+        return False
+    if not rows:
+        # The newest row is never trimmed, so a feed without this one and all later ones went back.
+        return True
+    first = rows[0]
+    return first.number == number and stands_at is not None and first.committed_at != stands_at
+
+
+RESTORED = "restored"
+"""The kind that says: the database went back to an earlier state."""
 
 ALL_KINDS = frozenset({"ingest", "rules", "alerts", "health", "silences", "admin"})
 

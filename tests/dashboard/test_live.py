@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from outrider.errors import Fault, Reason
 from outrider_collector.store.reading.types import FeedRow
-from outrider_dashboard.live import CHANGES_LIMIT, Hub, event, last_event_id
+from outrider_dashboard.live import CHANGES_LIMIT, RESTORED, Hub, event, last_event_id
 
 NOW = datetime(2026, 7, 14, tzinfo=UTC)
 
@@ -139,6 +140,58 @@ async def test_far_behind_means_everything_may_have_changed() -> None:
     assert change is not None
     assert change.number == CHANGES_LIMIT + 5
     assert "alerts" in change.kinds
+
+
+async def test_a_restored_database_is_told() -> None:
+    """A feed that went back is noticed: all kinds and ``restored``, and later rows are told."""
+    feed = _Feed()
+    for _ in range(9):
+        feed.add()
+    hub = Hub(feed, poll_s=0.001)
+    async with hub.watch(None) as watcher:
+        await _polled(hub, feed)
+        del feed.rows[4:]
+        change = await watcher.take(5)
+        assert change is not None
+        assert change.number == 4
+        assert change.kinds >= {"alerts", "ingest", RESTORED}
+
+        feed.add("health")
+        later = await watcher.take(5)
+
+    assert later is not None
+    assert (later.number, later.kinds) == (5, frozenset({"health"}))
+
+
+async def test_another_history_of_the_same_numbers_is_told() -> None:
+    """A restored feed that has grown past the old number already is still another feed."""
+    feed = _Feed()
+    for _ in range(3):
+        feed.add()
+    hub = Hub(feed, poll_s=0.001)
+    async with hub.watch(None) as watcher:
+        await _polled(hub, feed)
+        feed.rows[:] = [replace(row, committed_at=NOW + timedelta(hours=1)) for row in feed.rows]
+        feed.add()
+        change = await watcher.take(5)
+
+    assert change is not None
+    assert RESTORED in change.kinds
+    assert change.number == 4
+
+
+async def test_a_number_of_a_history_that_is_gone() -> None:
+    """Who comes back with a number that the feed has not reached hears that it was restored."""
+    feed = _Feed()
+    feed.add()
+    hub = Hub(feed, poll_s=0.001)
+
+    async with hub.watch(7) as watcher:
+        change = await watcher.take(5)
+
+    assert change is not None
+    assert change.number == 1
+    assert RESTORED in change.kinds
 
 
 async def test_the_store_may_come_and_go() -> None:

@@ -78,6 +78,10 @@ async def _events(visit: Visit, filter_: Filter, after: int | None) -> AsyncIter
                     quiet_s = 0.0
                 continue
             quiet_s = 0.0
+            if live.RESTORED in change.kinds:
+                # The number asked for is of a history that is gone: go on from the new one's end.
+                number = change.number
+                continue
             if "ingest" not in change.kinds:
                 continue
             try:

@@ -153,6 +153,9 @@ notices();
 const due = new Map();
 
 function changed(kinds) {
+  if (kinds.includes("restored")) {
+    toast("The database was restored from a copy", "What you see is read again. Lines of after the copy come back where an agent still holds them.", "unknown", true);
+  }
   if (kinds.includes("alerts") || kinds.includes("admin")) notices();
   for (const region of $$("[data-live]")) {
     if (region.dataset.live.split(" ").some((kind) => kinds.includes(kind))) plan(region);

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +87,16 @@ def test_no_cell_begins_a_formula(text: str) -> None:
     assert text in parsed
 
 
+@pytest.mark.parametrize(
+    "before", ["", " ", "\n", "\r\n ", "\t", "\xa0", "\u200b", "\ufeff", "\x9b \x00"]
+)
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", *FULL_WIDTH])
+def test_nothing_unseen_hides_a_formula(before: str, sign: str) -> None:
+    """Blanks, line breaks and invisible characters before the sign do not spare the guard."""
+    assert csv_cell(f"{before}{sign}1+1").startswith("\"'")
+    assert csv_cell(f"{before}a{sign}1").startswith("\"'") == before.startswith(("\t", "\r", "\n"))
+
+
 def test_csv_has_every_column() -> None:
     """A line of CSV has the header's cells, absent ones empty, times in UTC."""
     text = csv_header() + csv_line(row('=cmd|"x"!A1\r\nnext', '{"a":1}'))
@@ -100,7 +111,7 @@ def test_csv_has_every_column() -> None:
 
 def test_json_lines_hold_nothing_a_terminal_obeys() -> None:
     """Controls and changes of direction leave as escapes, and mean what they did."""
-    message = "a\x1b]0;t\x07b\x9b31mc\u202ed\x7f"
+    message = "a\x1b]0;t\x07b\x9b31mc\u202ed\x7f\u200be\u2028f\U000e0041"
     text = json_line(row(message, json.dumps({"k": message}, ensure_ascii=False)))
     assert all(character.isprintable() for character in text[:-1])
     assert json.loads(text)["message"] == json.loads(text)["attributes"]["k"] == message

@@ -109,6 +109,9 @@ class ActivityWindow:
             assert clock is not None  # noqa: S101  a select without from returns one row
             low = clock[0].replace(second=0, microsecond=0) - (self._minutes - 1) * _MINUTE
             new = await commits_after(open_snapshot, self._feed_number or 0, MOST_COMMITS)
+            if new.went_back:
+                # Restored from a copy: what was counted may not be in it.
+                self._feed_number = None
             rows = await self._rows(open_snapshot, low, new)
             await self._learn_names(open_snapshot, {row[1] for row in rows if row[1] is not None})
         self._first_minute = low

@@ -1,8 +1,9 @@
 """Records as text for other programs: CSV that a spreadsheet cannot be tricked with, JSON lines.
 
-A cell that begins with one of = + - @ TAB CR, or with the full-width form of one of the signs, is
-read by spreadsheets as a formula. Log content is hostile, so such a cell gets an apostrophe before
-it, as OWASP advises, and every cell is quoted. JSON lines hold the records exactly.
+A cell whose first visible character is one of = + - @, or the full-width form of one of them, is
+read by spreadsheets as a formula, by some also behind blanks and by others after a TAB, CR or LF
+that begins it. Log content is hostile, so such a cell gets an apostrophe before it, as OWASP
+advises, and every cell is quoted. JSON lines hold the records exactly.
 """
 
 from __future__ import annotations
@@ -39,11 +40,19 @@ COLUMNS: Final = (
 )
 """The columns of the CSV, in order."""
 
-# What a terminal obeys and JSON leaves as it is: C1 controls and changes of direction. They can
-# only stand inside strings, where an escape says the same.
-_OBEYED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# What a terminal obeys or an eye cannot see, and JSON leaves as it is: C1 controls, changes of
+# direction, separators and invisible characters. They can only stand inside strings, where an
+# escape says the same.
+_OBEYED: Final = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
 
-_DANGEROUS: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# What stands before the sign and is not seen: blanks, controls, invisible characters.
+_FORMULA: Final = re.compile(
+    "[\t\r\n]|[\\s\x00-\x20\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
+    "[=+\\-@\uff1d\uff0b\uff0d\uff20]"
+)
 
 
 def csv_header() -> str:
@@ -58,7 +67,7 @@ def csv_line(row: LogRow) -> str:
 
 def csv_cell(text: str) -> str:
     """Return a text as a quoted cell that no spreadsheet takes for a formula."""
-    guard = "'" if text.startswith(_DANGEROUS) else ""
+    guard = "'" if _FORMULA.match(text) else ""
     return '"' + guard + text.replace('"', '""') + '"'
 
 
@@ -96,7 +105,7 @@ def json_line(row: LogRow) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    return json.dumps(match[0])[1:-1] if match[0] > "\x7f" else "\\u007f"
 
 
 def timestamp(moment: datetime) -> str:

@@ -49,6 +49,8 @@ class Commits:
 
     last: int
     """The newest number of the whole feed."""
+    went_back: bool
+    """The feed ends before the number asked for: this database was restored from a copy."""
     numbers: list[int]
     ids: list[int]
     oldest: datetime | None
@@ -62,10 +64,12 @@ class Commits:
 
 
 async def commits_after(open_snapshot: Snapshot, after: int, most: int) -> Commits:
-    """Return the newest ``most`` commits with records after a feed number, in a snapshot."""
-    newest = await open_snapshot.row(
-        sql.SQL("select greatest(coalesce(max(number), 0), %(after)s) from feed"), {"after": after}
-    )
+    """Return the newest ``most`` commits with records after a feed number, in a snapshot.
+
+    The newest row of the feed is never trimmed, so a feed that ends before ``after`` is another
+    history: it has no commits after a number that it never gave.
+    """
+    newest = await open_snapshot.row(sql.SQL("select coalesce(max(number), 0) from feed"))
     rows = await open_snapshot.rows(
         sql.SQL(
             "select number, commit_id, committed_at from feed"
@@ -77,6 +81,7 @@ async def commits_after(open_snapshot: Snapshot, after: int, most: int) -> Commi
     assert newest is not None  # noqa: S101  an aggregate always returns one row
     return Commits(
         last=newest[0],
+        went_back=newest[0] < after,
         numbers=[row[0] for row in rows],
         ids=[row[1] for row in rows],
         oldest=min((row[2] for row in rows), default=None),
