@@ -1,5 +1,9 @@
 """AdminService: acts of people. Each is done by the store and told as an audit event.
 
+The event names what was done to what by whom, and quotes no text of it (filters, names of rules,
+comments): those are in the rows. A record that quotes a filter matches it, and applying a rule, or
+silencing an alert, would raise it.
+
 The interceptor has checked the admin token; who acts is what the caller says, because who holds the
 token of the collector's host may act in anybody's name.
 """
@@ -45,7 +49,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 "alert.acknowledged",
                 actor=done.actor,
                 target=f"A-{request.alert_id}",
-                comment=request.comment,
             )
         return admin_pb2.AcknowledgeAlertResponse(changed=done.changed, actor=done.actor)
 
@@ -68,7 +71,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             "alert.silenced",
             actor=request.actor,
             target=f"silence {done.silence}",
-            filter=request.filter,
             until=moment(request.ends_us).isoformat(),
         )
         return admin_pb2.AddSilenceResponse(silence_id=done.silence, alert_ids=done.alerts)
@@ -109,6 +111,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 actor=request.actor,
                 target="rules",
                 version=applied.version,
-                **applied.changes._asdict(),
+                **{what: len(names) for what, names in applied.changes._asdict().items()},
             )
         return admin_pb2.ApplyRulesResponse(version=applied.version, **applied.changes._asdict())

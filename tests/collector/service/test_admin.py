@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
+from outrider.columns import POSTGRES_EPOCH_UNIX_US
 from outrider_protos.v1 import admin_pb2, admin_pb2_grpc
 from tests.collector.service.agent_client import bearer
 from tests.collector.service.running import ask
@@ -62,6 +66,35 @@ async def test_rules_are_applied_and_reach_agents(
     assert (applied.version, again.version) == (1, 1)
     assert list(push.of("settings")[-1].urgent_filters) != []
     assert ask(database_url, "select name from alert_rules") == [("payment-errors",)]
+
+
+async def test_record_of_an_act_quotes_nothing_that_a_rule_could_match(
+    collector: Running, admin: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Applying a rule, or silencing by its filter, is recorded, and the record raises no rule."""
+    metadata, actor = bearer(collector.admin_token), f"anna-{uuid.uuid4().hex}"
+    toml = RULE.replace("service:payments severity>=error", "zugzwang").replace("payment", "zwang")
+    request = rules(toml)
+    request.actor = actor
+    await admin.ApplyRules(request, metadata=metadata)
+    soon_us = time.time_ns() // 1_000 - POSTGRES_EPOCH_UNIX_US + 3_600_000_000
+    await admin.AddSilence(
+        admin_pb2.AddSilenceRequest(
+            filter="zugzwang", ends_us=soon_us, actor=actor, comment="zugzwang again"
+        ),
+        metadata=metadata,
+    )
+    written = {
+        line
+        for path in tmp_path_factory.getbasetemp().glob("inbox*/**/*.jsonl")
+        for line in path.read_text().splitlines()
+        if actor in line
+    }
+
+    assert sorted(json.loads(line)["event"] for line in written) == [
+        "alert.silenced", "config.changed",
+    ]  # fmt: skip
+    assert [line for line in written if "zwang" in line] == []
 
 
 async def test_rule_that_cannot_be_read_is_refused_with_its_place(
