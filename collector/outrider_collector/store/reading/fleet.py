@@ -65,7 +65,7 @@ _AGENTS: Final = sql.SQL("""
     """)
 
 _HISTORY: Final = sql.SQL("""
-    select at, from_state, to_state, reason, detail
+    select at, from_state, to_state, reason
     from system_health_history
     where component_kind = %(kind)s and component = %(component)s
       and at >= %(since)s and at < %(until)s

@@ -93,7 +93,6 @@ class StateChange:
     from_state: str | None
     to_state: str
     reason: str
-    detail: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
