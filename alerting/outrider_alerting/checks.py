@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from outrider.configuration import suggest
-from outrider.filter import And, Field, Node, Not, Or
+from outrider.filter import comparisons
 from outrider_alerting import summaries
 from outrider_alerting.durations import DAY_US, HOUR_US, SECOND_US, Duration
 from outrider_alerting.hits import BY_FIELDS
@@ -26,7 +26,7 @@ from outrider_alerting.rules import (
 from outrider_alerting.wording import RESERVED_LABELS, SUMMARY_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from outrider_alerting.rules import Channel, Route, Rule
 
@@ -140,7 +140,7 @@ def _liveness(rule: LivenessRule) -> Iterator[Fault]:
     known = LIVENESS_BY["worker"]
     if rule.filter is None:
         return
-    for name in _fields(rule.filter.node):
+    for name in dict.fromkeys(field.name for field in comparisons(rule.filter.node)):
         if name not in known:
             near = suggest(name, known)
             hint = f"did you mean `{near}`?" if near else f"known: {', '.join(known)}"
@@ -215,13 +215,3 @@ def _whole(key: str, duration: Duration, *, least_us: int = 0) -> Iterator[Fault
         yield Fault(key, f"`{key}` is shorter than 1s")
     if duration.us > DAY_US:
         yield Fault(key, f"`{key}` is longer than 24h")
-
-
-def _fields(node: Node) -> Iterable[str]:
-    if isinstance(node, Field):
-        yield node.name
-    elif isinstance(node, (And, Or)):
-        for term in node.terms:
-            yield from _fields(term)
-    elif isinstance(node, Not):
-        yield from _fields(node.term)

@@ -15,12 +15,15 @@ from outrider.command import DONE
 from outrider.configuration import ConfigError
 from outrider.errors import Fault
 from outrider_alerting.durations import Duration
+from outrider_alerting.rules import RuleSet
 from outrider_collector import config as configuration
-from outrider_collector.alerts import shown
+from outrider_collector.alerts import explained, shown
 from outrider_collector.alerts.commands import Parser, actor, admin, read_store, say
+from outrider_collector.alerts.doubts import doubts
 from outrider_collector.alerts.rule_commands import rules
 from outrider_collector.alerts.times import from_us, to_us
 from outrider_collector.store import acts
+from outrider_collector.store import rules as store_rules
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
@@ -34,19 +37,23 @@ if TYPE_CHECKING:
 RECENT: Final = timedelta(days=1)
 __all__ = ["alerts", "notify", "rules", "silences"]
 
-_ALERT = re.compile(r"(?:A-)?(\d{1,18})", re.IGNORECASE)
+_ALERT = re.compile(r"(?:A-|#)?(\d{1,18})", re.IGNORECASE)
 
 
 def alerts(argv: list[str]) -> int:
-    """List, show and acknowledge alerts; return the exit code."""
+    """List, show, explain and acknowledge alerts; return the exit code."""
     parser = Parser("alerts", "Alerts, and what was told about them.", default="list")
     listing = parser.act("list", "open alerts, worst first (the default)")
     listing.add_argument("--all", action="store_true", help="those of the last day too")
     parser.act("show", "everything about one alert").add_argument("alert", metavar="ID")
+    explain = parser.act("explain", "why somebody was told of it, or was not")
+    explain.add_argument("alert", metavar="ID")
     ack = parser.act("ack", "say that you look after it")
     ack.add_argument("alert", metavar="ID")
     ack.add_argument("--comment", default="", metavar="TEXT")
-    return parser.run(argv, {"list": _list, "show": _show, "ack": _acknowledge})
+    return parser.run(
+        argv, {"list": _list, "show": _show, "explain": _explain, "ack": _acknowledge}
+    )
 
 
 def silences(argv: list[str]) -> int:
@@ -115,6 +122,24 @@ async def _show(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+async def _explain(arguments: argparse.Namespace) -> int:
+    number = _alert_number(arguments.alert)
+
+    async def read(connection: AsyncConnection) -> explained.Explanation:
+        detail = await reading.alert(connection, number)
+        rule_set = await store_rules.load(connection, detail.alert.rule_set)
+        silences = await reading.silences(connection, ended=True)
+        now = await health.now(connection)
+        return explained.explanation(detail, silences, rule_set.rule_set, rule_set.version, now)
+
+    found = await read_store(arguments, read)
+    if arguments.json:
+        say(json.dumps(found.document()))
+    else:
+        say("\n".join(explained.lines(found, colours=sys.stdout.isatty())))
+    return DONE
+
+
 async def _acknowledge(arguments: argparse.Namespace) -> int:
     number = _alert_number(arguments.alert)
     async with admin(arguments) as client:
@@ -142,11 +167,18 @@ async def _add_silence(arguments: argparse.Namespace) -> int:
     length_us = _length_us(arguments.length)
     text = " ".join(arguments.filter)
     try:
-        acts.parse_filter(text)
+        chosen = acts.parse_filter(text)
     except Fault as fault:
         raise ConfigError(fault.text) from None
-    now = await read_store(arguments, health.now)
-    ends_us = to_us(now) + length_us
+
+    async def read(connection: AsyncConnection) -> tuple[int, list[str]]:
+        active = await store_rules.active(connection)
+        labels = [alert.labels for alert in await reading.open_alerts(connection)]
+        doubtful = doubts(chosen, active.rule_set if active else RuleSet(), labels)
+        return to_us(await health.now(connection)), list(doubtful)
+
+    now_us, doubtful = await read_store(arguments, read)
+    ends_us = now_us + length_us
     async with admin(arguments) as client:
         silence, hit = await client.add_silence(
             text=text,
@@ -157,12 +189,17 @@ async def _add_silence(arguments: argparse.Namespace) -> int:
         )
     ends = from_us(ends_us)
     if arguments.json:
-        say(json.dumps({"silence": silence, "ends_at": ends.isoformat(), "alerts": hit}))
+        document_ = {"silence": silence, "ends_at": ends.isoformat(), "alerts": hit}
+        say(json.dumps({**document_, "doubts": doubtful}))
         return DONE
     names = ", ".join(f"A-{alert}" for alert in hit[:20])
     more = f" and {len(hit) - 20} more" if len(hit) > 20 else ""
     now_hit = f"it holds {names}{more} now" if hit else "no open alert matches it now"
     say(f"silence {silence} until {ends:%Y-%m-%d %H:%M:%S} UTC: {now_hit}")
+    for doubt in doubtful:
+        sys.stderr.write(f"outrider: doubtful: {doubt}\n")
+    if doubtful:
+        sys.stderr.write(f"outrider: to take it back: outrider silences end {silence}\n")
     return DONE
 
 

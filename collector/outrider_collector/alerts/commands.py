@@ -50,15 +50,23 @@ class Parser:
     ) -> int:
         """Parse the arguments and run the act that they name."""
         preset = argparse.Namespace(config=None, json=False)
-        arguments = self._parser.parse_args(argv, preset)
-        if arguments.act is None:
-            arguments.act = self._default
-            arguments.all = False
+        arguments = self._parser.parse_args(self._with_default(argv), preset)
 
         async def main() -> int:
             return await acts[arguments.act](arguments)
 
         return asyncio.run(main())
+
+    def _with_default(self, argv: list[str]) -> list[str]:
+        """Name the default act where no act is named, so that its options work without it."""
+        acts = self._acts.choices or {}
+        asks_help = any(word in {"-h", "--help"} for word in argv)
+        if self._default is None or asks_help or any(word in acts for word in argv):
+            return argv
+        words = [word for word in argv if not word.startswith("-")]
+        values = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
+        # A word that is no option's value is a mistyped act: the parser names those that exist.
+        return argv if len(words) > len(values) else [self._default, *argv]
 
 
 async def read_store(

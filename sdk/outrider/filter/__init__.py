@@ -28,6 +28,7 @@ from outrider.filter.syntax import (
     Word,
     attribute_path,
     canonical,
+    comparisons,
     severity_range,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "Token",
     "Word",
     "attribute_path",
+    "comparisons",
     "parse",
     "severity_range",
     "tokens",

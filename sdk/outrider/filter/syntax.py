@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from outrider import severity
 from outrider.filter.folding import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEYWORDS = frozenset({"AND", "OR", "NOT"})
 
@@ -156,6 +160,17 @@ def canonical(node: Node) -> Node:
             return next(iter(terms.values()))
         return type(node)(tuple(terms[key] for key in sorted(terms)))
     return node
+
+
+def comparisons(node: Node) -> Iterator[Field]:
+    """Yield every comparison in the tree, negated ones too."""
+    if isinstance(node, Field):
+        yield node
+    elif isinstance(node, (And, Or)):
+        for term in node.terms:
+            yield from comparisons(term)
+    elif isinstance(node, Not):
+        yield from comparisons(node.term)
 
 
 def severity_range(op: str, value: str) -> tuple[int, int]:

@@ -181,6 +181,63 @@ async def test_an_alert_is_listed_shown_and_acknowledged(
     assert as_json.document[0]["acknowledge_comment"] == "on it"
 
 
+async def test_an_alert_is_explained(
+    terminal: Terminal, collector: None, world: World, telegram: BotApi, tmp_path: Path
+) -> None:
+    """For each destination: what became of the message, and which route and silence decided."""
+    (tmp_path / "collector" / "telegram.token").write_text(telegram.token)
+    await world.apply(notify=samples.notify(telegram.url), rules=samples.LIVENESS)
+    await terminal("silences", "add", "worker:w1", "--for", "2h", "--comment", "move")
+    await world.set_state("dead", "killed by SIGKILL", worker="w1")
+    await world.set_state("dead", "killed by SIGKILL", worker="w2")
+    await world.until(
+        "select count(*) = 1 from notifications where fate = 'sent' and channel = 'ops'"
+    )
+    numbers = {
+        alert["labels"]["worker"]: alert["id"]
+        for alert in (await terminal("alerts", "--all", "--json")).document
+    }
+
+    silenced = await terminal("alerts", "explain", f"#{numbers['w1']}")
+    told = await terminal("alerts", "explain", f"A-{numbers['w2']}")
+    as_json = await terminal("alerts", "explain", str(numbers["w1"]), "--json")
+
+    assert "1  every alert -> ops: matches" in silenced.out
+    assert "silence 1  worker:w1" in silenced.out
+    assert "suppressed (not told): silence 1 'move'" in silenced.out
+    assert "silences that match it:\n  none" in told.out
+    assert "sent (told)" in told.out.partition("ops (telegram):")[2]
+    assert [
+        row["fate"] for row in as_json.document["notifications"] if row["channel"] == "ops"
+    ] == ["suppressed"]
+    assert as_json.document["silences"][0]["comment"] == "move"
+
+
+async def test_options_of_the_default_act_need_no_act(terminal: Terminal, world: World) -> None:
+    """`alerts --all` is `alerts list --all`; a mistyped act is not taken for its option."""
+    await world.apply(rules=samples.LIVENESS)
+    assert (await terminal("alerts", "--all")).out == "no open alerts\n"
+    assert (await terminal("silences", "--config", str(terminal.config), "--all")).code == 0
+    mistyped = await terminal("alerts", "lst", "--all")
+    assert mistyped.code == 2 and "'explain'" in mistyped.err
+
+
+async def test_a_silence_that_can_hold_nothing_is_doubted(
+    terminal: Terminal, collector: None, world: World
+) -> None:
+    """Labels and rules that no alert can have are named, with those that exist; it is made."""
+    await world.apply(rules=samples.LIVENESS)
+
+    doubted = await terminal("silences", "add", "servise:x rule:worker-gon", "--for", "2h")
+    sound = await terminal("silences", "add", "state:dead -worker:w9 x*", "--for", "2h", "--json")
+
+    assert doubted.code == 0 and doubted.out.startswith("silence 1 until ")
+    assert "a label `servise`: did you mean `service`? There are: rule, " in doubted.err
+    assert "no rule `worker-gon`: did you mean `worker-gone`? " in doubted.err
+    assert "outrider silences end 1" in doubted.err
+    assert (sound.document["doubts"], sound.err) == ([], "")
+
+
 @pytest.mark.parametrize(("words", "code"), [(("ack", "999"), 1), (("show", "nonsense"), 2)])
 async def test_alerts_that_are_not_there(
     terminal: Terminal, collector: None, words: tuple[str, ...], code: int

@@ -1,0 +1,58 @@
+"""What a silence's filter asks for that no alert of the active rules can have. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from outrider.configuration import suggest
+from outrider.filter import PRIORITIES, Field, comparisons
+from outrider_alerting.program import key_names
+from outrider_alerting.rules import KINDS, LivenessRule
+from outrider_alerting.wording import RESERVED_LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from outrider.filter import Filter
+    from outrider_alerting.rules import RuleSet
+
+_ATTRIBUTES: Final = "attributes."
+
+
+def doubts(
+    filter_: Filter, rule_set: RuleSet, open_labels: Iterable[Mapping[str, str]]
+) -> Iterator[str]:
+    """Yield what cannot match, with what exists instead: labels, rules, kinds, priorities."""
+    labels = dict.fromkeys(RESERVED_LABELS)
+    for rule in rule_set.rules:
+        labels |= dict.fromkeys((*key_names(rule), *rule.labels))
+        if isinstance(rule, LivenessRule):
+            labels["state"] = None
+    for carried in open_labels:
+        labels |= dict.fromkeys(carried)
+    values = {
+        "rule": [rule.name for rule in rule_set.rules],
+        "kind": list(KINDS),
+        "priority": list(PRIORITIES),
+    }
+    for asked in dict.fromkeys(comparisons(filter_.node)):
+        name = asked.name.removeprefix(_ATTRIBUTES)
+        if name not in labels:
+            yield f"no rule gives its alerts a label `{name}`: {_instead(name, labels)}"
+        elif name in values and _is_unknown(asked, values[name]):
+            yield f"no {name} `{asked.value}`: {_instead(asked.value, values[name])}"
+
+
+def _is_unknown(asked: Field, known: list[str]) -> bool:
+    if asked.op != ":":
+        return False
+    if asked.prefix:
+        return not any(name.startswith(asked.value) for name in known)
+    return asked.value not in known
+
+
+def _instead(word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = suggest(word, names)
+    hint = f"did you mean `{near}`? There are" if near else "there are"
+    return f"{hint}: {', '.join(names) or 'none'}"
