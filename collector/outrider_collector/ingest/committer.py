@@ -327,13 +327,22 @@ class Committer:
 
 
 def _prepared(taken: list[Held], rules: Rules) -> Callable[[Columns], Sequence[Hit]]:
-    """Return the hits counted at receipt, where they were counted by these rules."""
+    """Return the hits counted at receipt, where they were counted by these rules.
+
+    Records that were changed since (times that no clock shows, halves of a batch that Postgres
+    refused) are counted anew; what was complete before the first batch of their stream still was.
+    """
     counted = {
         id(held.batch.columns): held.hits for held in taken if held.hits_version == rules.version
     }
+    complete_us: dict[int, int | None] = {}
+    for held in taken:
+        complete_us.setdefault(held.batch.stream, held.believable_from_us)
 
     def hits(columns: Columns) -> Sequence[Hit]:
         found = counted.get(id(columns))
-        return rules.hits(columns) if found is None else found
+        if found is not None:
+            return found
+        return rules.hits(columns, complete_us.get(columns.stream))
 
     return hits

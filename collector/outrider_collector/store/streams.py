@@ -45,6 +45,8 @@ class StreamState:
     committed: int
     digest: bytes
     framer_state: bytes
+    watermark_us: int = 0
+    """All its writer wrote up to then is committed, microseconds since 2000; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ on conflict (id) do nothing
 _STATES = """
 select i.id, i.service, i.worker, i.host, i.source, i.path, coalesce(i.uid, 0), i.start_offset,
     coalesce(i.device, 0)::text, coalesce(i.inode, 0)::text, coalesce(i.head_digest, ''),
-    coalesce(i.head_bytes, 0), s.committed, s.tail, coalesce(s.framer_state, '')
+    coalesce(i.head_bytes, 0), s.committed, s.tail, coalesce(s.framer_state, ''),
+    coalesce((extract(epoch from s.watermark) * 1000000)::bigint - 946684800000000, 0)
 from stream_info i join streams s using (id)
 """
 _OF_AGENT = _STATES + "where i.agent = %s and i.closed_at is null order by i.id"
@@ -147,4 +150,4 @@ def _state(row: tuple[Any, ...]) -> StreamState:
         head_digest=bytes(row[10]),
         head_bytes=row[11],
     )
-    return StreamState(stream, row[12], bytes(row[13]), bytes(row[14]))
+    return StreamState(stream, row[12], bytes(row[13]), bytes(row[14]), row[15])

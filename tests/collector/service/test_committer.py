@@ -76,9 +76,11 @@ class FakeRules:
 
     def __init__(self, version: int) -> None:
         self.version: int | None = version
+        self.believed: list[int | None] = []
 
     def hits(self, columns: Columns, believable_from_us: int | None = None) -> list[Hit]:
         """One hit."""
+        self.believed.append(believable_from_us)
         return [Hit(hits_key=b"%d" % (self.version or 0), key=(), bucket_us=0, n=columns.n)]
 
 
@@ -113,10 +115,10 @@ class FakeOutbox:
         return [getattr(m, kind) for m in self.sent if m.WhichOneof("message") == kind]
 
 
-def columns() -> Columns:
+def columns(stream: int) -> Columns:
     """One record."""
     one = unpack_int64(pack_int64([1]), 1)
-    return Columns(1, 1, "s", "w", "h", "file", one, one, one, b"\x09")
+    return Columns(1, stream, "s", "w", "h", "file", one, one, one, b"\x09")
 
 
 class Bench:
@@ -156,15 +158,17 @@ class Bench:
         stream: int | None = None,
         *,
         final: bool = False,
+        believable_from_us: int | None = None,
     ) -> None:
         """A batch with one record, urgent by its hit."""
+        stream = stream or session.number * 10
         batch = PendingBatch(
             agent=session.agent, session=session.number, team=1,
-            stream=stream or session.number * 10, service="s", worker="w", host="h",
-            begin=begin, end=end, previous_digest=b"", digest=b"d" * 16, columns=columns(),
+            stream=stream, service="s", worker="w", host="h",
+            begin=begin, end=end, previous_digest=b"", digest=b"d" * 16, columns=columns(stream),
             final=final,
         )  # fmt: skip
-        self.committer.put(Held(session, batch, 100, 200, time.monotonic()))
+        self.committer.put(Held(session, batch, 100, 200, time.monotonic(), believable_from_us))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -295,12 +299,13 @@ async def test_other_rules_are_fetched_and_hits_counted_anew() -> None:
     """A commit counted by rules that are not active any more is repeated with the new ones."""
     bench = Bench(RuleSetChanged(2))
     session, _ = bench.session()
-    bench.put(session, 0, 10)
+    bench.put(session, 0, 10, believable_from_us=40)
     async with bench.running():
         pass
 
     assert bench.writer.versions == [1, 2]
     assert [[hit.hits_key for hit in hits] for hits in bench.writer.hits] == [[b"1"], [b"2"]]
+    assert bench.book.active.believed == [40]
 
 
 async def test_rules_of_a_newer_version_are_said_and_waited_out() -> None:

@@ -10,7 +10,7 @@ import pytest
 from outrider.errors import Fault, Reason
 from outrider_collector.store import agents, streams
 from outrider_collector.store.streams import Stream
-from tests.collector.store.making import Store, commit, digest
+from tests.collector.store.making import Store, commit, digest, now_us
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -49,6 +49,15 @@ async def test_a_birth_is_stored_once_and_evidence_comes_back(store: Store) -> N
     assert again.states[0].committed == 22
     assert again.states[0].digest == digest(22)
     assert again.states[0].framer_state == b"f"
+
+
+async def test_how_complete_a_stream_is_comes_back_with_it(store: Store) -> None:
+    """After a reconnection times before the last statement of completeness are still doubted."""
+    now = now_us() - 1_000_000
+    await commit(store.writer(), store.batch(0, [b"a"], watermark_us=now))
+    listed = await streams.agent_streams(store.connection, store.agent)
+    assert [state.watermark_us for state in listed] == [now, 0]
+    assert [state.watermark_us for state in (await store.open(1)).states] == [now]
 
 
 async def test_another_agents_stream_is_refused(store: Store) -> None:
