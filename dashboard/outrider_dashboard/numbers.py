@@ -82,6 +82,11 @@ def plural(number: int, noun: str, many: str = "") -> str:
     return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
 
 
+def alert_name(number: int) -> str:
+    """Write an episode's name as messages and commands do: ``A-6``."""
+    return f"A-{number}"
+
+
 def word(number: int) -> str:
     """Write a small number as a word, as sentences begin: ``four``; from 13 on in digits."""
     return _WORDS[number] if 0 <= number < len(_WORDS) else count(number)

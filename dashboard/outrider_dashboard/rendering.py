@@ -12,6 +12,7 @@ from starlette.templating import Jinja2Templates
 
 from outrider import severity
 from outrider_dashboard import hostile, numbers, sentences, timing
+from outrider_dashboard.numbers import alert_name
 
 if TYPE_CHECKING:
     from outrider_collector.store.reading.types import LogRow
@@ -106,6 +107,7 @@ def environment() -> Environment:
     )
     env.globals["asset"] = asset
     env.filters.update(
+        alert_name=alert_name,
         visible=hostile.visible,
         visible_lines=hostile.visible_lines,
         utc=timing.utc_text,

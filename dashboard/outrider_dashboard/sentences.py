@@ -70,6 +70,10 @@ def headline(overview: Overview, wrong: int) -> Headline:
     up = overview.states.get("up", 0)
     affected = overview.affected
     if not wrong:
+        if not total and overview.states:
+            ended = sum(overview.states.values())
+            verb = "it ended as it should" if ended == 1 else "all ended as they should"
+            return Headline("No worker runs", f"{plural(ended, 'worker')} reported, {verb}.")
         if not total:
             return Headline("No worker has reported yet", "The store is up and ready.")
         return Headline(

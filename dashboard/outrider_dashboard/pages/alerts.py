@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from outrider.errors import Fault, Reason
 from outrider.filter import FilterError, parse
 from outrider_dashboard import filter_text, ranges, timing
 from outrider_dashboard.charts import episode as geometry
-from outrider_dashboard.numbers import measure
+from outrider_dashboard.hostile import visible
+from outrider_dashboard.numbers import alert_name, measure
 from outrider_dashboard.pages.alert_words import (
     LedgerLine,
     groups,
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from outrider_collector.store.reading.types import Alert, AlertDetail, Notification, Rule
     from outrider_dashboard.charts.scale import TimeScale
@@ -73,7 +75,7 @@ async def page(request: Request) -> Response:
     episode = await _episode(visit, number) if number is not None else None
     if asked is not None and episode is not None and episode.code == Reason.NOT_FOUND:
         return visit.problem(
-            Fault(Reason.NOT_FOUND, detail=f"No episode has the number {asked}."), "Alerts"
+            Fault(Reason.NOT_FOUND, detail=f"There is no alert {alert_name(asked)}."), "Alerts"
         )
     return visit.page(
         "alerts.html",
@@ -97,9 +99,14 @@ async def notices_json(request: Request) -> Response:
     if panel.value is None:
         return JSONResponse({"code": panel.code, "id": panel.correlation_id}, status_code=503)
     shown = [note for group in notes(panel.value, visit.clock) for note in group.notes]
-    return JSONResponse(
-        [{"id": n.id, "title": n.title, "text": n.text, "critical": n.critical} for n in shown]
+    # Not JSONResponse: it writes controls and changes of direction as they are.
+    text = json.dumps(
+        [
+            {"id": n.id, "title": visible(n.title), "text": visible(n.text), "critical": n.critical}
+            for n in shown
+        ]
     )
+    return Response(text, media_type="application/json")
 
 
 async def _notices(visit: Visit) -> Panel[list[Notification]]:
@@ -180,7 +187,8 @@ def _view(
     labels = " ".join(
         f"{name}:{filter_text.quoted(value)}"
         for name, value in sorted(alert.labels.items())
-        if name in {"service", "worker", "host"} and value
+        # A name with controls in it would act on the terminal it is pasted into.
+        if name in {"service", "worker", "host"} and value and value.isprintable()
     )
     silence = " ".join([f"rule:{filter_text.quoted(alert.rule)}", labels]).strip()
     counted = counted_filter(alert, rule)
@@ -197,8 +205,8 @@ def _view(
         ),
         chart_name=_chart_name(rule),
         ledger=lines,
-        silence_command=f"outrider silences add '{silence}' --for 2h",
-        acknowledge_command=f"outrider alerts ack {alert.id}",
+        silence_command=f"outrider silences add {shlex.quote(silence)} --for 2h",
+        acknowledge_command=f"outrider alerts ack {alert_name(alert.id)}",
         evidence_href=_evidence_href(counted, scale),
     )
 

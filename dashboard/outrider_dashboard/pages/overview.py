@@ -141,7 +141,7 @@ def _view(visit: Visit, panel: Panel[Overview], activity: Panel[ActivityWindow])
         completeness=sentences.completeness_pieces(
             completeness.sentence(overview.completeness, overview.now)
         ),
-        services=services(known, window, clock),
+        services=services(overview.workers, window, clock),
         cells=len(known) > MOST_TILES,
         workers=len(known),
     )

@@ -43,22 +43,43 @@ class Service:
     name: str
     tiles: list[Tile]
     up: int
+    ended: int = 0
+    """Workers that ended as they should; they have no tile."""
+    ended_last: str = ""
+    """How long ago the last of them did."""
 
 
 def services(
     workers: Sequence[Worker], window: ActivityWindow | None, clock: timing.Clock
 ) -> list[Service]:
-    """Group workers by service; services with trouble do not move, their tiles do."""
+    """Group workers by service, worst first; a service of which all ended says so."""
     by_name: dict[str, list[Worker]] = {}
     for worker in workers:
         by_name.setdefault(worker.service, []).append(worker)
     order = {state: i for i, state in enumerate(ORDER)}
     out = []
-    for name in sorted(by_name):
-        ordered = sorted(by_name[name], key=lambda w: (order.get(w.state, 2), w.worker, w.host))
-        tiles = [tile(w, window.of(w.name) if window else None, clock) for w in ordered]
-        out.append(Service(name, tiles, sum(w.state == "up" for w in ordered)))
-    return out
+    for name, found in by_name.items():
+        ended = [w for w in found if w.state == "retired"]
+        living = [w for w in found if w.state != "retired"]
+        living.sort(key=lambda w: (order.get(w.state, 2), w.worker, w.host))
+        last = max((w.since for w in ended), default=None)
+        out.append(
+            Service(
+                name,
+                [tile(w, window.of(w.name) if window else None, clock) for w in living],
+                sum(w.state == "up" for w in living),
+                len(ended),
+                clock.short_age(last) if last else "",
+            )
+        )
+    # Worst first, then by name, so that services hold still while nothing changes.
+    return sorted(out, key=lambda s: (_worst(s, order), s.name))
+
+
+def _worst(service: Service, order: dict[str, int]) -> int:
+    """Return how bad the worst tile is; all that is well counts the same."""
+    first = service.tiles[0].worker.state if service.tiles else "retired"
+    return min(order.get(first, 2), order["maintenance"] if service.tiles else order["retired"])
 
 
 def tile(worker: Worker, activity: Activity | None, clock: timing.Clock) -> Tile:

@@ -14,7 +14,7 @@ from outrider_dashboard.charts.lanes import Interval, intervals
 from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.waterline import Counts, Waterline, bar_chart
 from outrider_dashboard.pages.worker_charts import SmallChart, small_charts
-from outrider_dashboard.pages.worker_facts import Check, Ending, checks, ending, facts
+from outrider_dashboard.pages.worker_facts import Check, Ending, checks, ended_at, ending, facts
 from outrider_dashboard.site import Visit, together
 
 if TYPE_CHECKING:
@@ -28,11 +28,18 @@ if TYPE_CHECKING:
         Bucket,
         LogRow,
         StateChange,
+        Worker,
         WorkerDetail,
     )
 
 DAY = timedelta(hours=24)
+UNMEASURED = "unmeasured"
+"""The state of the time before a worker was first seen."""
+
 ENDS = frozenset({"worker.died", "worker.killed", "worker.exited", "worker.crashed"})
+_SAME_END = timedelta(seconds=5)
+"""The record of an end and what the agent saw of it are less than this apart."""
+
 DAY_BARS = 144
 """Ten minutes each."""
 
@@ -63,6 +70,8 @@ class Day:
     """The last 24 hours on one time axis."""
 
     states: tuple[Interval, ...]
+    lived_from: float
+    """Percent of the day before it was first seen: nothing is known of it then."""
     restarts: list[Mark]
     alerts: list[Mark]
     lines: Waterline | None
@@ -121,7 +130,13 @@ async def page(request: Request) -> Response:
     if detail.value is not None:
         then = visit.clock if detail.fresh else visit.clock.at(detail.good_at)
         view = _view(detail.value, query, then)
-        charts = small_charts(detail.value.worker, visit.site.gauges, activity.value, visit.clock)
+        charts = small_charts(
+            detail.value.worker,
+            visit.site.gauges,
+            activity.value,
+            visit.clock,
+            first_seen(detail.value.history, detail.value.worker),
+        )
     return visit.page(
         "worker.html",
         "Workers",
@@ -133,7 +148,11 @@ async def page(request: Request) -> Response:
         history=history,
         charts=charts,
         draw=lambda changes: day(
-            changes, detail.value.alerts if detail.value else [], lines.value, visit.clock
+            changes,
+            detail.value.alerts if detail.value else [],
+            lines.value,
+            visit.clock,
+            detail.value.worker if detail.value else None,
         ),
         stale=not (detail.fresh and alerts.fresh),
     )
@@ -148,7 +167,8 @@ def worker_filter(service: str, worker: str, host: str) -> str:
 def _view(detail: WorkerDetail, query: str, clock: timing.Clock) -> View:
     worker = detail.worker
     dead = worker.state == "dead"
-    end = worker.gauges.ended_at or worker.since
+    said = [w.ts for w in detail.last_words if w.event in ENDS]
+    end = said[-1] if said and abs(said[-1] - ended_at(worker)) < _SAME_END else ended_at(worker)
     reference = end if dead else clock.now
     others = sorted(detail.others, key=lambda w: w.worker)
     names = sorted([worker, *others], key=lambda w: (w.worker, w.host))
@@ -184,16 +204,29 @@ def _around(query: str, moment: datetime | None) -> dict[str, str]:
     }
 
 
+def first_seen(changes: Sequence[StateChange], worker: Worker | None) -> datetime | None:
+    """Return when a worker was first seen; None: before what ``changes`` cover."""
+    if not changes:
+        return worker.since if worker else None
+    first = min(changes, key=lambda change: change.at)
+    return first.at if first.from_state is None else None
+
+
 def day(
     changes: Sequence[StateChange],
     alerts: Sequence[Alert],
     lines: Sequence[Bucket] | None,
     clock: timing.Clock,
+    worker: Worker | None = None,
 ) -> Day:
-    """Draw the last 24 hours: states, restarts, alerts, lines."""
+    """Draw the last 24 hours: states, restarts, alerts, lines; unmeasured before it lived."""
     scale = TimeScale(clock.now - DAY, clock.now)
     ordered = sorted(changes, key=lambda change: change.at)
-    before = next((c.from_state for c in ordered if c.from_state), None) or "unknown"
+    seen = first_seen(changes, worker)
+    before = (ordered[0].from_state if ordered else None) or UNMEASURED
+    entered = [(c.at, c.to_state) for c in ordered]
+    if not ordered and worker is not None:
+        entered = [(worker.since, worker.state)]
     restarts = [
         Mark(scale.percent(c.at), 0, clock.plain(c.at), "")
         for c in ordered
@@ -201,7 +234,8 @@ def day(
     ]
     counts = [Counts(b.debug + b.info, 0, b.warn, b.error) for b in lines or []]
     return Day(
-        states=intervals([(c.at, c.to_state) for c in ordered], scale, before),
+        states=intervals(entered, scale, before),
+        lived_from=scale.percent(seen) if seen and seen > scale.start else 0.0,
         restarts=restarts,
         alerts=[_alert_mark(alert, scale) for alert in alerts],
         lines=bar_chart(counts, 24, 14) if lines else None,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from outrider_dashboard import numbers, timing
 from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.spark import Curve, curve
+from outrider_dashboard.pages.worker_facts import ended_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from outrider_collector.store.reading.activity import ActivityWindow
     from outrider_collector.store.reading.types import Worker
@@ -41,13 +43,17 @@ class SmallChart:
 
 
 def small_charts(
-    worker: Worker, gauges: GaugeHistory, activity: ActivityWindow | None, clock: timing.Clock
+    worker: Worker,
+    gauges: GaugeHistory,
+    activity: ActivityWindow | None,
+    clock: timing.Clock,
+    first_seen: datetime | None = None,
 ) -> list[SmallChart]:
     """Draw CPU, RSS, progress where the worker tells it (else lines), and backlog."""
     limit = worker.gauges.rss_limit_bytes
     rss = worker.gauges.rss_bytes
     near = bool(limit and rss and rss >= limit * _NEAR_LIMIT)
-    drawn = _Drawing(worker, gauges, clock)
+    drawn = _Drawing(worker, gauges, clock, first_seen)
     out = [
         drawn.chart("CPU", "cpu", numbers.percent, lambda _: "of one core"),
         drawn.chart(
@@ -86,12 +92,20 @@ def _peak(series: Series, write: Callable[[float], str]) -> str:
 class _Drawing:
     """Draws one worker's charts over the same hour."""
 
-    def __init__(self, worker: Worker, gauges: GaugeHistory, clock: timing.Clock) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        gauges: GaugeHistory,
+        clock: timing.Clock,
+        first_seen: datetime | None,
+    ) -> None:
         self._worker = worker
         self._gauges = gauges
         self._scale = TimeScale(clock.now - HOUR, clock.now)
         self._ticks = self._scale.ticks(2, clock.axis)
-        ended = worker.gauges.ended_at or worker.since
+        lived_s = (first_seen - self._scale.start).total_seconds() if first_seen else 0.0
+        self._lived_from = min(1.0, max(0.0, lived_s / HOUR.total_seconds()))
+        ended = ended_at(worker)
         self._ended = self._scale.percent(ended) if worker.state == "dead" else None
         silent = worker.state == "silent"
         self._unknown_from = self._scale.percent(worker.since) if silent else None
@@ -121,7 +135,10 @@ class _Drawing:
         """Draw lines per minute, which the store counted."""
         found = activity.of(self._worker.name)
         total = len(found.lines) or 1
-        points = [((i + 0.5) / total, v) for i, v in enumerate(found.lines)]
+        points = [
+            ((i + 0.5) / total, v if (i + 1) / total > self._lived_from else None)
+            for i, v in enumerate(found.lines)
+        ]
         counted = [n for n in found.lines if n is not None]
         now = counted[-2] if len(counted) > 1 else sum(counted)
         return SmallChart(
@@ -130,7 +147,7 @@ class _Drawing:
             note=f"peak {numbers.compact(max(counted, default=0))}",
             tone="",
             curve=curve(points, WIDTH, HEIGHT),
-            unknown_to=0.0,
+            unknown_to=round(100 * self._lived_from, 2),
             unknown_from=self._unknown_from,
             ended=self._ended,
             ticks=self._ticks,

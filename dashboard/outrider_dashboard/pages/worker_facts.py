@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from outrider_dashboard import numbers, sentences, timing
 
 if TYPE_CHECKING:
-    from outrider_collector.store.reading.types import Gauges, WorkerDetail
+    from datetime import datetime
+
+    from outrider_collector.store.reading.types import Gauges, Worker, WorkerDetail
 
 _RESTARTS_WINDOW = timedelta(hours=24)
 
@@ -38,14 +40,15 @@ def ending(detail: WorkerDetail, clock: timing.Clock) -> Ending:
     worker = detail.worker
     gauges = worker.gauges
     reason = f"{worker.reason[0].upper()}{worker.reason[1:]}." if worker.reason else ""
-    since = clock.sentence(worker.since)
+    since = clock.sentence(up_since(worker))
     if worker.state == "dead":
-        at = clock.row(gauges.ended_at or worker.since)
+        ended = ended_at(worker)
+        how = how_it_ended(gauges)
         return Ending(
             "How it ended",
-            f"{clock.age(gauges.ended_at or worker.since)} ago",
-            f"{how_it_ended(gauges)} at {at} {clock.zone_name}.",
-            _memory(gauges) or reason,
+            f"{clock.age(ended)} ago",
+            f"{how} at {clock.row(ended)} {clock.zone_name}.",
+            _memory(gauges) or ("" if reason == f"{how}." else reason),
         )
     if worker.state == "silent":
         return Ending(
@@ -62,6 +65,23 @@ def ending(detail: WorkerDetail, clock: timing.Clock) -> Ending:
     }
     fact = facts.get(worker.state, "How it is, is not known.")
     return Ending("How it is", f"since {since}", fact, reason)
+
+
+def ended_at(worker: Worker) -> datetime:
+    """Return when the last life of a dead worker ended."""
+    ended, started = worker.gauges.ended_at, worker.gauges.started_at
+    # What the heartbeat tells may be of the life before: then the state's own time is the truer.
+    if ended is None or (started is not None and ended < started):
+        return worker.since
+    return ended
+
+
+def up_since(worker: Worker) -> datetime:
+    """Return since when a worker is as it is; a restart too quick to be seen begins anew."""
+    started = worker.gauges.started_at
+    if worker.state == "up" and started is not None and started > worker.since:
+        return started
+    return worker.since
 
 
 def how_it_ended(gauges: Gauges) -> str:
@@ -157,7 +177,7 @@ def facts(detail: WorkerDetail, clock: timing.Clock) -> list[tuple[str, str]]:
     version = f", agent {agent.software_version}" if agent and agent.software_version else ""
     out = [
         ("Host", f"{worker.host}{version}{' ' + agent.state if agent else ''}"),
-        ("Process", _process(gauges, worker.state, clock)),
+        ("Process", _process(worker, clock)),
         ("Service", worker.service),
         ("Came back in 24 h", numbers.plural(restarts(detail, clock), "time")),
         ("Last progress", _progress(gauges, clock)),
@@ -168,14 +188,19 @@ def facts(detail: WorkerDetail, clock: timing.Clock) -> list[tuple[str, str]]:
     return out
 
 
-def _process(gauges: Gauges, state: str, clock: timing.Clock) -> str:
+def _process(worker: Worker, clock: timing.Clock) -> str:
+    gauges = worker.gauges
     if gauges.pid is None:
         return "not known"
     if gauges.started_at is None:
         return str(gauges.pid)
-    end = gauges.ended_at if state in {"dead", "retired"} and gauges.ended_at else clock.now
-    verb = "ran" if end is not clock.now else "for"
-    return f"{gauges.pid}, {verb} {timing.age((end - gauges.started_at).total_seconds())}"
+    if worker.state not in {"dead", "retired"}:
+        return f"{gauges.pid}, for {clock.age(gauges.started_at)}"
+    ran = ended_at(worker) - gauges.started_at
+    # The process that the heartbeat names began after the end that is known.
+    if ran < timedelta(0):
+        return str(gauges.pid)
+    return f"{gauges.pid}, ran {timing.age(ran.total_seconds())}"
 
 
 def _progress(gauges: Gauges, clock: timing.Clock) -> str:

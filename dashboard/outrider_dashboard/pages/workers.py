@@ -65,8 +65,10 @@ def _view(workers: Sequence[Worker], host: str, grouped: list[Service]) -> View:
     living = len(workers) - states.get("retired", 0)
     up = states.get("up", 0)
     where = f" on {host}" if host else ""
-    if not living:
+    if not workers:
         title = f"No worker has reported yet{where}"
+    elif not living:
+        title = f"No worker runs{where}, all ended as they should"
     elif up == living:
         title = f"{plural(living, 'worker')}{where}, all up" if living > 1 else "The worker is up"
     else:
@@ -78,5 +80,5 @@ def _view(workers: Sequence[Worker], host: str, grouped: list[Service]) -> View:
         states=sorted(states.items(), key=lambda item: order.get(item[0], 9)),
         services=grouped,
         cells=living > MOST_TILES,
-        workers=len(workers),
+        workers=living,
     )
