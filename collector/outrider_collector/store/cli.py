@@ -1,4 +1,4 @@
-"""``outrider store``: the schema, what it holds, and what is too old."""
+"""``outrider store``: the schema, what it holds, what it refused, and what is too old."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from outrider.errors import Fault, Reason
 from outrider_collector import config
 from outrider_collector.store import housekeeping, partitions, schema
-from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
+from outrider_collector.store.reading import quarantine
 from outrider_collector.store.stats import read_stats
+from outrider_collector.terminal.documents import document
+from outrider_collector.terminal.render import moment, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from outrider_collector.config import Configuration
+    from outrider_collector.store.reading.quarantine import Kept
     from outrider_collector.store.stats import Stats
 
 DONE, FOUND = 0, 3
@@ -35,12 +42,22 @@ def main(argv: list[str]) -> int:
     stats = commands.add_parser("stats", help="records, blocks, bytes and partitions")
     stats.add_argument("--json", action="store_true", help="one JSON document")
     commands.add_parser("retention", help="drop what is older than the retention, now")
+    aside = commands.add_parser(
+        "quarantine", help="records that Postgres refused: list them, or show one"
+    )
+    aside.add_argument("id", nargs="?", type=int, metavar="ID", help="show what it holds")
+    aside.add_argument("--json", action="store_true", help="one JSON document")
+    aside.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="list the newest N; default 100"
+    )
     arguments = parser.parse_args(argv)
     configuration = config.load(arguments.config)
     if arguments.command == "migrate":
         act = _check(configuration) if arguments.check else _migrate(configuration)
     elif arguments.command == "stats":
         act = _stats(configuration, as_json=arguments.json)
+    elif arguments.command == "quarantine":
+        act = _quarantine(configuration, arguments)
     else:
         act = _retention(configuration)
     return asyncio.run(act)
@@ -100,6 +117,49 @@ async def _retention(configuration: Configuration) -> int:
         _say(f"deleted {rows} rows of {table}")
     _say(f"everything kept arrived within {configuration.retention.app} or shares an hour with it")
     return DONE
+
+
+async def _quarantine(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    url = configuration.database_url
+    async with await connect(url, application_name="outrider store", role=READ_ROLE) as connection:
+        with driver_errors(url):
+            if arguments.id is None:
+                kept = await quarantine.newest(connection, max(1, arguments.limit))
+                _say(_kept_list(kept, as_json=arguments.json))
+                return DONE
+            found = await quarantine.one(connection, arguments.id)
+    if found is None:
+        raise Fault(
+            Reason.NOT_FOUND,
+            detail=f"there is no number {arguments.id} in quarantine: {target(url)}: "
+            "list what there is with 'outrider store quarantine'",
+        )
+    about, payload = found
+    lines = payload.splitlines()
+    if arguments.json:
+        records = [json.loads(line) for line in lines]
+        _say(json.dumps(document(about) | {"records": records}))
+    else:
+        _say("\n".join([*_kept_lines(about), *(visible(line) for line in lines)]))
+    return DONE
+
+
+def _kept_list(kept: Sequence[Kept], *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(document(kept))
+    if not kept:
+        return "nothing is in quarantine"
+    return "\n".join(line for each in kept for line in _kept_lines(each))
+
+
+def _kept_lines(kept: Kept) -> list[str]:
+    source = f"{kept.service or '?'}/{kept.worker or '?'}@{kept.host or '?'}"
+    return [
+        f"{kept.id}  {moment(kept.received_at)}  {visible(source)}",
+        f"    stream {kept.stream}, {kept.begin_offset} to {kept.end_offset}, "
+        f"{kept.bytes:,} bytes kept: {visible(kept.reason)}"
+        + (f" ({visible(kept.sqlstate)})" if kept.sqlstate else ""),
+    ]
 
 
 def _sentences(stats: Stats, hours_ahead: int) -> str:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider.errors import Fault
 from outrider_collector.store import cli, schema
+from outrider_collector.store.quarantine import payload
+from tests.collector.store.making import make_columns
 
 if TYPE_CHECKING:
     import psycopg
@@ -59,6 +62,33 @@ def test_retention_drops_old_hours_now(
     )
     assert cli.main(["retention"]) == 0
     assert "dropped blocks_fresh_2001010100" in capsys.readouterr().out
+
+
+def test_quarantine_is_listed_and_shown_as_text_that_does_nothing(
+    capsys: pytest.CaptureFixture[str], beside: psycopg.Connection
+) -> None:
+    """Which records were refused, why, and what they hold; no byte of them reaches a terminal."""
+    assert cli.main(["quarantine"]) == 0
+    assert "nothing is in quarantine" in capsys.readouterr().out
+    hostile = make_columns([b"\x1b]0;owned\x07 \xff \xe2\x80\xae"], begin=70)
+    beside.execute(
+        "insert into quarantine (commit_id, team, stream, begin_offset, end_offset, sqlstate,"
+        " reason, payload) values (1, 1, 7, 70, 80, '22021', 'invalid byte \u202e', %s)",
+        (payload(hostile),),
+    )
+    assert cli.main(["quarantine"]) == 0
+    listed = capsys.readouterr().out
+    assert "stream 7, 70 to 80" in listed
+    assert "\u202e" not in listed
+    assert cli.main(["quarantine", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "owned" in shown
+    assert [c for c in shown if c in "\x1b\x07\u202e"] == []
+    assert cli.main(["quarantine", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["sqlstate"], found["records"][0]["stream_offset"]) == ("22021", 70)
+    with pytest.raises(Fault, match="no number 9"):
+        cli.main(["quarantine", "9"])
 
 
 def test_a_wrong_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
