@@ -61,6 +61,7 @@ class Adoption:
         self._lost: list[tuple[Stream, Place, bool]] = []
         self._welcomed = False
         self._looked_since_welcome = False
+        self._copied = identity.copied
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -153,10 +154,16 @@ class Adoption:
         left = [
             c for c in ready if c.key in self._known and isinstance(self._known[c.key], Candidate)
         ]
+        if self._copied:
+            for candidate in left:
+                candidate.replay_below = candidate.size()
         fresh += self._give_birth(left, wall_s)
         if self._looked_since_welcome and self._minter.first_start:
             self._minter.first_start = False
             self._identity.settle()
+        if self._looked_since_welcome and self._copied:
+            self._copied = False
+            self._identity.forget_copied()
         return fresh
 
     def _match_orphans(

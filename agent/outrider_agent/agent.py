@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outrider.configuration import ConfigError
+from outrider.errors import Fault, Reason
 from outrider_agent import commands, journal
 from outrider_agent.adoption import Adoption
 from outrider_agent.configuration import zone
@@ -180,6 +181,22 @@ class Agent:
             if time.monotonic() > deadline:
                 return
             await asyncio.sleep(0.01)
+
+
+async def run(config: Configuration, reports: Reports, stop: asyncio.Event) -> None:
+    """Run an agent until ``stop`` is set; as another one, where its identity turns out a copy.
+
+    Raises ConfigError, Fault.
+    """
+    while True:
+        try:
+            await Agent(config, reports).run(stop)
+        except Fault as fault:
+            if fault.reason != Reason.AGENT_CLONED:
+                raise
+            Identity(config.state_dir).renounce()
+        else:
+            return
 
 
 def ignore_lease_breaks() -> None:

@@ -43,10 +43,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(config: configuration.Configuration) -> int:
     """Run the agent until SIGTERM or SIGINT; a second one ends it at once."""
-    from outrider_agent.agent import Agent, ignore_lease_breaks  # noqa: PLC0415  loads gRPC
+    from outrider_agent import agent  # noqa: PLC0415  loads gRPC
 
     _raise_file_limit()
-    ignore_lease_breaks()
+    agent.ignore_lease_breaks()
     reports = Reports()
 
     async def body() -> None:
@@ -54,7 +54,7 @@ def run(config: configuration.Configuration) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop_or_die, stop, number)
-        await Agent(config, reports).run(stop)
+        await agent.run(config, reports, stop)
 
     asyncio.run(body())
     return 0

@@ -74,7 +74,10 @@ class Connection:
             self._session.wake()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Hold a session with one of the collectors, in their order, until ``stop``."""
+        """Hold a session with one of the collectors, in their order, until ``stop``.
+
+        Raises Fault AGENT_CLONED when another process has this agent's identity.
+        """
         backoff = Backoff(base_s=0.2, cap_s=5.0)
         addresses = self._config.agent.collectors
         index = 0
@@ -83,6 +86,9 @@ class Connection:
             try:
                 await self._hold(address, stop)
             except Fault as fault:
+                if fault.reason == Reason.AGENT_CLONED:
+                    self._say_cloned()
+                    raise
                 wait_s = self._after(fault, address, backoff)
             else:
                 return
@@ -93,6 +99,16 @@ class Connection:
                 index = 0 if len(addresses) == 1 else index
             self._session = None
             await _sleep(wait_s, stop)
+
+    def _say_cloned(self) -> None:
+        self._reports.say(
+            "cloned",
+            "another process with this agent's identity is connected: "
+            f"{self._config.state_dir} was copied: this agent enrols as one of its own; what it "
+            "finds is sent, marked as replayed, and files that both agents follow are stored twice",
+            event="pipeline.rejected",
+            severity=severities.ERROR,
+        )
 
     def _after(self, fault: Fault, address: str, backoff: Backoff) -> float:
         """Say what happened, once, and return how long to wait."""

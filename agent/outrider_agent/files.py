@@ -98,6 +98,11 @@ class Files:
             return []
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
+            if followed.tail.highest_acknowledged:
+                # Outlives a restart: what is sent again then is marked as well.
+                highest = followed.tail.highest_acknowledged
+                self._state.acknowledged[followed.stream_id] = highest
+                self._dirty = True
         for stream, place, is_there in self._adoption.take_lost():
             seen = self._state.sizes.get(stream.stream_id, place.committed)
             self._endings.without_content(stream, place, seen, is_there=is_there)

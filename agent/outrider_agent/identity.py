@@ -3,6 +3,9 @@
 Both are written once, fsynced, and read by nobody but the agent's own account. They are no cache:
 without the token the collector does not know this agent, without the key no stored digest means
 anything, and everything still on disk would be read again.
+
+A state directory that was copied and runs twice is one identity too few: the process that comes
+second renounces it (``copied`` says so) and enrols under one of its own.
 """
 
 from __future__ import annotations
@@ -55,6 +58,26 @@ class Identity:
     def settle(self) -> None:
         """Remember that the first look is over."""
         self._write("settled", b"")
+
+    @property
+    def copied(self) -> bool:
+        """Whether what is on the disk may have been delivered by the agent this is a copy of."""
+        return (self._directory / "copied").exists()
+
+    def forget_copied(self) -> None:
+        """Remember that every file that may have been delivered is a stream of its own now."""
+        (self._directory / "copied").unlink(missing_ok=True)
+
+    def renounce(self) -> None:
+        """Be an agent of its own from now on; what the other has told and keeps is forgotten.
+
+        Nobody may use the state directory meanwhile. Raises OSError.
+        """
+        self._write("copied", b"")
+        # Births and gaps in the journal, and the offsets in the cache, are the other's.
+        for path in ("journal", "cache.json", "identity/token", "identity/key"):
+            (self._directory.parent / path).unlink(missing_ok=True)
+        sync_directory(self._directory)
 
     def _make_key(self) -> bytes:
         key = secrets.token_bytes(_KEY_BYTES)

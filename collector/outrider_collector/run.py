@@ -149,7 +149,11 @@ class _Collector:
         backend = Backend(self.links)
         self.pushes = Pushes(backend, self.roster, self.committer, monotonic)
         self.heartbeats = Heartbeats(
-            self.heartbeat_book, backend, self.database_clock, lambda: heartbeat_ms
+            self.heartbeat_book,
+            backend,
+            self.database_clock,
+            lambda: heartbeat_ms,
+            heard=self.roster.rivals.heard,
         )
         self.server = Server(
             Authenticator(

@@ -90,6 +90,10 @@ class Reason(StrEnum):
         "TOKEN_REVOKED", "UNAUTHENTICATED", 401, "never",
         "access with this token was withdrawn",
     )  # fmt: skip
+    AGENT_CLONED = (
+        "AGENT_CLONED", "ALREADY_EXISTS", 409, "never",
+        "another process has this agent's identity and is connected; enrol this one anew",
+    )  # fmt: skip
     SCOPE_DENIED = (
         "SCOPE_DENIED", "PERMISSION_DENIED", 403, "never",
         "this token may not do that",

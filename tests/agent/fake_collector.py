@@ -34,6 +34,8 @@ class Stored:
     tail: bytes = b""
     closed: bool = False
     watermark_us: int = 0
+    token: str = ""
+    """Whose it is."""
 
 
 @dataclass
@@ -82,6 +84,8 @@ class FakeCollector:
         self.goodbye_after_batches: int | None = None
         self.store_regressed = False
         self.refuse_service = ""
+        self.cloned_token = ""
+        """Whose hello is told that another process has its identity."""
         self.settings = ingest_pb2.Settings(
             flush_interval_ms=20,
             urgent_flush_interval_ms=5,
@@ -142,9 +146,15 @@ class FakeCollector:
             kind = request.WhichOneof("message")
             if kind == "hello":
                 self.hellos.append(request.hello)
-                yield ingest_pb2.PushResponse(welcome=self._welcome())
+                if self._token(context) == self.cloned_token:
+                    goodbye = ingest_pb2.Goodbye(reason="AGENT_CLONED")
+                    yield ingest_pb2.PushResponse(goodbye=goodbye)
+                    return
+                yield ingest_pb2.PushResponse(welcome=self._welcome(self._token(context)))
             elif kind == "open_streams":
-                yield ingest_pb2.PushResponse(streams_opened=self._open(request.open_streams))
+                yield ingest_pb2.PushResponse(
+                    streams_opened=self._open(request.open_streams, self._token(context))
+                )
             elif kind == "batch":
                 count += 1
                 answer = self._batch(request.batch, rewinding)
@@ -159,19 +169,21 @@ class FakeCollector:
         metadata = dict(context.invocation_metadata())
         return str(metadata.get("authorization", "")).removeprefix("Bearer ")
 
-    def _welcome(self) -> ingest_pb2.Welcome:
+    def _welcome(self, token: str) -> ingest_pb2.Welcome:
         return ingest_pb2.Welcome(
             version=1,
             agent_id=1,
             session=len(self.hellos),
             clock_us=now_us() + self.clock_offset_us,
-            streams=[_state(stored) for stored in self.database.open_streams()],
+            streams=[
+                _state(stored) for stored in self.database.open_streams() if stored.token == token
+            ],
             settings=self.settings,
             credit_bytes=self.credit_bytes,
             store_regressed=self.store_regressed,
         )
 
-    def _open(self, message: ingest_pb2.OpenStreams) -> ingest_pb2.StreamsOpened:
+    def _open(self, message: ingest_pb2.OpenStreams, token: str) -> ingest_pb2.StreamsOpened:
         opened, refused = [], []
         for stream in message.streams:
             if stream.service == self.refuse_service:
@@ -180,7 +192,7 @@ class FakeCollector:
                 )
                 continue
             stored = self.database.streams.setdefault(
-                stream.stream_id, Stored(stream, stream.start_offset)
+                stream.stream_id, Stored(stream, stream.start_offset, token=token)
             )
             opened.append(_state(stored))
         return ingest_pb2.StreamsOpened(streams=opened, refused=refused)

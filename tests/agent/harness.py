@@ -24,6 +24,7 @@ class Site:
         self, root: Path, *collectors: FakeCollector, source: str = "", agent: str = ""
     ) -> None:
         self.root = root
+        root.mkdir(exist_ok=True)
         self.logs = root / "logs"
         self.inbox = root / "inbox"
         self.state_dir = root / "agent"

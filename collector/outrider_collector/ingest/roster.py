@@ -1,6 +1,7 @@
 """The roster of living sessions: who is connected here, what each is told.
 
-One session an agent: a newer one fences the older before it is welcomed. Windows and settings go
+One session an agent: a newer one fences the older before it is welcomed; whether it may is decided
+by :mod:`outrider_collector.ingest.rivals`. Windows and settings go
 out from here, so that nobody else has to know who is connected.
 """
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.errors import Fault, Reason
+from outrider_collector.ingest.rivals import Rivals
 from outrider_protos.v1 import ingest_pb2, log_pb2
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Roster:
     def __init__(self, budget: CreditBudget, wishes: Wishes) -> None:
         self.budget = budget
         self.wishes = wishes
+        self.rivals = Rivals()
         self._by_agent: dict[int, Session] = {}
         self._by_number: dict[int, Session] = {}
 
@@ -63,12 +66,15 @@ class Roster:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._by_agent.values()))
 
+    def of_agent(self, agent: int) -> Session | None:
+        """Return the agent's living session here."""
+        return self._by_agent.get(agent)
+
     def join(self, session: Session) -> int:
         """Enter a session and return its first window; an older one of the agent is fenced."""
         older = self._by_agent.get(session.agent)
         if older is not None:
-            older.end(Fault(Reason.STREAM_FENCED))
-            self.leave(older)
+            self.fence(older.number)
         self._by_agent[session.agent] = session
         self._by_number[session.number] = session
         return self.budget.join(session.number)
@@ -80,9 +86,13 @@ class Roster:
         self.budget.leave(session.number)
         if self._by_agent.get(session.agent) is session:
             del self._by_agent[session.agent]
+            self.rivals.heard(session.agent)
 
     def fence(self, number: int) -> None:
         """End a session that lost its agent to a newer session, or its right to speak."""
+        session = self._by_number.get(number)
+        if session is not None:
+            self.rivals.fenced(session.agent, session.instance)
         self.end(number, Fault(Reason.STREAM_FENCED))
 
     def end(self, number: int, fault: Fault) -> None:

@@ -1,7 +1,7 @@
 """One agent's session: which streams it may send, which of them are rewinding, what it waits for.
 
 A session begins with the agent's hello and ends with its stream of messages; a newer session of the
-same agent fences it. Whether a batch is accepted is decided by Postgres alone, from (begin,
+same process fences it. Whether a batch is accepted is decided by Postgres alone, from (begin,
 previous digest, session) in one statement: nothing here can make a record appear twice. What is
 kept here only spares work: after a rewind the batches of that stream that are still on their way
 are known to fail, so they are dropped until one begins where the agent was told to continue.
@@ -66,6 +66,8 @@ class Session:
     agent: int
     team: int
     outbox: Outbox
+    instance: bytes = b""
+    """Which process of the agent it is."""
     streams: dict[int, Origin] = field(default_factory=dict)
     rewinding: dict[int, int] = field(default_factory=dict)
     """Stream -> where its next acceptable batch begins."""

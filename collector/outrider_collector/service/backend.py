@@ -25,6 +25,8 @@ class Greeting(NamedTuple):
     clock_us: int
     store_regressed: bool
     streams: list[ingest_pb2.StreamState]
+    watermarks: dict[int, int]
+    """Stream -> up to when it is complete, where that is known."""
 
 
 class Backend:
@@ -48,6 +50,11 @@ class Backend:
         async with self._links.use() as connection:
             return await agents.enroll(connection, agents.DEFAULT_TEAM, host)
 
+    async def instance(self, identity: AgentIdentity) -> bytes:
+        """Return which process of the agent began the newest session, at any collector."""
+        async with self._links.use() as connection:
+            return await agents.instance(connection, identity.agent)
+
     async def hello(self, identity: AgentIdentity, hello: ingest_pb2.Hello) -> Greeting:
         """Begin a session, which fences older ones, and say what the store has of the agent."""
         last = hello.last_acknowledged
@@ -67,7 +74,9 @@ class Backend:
             states = await streams.agent_streams(connection, identity.agent)
             now = await health.clock(connection)
         clock_us = int(now.timestamp() * 1e6) - POSTGRES_EPOCH_UNIX_US
-        return Greeting(session, clock_us, not known, [_state(state) for state in states])
+        watermarks = {s.stream.stream_id: s.watermark_us for s in states if s.watermark_us}
+        wire = [_state(state) for state in states]
+        return Greeting(session, clock_us, not known, wire, watermarks)
 
     async def open(
         self, session: Session, births: Sequence[ingest_pb2.Stream]
@@ -77,6 +86,8 @@ class Backend:
             opened = await streams.open_streams(
                 connection, session.agent, session.team, map(_stream, births)
             )
+        for state in opened.states:
+            session.complete(state.stream.stream_id, state.watermark_us)
         return ingest_pb2.StreamsOpened(
             streams=[_state(state) for state in opened.states],
             refused=[

@@ -49,11 +49,13 @@ class Heartbeats:
         known: Known,
         clock: DatabaseClock,
         interval_ms: Callable[[], int],
+        heard: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._book = book
         self._known = known
         self._clock = clock
         self._interval_ms = interval_ms
+        self._heard = heard
         self.connected: dict[int, int] = {}
         """Streams of heartbeats by agent."""
         self.stopping: Fault | None = None
@@ -90,6 +92,7 @@ class Heartbeats:
             message: object = await context.read()
             if not isinstance(message, ingest_pb2.HeartbeatRequest):
                 return
+            self._heard(identity.agent)
             now_us = self._clock.now_us()
             self._book.heard(identity.agent, identity.team, identity.host, message, now_us)
             await context.write(

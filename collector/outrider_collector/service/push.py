@@ -11,13 +11,17 @@ status. The agent's data are on its disk, so ending a stream loses nothing.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import outrider
 from outrider.command import version
 from outrider.errors import Fault, Reason
 from outrider_collector.ingest.decode import MAX_OFFSET, Origin, check_frame, decode_columns
+from outrider_collector.ingest.heartbeats import clean
 from outrider_collector.ingest.pending import pending_batch
+from outrider_collector.ingest.rivals import LIFELESS_HEARTBEATS
 from outrider_collector.ingest.session import Held, Session
 from outrider_collector.service.auth import AgentIdentity, caller
 from outrider_collector.service.connection import Connection, next_message
@@ -37,6 +41,12 @@ WIRE_VERSION = 1
 MAX_STREAMS_A_MESSAGE = 1_000
 MAX_HEAD_BYTES = 1 << 20
 
+# A connection whose process was killed a moment ago is seen to end within this time ...
+_ENDING_S = 1.0
+# ... and so long a hello waits for a word of the other process; then it may ask again.
+_CHALLENGE_S = 5.0
+_ASK_AGAIN_S = 1.0
+
 # What a batch takes beside its columns: on the wire, and in memory.
 _FRAME_BYTES = 64
 _BATCH_BYTES = 1_024
@@ -46,6 +56,9 @@ log = outrider.get_logger(__name__)
 
 class Streams(Protocol):
     """What this service asks of the store."""
+
+    async def instance(self, identity: AgentIdentity) -> bytes:
+        """Return which process of the agent began the newest session, at any collector."""
 
     async def hello(self, identity: AgentIdentity, hello: ingest_pb2.Hello) -> Greeting:
         """Open a session, which fences older ones."""
@@ -119,10 +132,12 @@ class Pushes:
             )
         if len(hello.instance) != 16:
             raise Fault(Reason.BATCH_INVALID, detail="an instance has not 16 bytes")
+        await self._keep_to_one(identity, hello)
         opened = await self._streams.hello(identity, hello)
-        session = Session(opened.session, identity.agent, identity.team, connection)
+        session = Session(opened.session, identity.agent, identity.team, connection, hello.instance)
         for state in opened.streams:
             session.open(state.stream.stream_id, _origin(state.stream))
+        session.watermarks.update(opened.watermarks)
         credit_bytes = self._roster.join(session)
         connection.send(
             ingest_pb2.PushResponse(
@@ -141,12 +156,41 @@ class Pushes:
         )
         return session
 
+    async def _keep_to_one(self, identity: AgentIdentity, hello: ingest_pb2.Hello) -> None:
+        """Let one process speak for an agent. Raises AGENT_CLONED, COLLECTOR_BUSY."""
+        rivals = self._roster.rivals
+        if rivals.was_fenced(identity.agent, hello.instance):
+            newest = await self._streams.instance(identity)
+            if newest != hello.instance:
+                raise _cloned(identity, hello)
+        living = self._roster.of_agent(identity.agent)
+        if living is None or living.instance == hello.instance:
+            return
+        challenge = rivals.challenge(living, self._clock())
+        await _wait(challenge.answered, _ENDING_S)
+        if living.ended is None:
+            # What it said before it was killed may have been on its way until now.
+            challenge.answered.clear()
+            await _wait(challenge.answered, _CHALLENGE_S)
+        lifeless_s = LIFELESS_HEARTBEATS * self._roster.wishes.heartbeat_interval_ms / 1_000
+        if living.ended is None and challenge.answered.is_set():
+            rivals.decided(identity.agent)
+            raise _cloned(identity, hello)
+        if living.ended is None and self._clock() - challenge.began_at < lifeless_s:
+            raise Fault(
+                Reason.COLLECTOR_BUSY,
+                retry_after_s=_ASK_AGAIN_S,
+                detail="another process speaks for this agent; whether it lives is being seen",
+            )
+        rivals.decided(identity.agent)
+
     async def _read(self, session: Session, context: Context) -> None:
         while session.ended is None:
             await self._committer.readable(session)
             message = await next_message(context)
             if message is None:
                 return
+            self._roster.rivals.heard(session.agent)
             kind = message.WhichOneof("message")
             if kind == "batch":
                 self.receive(session, message.batch)
@@ -213,6 +257,24 @@ class Pushes:
                 reason=str(fault.reason),
                 detail=fault.text,
             )
+
+
+def _cloned(identity: AgentIdentity, hello: ingest_pb2.Hello) -> Fault:
+    """Record that an agent's state directory runs twice; return what the newcomer is told."""
+    log.event(
+        "auth.denied",
+        "two processes have the identity of one agent: the newcomer gets its own",
+        agent=identity.agent,
+        host=identity.host,
+        newcomer_host=clean(hello.host, 255),
+        reason=str(Reason.AGENT_CLONED),
+    )
+    return Fault(Reason.AGENT_CLONED, agent=identity.agent)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _origin(stream: ingest_pb2.Stream) -> Origin:

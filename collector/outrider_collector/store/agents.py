@@ -95,6 +95,13 @@ async def begin_session(
     raise Fault(Reason.TOKEN_REVOKED if known else Reason.AGENT_UNKNOWN, agent=agent)
 
 
+async def instance(connection: AsyncConnection, agent: int) -> bytes:
+    """Return which process of the agent began its newest session; empty before the first."""
+    cursor = await connection.execute("select instance from agents where id = %s", (agent,))
+    row = await cursor.fetchone()
+    return bytes(row[0]) if row is not None and row[0] is not None else b""
+
+
 async def revoke(connection: AsyncConnection, agent: int) -> bool:
     """Withdraw an agent's access, from the next commit on; False when there is no such agent."""
     cursor = await connection.execute(

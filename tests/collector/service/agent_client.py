@@ -174,7 +174,7 @@ class Agent:
             address, options=[("grpc.use_local_subchannel_pool", 1)]
         )
         self.ingest: Any = ingest_pb2_grpc.IngestServiceStub(self.channel)  # type: ignore[no-untyped-call]
-        self._instance = secrets.token_bytes(16)
+        self.instance = secrets.token_bytes(16)
         self.pushes: list[Push] = []
 
     @classmethod
@@ -190,7 +190,7 @@ class Agent:
     async def push(self, **hello: Any) -> Push:
         """Open a Push stream and say hello; returns when it was welcomed or refused."""
         said: dict[str, Any] = {
-            "min_version": 1, "max_version": 1, "instance": self._instance, "host": "test-host",
+            "min_version": 1, "max_version": 1, "instance": self.instance, "host": "test-host",
         }  # fmt: skip
         push = Push(self.ingest.Push(metadata=bearer(self.token))).start()
         self.pushes.append(push)

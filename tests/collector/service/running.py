@@ -44,9 +44,11 @@ class Running:
         self.agents.append(agent)
         return agent
 
-    def connect(self, token: str) -> Agent:
-        """An agent that has a token already, connected here."""
+    def connect(self, token: str, process: Agent | None = None) -> Agent:
+        """An agent that has a token already, connected here; as the same process as another."""
         agent = Agent(self.address, token)
+        if process is not None:
+            agent.instance = process.instance
         self.agents.append(agent)
         return agent
 

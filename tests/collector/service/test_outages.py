@@ -21,7 +21,7 @@ async def test_agent_alternates_between_two_collectors(start: Start, database_ur
     data = lines(40)
     one, two = await start(name="one"), await start(name="two")
     agent = await one.agent()
-    elsewhere = two.connect(agent.token)
+    elsewhere = two.connect(agent.token, agent)
     push = await agent.push()
     await push.open(STREAM)
     for i, begin in enumerate(range(0, 640, 64)):

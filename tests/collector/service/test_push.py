@@ -11,12 +11,14 @@ import psycopg
 import pytest
 import zstandard
 
+from outrider_alerting.durations import Duration
 from outrider_collector.store import blocks
 from outrider_protos.v1 import ingest_pb2, log_pb2
 from tests.collector.service.agent_client import Agent, batch_of, digest, lines
 from tests.collector.service.running import ask, eventually
 
 if TYPE_CHECKING:
+    from tests.collector.service.conftest import Start
     from tests.collector.service.running import Running
 
 STREAM = 4711
@@ -146,7 +148,7 @@ async def test_batch_sent_twice_is_stored_once_and_acknowledged_again(
 
 
 async def test_second_session_fences_the_first(collector: Running) -> None:
-    """A newer hello of an agent ends the older stream with STREAM_FENCED, and takes over."""
+    """A newer hello of a process ends its older stream with STREAM_FENCED, and takes over."""
     agent = await collector.agent()
     first = await agent.push()
     await first.open(STREAM)
@@ -158,6 +160,64 @@ async def test_second_session_fences_the_first(collector: Running) -> None:
     assert second.welcome is not None
     assert second.welcome.session == 2
     assert [s.stream.stream_id for s in second.welcome.streams] == [STREAM]
+
+
+async def test_a_copy_of_an_agent_takes_nothing_from_the_living(
+    collector: Running, database_url: str
+) -> None:
+    """A hello of another process while the first is heard of is refused; the first goes on."""
+    agent = await collector.agent()
+    first = await agent.push()
+    await first.open(STREAM)
+    data = lines(40)
+    copy = asyncio.create_task(agent.push(instance=b"c" * 16))
+    begin = 0
+    while not copy.done():
+        end = min(begin + 16, len(data))
+        await first.batch(batch_of(STREAM, data, begin, end))
+        await first.acked(STREAM, end)
+        begin = end
+        await asyncio.wait({copy}, timeout=0.2)
+    denied = await copy
+    await denied.ended()
+
+    assert denied.welcome is None
+    assert denied.goodbye is not None
+    assert denied.goodbye.reason == "AGENT_CLONED"
+    assert first.status is None
+    assert len(stored(database_url)) == begin // 16
+
+
+async def test_a_process_that_ended_is_followed_at_once(collector: Running) -> None:
+    """A restarted agent need not wait for the session of the process before."""
+    agent = await collector.agent()
+    first = await agent.push()
+    second = asyncio.create_task(agent.push(instance=b"r" * 16))
+    await asyncio.wait({second}, timeout=0.2)
+    first.call.cancel()
+    async with asyncio.timeout(5):
+        assert (await second).welcome is not None
+
+
+async def test_a_process_that_is_not_heard_of_loses_its_agent(
+    start: Start,
+) -> None:
+    """A host that vanished without a word holds its agent for three heartbeats, no longer."""
+    collector = await start(heartbeat_interval=Duration("1s"))
+    agent = await collector.agent()
+    first = await agent.push()
+    second = await agent.push(instance=b"r" * 16)
+    assert second.welcome is not None
+    await first.ended()
+    assert first.goodbye is not None
+    assert first.goodbye.reason == "STREAM_FENCED"
+
+    # It lived after all: now it is the one that has to go.
+    back = await agent.push()
+    await back.ended()
+    assert back.goodbye is not None
+    assert back.goodbye.reason == "AGENT_CLONED"
+    assert second.status is None
 
 
 async def test_agents_that_come_and_go_leave_each_other_their_credit(collector: Running) -> None:
