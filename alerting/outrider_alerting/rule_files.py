@@ -107,6 +107,8 @@ class _Reader:
         self.rules: list[_Read] = []
         self.channels: list[_Read] = []
         self.routes: list[_Read] = []
+        self._called: dict[tuple[str, tuple[str | int, ...]], str] = {}
+        """What each table is called at the beginning of a message, by file and path."""
         self.channel_names: list[object] = []
         """Of all channels, faulty ones too: a route to one of those is not at fault."""
 
@@ -127,6 +129,7 @@ class _Reader:
                     self._table(source, (name, index), table)
 
     def _table(self, source: Source, path: tuple[str | int, ...], table: dict[str, Any]) -> None:
+        self._called[source.file, path] = _called(path, table)
         if path[0] == "rule":
             rule = self._chosen(source, path, table, "kind", KINDS)
             if rule is not None:
@@ -163,12 +166,12 @@ class _Reader:
     ) -> _Table | None:
         """Convert a table to the struct that its ``kind`` or ``type`` names."""
         named = table.get(by)
-        what = f"{path[0]} {by}"
+        what = by
         listed = f"known: {', '.join(known)}"
         if named is None:
-            self._report(source, path, f"`{configuration.dotted((*path, by))}` is missing", listed)
+            self._report(source, path, f"`{by}` is missing", listed)
         elif not isinstance(named, str):
-            self._report(source, (*path, by), f"a {what} is a text", listed)
+            self._report(source, (*path, by), f"`{what}` is a text", listed)
         elif named not in known:
             near = suggest(named, known)
             hint = f"did you mean `{near}`? {listed}" if near else listed
@@ -184,18 +187,30 @@ class _Reader:
         table: dict[str, Any],
         shape: type[_Table],
     ) -> _Table | None:
+        """Convert a table and report all that is wrong with it: what is, is left out in turn."""
         fields = shape.__struct_encode_fields__
         unknown = [key for key in table if key not in fields]
         for key in unknown:
-            name = f"unknown key `{configuration.dotted((*path, key))}`"
-            self._report(source, (*path, key), name, _hint(key, fields))
-        known = {key: value for key, value in table.items() if key not in unknown}
-        try:
-            return msgspec.convert(known, shape, dec_hook=_hook_for(shape))
-        except msgspec.ValidationError as error:
-            failure = configuration.translate(error, source, path, shape)
-            self._config_error(source, configuration.dotted(path), failure)
-            return None
+            self._report(source, (*path, key), f"unknown key `{key}`", _hint(key, fields))
+        left = {key: value for key, value in table.items() if key not in unknown}
+        wrong: set[str | int] = set()
+        while True:
+            try:
+                value = msgspec.convert(left, shape, dec_hook=_hook_for(shape))
+            except msgspec.ValidationError as error:
+                found = configuration.mistake(error, shape)
+                key = found.path[0]  # what is converted is a table: it is always one of its keys
+                if key not in wrong:
+                    where = path if found.is_missing else (*path, *found.path)
+                    told = found.what.format(configuration.dotted(found.path))
+                    self._report(source, where, told, found.hint)
+                if found.is_missing:
+                    # The first of the missing keys ends the search: the rest cannot be asked for.
+                    return None
+                wrong.add(key)
+                del left[str(key)]
+            else:
+                return None if wrong else value
 
     def together(self) -> None:
         """Check what only the whole set can show."""
@@ -257,12 +272,13 @@ class _Reader:
         is_error: bool = True,
     ) -> None:
         line = _WHERE.search(source.where(path))
+        called = self._called.get((source.file, path[:2]), "")
         self.problems.append(
             Problem(
                 source.file,
                 int(line[1]) if line else None,
                 configuration.dotted(path),
-                message,
+                f"{called}{message}",
                 hint,
                 is_error,
             )
@@ -284,6 +300,14 @@ def _hook_for(shape: type) -> Callable[[type, Any], Any]:
             raise ValueError(str(error)) from None
 
     return hook
+
+
+def _called(path: tuple[str | int, ...], table: dict[str, Any]) -> str:
+    """Return ``rule `errors`: ``; what has no name is counted from 1."""
+    name = table.get("name")
+    if isinstance(name, str) and name and path[0] != "route":
+        return f"{path[0]} `{name[:63]}`: "
+    return f"{path[0]} {int(path[1]) + 1}: "
 
 
 def _hint(word: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from outrider.places import default_data_dir
 from outrider.toml_lines import KeyPath, key_lines
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "Mistake",
     "Source",
     "default_data_dir",
     "dotted",
     "find",
     "load",
+    "mistake",
     "parse",
     "read_secret",
     "read_text",
@@ -177,27 +179,51 @@ def read_secret(file: str | Path, base: Path | None = None) -> str:
     return secret
 
 
-def translate(
-    error: Exception, source: Source, prefix: KeyPath = (), shape: type | None = None
-) -> ConfigError:
-    """Turn a conversion's error (msgspec's wording) into one with file, line, key and suggestion.
+class Mistake(NamedTuple):
+    """What a conversion found wrong: where inside the value, what, and what to do."""
 
-    ``prefix`` is the path of the converted value in the document, ``shape`` its struct class.
-    """
+    path: KeyPath
+    """From the converted value; of an unknown or missing key, the key itself."""
+    what: str
+    """With ``{}`` where the key's name belongs."""
+    hint: str = ""
+    is_missing: bool = False
+
+
+def mistake(error: Exception, shape: type | None = None) -> Mistake:
+    """Read a conversion's error (msgspec's wording); ``shape`` is the struct class it was for."""
     message = str(error)
     at = _AT.search(message)
     what = message[: at.start()] if at else message
-    path = prefix + (_steps(at["path"]) if at else ())
-    unknown, missing = _UNKNOWN.match(what), _MISSING.match(what)
-    if unknown:
-        known = _known_fields(shape, path[len(prefix) :])
-        path += (unknown["key"],)
-        what, hint = f"unknown key `{dotted(path)}`", _hint(unknown["key"], known)
-        return ConfigError(what, source.where(path), hint)
-    if missing:
-        what = f"`{dotted((*path, missing['key']))}` is missing"
-        return ConfigError(what, source.where(path), "add it")
-    return ConfigError(f"`{dotted(path)}`: {_lower_first(what)}", source.where(path))
+    path = _steps(at["path"]) if at else ()
+    if unknown := _UNKNOWN.match(what):
+        known = _known_fields(shape, path)
+        return Mistake((*path, unknown["key"]), "unknown key `{}`", _hint(unknown["key"], known))
+    if missing := _MISSING.match(what):
+        return Mistake((*path, missing["key"]), "`{}` is missing", "add it", is_missing=True)
+    if value := _NOT_ONE_OF.match(what):
+        choices = [str(one) for one in _choices(_hint_of(shape, path))]
+        near = suggest(value["value"], choices)
+        hint = f"did you mean `{near}`? " if near else ""
+        listed = f"{hint}One of: {', '.join(choices)}" if choices else ""
+        return Mistake(path, f"`{{}}`: unknown value `{_literal(value['value'])}`", listed)
+    return Mistake(path, f"`{{}}`: {_literal(_lower_first(what))}")
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def translate(
+    error: Exception, source: Source, prefix: KeyPath = (), shape: type | None = None
+) -> ConfigError:
+    """Turn a conversion's error into one with file, line, key, expected values and suggestion.
+
+    ``prefix`` is the path of the converted value in the document, ``shape`` its struct class.
+    """
+    found = mistake(error, shape)
+    path = prefix + found.path
+    return ConfigError(found.what.format(dotted(path)), source.where(path), found.hint)
 
 
 def dotted(path: KeyPath) -> str:
@@ -209,6 +235,7 @@ _SYNTAX_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of docu
 _AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`")
 _MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`")
+_NOT_ONE_OF = re.compile(r"^Invalid enum value '?(?P<value>.*?)'?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
 
 
@@ -261,6 +288,35 @@ def _struct_of_field(shape: Any, name: str) -> Any:
         return _struct_in(get_type_hints(shape)[name])
     except (KeyError, NameError, TypeError):
         return None
+
+
+def _hint_of(shape: Any, steps: KeyPath) -> Any:
+    """Return the type that ``steps`` lead to from a struct class, or None."""
+    current = shape
+    for step in steps:
+        if isinstance(step, int):
+            current = next(iter(get_args(current)), None)
+            continue
+        struct = _struct_in(current)
+        names = dict(
+            zip(
+                getattr(struct, "__struct_encode_fields__", ()),
+                getattr(struct, "__struct_fields__", ()),
+                strict=True,
+            )
+        )
+        try:
+            current = get_type_hints(struct)[names[step]]
+        except (KeyError, NameError, TypeError):
+            return None
+    return current
+
+
+def _choices(hint: Any) -> list[Any]:
+    """Return the values of a Literal, wherever it stands in a type."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [value for part in get_args(hint) for value in _choices(part)]
 
 
 def _struct_in(hint: Any) -> Any:

@@ -118,31 +118,37 @@ def test_the_ready_rules_are_without_a_fault() -> None:
         ("[rule]\nname = 'a'\n", "`rule` is not a list of tables: a.toml:1: write [[rule]]"),
         (
             '[[rule]]\nname = "a"\nkind = "ratio"\n',
-            "unknown rule kind `ratio`: a.toml:3: known: match, count, liveness",
+            "rule `a`: unknown kind `ratio`: a.toml:3: known: match, count, liveness",
         ),
         (
             '\n[[rule]]\nname = "a"\nkind = "cuont"\n',
-            "unknown rule kind `cuont`: a.toml:4: did you mean `count`?",
+            "rule `a`: unknown kind `cuont`: a.toml:4: did you mean `count`?",
         ),
-        ('[[rule]]\nname = "a"\n', "`rule[0].kind` is missing: a.toml:1"),
-        ("[[rule]]\nkind = 3\n", "a rule kind is a text: a.toml:2"),
-        (COUNT + 'windw = "5m"\n', "unknown key `rule[0].windw`: a.toml:8: did you mean `window`?"),
-        (COUNT + "below = 3\n", "unknown key `rule[0].below`: a.toml:8"),
-        (COUNT + 'no_data = "fire"\n', "unknown key `rule[0].no_data`: a.toml:8"),
+        ('[[rule]]\nname = "a"\n', "rule `a`: `kind` is missing: a.toml:1"),
+        ("[[rule]]\nkind = 3\n", "rule 1: `kind` is a text: a.toml:2"),
+        (
+            COUNT + 'windw = "5m"\n',
+            "rule `errors`: unknown key `windw`: a.toml:8: did you mean `window`?",
+        ),
+        (COUNT + "below = 3\n", "unknown key `below`: a.toml:8"),
+        (COUNT + 'no_data = "fire"\n', "unknown key `no_data`: a.toml:8"),
         (COUNT.replace('"10s"', '"10"'), "`10` is not a duration, write it like 30s, 5m or 1h30m"),
-        (COUNT.replace('"10s"', "10"), "`rule[0].window`: expected `str`, got `int`: a.toml:6"),
+        (COUNT.replace('"10s"', "10"), "`window`: expected `str`, got `int`: a.toml:6"),
         (COUNT.replace('"10s"', '"0s"'), "`window` is shorter than 1s: a.toml:6"),
         (COUNT.replace('"10s"', '"25h"'), "`window` is longer than 24h: a.toml:6"),
         (COUNT.replace('"10s"', '"1500ms"'), "`window` is not whole seconds: a.toml:6"),
         (COUNT.replace("above = 3", "above = -1"), "`above` is -1: a.toml:7"),
-        (COUNT.replace("above = 3\n", ""), "`rule[0].above` is missing: a.toml:2"),
+        (COUNT.replace("above = 3\n", ""), "rule `errors`: `above` is missing: a.toml:2"),
         (COUNT + "resolve = 4\n", "`resolve` is 4: a.toml:8: 0 to `above` (3)"),
         (COUNT + "max_instances = 0\n", "`max_instances` is 0: a.toml:8: 1 to 1000"),
         (COUNT + "evidence = 11\n", "`evidence` is 11: a.toml:8: 0 to 10 lines"),
         (COUNT + 'by = ["wrker"]\n', "no field `wrker`: a.toml:8: did you mean `worker`?"),
         (COUNT + 'by = ["host", "host"]\n', "a field twice in `by`: a.toml:8"),
         (COUNT + 'runbook = "ftp://x"\n', "`runbook` is not an http or https URL: a.toml:8"),
-        (COUNT + 'priority = "high"\n', "`rule[0].priority`: invalid enum value 'high': a.toml:8"),
+        (
+            COUNT + 'priority = "high"\n',
+            "`priority`: unknown value `high`: a.toml:8: One of: info, warning, critical",
+        ),
         (COUNT + 'labels = { rule = "x" }\n', "the label `rule` is set by itself: a.toml:8"),
         (COUNT + 'summary = "{cuont}"\n', "no value `{cuont}`: a.toml:8: did you mean `{count}`?"),
         (COUNT + 'summary = "{worker}"\n', "no value `{worker}`: a.toml:8"),
@@ -151,7 +157,7 @@ def test_the_ready_rules_are_without_a_fault() -> None:
         (COUNT + 'summary = "{count.__class__}"\n', "no value `{count.__class__}`"),
         (
             COUNT.replace("severity>=error", "severity=>error"),
-            "`rule[0].filter`: column 9: `=>` is not a comparison; did you mean `>=`?: a.toml:5",
+            "`filter`: column 9: `=>` is not a comparison; did you mean `>=`?: a.toml:5",
         ),
         (COUNT + COUNT, "a rule `errors` exists already: a.toml:10: the first is in a.toml:2"),
         (COUNT.replace("errors", "no spaces here"), "`no spaces here` is not a name: a.toml:3"),
@@ -161,7 +167,7 @@ def test_the_ready_rules_are_without_a_fault() -> None:
         ),
         (
             '[[rule]]\nname = "a"\nkind = "liveness"\nstates = ["ded"]\n',
-            "`rule[0].states[0]`: invalid enum value 'ded': a.toml:4",
+            "`states[0]`: unknown value `ded`: a.toml:4: did you mean `dead`? One of: silent, ",
         ),
         (
             '[[rule]]\nname = "a"\nkind = "liveness"\nfilter = "srvice:a"\n',
@@ -171,10 +177,10 @@ def test_the_ready_rules_are_without_a_fault() -> None:
         ("[[route]]\nchannels = []\n", "a route without channels: a.toml:2"),
         (
             '[[channel]]\nname = "a"\ntype = "webhook"\n',
-            "unknown channel type `webhook`: a.toml:3: known: telegram, email",
+            "channel `a`: unknown type `webhook`: a.toml:3: known: telegram, email",
         ),
         (FULL.replace('"oncall-mail"', '"in-app"'), "`in-app` is always there: a.toml:41"),
-        (FULL.replace("chat_id = -100123\n", ""), "`channel[0].chat_id` is missing: a.toml:34"),
+        (FULL.replace("chat_id = -100123\n", ""), "channel `ops`: `chat_id` is missing: a.toml:34"),
         (
             FULL.replace('username = "alerts"', 'tls = "none"'),
             "mail without TLS goes to loopback only: a.toml:44: use starttls or tls",
@@ -201,12 +207,24 @@ def test_all_mistakes_are_told_at_once() -> None:
     ]  # fmt: skip
 
 
+def test_all_mistakes_of_one_rule_are_told_at_once() -> None:
+    """One wrong value does not hide the others of its table, nor a key that is missing."""
+    text = COUNT.replace('"10s"', '"x"').replace("above = 3", 'above = "3"')
+    found = rule_files.lint([("a.toml", text + 'priority = "high"\n')])
+    lacking = rule_files.lint([("a.toml", COUNT.replace("above = 3", 'priority = "high"'))])
+
+    assert [(problem.line, problem.key) for problem in found] == [
+        (6, "rule[0].window"), (7, "rule[0].above"), (8, "rule[0].priority"),
+    ]  # fmt: skip
+    assert [problem.key for problem in lacking] == ["rule[0]", "rule[0].priority"]
+
+
 def test_a_name_is_unique_over_all_files() -> None:
     """Two files may not both have a rule of one name."""
     found = rule_files.lint([("a.toml", COUNT), ("b.toml", COUNT)])
 
     assert [str(problem) for problem in found] == [
-        "a rule `errors` exists already: b.toml:3: the first is in a.toml:2"
+        "rule `errors`: a rule `errors` exists already: b.toml:3: the first is in a.toml:2"
     ]
 
 
@@ -216,7 +234,7 @@ def test_doubtful_is_no_error() -> None:
     found = rule_files.lint([("a.toml", text)])
 
     assert [(problem.message, problem.is_error) for problem in found] == [
-        ("no alert can reach this route", False)
+        ("route 3: no alert can reach this route", False)
     ]
     assert len(rules(text).routes) == 3
 
