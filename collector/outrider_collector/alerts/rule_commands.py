@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from outrider.command import DONE, FOUND, USAGE
 from outrider_alerting import rule_files
+from outrider_collector import config as configuration
 from outrider_collector.alerts.commands import Parser, actor, admin, read_store, say
-from outrider_collector.alerts.rule_directory import read_directory
+from outrider_collector.alerts.rule_directory import read_directory, secret_notes
 from outrider_collector.store import rules as store_rules
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ async def _lint(arguments: argparse.Namespace) -> int:
     else:
         for problem in problems:
             say(f"{problem}" if problem.is_error else f"doubtful: {problem}")
+    for note in secret_notes(files, configuration.load(arguments.config).data_dir / "collector"):
+        sys.stderr.write(f"outrider: {note}\n")
     if problems:
         return FOUND
     if not arguments.json:

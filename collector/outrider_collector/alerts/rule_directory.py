@@ -1,11 +1,15 @@
-"""The rule files of a directory, as they are applied."""
+"""The rule files of a directory, as they are applied, and the secrets that they point to."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from outrider.configuration import ConfigError
+from outrider.configuration import ConfigError, Source, parse, read_secret
 from outrider_collector.store.rules import FILES_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 def read_directory(directory: str | Path) -> dict[str, str]:
@@ -28,6 +32,31 @@ def read_directory(directory: str | Path) -> dict[str, str]:
     if not texts:
         raise ConfigError("no rule files", str(path), "put rules into files named *.toml")
     return texts
+
+
+def secret_notes(files: Mapping[str, str], secrets_dir: Path) -> Iterator[str]:
+    """Yield what keeps secrets of channels from being read here.
+
+    It is no mistake of the rules: only the collector's host needs the files.
+    """
+    for file, text in files.items():
+        source = Source(file, text)
+        try:
+            channels = parse(source).get("channel", [])
+        except ConfigError:
+            continue  # a syntax error, which lint tells
+        for index, channel in enumerate(channels if isinstance(channels, list) else []):
+            for key, name in channel.items() if isinstance(channel, dict) else ():
+                if key.endswith("_file") and isinstance(name, str) and name:
+                    try:
+                        read_secret(name, secrets_dir)
+                    except ConfigError as error:
+                        where = source.where(("channel", index, key))
+                        yield (
+                            f"`{key}` of channel `{channel.get('name')}`: {error.what}: {where}: "
+                            f"put the secret into {secrets_dir / name}, readable for the "
+                            "collector, if this is the collector's host"
+                        )
 
 
 def _is_rule_file(file: Path) -> bool:

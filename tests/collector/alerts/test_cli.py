@@ -107,6 +107,23 @@ async def test_lint_says_in_order_or_names_file_line_and_key(
     assert as_json.document[0]["file"] == "more.toml"
 
 
+async def test_lint_names_secrets_that_cannot_be_read_here(
+    terminal: Terminal, rules_dir: Path, tmp_path: Path
+) -> None:
+    """A missing secret file is a note with its line and its path, not a fault of the rules."""
+    (rules_dir / "notify.toml").write_text(samples.notify("https://telegram.test"))
+    missing = await terminal("rules", "lint", str(rules_dir))
+    secret = tmp_path / "collector" / "telegram.token"
+    secret.parent.mkdir()
+    secret.write_text("42:loopback-token-of-the-test-bot\n")
+    there = await terminal("rules", "lint", str(rules_dir))
+
+    assert missing.code == 0 and "1 channels" in missing.out
+    assert "`bot_token_file` of channel `ops`: " in missing.err
+    assert "notify.toml:5" in missing.err and str(secret) in missing.err
+    assert (there.code, there.err) == (0, "")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 async def test_a_directory_that_is_none_is_a_usage_error(
     terminal: Terminal, tmp_path: Path, name: str
