@@ -266,3 +266,28 @@ def test_an_overlong_line_is_cut_and_marked() -> None:
     assert json.loads(records.attributes[1] or b"")["outrider.truncated"] == {
         "original_bytes": len(line)
     }
+
+
+SDK_LINE = b'{"ts":"2026-11-24T20:02:31.123456Z","severity":9,"message":"m","attributes":%s}'
+
+
+@pytest.mark.parametrize(
+    "number", ["1e99999", "-1E99999", "2.5e+99999", "1E+123456", "0.1e-99999", "9" * 5000]
+)
+@pytest.mark.parametrize("layout", ['{"n":%s}', '{"n": [1, %s]}', '{"a":{"n":\t%s}}', '{"n":[%s]}'])
+def test_an_endless_number_is_never_sent_as_one(number: str, layout: str) -> None:
+    """Postgres's jsonb refuses such numbers, so they are sent as texts, or as what they come to."""
+    lines = [SDK_LINE % b"{}", SDK_LINE % (layout % number).encode()]
+
+    sent = parse(lines, "json").attributes[1]
+
+    assert sent is not None
+    assert number.encode() not in sent.replace(b'"' + number.encode() + b'"', b"")
+
+
+def test_an_id_that_looks_like_a_number_is_none() -> None:
+    """Ids in hexadecimal are texts: their run is taken the quick way, as it is written."""
+    attributes = b'{"id": "12e99999999","uuid":"0af7-651e-123456"}'
+
+    # The careful way would write it without the space.
+    assert parse([SDK_LINE % attributes] * 3, "json").attributes == [attributes] * 3
