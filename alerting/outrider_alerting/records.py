@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from outrider_alerting.rules import CountRule, MatchRule
     from outrider_alerting.state import Address, RuleState
     from outrider_alerting.watermarks import Answer
+
+COUNT: Final = itemgetter(1)
+"""Of a bucket."""
 
 MANY_BUCKETS: Final = 64
 """With more, a key that cannot fire is rid of those that are settled."""
@@ -61,7 +65,7 @@ def evaluate(
     # More records can only put off the end of what fires: its last estimate is a lower bound.
     put_off = state.phase == "firing" and state.wake_s is not None
     touched = address in overlay.touched and not put_off
-    can_fire = state.is_active or sum(bucket[1] for bucket in state.buckets) > spec.above
+    can_fire = state.is_active or sum(map(COUNT, state.buckets)) > spec.above
     if not can_fire and len(state.buckets) <= MANY_BUCKETS:
         return
     answer = overlay.answer(rule, address[1])

@@ -41,6 +41,10 @@ LATE_S: Final = 60
 """A bucket that was last added to so much later than it began is late."""
 
 
+Name = tuple[int, int, int]
+"""A record: its second, stream and offset."""
+
+
 class Move(NamedTuple):
     """One finding that moved the episode."""
 
@@ -90,13 +94,24 @@ def counted(
     """Return the state with ``n`` more records in the second that begins at ``bucket_us``."""
     second = bucket_us // SECOND_US
     start = second - second % spec.step_s
-    known = sorted([*state.names, *((second, stream, offset) for stream, offset in names)])
     return msgspec.structs.replace(
         state,
-        buckets=tuple(add(list(state.buckets), start, n, now_s)),
-        names=tuple(known[-MAX_NAMES:]),
+        buckets=add(state.buckets, start, n, now_s),
+        names=_newest(state.names, [(second, stream, offset) for stream, offset in names]),
         expiry_s=max(state.expiry_s, now_s + spec.window_s + LINGER_S),
     )
+
+
+def _newest(names: tuple[Name, ...], more: list[Name]) -> tuple[Name, ...]:
+    """Return the newest of both, in order; what comes is mostly newer than what is there."""
+    if not more:
+        return names
+    if len(more) > 1:
+        more.sort()
+    known = (*names, *more)
+    if names and more[0] < names[-1]:
+        known = tuple(sorted(known))
+    return known[-MAX_NAMES:]
 
 
 def advance(

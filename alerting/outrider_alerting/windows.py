@@ -32,7 +32,7 @@ class Span(NamedTuple):
     end: int
 
 
-def add(buckets: list[Bucket], start: int, n: int, touched: int) -> list[Bucket]:
+def add(buckets: tuple[Bucket, ...], start: int, n: int, touched: int) -> tuple[Bucket, ...]:
     """Return the buckets, in order, with ``n`` more in the one at ``start``."""
     # Records come mostly in order: look from the end.
     at = len(buckets)
@@ -40,8 +40,9 @@ def add(buckets: list[Bucket], start: int, n: int, touched: int) -> list[Bucket]
         at -= 1
     if at and buckets[at - 1][0] == start:
         merged = (start, buckets[at - 1][1] + n, touched)
-        return [*buckets[: at - 1], merged, *buckets[at:]]
-    return [*buckets[:at], (start, n, touched), *buckets[at:]][-MAX_BUCKETS:]
+        return (*buckets[: at - 1], merged, *buckets[at:])
+    more = (*buckets[:at], (start, n, touched), *buckets[at:])
+    return more if len(more) <= MAX_BUCKETS else more[-MAX_BUCKETS:]
 
 
 def course(buckets: Iterable[Bucket], window: int) -> Course:

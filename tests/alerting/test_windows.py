@@ -14,8 +14,8 @@ buckets = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 4)), max_size=25
 window_lengths = st.integers(1, 20)
 
 
-def _added(additions: list[tuple[int, int]]) -> list[Bucket]:
-    result: list[Bucket] = []
+def _added(additions: list[tuple[int, int]]) -> tuple[Bucket, ...]:
+    result: tuple[Bucket, ...] = ()
     for start, n in additions:
         result = windows.add(result, start, n, 0)
     return result
@@ -76,7 +76,7 @@ def test_buckets_stay_in_order_and_lose_nothing(additions: list[tuple[int, int]]
 
 def test_buckets_have_a_limit() -> None:
     """Past the limit the oldest buckets go, the newest stay."""
-    result: list[Bucket] = []
+    result: tuple[Bucket, ...] = ()
     for start in range(windows.MAX_BUCKETS + 5):
         result = windows.add(result, start, 1, 0)
 

@@ -21,6 +21,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.errors import Fault, Reason
@@ -42,6 +43,8 @@ LEASE: Final = "evaluator"
 LEASE_S: Final = 10.0
 POLL_S: Final = 0.1
 """Longest time between two looks at the feed; wake-ups make it shorter."""
+CHECKPOINT_S: Final = 15.0
+"""Steps that told nothing are stored after this at the latest; a successor takes them again."""
 PAUSE_S: Final = 0.02
 """Between two steps, so that one step takes the rows of several commits."""
 _REST = 3.0
@@ -60,6 +63,7 @@ class Settings:
     holder: str
     lease_s: float = LEASE_S
     poll_s: float = POLL_S
+    checkpoint_s: float = CHECKPOINT_S
 
 
 class Evaluator:
@@ -136,7 +140,13 @@ class Evaluator:
     ) -> None:
         """Evaluate until ``stop`` or until the lease is lost."""
         try:
-            leader = Leader(connection, lease, self._clock, self._told)
+            leader = Leader(
+                connection,
+                lease,
+                self._clock,
+                self._told,
+                checkpoint=timedelta(seconds=self._settings.checkpoint_s),
+            )
             await leader.load()
             self._state, self._error = "evaluating", None
             await self._lead(leader, stop, backoff)

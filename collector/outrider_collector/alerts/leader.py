@@ -19,7 +19,7 @@ from outrider_collector.store.evaluation import Cursor
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from psycopg import AsyncConnection
 
@@ -57,12 +57,14 @@ class Leader:
         lease: leases.Lease,
         clock: Callable[[], float],
         told: asyncio.Event,
+        *,
+        checkpoint: timedelta,
     ) -> None:
         self._connection = connection
         self._lease = lease
         self._clock = clock
         self._told = told
-        self._recorder = Recorder(connection, lease)
+        self._recorder = Recorder(connection, lease, checkpoint)
         # Where the evaluation stands; the database may be some steps behind it, and `_read_to` can
         # be ahead of its feed number.
         self._place = Cursor(0, 0, None, "{}")

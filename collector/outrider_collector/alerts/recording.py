@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from outrider_alerting.state import Address, RuleState
     from outrider_collector.alerts.inputs import Name
 
-CHECKPOINT: Final = timedelta(seconds=5)
-"""A step that told nothing is stored after this at the latest."""
-
 WAITING_STEPS_MAX: Final = 500
 WAITING_STATES_MAX: Final = 20_000
 
@@ -84,7 +81,7 @@ class Recorder:
     """Stores steps under one lease."""
 
     def __init__(
-        self, connection: AsyncConnection, lease: leases.Lease, checkpoint: timedelta = CHECKPOINT
+        self, connection: AsyncConnection, lease: leases.Lease, checkpoint: timedelta
     ) -> None:
         self._connection = connection
         self._lease = lease

@@ -110,6 +110,42 @@ async def test_a_restart_loses_and_repeats_nothing(world: World) -> None:
     assert await world.notices("in-app") == [("fired", "sent")]
 
 
+async def test_steps_that_told_nothing_wait_for_a_checkpoint(world: World) -> None:
+    """Three counted errors are not written yet; an end in good order writes them."""
+    await world.apply(rules=samples.COUNT)
+
+    async with world.evaluating(checkpoint_s=3_600):
+        await world.until("select feed_number >= 1 from evaluator_state")
+        await world.log("error 0", "error 1")
+        await world.log("error 2")
+        await asyncio.sleep(0.5)
+        assert await world.value("select count(*) from rule_states") == 0
+        assert await world.value("select feed_number from evaluator_state") == 1
+
+    assert await world.value("select count(*) from rule_states") == 1
+    assert await world.value("select feed_number from evaluator_state") == 3
+    steps = await world.rows("select feed_from, feed_to from evaluation_steps order by step")
+    assert (steps[0]["feed_from"], steps[-1]["feed_to"]) == (0, 3)
+
+
+async def test_steps_that_died_before_their_checkpoint_are_taken_again(world: World) -> None:
+    """A connection that ends with three errors counted only in memory: the fourth still fires."""
+    await world.apply(rules=samples.COUNT)
+
+    async with world.evaluating(checkpoint_s=3_600):
+        await world.until("select feed_number >= 1 from evaluator_state")
+        await world.log("error 0", "error 1", "error 2")
+        await asyncio.sleep(0.5)
+        assert await world.value(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name = 'outrider evaluator' and datname = current_database()"
+        )
+        await world.log("error 3")
+        await world.until("select count(*) from alerts where state = 'firing'")
+
+    assert await world.value("select value from alerts") == 4.0
+
+
 async def test_a_failed_step_is_taken_again_whole(world: World) -> None:
     """A step whose transaction fails leaves no trace, and the next attempt stores it once."""
     await world.apply(rules=samples.MATCH)

@@ -180,9 +180,11 @@ class World:
             await asyncio.sleep(0.02)
 
     @contextlib.asynccontextmanager
-    async def evaluating(self, holder: str = "one") -> AsyncIterator[Evaluator]:
+    async def evaluating(
+        self, holder: str = "one", *, checkpoint_s: float = 0.5
+    ) -> AsyncIterator[Evaluator]:
         """Run an evaluator meanwhile."""
-        settings = EvaluatorSettings(self.url, holder, lease_s=2.0)
+        settings = EvaluatorSettings(self.url, holder, lease_s=2.0, checkpoint_s=checkpoint_s)
         evaluator = Evaluator(settings, self.evaluator_wake, self.delivery_wake)
         async with running(evaluator):
             yield evaluator
