@@ -8,7 +8,8 @@ States of a component (an agent, or a worker that an agent reports):
 * ``silent``: no heartbeat where one was due, by the database's clock. Every collector looks for the
   overdue, in one statement that lets only one of them declare it (:class:`Watch` says when).
 * ``dead``: it ended, and not cleanly: exit code, signal, or its lock was gone without a word.
-* ``retired``: it ended as it wished to, or its agent does not know it any more.
+* ``retired``: it ended as it wished to, its agent does not know it any more, or somebody said that
+  it ended for good. It stays so until it shows life, or dies anew.
 * ``unknown``: nothing contradicts that it runs, and nothing shows it.
 
 The agent's own heartbeat carries its workers, so a worker's state is decided from the heartbeat of

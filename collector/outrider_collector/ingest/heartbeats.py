@@ -109,7 +109,8 @@ class HeartbeatBook:
             known.dropped[component] = worker.dropped_records
             verdict = worker_verdict(worker, heartbeat, now_us, losing=losing)
             row = HeartbeatRow(component, seen, due, _worker_gauges(worker))
-            self._enter(known, row, verdict)
+            ended_at = moment(worker.ended_us) if worker.ended_us else None
+            self._enter(known, row, verdict, ended_at)
         self._miss(known, present, seen)
 
     def drain(self) -> tuple[list[HeartbeatRow], list[StateRow]]:
@@ -126,18 +127,29 @@ class HeartbeatBook:
         for state in states:
             self._states.setdefault(state.component, state)
 
-    def _enter(self, known: _Agent, row: HeartbeatRow, verdict: Verdict) -> None:
+    def _enter(
+        self,
+        known: _Agent,
+        row: HeartbeatRow,
+        verdict: Verdict,
+        ended_at: datetime | None = None,
+    ) -> None:
         component = row.component
         if component not in self._heartbeats and len(self._heartbeats) >= MAX_COMPONENTS:
             self.left_out += 1
             return
         self._heartbeats[component] = row
-        self._decide(known, component, verdict, row.seen_at)
+        self._decide(known, component, verdict, row.seen_at, ended_at)
 
     def _decide(
-        self, known: _Agent, component: Component, verdict: Verdict, seen: datetime
+        self,
+        known: _Agent,
+        component: Component,
+        verdict: Verdict,
+        seen: datetime,
+        ended_at: datetime | None = None,
     ) -> None:
-        self._states[component] = StateRow(component, verdict.state, verdict.reason, seen)
+        self._states[component] = StateRow(component, verdict.state, verdict.reason, seen, ended_at)
         if known.states.get(component) != verdict.state:
             self.urgent.set()
         known.states[component] = verdict.state

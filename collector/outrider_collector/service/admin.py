@@ -29,7 +29,7 @@ APPLY_WITHIN_S = 10.0
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """Acknowledge, silence, apply rules."""
+    """Acknowledge, silence, apply rules, retire workers."""
 
     def __init__(self, links: Links) -> None:
         self._links = links
@@ -111,6 +111,25 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 actor=request.actor,
                 target="rules",
                 version=applied.version,
-                **{what: len(names) for what, names in applied.changes._asdict().items()},
+                added=len(applied.changes.added),
+                changed=len(applied.changes.changed),
+                removed=len(applied.changes.removed),
             )
         return admin_pb2.ApplyRulesResponse(version=applied.version, **applied.changes._asdict())
+
+    @guarded
+    async def RetireWorker(  # noqa: N802  wire name
+        self, request: admin_pb2.RetireWorkerRequest, context: AnyContext
+    ) -> admin_pb2.RetireWorkerResponse:
+        """Say that a worker ended for good."""
+        del context
+        async with self._links.use() as connection:
+            changed = await acts.retire_worker(connection, request.name, request.actor)
+        if changed:
+            outrider.audit(
+                "config.changed",
+                actor=request.actor,
+                target=f"worker {request.name}",
+                after="retired",
+            )
+        return admin_pb2.RetireWorkerResponse(changed=changed)

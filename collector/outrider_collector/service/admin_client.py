@@ -81,6 +81,12 @@ class AdminClient:
         done = await self._call(self._stub.EndSilence(request, **self._options()))
         return bool(done.changed)
 
+    async def retire_worker(self, name: str, actor: str) -> bool:
+        """Say that a worker (service/worker@host) ended for good; False when it had before."""
+        request = admin_pb2.RetireWorkerRequest(name=name, actor=actor)
+        done = await self._call(self._stub.RetireWorker(request, **self._options()))
+        return bool(done.changed)
+
     async def apply_rules(self, files: Mapping[str, str], actor: str) -> Applied:
         """Make these files the active rule set."""
         request = admin_pb2.ApplyRulesRequest(

@@ -1,4 +1,4 @@
-"""What people do to alerts: acknowledge them, silence them. Each act is a row with a name on it.
+"""What people do: acknowledge alerts, silence them, retire workers. Each act has a name on it.
 
 Acts never move an alert's state. Each ends with a feed row and COMMIT in one message, which wakes
 the evaluator (a silence changes who is told) and the dashboard.
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from outrider import filter as filters
 from outrider.errors import Fault, Reason
-from outrider_collector.store import feed
+from outrider_collector.store import feed, health
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 FILTER_BYTES_MAX: Final = 1_024
 ACTOR_BYTES_MAX: Final = 128
+NAME_BYTES_MAX: Final = 512
 COMMENT_BYTES_MAX: Final = 512
 SILENCE_MAX: Final = timedelta(days=366)
 SILENCES_MAX: Final = 1_000
@@ -169,6 +170,38 @@ def parse_filter(text: str) -> filters.Filter:
         return filters.parse(text, labels=True)
     except filters.FilterError as error:
         raise Fault(Reason.FILTER_INVALID, detail=f"the filter cannot be read: {error}") from error
+
+
+async def retire_worker(connection: AsyncConnection, name: str, actor: str) -> bool:
+    """Say that a worker ended for good; False when it was retired before.
+
+    It is up again as soon as it shows life. Raises NOT_FOUND, CONFLICT while it runs.
+    """
+    actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
+    name = _text("name", name, NAME_BYTES_MAX)
+    async with feed.transaction(connection):
+        cursor = await connection.execute(
+            "select agent, team, coalesce(host, ''), service, worker, state, clock_timestamp()"
+            " from system_health where component_kind = 'worker' and component = %s for update",
+            (name,),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise Fault(
+                Reason.NOT_FOUND,
+                detail=f"there is no worker {name}: list them with 'outrider workers'",
+            )
+        agent, team, host, service, worker, state, now = row
+        if state == "retired":
+            return False
+        if state in {"up", "degraded", "lagging"}:
+            raise Fault(
+                Reason.CONFLICT, detail=f"worker {name} is {state}: stop it before it is retired"
+            )
+        component = health.Component("worker", name, agent, team, host, service, worker)
+        reason = f"retired by {actor}"
+        await health.store(connection, [health.Change(component, state, "retired", reason, now)])
+    return True
 
 
 async def _span(

@@ -61,6 +61,8 @@ class StateRow:
     state: str
     reason: str
     at: datetime
+    ended_at: datetime | None = None
+    """When what is dead ended, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ async def record(
         if heartbeats:
             await _write_heartbeats(connection, collector, heartbeats)
         changes = await _differing(connection, states) if states else []
-        await _store(connection, changes)
+        await store(connection, changes)
     return changes
 
 
@@ -139,26 +141,32 @@ async def _write_heartbeats(
 
 
 async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow]) -> list[Change]:
-    """Return the states that differ from what is stored, in the order of their keys."""
+    """Return the states that differ from what is stored, in the order of their keys.
+
+    What is retired stays so until it shows life: that nothing is known of it, or that it died
+    before, is no news.
+    """
     ordered = sorted(rows, key=lambda row: (row.component.kind, row.component.name))
     cursor = await connection.execute(
         """
         with new as (
             select * from unnest(%(kinds)s::text[], %(names)s::text[], %(states)s::text[],
-                                 %(reasons)s::text[]) with ordinality
-                     as new (kind, component, state, reason, place)
+                                 %(ended)s::timestamptz[]) with ordinality
+                     as new (kind, component, state, ended_at, place)
         )
         select new.place, h.state
         from new left join system_health h
              on h.component_kind = new.kind and h.component = new.component
         where h.state is distinct from new.state
+          and not coalesce(h.state = 'retired' and (
+              new.state = 'unknown' or new.state = 'dead' and new.ended_at <= h.since), false)
         order by new.place
         """,
         {
             "kinds": [row.component.kind for row in ordered],
             "names": [row.component.name for row in ordered],
             "states": [row.state for row in ordered],
-            "reasons": [row.reason for row in ordered],
+            "ended": [row.ended_at for row in ordered],
         },
     )
     return [
@@ -178,7 +186,7 @@ async def mark_silent(
     """
     async with feed.transaction(connection):
         changes = await _overdue(connection, reconnect_grace_s, limit)
-        await _store(connection, changes)
+        await store(connection, changes)
     return changes
 
 
@@ -245,7 +253,7 @@ async def stop_collector(connection: AsyncConnection[Any], name: str) -> None:
     )
 
 
-async def _store(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
+async def store(connection: AsyncConnection[Any], changes: Sequence[Change]) -> None:
     """Write the changes, announce them, and commit; nothing where nothing changed."""
     if not changes:
         return

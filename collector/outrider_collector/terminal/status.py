@@ -17,6 +17,7 @@ from outrider_collector.store.connect import READ_ROLE, connect
 from outrider_collector.store.reading import fleet, health
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import visible
+from outrider_collector.terminal.retire import retire
 from outrider_collector.terminal.status_text import status_lines, worker_lines
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def status(argv: list[str]) -> int:
 
 
 def workers(argv: list[str]) -> int:
-    """Show the fleet; return the exit code."""
+    """Show the fleet, or retire one of it; return the exit code."""
+    if argv[:1] == ["retire"]:
+        return retire(argv[1:])
 
     async def view(conn: AsyncConnection[Any]) -> str:
         found, now = await fleet.workers(conn), await health.now(conn)

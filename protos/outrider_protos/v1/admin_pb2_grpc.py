@@ -54,6 +54,11 @@ class AdminServiceStub(object):
                 request_serializer=outrider__protos_dot_v1_dot_admin__pb2.ApplyRulesRequest.SerializeToString,
                 response_deserializer=outrider__protos_dot_v1_dot_admin__pb2.ApplyRulesResponse.FromString,
                 _registered_method=True)
+        self.RetireWorker = channel.unary_unary(
+                '/outrider.v1.AdminService/RetireWorker',
+                request_serializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerRequest.SerializeToString,
+                response_deserializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -83,6 +88,12 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetireWorker(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -105,6 +116,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ApplyRules,
                     request_deserializer=outrider__protos_dot_v1_dot_admin__pb2.ApplyRulesRequest.FromString,
                     response_serializer=outrider__protos_dot_v1_dot_admin__pb2.ApplyRulesResponse.SerializeToString,
+            ),
+            'RetireWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireWorker,
+                    request_deserializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerRequest.FromString,
+                    response_serializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -215,6 +231,33 @@ class AdminService(object):
             '/outrider.v1.AdminService/ApplyRules',
             outrider__protos_dot_v1_dot_admin__pb2.ApplyRulesRequest.SerializeToString,
             outrider__protos_dot_v1_dot_admin__pb2.ApplyRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outrider.v1.AdminService/RetireWorker',
+            outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerRequest.SerializeToString,
+            outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerResponse.FromString,
             options,
             channel_credentials,
             insecure,
