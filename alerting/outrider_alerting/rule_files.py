@@ -193,13 +193,14 @@ class _Reader:
         for key in unknown:
             self._report(source, (*path, key), f"unknown key `{key}`", _hint(key, fields))
         left = {key: value for key, value in table.items() if key not in unknown}
-        wrong: set[str | int] = set()
+        wrong: set[str] = set()
         while True:
             try:
                 value = msgspec.convert(left, shape, dec_hook=_hook_for(shape))
             except msgspec.ValidationError as error:
                 found = configuration.mistake(error, shape)
-                key = found.path[0]  # what is converted is a table: it is always one of its keys
+                # What is converted is a table: its keys are texts.
+                key = str(found.path[0])
                 if key not in wrong:
                     where = path if found.is_missing else (*path, *found.path)
                     told = found.what.format(configuration.dotted(found.path))
@@ -208,7 +209,7 @@ class _Reader:
                     # The first of the missing keys ends the search: the rest cannot be asked for.
                     return None
                 wrong.add(key)
-                del left[str(key)]
+                del left[key]
             else:
                 return None if wrong else value
 

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import outrider
@@ -17,9 +18,10 @@ from outrider.errors import Fault, Reason
 from outrider_collector import config as configuration
 from outrider_collector.store import agents, schema
 from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.reading import health
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
     from typing import Any
 
     from outrider_collector.config import Configuration
@@ -111,30 +113,56 @@ def _route_logging() -> None:
 
 async def _check(config: Configuration) -> int:
     """Say what would keep a collector from running; 3 when there is something."""
-    found = [line async for line in _findings(config)]
-    for line in found:
+    running: list[str] = []
+    found = [await _database_finding(config, running)]
+    if not _is_free(*config.collector.address()) and not running:
+        found.append(
+            f"cannot listen on {config.collector.listen}: another program has the address: "
+            "'ss -ltnp' names it; stop it, or change `listen` of [collector]"
+        )
+    findings = [line for line in found if line]
+    for line in findings:
         print(line)  # noqa: T201  what was asked for
-    if not found:
+    if not findings and running:
+        print(f"{running[0]}; configuration and database are in order")  # noqa: T201
+    elif not findings:
         print(f"{config.collector_name}: configuration, database and address are in order")  # noqa: T201
-    return FOUND if found else DONE
+    return FOUND if findings else DONE
 
 
-async def _findings(config: Configuration) -> AsyncIterator[str]:
-    host, port = config.collector.address()
+def _is_free(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As gRPC binds: a port in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host.strip("[]"), port))
-        except OSError as error:
-            yield f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
+        except OSError:
+            return False
+    return True
+
+
+async def _database_finding(config: Configuration, running: list[str]) -> str:
+    """Return what is wrong with the database; adds the collector that serves the address."""
     try:
         connection = await connect(config.database_url, application_name="outrider check")
         async with connection:
             with driver_errors(config.database_url):
-                (await schema.check(connection)).require(config.database_url)
+                state = await schema.check(connection)
+                # A running collector stays a fact, whatever is to be migrated.
+                for one in await health.collectors(connection) if state.version else []:
+                    pid = one.status.get("pid")
+                    if one.alive and one.name == config.collector_name and _is_process(pid):
+                        running.append(
+                            f"{one.name}: a collector (pid {pid}) serves {config.collector.listen}"
+                        )
+                state.require(config.database_url)
     except Fault as fault:
-        yield fault.text
+        return fault.text
+    return ""
+
+
+def _is_process(pid: object) -> bool:
+    return isinstance(pid, int) and Path(f"/proc/{pid}").exists()
 
 
 async def _revoke(config: Configuration, agent: int) -> int:

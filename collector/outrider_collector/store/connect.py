@@ -74,6 +74,10 @@ def database_url(
             raise ConfigError(
                 f"`database.url_file`: cannot be read, {error}", config.url_file, "correct the path"
             ) from None
+    return _embedded_url(data_dir)
+
+
+def _embedded_url(data_dir: Path) -> str:
     return make_conninfo(
         host=str(data_dir / "run"), user="outrider", dbname="outrider", port="5432"
     )
@@ -235,7 +239,7 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
     said = _said(error)
     state = error.sqlstate
     if state is None:
-        return _connection_fault(error, said, where)
+        return _connection_fault(error, said, url)
     if state in _FULL:
         return Fault(Reason.STORE_FULL, detail=f"the database is full{where}: {said}")
     if state in _BEHIND:
@@ -252,7 +256,8 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
     return Fault(Reason.INTERNAL_BUG, detail=f"the database refused{where}: {said}", sqlstate=state)
 
 
-def _connection_fault(error: psycopg.Error, said: str, where: str) -> Fault:
+def _connection_fault(error: psycopg.Error, said: str, url: str | None) -> Fault:
+    where = f": {target(url)}" if url else ""
     if isinstance(error, PoolTimeout):
         return Fault(Reason.STORE_DOWN, detail=f"no connection to the database in time{where}")
     if not isinstance(error, psycopg.OperationalError):
@@ -263,10 +268,33 @@ def _connection_fault(error: psycopg.Error, said: str, where: str) -> Fault:
                 Reason.CONFIG_INVALID,
                 detail=f"cannot use the database{where}: {said}: {what_to_do}",
             )
+    if embedded := _embedded_in(url):
+        return Fault(Reason.STORE_DOWN, detail=_not_running(embedded))
     return Fault(
         Reason.STORE_DOWN,
         detail=f"cannot reach the database{where}: {said}: "
         "check that it runs and that the URL is right",
+    )
+
+
+def _embedded_in(url: str | None) -> Path | None:
+    """Return the data directory of `outrider up` whose own server the URL means, or None."""
+    try:
+        host = Path(str(conninfo_to_dict(url or "").get("host") or ""))
+    except psycopg.ProgrammingError:
+        return None
+    return host.parent if host.is_absolute() and url == _embedded_url(host.parent) else None
+
+
+def _not_running(data_dir: Path) -> str:
+    if (data_dir / "postgres").is_dir():
+        what = f"the embedded database does not run: {data_dir}"
+    else:
+        what = f"there is no embedded database yet: {data_dir}"
+    # Settings of another place are the usual reason to look here at all.
+    return (
+        f"{what}: start it with 'outrider up --data {data_dir}', or name your database with "
+        "OUTRIDER_DATABASE_URL, your settings with --config"
     )
 
 

@@ -2,7 +2,8 @@
 
 Each child writes to a log file of its own, dies with us (the kernel sends it SIGTERM when we are
 killed), and is told to end by SIGTERM; one that does not within its time is killed. A child that
-ends by itself is started again after a growing pause, and its last words are shown.
+ends by itself is started again after a growing pause, and its last words are shown; one that says
+that its configuration is wrong is not: the next start would end the same way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from outrider.command import USAGE
 from outrider.retry import Backoff
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Child:
     say: Callable[[str], None]
     # A worker of the demo is meant to die now and then: that is no news.
     restart_pause_s: float | None = None
+    on_unusable: Callable[[Child], None] | None = None
+    """Told when the process says by its exit code that starting it again cannot help."""
     stop_within_s: float = 10.0
     process: asyncio.subprocess.Process | None = None
     _stopping: bool = False
@@ -91,6 +95,9 @@ class Child:
             assert self.process is not None  # noqa: S101  _spawn() made it
             started = loop.time()
             code = await self.process.wait()
+            if code == USAGE and self.on_unusable is not None:
+                self.on_unusable(self)
+                return
             if self.restart_pause_s is not None:
                 pause_s = self.restart_pause_s
             else:
@@ -106,11 +113,11 @@ class Child:
             await self._spawn()
 
     def last_words(self) -> str:
-        """The last line of its log, at most 300 characters."""
+        """The last line of its log, at most 1,000 characters."""
         try:
             with self.log.open("rb") as log:
-                log.seek(max(0, self.log.stat().st_size - 2000))
+                log.seek(max(0, self.log.stat().st_size - 4000))
                 lines = log.read().decode(errors="replace").strip().split("\n")
         except OSError:
             return ""
-        return lines[-1][-300:]
+        return lines[-1][-1000:].removeprefix("outrider: ")

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from outrider.command import version
+from outrider.command import USAGE, version
 from outrider.configuration import ConfigError, load
 from outrider.errors import Fault
 from outrider_collector.store.connect import connect
+from outrider_collector.store.rules import active_version
 from outrider_collector.store.schema import migrate
 from outrider_collector.up.announce import announce_alerts
 from outrider_collector.up.children import Child
@@ -70,17 +71,34 @@ async def run(options: Options) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     say(f"Outrider {version()}, data in {layout.root}")
+    unusable: list[Child] = []
+
+    def give_up(child: Child) -> None:
+        unusable.append(child)
+        stop.set()
+
     try:
         async with contextlib.AsyncExitStack() as stack:
-            await _start(options, layout, stack, stop)
+            await _start(options, layout, stack, stop, give_up)
         say("Stopped. The data stays.")
     finally:
         os.close(lock)
+    if unusable:
+        raise _cannot_run(unusable[0])
     return 0
 
 
+def _cannot_run(child: Child) -> ConfigError:
+    """Everything ends where one part cannot run: a half that looks whole would be worse."""
+    return ConfigError(f"the {child.name} cannot run: {child.last_words()}", f"log: {child.log}")
+
+
 async def _start(
-    options: Options, layout: Layout, stack: contextlib.AsyncExitStack, stop: asyncio.Event
+    options: Options,
+    layout: Layout,
+    stack: contextlib.AsyncExitStack,
+    stop: asyncio.Event,
+    give_up: Callable[[Child], None],
 ) -> None:
     listen = _addresses(layout)
     for part, address in listen.items():
@@ -95,7 +113,8 @@ async def _start(
 
     def child(name: str, *argv: str, restart_pause_s: float | None = None) -> Child:
         log = layout.logs / f"{name}.log"
-        return Child(name, argv, log, environment, say, restart_pause_s)
+        on_unusable = give_up if restart_pause_s is None else None
+        return Child(name, argv, log, environment, say, restart_pause_s, on_unusable)
 
     async def started(process: Child) -> Child:
         await process.start()
@@ -105,11 +124,12 @@ async def _start(
     outrider = (sys.executable, "-m", "outrider.command")
     collector = await started(child("collector", *outrider, "collector", "run"))
     await _listening(listen["collector"], collector, stop)
-    await _apply_rules(layout, environment)
-    agent = await started(child("agent", *outrider, "agent", "run"))
+    if stop.is_set():
+        return
+    await _apply_rules(layout, environment, url)
+    await started(child("agent", *outrider, "agent", "run"))
     dashboard = await started(child("dashboard", *outrider, "dashboard"))
     await _listening(listen["dashboard"], dashboard, stop)
-    del agent
     if stop.is_set():
         return
     say(f"  dashboard  http://{listen['dashboard']}")
@@ -195,7 +215,11 @@ async def _listening(address: str, process: Child, stop: asyncio.Event) -> None:
         try:
             _, writer = await asyncio.open_connection(host, int(port))
         except OSError:
-            ended = process.process is not None and process.process.returncode is not None
+            code = process.process.returncode if process.process is not None else None
+            if code == USAGE:
+                await stop.wait()  # its keeper gives up and says why
+                return
+            ended = code is not None
             if ended or loop.time() > deadline:
                 raise Fault(
                     "INTERNAL_BUG" if not ended else "CONFIG_INVALID",
@@ -208,7 +232,7 @@ async def _listening(address: str, process: Child, stop: asyncio.Event) -> None:
             return
 
 
-async def _apply_rules(layout: Layout, environment: dict[str, str]) -> None:
+async def _apply_rules(layout: Layout, environment: dict[str, str], url: str) -> None:
     """Apply the directory of rules; a bad file keeps the set that was active."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "outrider.command", "rules", "apply", str(layout.rules),
@@ -217,8 +241,14 @@ async def _apply_rules(layout: Layout, environment: dict[str, str]) -> None:
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, errors = await process.communicate()
-    if process.returncode:
-        say(f"  rules      not applied, the set before stays active:\n{errors.decode().strip()}")
+    if not process.returncode:
+        return
+    async with await connect(url, application_name="outrider up") as connection:
+        before = await active_version(connection)
+    state = f"rule set {before} stays active" if before else "no rule is active, nobody is alerted"
+    say(f"  rules      not applied, {state}:")
+    say("\n".join(f"    {line}" for line in errors.decode(errors="replace").strip().splitlines()))
+    say(f"             correct the files, then: outrider rules apply {layout.rules}")
 
 
 def _demo_workers(child: Callable[..., Child]) -> list[Child]:

@@ -318,3 +318,15 @@ async def test_notify_sends_a_real_message(
     assert "Test of channel ops" in telegram.messages[0].text
     assert (blocked.code, blocked.document["outcome"]) == (1, "failed")
     assert unknown.code == 1 and "did you mean 'ops'" in unknown.err
+
+
+async def test_check_beside_a_running_collector_is_no_finding(
+    terminal: Terminal, collector: None, world: World
+) -> None:
+    """The address is taken by the very collector that is checked: that is said, and all is well."""
+    await world.until("select count(*) from collectors where status ? 'pid'")
+
+    done = await terminal("collector", "check")
+
+    assert done.code == 0
+    assert f"a collector (pid {os.getpid()}) serves 127.0.0.1:" in done.out

@@ -120,3 +120,15 @@ async def test_a_connection_that_dies_is_an_outage(
         await connection.execute("select 1")
 
     assert caught.value.reason is Reason.STORE_DOWN
+
+
+async def test_the_embedded_server_that_does_not_run_is_named(tmp_path: Path) -> None:
+    """A command beside a stopped `outrider up` says which directory to start."""
+    url = database_url(DatabaseConfig(), tmp_path, {})
+    with pytest.raises(Fault, match="there is no embedded database yet") as missing:
+        await connect(url, application_name="test")
+    (tmp_path / "postgres").mkdir()
+    with pytest.raises(Fault, match="the embedded database does not run") as stopped:
+        await connect(url, application_name="test")
+    assert missing.value.reason is stopped.value.reason is Reason.STORE_DOWN
+    assert f"'outrider up --data {tmp_path}'" in stopped.value.text

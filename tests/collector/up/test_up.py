@@ -1,0 +1,92 @@
+"""`outrider up` and its children: what is started again, and what ends everything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from outrider_collector.up.children import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def up(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
+    """Run `outrider up` on a database until it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "outrider.command", "up", "--data", str(tmp_path)],
+        env={**os.environ, "OUTRIDER_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def configure(tmp_path: Path, ports: tuple[int, int], agent: str = "", collector: str = "") -> None:
+    """Write the file of `outrider up` with ports of our own and a mistake."""
+    (tmp_path / "outrider.toml").write_text(
+        f'data_dir = "{tmp_path}"\n'
+        f'[collector]\nlisten = "127.0.0.1:{ports[0]}"\n{collector}\n'
+        f'[dashboard]\nlisten = "127.0.0.1:{ports[1]}"\n'
+        f'[agent]\ncollectors = ["127.0.0.1:{ports[0]}"]\n'
+        f'state_dir = "{tmp_path}/agent"\ninbox = "{tmp_path}/inbox"\n{agent}\n'
+    )
+
+
+def test_a_part_that_cannot_be_configured_ends_everything(
+    database_url: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    """A mistake in the agent's table, found after the collector serves: its message, and 2."""
+    ports = (unused_tcp_port_factory(), unused_tcp_port_factory())
+    configure(tmp_path, ports, agent="windw_bytes = 3")
+    done = up(tmp_path, database_url)
+    assert done.returncode == 2
+    assert done.stderr.startswith("outrider: the agent cannot run: unknown key `agent.windw_bytes`")
+    assert "did you mean `window_bytes`?" in done.stderr
+    assert "starts again" not in done.stdout
+    assert done.stdout.endswith("Stopped. The data stays.\n")
+
+
+def test_the_first_part_that_cannot_be_configured_ends_everything(
+    database_url: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    """A mistake in the collector's table ends the start with its message, and 2."""
+    ports = (unused_tcp_port_factory(), unused_tcp_port_factory())
+    configure(tmp_path, ports, collector='flush_interval = "x"')
+    done = up(tmp_path, database_url)
+    assert done.returncode == 2
+    assert "the collector cannot run: `collector.flush_interval`: `x` is no" in done.stderr
+
+
+async def test_a_child_is_started_again_unless_it_says_that_this_cannot_help(
+    tmp_path: Path,
+) -> None:
+    """Exit code 1 twice and then 2: three starts, and the last words are told without prefix."""
+    starts = tmp_path / "starts"
+    script = (
+        "import pathlib, sys\n"
+        f"file = pathlib.Path({str(starts)!r})\n"
+        "with file.open('a') as out: out.write('x')\n"
+        "print('outrider: no such key', file=sys.stderr)\n"
+        "sys.exit(2 if len(file.read_text()) == 3 else 1)\n"
+    )
+    told: list[str] = []
+    unusable: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+    child = Child(
+        "part", [sys.executable, "-c", script], tmp_path / "part.log", os.environ, told.append,
+        on_unusable=unusable.set_result,
+    )  # fmt: skip
+    await child.start()
+    try:
+        async with asyncio.timeout(30):
+            assert await unusable is child
+    finally:
+        await child.stop()
+    assert starts.read_text() == "xxx"
+    assert child.last_words() == "no such key"
+    assert [line.partition(",")[0] for line in told] == ["part ended with exit code 1"] * 2
