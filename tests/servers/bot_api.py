@@ -3,7 +3,7 @@
 In a test::
 
     async with BotApi() as telegram:
-        ...  # the channel's api_url is telegram.url, its token telegram.token
+        ...  # the channel's base_url is telegram.url, its token telegram.token
         message = await telegram.wait_for(lambda m: "payments" in m.text)
 
 As a program, for demonstrations and benchmarks, one JSON line a message::
@@ -66,7 +66,7 @@ class BotApi:
 
     @property
     def url(self) -> str:
-        """Root of the API, what a channel's `api_url` is."""
+        """Root of the API, what a channel's `base_url` is."""
         return f"http://127.0.0.1:{self._server.port}"
 
     async def __aenter__(self) -> Self:

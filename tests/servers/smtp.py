@@ -18,6 +18,7 @@ import contextlib
 import email
 import email.policy
 import enum
+import warnings
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -110,17 +111,20 @@ class SmtpServer:
         return self.letters[count - 1]
 
     def _protocol(self) -> SMTP:
-        return _Protocol(
-            self,
-            hostname="mail.test",
-            ident="test",
-            tls_context=None if self._implicit else self._tls,
-            require_starttls=self._tls is not None and not self._implicit,
-            authenticator=self._authenticate if self._login else None,
-            auth_required=self._login is not None,
-            auth_require_tls=False,
-            enable_SMTPUTF8=True,
-        )
+        with warnings.catch_warnings():
+            # It warns of logins without TLS, which is what some tests need.
+            warnings.simplefilter("ignore", UserWarning)
+            return _Protocol(
+                self,
+                hostname="mail.test",
+                ident="test",
+                tls_context=None if self._implicit else self._tls,
+                require_starttls=self._tls is not None and not self._implicit,
+                authenticator=self._authenticate if self._login else None,
+                auth_required=self._login is not None,
+                auth_require_tls=False,
+                enable_SMTPUTF8=True,
+            )
 
     def _authenticate(self, *arguments: Any) -> AuthResult:
         data = arguments[-1]

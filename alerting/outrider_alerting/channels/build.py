@@ -14,7 +14,7 @@ from outrider_alerting.channels.channel import Channel, ChannelError
 from outrider_alerting.channels.email import EmailChannel, EmailSettings, is_loopback
 from outrider_alerting.channels.limiter import EMAIL, TELEGRAM_CHAT, TELEGRAM_GROUP, Limits
 from outrider_alerting.channels.telegram import (
-    DEFAULT_API_URL,
+    DEFAULT_BASE_URL,
     TelegramChannel,
     TelegramSettings,
 )
@@ -62,7 +62,7 @@ def _telegram(config: rules.TelegramChannel, secrets_dir: Path) -> Outlet:
         name=config.name,
         token=token,
         chat_id=config.chat_id,
-        api_url=config.base_url or DEFAULT_API_URL,
+        base_url=config.base_url or DEFAULT_BASE_URL,
     )
     return Outlet(TelegramChannel(settings), settings.account, limits_of(config))
 

@@ -28,6 +28,7 @@ from aiosmtplib import (
 )
 
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S
+from outrider_alerting.channels.mail_advice import advice
 from outrider_alerting.channels.mail_text import letter
 from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent, Unknown
 
@@ -129,10 +130,10 @@ class _Attempt:
         except SMTPResponseException as error:
             return self._answered(error)
         except (SMTPServerDisconnected, SMTPTimeoutError, SMTPConnectError, OSError) as error:
-            return self.lost(_words(error))
+            return self.lost(self._told(error))
         except SMTPException as error:
             # STARTTLS not offered, an extension missing, no way to log in: nothing was sent.
-            return Failed(_words(error), channel_broken=True)
+            return Failed(self._told(error), channel_broken=True)
         with contextlib.suppress(SMTPException, OSError, TimeoutError):
             await self._client.quit(timeout=1.0)
         return self._outcome(response.message)
@@ -143,7 +144,8 @@ class _Attempt:
                 await self._client.rcpt(recipient)
             except SMTPRecipientRefused as error:
                 refused = self._replies.later if error.code < 500 else self._replies.never
-                refused[recipient] = f"{error.code} {error.message}"
+                told = self._advice(error)
+                refused[recipient] = f"{error.code} {error.message}{told}"
             else:
                 self._replies.accepted.append(recipient)
 
@@ -162,7 +164,7 @@ class _Attempt:
 
     def _answered(self, error: SMTPResponseException) -> Outcome:
         """Judge a refusal of the connection, the sender, the login or the letter."""
-        text = _words(error)
+        text = self._told(error)
         if error.code < 500:
             return Retry(text)
         # Before the letter was offered it is the account that is refused.
@@ -173,6 +175,16 @@ class _Attempt:
         if self._data_begun:
             return Unknown(reason, delivered=tuple(self._replies.never))
         return Retry(reason)
+
+    def _told(self, error: BaseException) -> str:
+        """Say which server, what it said, and what to do about it."""
+        where = f"{self._settings.host}:{self._settings.port}"
+        return f"{where}: {_words(error)}{self._advice(error)}"
+
+    def _advice(self, error: BaseException) -> str:
+        settings = self._settings
+        told = advice(error, security=settings.security, has_login=settings.username is not None)
+        return f": {told}" if told else ""
 
     def close(self) -> None:
         self._client.close()

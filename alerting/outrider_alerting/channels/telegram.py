@@ -61,7 +61,7 @@ os.environ.setdefault("PTB_TIMEDELTA", "1")
 for _name in ("httpx", "httpcore", "telegram"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-DEFAULT_API_URL = "https://api.telegram.org"
+DEFAULT_BASE_URL = "https://api.telegram.org"
 # The connection was never made, or none was free: not a byte has left.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 # Telegram says these of a chat that no attempt will reach.
@@ -75,7 +75,7 @@ class TelegramSettings:
     name: str
     token: str
     chat_id: int
-    api_url: str = DEFAULT_API_URL
+    base_url: str = DEFAULT_BASE_URL
     # Topic of a group; None: the general one.
     thread_id: int | None = None
 
@@ -105,7 +105,7 @@ class TelegramChannel:
         )
         self._bot = Bot(
             settings.token,
-            base_url=settings.api_url.rstrip("/") + "/bot",
+            base_url=settings.base_url.rstrip("/") + "/bot",
             request=self._request,
             get_updates_request=self._request,
         )
@@ -163,6 +163,8 @@ class TelegramChannel:
     def _refused(self, error: BadRequest) -> Outcome:
         text = self._scrubbed(error)
         broken = any(words in text.lower() for words in _BROKEN)
+        if "chat not found" in text.lower():
+            text += ": correct `chat_id` (a group's is negative), and add the bot to the chat"
         return Failed(text, channel_broken=broken)
 
     def _failed(self, error: TelegramError) -> Outcome:
@@ -171,14 +173,19 @@ class TelegramChannel:
             case RetryAfter():
                 return Retry(text, after_s=_seconds(error.retry_after), hold=Hold.CONVERSATION)
             case Forbidden():
-                return Failed(text, channel_broken=True)
+                return Failed(
+                    f"{text}: the bot must be in the chat: start it there, or add it to the group",
+                    channel_broken=True,
+                )
             case InvalidToken():
                 return Failed(
-                    f"{text}: the bot's token or api_url is wrong or was revoked",
+                    f"{text}: the token in `bot_token_file` is wrong or revoked, or `base_url` is "
+                    "wrong: @BotFather shows the token",
                     channel_broken=True,
                 )
             case NetworkError() if isinstance(error.__cause__, _NOT_SENT):
-                return Retry(text)
+                place = self._settings.base_url
+                return Retry(f"{text}: check that this host reaches {place}")
             case _:
                 return Unknown(text)
 

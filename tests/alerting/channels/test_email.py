@@ -142,6 +142,7 @@ async def test_all_recipients_refused_is_a_failure(
 
     assert isinstance(outcome, Failed)
     assert all(who in outcome.reason for who in TO)
+    assert "correct `to`" in outcome.reason
 
 
 async def test_a_letter_refused_for_now_is_tried_again(
@@ -181,7 +182,35 @@ async def test_a_refused_connection_is_surely_not_sent(
     """Nobody listens: surely not sent."""
     lonely = EmailChannel(replace(settings(server), port=unused_tcp_port))
 
-    assert isinstance(await lonely.send(message()), Retry)
+    outcome = await lonely.send(message())
+
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith(f"127.0.0.1:{unused_tcp_port}: ")
+    assert "check `smtp_host` and `smtp_port`" in outcome.reason
+
+
+async def test_a_wrong_login_says_which_keys() -> None:
+    """535: the account is refused, the message names the keys and holds no secret."""
+    async with SmtpServer(login=("outrider", "right")) as locked:
+        wrong = replace(settings(locked), username="outrider", password="wr0ng")
+        outcome = await EmailChannel(wrong).send(message())
+        nobody = await EmailChannel(settings(locked)).send(message())
+
+    assert isinstance(outcome, Failed) and outcome.channel_broken
+    assert "`username`" in outcome.reason and "`password_file`" in outcome.reason
+    assert "wr0ng" not in outcome.reason
+    assert isinstance(nobody, Failed)
+    assert "set `username` and `password_file`" in nobody.reason
+
+
+async def test_tls_at_a_port_that_speaks_none_is_explained(server: SmtpServer) -> None:
+    """Implicit TLS against a plain port says which key to change."""
+    strict = EmailChannel(replace(settings(server), security="tls"))
+
+    outcome = await strict.send(message())
+
+    assert isinstance(outcome, Retry)
+    assert 'set `tls = "starttls"`' in outcome.reason
 
 
 async def test_a_server_without_tls_gets_nothing(server: SmtpServer) -> None:
@@ -191,6 +220,7 @@ async def test_a_server_without_tls_gets_nothing(server: SmtpServer) -> None:
     outcome = await strict.send(message())
 
     assert isinstance(outcome, Failed) and outcome.channel_broken
+    assert 'set `tls = "tls"`' in outcome.reason
     assert not server.letters
 
 
@@ -247,5 +277,6 @@ async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, securi
         sent = await EmailChannel(replace(strict, tls_context=trusting)).send(message())
 
     assert isinstance(unknown, Retry)
+    assert "certificate" in unknown.reason
     assert isinstance(sent, Sent)
     assert [letter.tls for letter in server.letters] == [True]

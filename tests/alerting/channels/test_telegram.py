@@ -46,7 +46,7 @@ def make(api: BotApi, **changes: object) -> TelegramChannel:
         "name": "ops",
         "token": api.token,
         "chat_id": 77,
-        "api_url": api.url,
+        "base_url": api.url,
     }
     return TelegramChannel(TelegramSettings(**(fields | changes)), read_timeout_s=0.3)  # type: ignore[arg-type]
 
@@ -180,7 +180,7 @@ async def test_a_blocked_bot_fails_for_good(api: BotApi, channel: TelegramChanne
     assert isinstance(outcome, Failed) and outcome.channel_broken
 
 
-@pytest.mark.parametrize("changes", [{"token": "42:wrong"}, {"api_url": "{url}/elsewhere"}])
+@pytest.mark.parametrize("changes", [{"token": "42:wrong"}, {"base_url": "{url}/elsewhere"}])
 async def test_a_wrong_token_or_address_fails_for_good(
     api: BotApi, changes: dict[str, str]
 ) -> None:
@@ -191,7 +191,7 @@ async def test_a_wrong_token_or_address_fails_for_good(
     await wrong.close()
 
     assert isinstance(outcome, Failed) and outcome.channel_broken
-    assert "token or api_url" in outcome.reason
+    assert "`bot_token_file`" in outcome.reason and "`base_url`" in outcome.reason
     assert "42:wrong" not in outcome.reason
 
 
@@ -240,7 +240,7 @@ async def test_no_clear_answer_is_unknown(
 
 async def test_a_refused_connection_is_surely_not_sent(unused_tcp_port: int, api: BotApi) -> None:
     """Nobody listens: surely not sent, freely tried again."""
-    lonely = make(api, api_url=f"http://127.0.0.1:{unused_tcp_port}")
+    lonely = make(api, base_url=f"http://127.0.0.1:{unused_tcp_port}")
 
     outcome = await lonely.send(message())
     await lonely.close()
