@@ -10,6 +10,8 @@ from outrider_agent.delivery import Batch
 from outrider_agent.wire.messages import BatchEncoder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from outrider.filter import Filter
     from outrider_agent.records import Packed
     from outrider_agent.streams import Loss, Place, Stream
@@ -114,6 +116,7 @@ class BatchMaker:
             packed=draft.records.pack(self._offset_us()) if len(draft.records) else None,
             watermark_us=tail.watermark_us,
             replayed=draft.begin < tail.highest_acknowledged,
+            losses=tail.tell_losses(draft.end),
         )
         return Batch(
             stream_id=tail.stream.stream_id,
@@ -126,7 +129,11 @@ class BatchMaker:
         )
 
     def watermark(self, tail: Tail, watermark_us: int) -> Batch:
-        """Make a batch that says only up to when everything was sent. Nothing may be pending."""
+        """Make a batch that says only up to when everything was sent. Nothing may be pending.
+
+        Losses that wait for a batch with records are told with it: where it does not arrive they
+        come again with that one, under the same names.
+        """
         tail.watermark_us = watermark_us
         begin = tail.begin
         digest = tail.begin_digest
@@ -136,6 +143,7 @@ class BatchMaker:
             end=begin,
             previous_digest=digest,
             digest=digest,
+            losses=tail.tell_losses_aside(),
             watermark_us=watermark_us,
         )
         return Batch(tail.stream.stream_id, tail.generation, begin, begin, message, 0)
@@ -145,7 +153,7 @@ class BatchMaker:
         stream: Stream,
         generation: int,
         place: Place,
-        loss: Loss | None = None,
+        losses: Sequence[Loss] = (),
         watermark_us: int = 0,
     ) -> Batch:
         """Make the batch that ends a stream at ``place``; the end of the file is one position."""
@@ -156,7 +164,7 @@ class BatchMaker:
             end=end,
             previous_digest=place.digest,
             digest=b"",
-            losses=() if loss is None else (loss,),
+            losses=losses,
             watermark_us=watermark_us,
             final=True,
         )
@@ -167,7 +175,7 @@ class BatchMaker:
             end=end,
             message=message,
             wire_bytes=len(message),
-            urgent=loss is not None,
+            urgent=bool(losses),
             final=True,
         )
 

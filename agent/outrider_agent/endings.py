@@ -7,12 +7,15 @@ import fcntl
 import os
 import secrets
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
-from outrider_agent.streams import Loss, Place, Stream
+from outrider_agent.streams import INBOX_FULL, Loss, Place, Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from outrider_agent.batches import BatchMaker
     from outrider_agent.followed import Followed
     from outrider_agent.handover import Handover
@@ -71,7 +74,8 @@ class Endings:
         if tail.has_pending:
             self._handover.give(self._batches.make(tail, looked_us))
         place = Place(tail.begin, tail.begin_digest)
-        self._handover.give(self._batches.final(tail.stream, tail.generation, place))
+        losses = tail.tell_losses(place.committed + 1)
+        self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
         followed.ended = True
 
     def lose(
@@ -83,7 +87,8 @@ class Endings:
             tail.stream, place, end, "truncated", detail, (tail.read_to_end_us, now_us)
         )
         followed.loss, followed.ended, followed.has_file = told, True, False
-        self._handover.give(self._batches.final(tail.stream, tail.generation, place, told))
+        losses = (told, *self._journal.shortfalls(tail.stream.stream_id))
+        self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
 
     def without_content(self, stream: Stream, place: Place, end: int, *, is_there: bool) -> None:
         """End a stream of an earlier life whose content is nowhere; its file may still be there."""
@@ -91,7 +96,38 @@ class Endings:
         if is_there:
             reason, detail = "truncated", "it was truncated or rewritten while no agent ran"
         told = self._tell(stream, place, end, reason, f"{stream.path}: {detail}")
-        self._handover.give(self._batches.final(stream, 0, place, told))
+        losses = (told, *self._journal.shortfalls(stream.stream_id))
+        self._handover.give(self._batches.final(stream, 0, place, losses))
+
+    def fell_short(self, followed: Followed, records: int, counted: int, now_us: int) -> None:
+        """Tell that a worker could not write ``records`` records: ``counted`` in this segment."""
+        tail = followed.tail
+        stream = tail.stream
+        detail = f"{stream.worker} of {stream.service} found no room in {followed.path}"
+        told = Loss(
+            gap_id=secrets.token_bytes(16),
+            stream_id=stream.stream_id,
+            begin=tail.position,
+            end=tail.position,
+            reason=INBOX_FULL,
+            records=records,
+            at_least=False,
+            detail=detail,
+            from_us=tail.last_line_us,
+            to_us=now_us,
+        )
+        tail.lose((told,))
+        with self._journalled():
+            self._journal.fell_short(told, counted)
+        self._reports.say(
+            f"inbox full {followed.path}",
+            f"{records} records are lost: {detail}: free space on that disk",
+            event="pipeline.dropped",
+            severity=severities.ERROR,
+            service=stream.service,
+            worker=stream.worker,
+            records=records,
+        )
 
     def _tell(
         self,
@@ -106,7 +142,8 @@ class Endings:
         told = self._journal.gap_of(stream.stream_id)
         if told is None:
             told = loss(stream, place, end, reason, detail, when_us)
-            self._remember(told)
+            with self._journalled():
+                self._journal.lost(told)
         self._reports.say(
             f"gap {stream.path}",
             f"gap in {stream.path} from byte {place.committed}: {detail}",
@@ -117,10 +154,11 @@ class Endings:
         )
         return told
 
-    def _remember(self, told: Loss) -> None:
+    @contextmanager
+    def _journalled(self) -> Iterator[None]:
         """Journal a gap; where that cannot be written it is told all the same, now."""
         try:
-            self._journal.lost(told)
+            yield
         except OSError as error:
             self._reports.say(
                 "journal",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from outrider.inbox.slot import Slot
     from outrider_agent.adoption import Adoption
     from outrider_agent.commands import Welcomed
     from outrider_agent.delivery import GoBack, Refused
@@ -144,14 +145,15 @@ class Files:
             tail.acknowledged = notice.committed
             tail.highest_acknowledged = max(tail.highest_acknowledged, notice.committed)
             self._state.acknowledged[notice.stream_id] = tail.highest_acknowledged
+            with suppress(OSError):
+                for loss in tail.losses_stored(notice.committed):
+                    self._journal.stored(loss.gap_id)
 
     def _closed(self, stream_id: int, followed: Followed | None) -> None:
         self._state.acknowledged.pop(stream_id, None)
         self._by_stream.pop(stream_id, None)
-        pending = self._journal.gap_of(stream_id)
-        if pending is not None:
-            with suppress(OSError):
-                self._journal.stored(pending.gap_id)
+        with suppress(OSError):
+            self._journal.closed(stream_id)
         if followed is None or not followed.has_file:
             return
         self._adoption.released(followed)
@@ -228,6 +230,7 @@ class Files:
             segment.said_goodbye = tail.latest.event[-1:] == ["worker.stopped"]
             if segment.check(tail.fd, now, now_us):
                 self._inbox.died(followed, self._reports)
+            self._count_dropped(followed, segment.last, now_us)
         if tail.position < tail.size - tail.partial_bytes or tail.has_pending:
             return
         if segment is not None:
@@ -239,6 +242,18 @@ class Files:
                 self._endings.finish(followed, now, now_us, self.looked_us)
         elif endings.cannot_grow(followed, now, now_ns) and tail.at_end():
             self._endings.finish(followed, now, now_us, self.looked_us)
+
+    def _count_dropped(self, followed: Followed, said: Slot, now_us: int) -> None:
+        """Make a gap of what a worker could not write since it was last counted."""
+        stream_id, counted = followed.stream_id, self._journal.counted
+        known = counted.get(stream_id, 0)
+        if not said.pid or said.dropped == known:
+            return
+        if said.dropped < known:
+            # A writer that does not go on with the count of the one before it.
+            known = counted[stream_id] = 0
+        if said.dropped:
+            self._endings.fell_short(followed, said.dropped - known, said.dropped, now_us)
 
     def _tell_watermarks(self, living: list[Followed], now_us: int) -> None:
         often_us = min(max(len(living) / _WATERMARKS_PER_S, 1.0), _SELDOM_S) * 1_000_000

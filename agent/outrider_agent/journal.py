@@ -1,10 +1,12 @@
 """The journal: births of streams and gaps, fsynced before what they describe is given up.
 
 One JSON object a line, appended: ``{"birth": ...}``, ``{"gap": ...}``, ``{"opened": id}``,
-``{"stored": "gap id"}``. A birth is pending until the collector has stored the stream, a gap until
-it is acknowledged; pending ones survive any crash and are told again (under the same ids, so they
-are stored once). When more than a megabyte has gathered, the pending entries are written to a new
-file, which takes the old one's place.
+``{"stored": "gap id"}``, ``{"closed": id}``. A birth is pending until the collector has stored the
+stream, a gap until it is acknowledged. The gap of a full inbox names how many of the segment's
+records were dropped by then (``counted``), which is kept until the stream is closed: what was
+counted is not counted again. Pending ones survive any crash and are told again (under the same ids,
+so they are stored once). When more than a megabyte has gathered, the pending entries are written to
+a new file, which takes the old one's place.
 
 A torn or damaged line is skipped: at worst a birth is forgotten whose file is still there and gets
 a new one, or a gap is told again under a new id.
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from outrider_agent.streams import Loss, Stream  # noqa: TC001  msgspec reads the annotations
+from outrider_agent.streams import INBOX_FULL, Loss, Stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,11 +28,20 @@ COMPACT_BYTES = 1 << 20
 _MAX_BYTES = 64 << 20
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """How many dropped records of a stream's writers have become gaps."""
+
+    stream_id: int
+    records: int
+
+
 class _Entry(msgspec.Struct, omit_defaults=True):
     birth: Stream | None = None
     gap: Loss | None = None
     opened: int | None = None
     stored: bytes | None = None
+    counted: Counted | None = None
+    closed: int | None = None
 
 
 _decode = msgspec.json.Decoder(_Entry).decode
@@ -46,6 +57,8 @@ class Journal:
         """Streams that the collector may not know yet."""
         self.gaps: dict[bytes, Loss] = {}
         """Gaps that are not acknowledged."""
+        self.counted: dict[int, int] = {}
+        """Stream -> records of its writers that found no room, as far as gaps tell of them."""
         self._read()
         self._fd = self._rewrite()
         self._size = os.fstat(self._fd).st_size
@@ -63,6 +76,13 @@ class Journal:
         self._append([_Entry(gap=loss)])
         os.fdatasync(self._fd)
 
+    def fell_short(self, loss: Loss, counted: int) -> None:
+        """Remember a gap of a full inbox and what is counted with it; on the disk as above."""
+        self.gaps[loss.gap_id] = loss
+        self.counted[loss.stream_id] = counted
+        self._append([_Entry(gap=loss, counted=Counted(loss.stream_id, counted))])
+        os.fdatasync(self._fd)
+
     def opened(self, stream_id: int) -> None:
         """Forget a birth: the collector has the stream."""
         if self.births.pop(stream_id, None) is not None:
@@ -73,9 +93,22 @@ class Journal:
         if self.gaps.pop(gap_id, None) is not None:
             self._append([_Entry(stored=gap_id)])
 
+    def closed(self, stream_id: int) -> None:
+        """Forget what is pending of a stream: the collector has its end, and all that was told."""
+        for gap_id in [i for i, gap in self.gaps.items() if gap.stream_id == stream_id]:
+            self.stored(gap_id)
+        if self.counted.pop(stream_id, None) is not None:
+            self._append([_Entry(closed=stream_id)])
+
     def gap_of(self, stream_id: int) -> Loss | None:
-        """Return the pending gap of a stream."""
-        return next((g for g in self.gaps.values() if g.stream_id == stream_id), None)
+        """Return the pending gap that ends a stream."""
+        gaps = (g for g in self.gaps.values() if g.stream_id == stream_id)
+        return next((gap for gap in gaps if gap.reason != INBOX_FULL), None)
+
+    def shortfalls(self, stream_id: int) -> list[Loss]:
+        """Return the pending gaps of a stream that end nothing: its inbox was full."""
+        gaps = (g for g in self.gaps.values() if g.stream_id == stream_id)
+        return [gap for gap in gaps if gap.reason == INBOX_FULL]
 
     def close(self) -> None:
         """Close the file."""
@@ -115,12 +148,17 @@ class Journal:
             self.births.pop(entry.opened, None)
         if entry.stored is not None:
             self.gaps.pop(entry.stored, None)
+        if entry.counted is not None:
+            self.counted[entry.counted.stream_id] = entry.counted.records
+        if entry.closed is not None:
+            self.counted.pop(entry.closed, None)
 
     def _rewrite(self) -> int:
         draft = self._path.with_suffix(".new")
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         entries = [_Entry(birth=stream) for stream in self.births.values()]
         entries += [_Entry(gap=loss) for loss in self.gaps.values()]
+        entries += [_Entry(counted=Counted(i, records)) for i, records in self.counted.items()]
         data = memoryview(b"".join(_encode(entry) + b"\n" for entry in entries))
         while data:
             data = data[os.write(fd, data) :]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 128
 
+INBOX_FULL = "inbox_full"
+"""Reason of a gap: records that a worker could not write because its inbox had no room."""
+
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """A stream as it is journalled and told to the collector (see ``Stream`` in ingest.proto)."""

@@ -12,6 +12,7 @@ can always go back to any line start that the collector names.
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -22,11 +23,16 @@ from outrider_agent.records import MAX_RECORDS, Records
 from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from outrider_agent.parsing import Parser
-    from outrider_agent.streams import Place, Stream
+    from outrider_agent.streams import Loss, Place, Stream
 
 TELLING_BYTES = 512
 """Fewer bytes do not tell a file from another."""
+
+MOST_ASIDE = 3
+"""Losses travel so often with watermarks alone; then they wait for a batch with records."""
 
 CHUNK_BYTES = 264 * 1024
 """Read at once; also about the size of a full batch."""
@@ -85,6 +91,10 @@ class Tail:
         """The last watermark that was told."""
         self.latest = Records()
         """What the last look read."""
+        self.losses: list[Loss] = []
+        """What its writer lost and no batch tells yet."""
+        self._told: deque[tuple[int, Loss]] = deque()
+        self._told_aside = 0
         self._set_position(stream.start_offset)
 
     # ---------------------------------------------------------------- position
@@ -125,6 +135,8 @@ class Tail:
         self._looked_to = -1
         self.pending = Records()
         self.pending_urgent = False
+        self.losses[:0] = [loss for _, loss in self._told]
+        self._told.clear()
 
     def _digest_at(self, offset: int) -> bytes:
         return digest_at(self.fd, self._key, offset)
@@ -255,6 +267,29 @@ class Tail:
         self.pending = Records()
         self.pending_urgent = False
         return draft
+
+    def lose(self, losses: Iterable[Loss]) -> None:
+        """Have losses of its writer told with the next batches."""
+        self.losses.extend(losses)
+        self._told_aside = 0
+
+    def tell_losses_aside(self) -> Sequence[Loss]:
+        """Return the losses that no batch tells yet, for a batch that nobody sends again."""
+        self._told_aside += 1
+        return self.losses if self._told_aside <= MOST_ASIDE else ()
+
+    def tell_losses(self, end: int) -> tuple[Loss, ...]:
+        """Take the losses that no batch tells yet, for the batch that ends at ``end``."""
+        losses, self.losses = self.losses, []
+        self._told.extend((end, loss) for loss in losses)
+        return tuple(losses)
+
+    def losses_stored(self, committed: int) -> list[Loss]:
+        """Take the losses that were told in batches up to ``committed``."""
+        stored: list[Loss] = []
+        while self._told and self._told[0][0] <= committed:
+            stored.append(self._told.popleft()[1])
+        return stored
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -35,10 +35,10 @@ sys.stdin.readline()
 """
 
 
-def worker(inbox: Path) -> subprocess.Popen[str]:
+def worker(inbox: Path, program: str = WORKER) -> subprocess.Popen[str]:
     """Start a real worker that logs, and ends when its standard input does."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER],
+        [sys.executable, "-c", program],
         env={**os.environ, "OUTRIDER_INBOX": str(inbox)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -112,6 +112,78 @@ async def test_a_killed_worker_is_recorded_once(tmp_path: Path, collector: FakeC
     assert len(deaths) == 1
     assert json.loads(deaths[0].attributes or "")["pid"] == process.pid
     assert deaths[0].severity == 17
+
+
+FULL = """
+import os, resource, signal, sys
+from pathlib import Path
+from outrider.inbox.writer import Writer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+mine = Writer(Path(os.environ["OUTRIDER_INBOX"]), "pay", "w1", numbered=False)
+mine.open()
+mine.append(b"before".ljust(80, b".") + b"\\n")
+print("ready", flush=True)
+for line in sys.stdin:
+    room, records = line.split()
+    size = mine.path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size if room == "no" else 1 << 30, -1))
+    for _ in range(int(records)):
+        mine.append(b"a record\\n")
+    print("done", flush=True)
+mine.end()
+"""
+
+
+async def test_records_that_found_no_room_are_gaps_once(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """What a worker could not write becomes gap rows that add up, whatever is restarted."""
+    site = Site(tmp_path, collector, agent="retire_after_s = 1")
+    process = worker(site.inbox, FULL)
+
+    def write(room: str, records: int) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{room} {records}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+
+    def lost() -> list[int]:
+        return [gap.records for _, gap in collector.database.gaps.values()]
+
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1)
+        write("no", 3)
+        # Without a further record: a watermark brings it.
+        await collector.until(lambda: lost() == [3])
+        collector.acknowledge = False
+        write("no", 2)
+        await collector.until(lambda: any(b.gaps for b in collector.batches[-1:]))
+    # The agent was stopped before this gap was stored: it comes again, under the same name.
+    collector.acknowledge = True
+    async with site.agent():
+        await collector.until(lambda: lost() == [3, 2])
+        write("yes", 1)
+        await collector.until(lambda: "a record" in collector.database.messages())
+    process.communicate()
+    # The next process takes the segment over, and the count with it.
+    process = worker(site.inbox, FULL)
+    write("no", 4)
+    process.communicate()
+    async with site.agent():
+        await collector.until(lambda: lost() == [3, 2, 4])
+        await collector.until(
+            lambda: any(
+                s.closed for s in collector.database.streams.values() if s.info.service == "pay"
+            )
+        )
+    async with site.agent():
+        await collector.until(lambda: len(collector.heartbeats) > 3)
+        await asyncio.sleep(1.2)
+
+    assert lost() == [3, 2, 4]
+    reasons = {(gap.reason, gap.at_least) for _, gap in collector.database.gaps.values()}
+    assert reasons == {("inbox_full", False)}
 
 
 async def test_a_left_segment_is_retired_and_a_late_line_is_kept(

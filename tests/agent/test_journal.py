@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from outrider_agent import journal, state
 from outrider_agent.journal import Journal
-from outrider_agent.streams import Loss, Stream
+from outrider_agent.streams import INBOX_FULL, Loss, Stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +110,28 @@ def test_the_cache_is_kept(tmp_path: Path) -> None:
     state.save(tmp_path / "cache.json", kept)
 
     assert state.load(tmp_path / "cache.json") == kept
+
+
+def test_what_was_counted_is_counted_until_the_stream_is_closed(tmp_path: Path) -> None:
+    """A gap and the count it stands for come together; the count outlives the gap, not the stream.
+
+    The name by which a stream's end is told is never that of a full inbox.
+    """
+    path = tmp_path / "journal"
+    first = Journal(path)
+    full = Loss(gap_id=b"f" * 16, stream_id=3, begin=1, end=1, reason=INBOX_FULL, records=5)
+    first.fell_short(full, 5)
+    first.lost(loss(3))
+    first.close()
+    second = Journal(path)
+    assert (second.counted, second.shortfalls(3), second.gap_of(3)) == ({3: 5}, [full], loss(3))
+    second.stored(full.gap_id)
+    second.close()
+    third = Journal(path)
+    assert (third.counted, third.shortfalls(3)) == ({3: 5}, [])
+    third.closed(3)
+    third.close()
+    fourth = Journal(path)
+
+    assert (fourth.counted, fourth.gaps) == ({}, {})
+    fourth.close()

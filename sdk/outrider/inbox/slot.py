@@ -10,7 +10,8 @@ little-endian; times are microseconds since 1970, 0 for never:
     16      8     progress: done
     24      8     progress: total, 0 when not known
     32      8     when progress was last reported
-    40      4     records dropped since the segment was opened, because they found no room
+    40      4     records dropped in this segment, because they found no room; who takes it over
+                  goes on counting
     44      1     version of this layout: 1
     45      1     flags: 1 ended clean, 2 continued in another segment, 4 death recorded
     46      18    a note, UTF-8, filled up with NUL

@@ -58,7 +58,7 @@ class Writer:
         self.worker = worker
         """The name asked for; after ``open`` the one that was free."""
         self.dropped = 0
-        """Records that found no room since the segment was opened."""
+        """Records that found no room in this segment, those of the processes before included."""
         self._numbered = numbered
         self._max_bytes = max_bytes
         self._monotonic = monotonic
@@ -167,7 +167,8 @@ class Writer:
         self._descriptor = held.descriptor
         self._opened_us = self._wall_us()
         self._flags = 0
-        self.dropped = 0
+        # Whoever counts must miss nothing that the process before could not write.
+        self.dropped = 0 if held.predecessor is None else held.predecessor.dropped
         self._write_slot()
 
     def _continue(self) -> None:
