@@ -54,13 +54,18 @@ COMMANDS: dict[str, Command] = {
         "outrider_collector.alerts.cli:rules", "check and apply alerting rules", "collector"
     ),
     "alerts": Command(
-        "outrider_collector.alerts.cli:alerts", "list, show and acknowledge alerts", "collector"
+        "outrider_collector.alerts.cli:alerts",
+        "list, show, explain and acknowledge alerts",
+        "collector",
     ),
     "silences": Command(
         "outrider_collector.alerts.cli:silences", "add, list and end silences", "collector"
     ),
     "notify": Command(
         "outrider_collector.alerts.cli:notify", "send a test message to a channel", "collector"
+    ),
+    "doctor": Command(
+        "outrider_collector.doctor.cli:main", "what is wrong here and what to do", "collector"
     ),
 }
 

@@ -330,3 +330,20 @@ async def test_check_beside_a_running_collector_is_no_finding(
 
     assert done.code == 0
     assert f"a collector (pid {os.getpid()}) serves 127.0.0.1:" in done.out
+
+
+async def test_the_doctor_finds_what_a_channel_lacks(
+    terminal: Terminal, collector: None, world: World, tmp_path: Path
+) -> None:
+    """Beside a running collector a secret that is missing is bad, and one that is there is not."""
+    secret = tmp_path / "collector" / "telegram.token"
+    await world.apply(notify=samples.notify("http://127.0.0.1:1"), rules=samples.LIVENESS)
+    await world.until("select count(*) from collectors where status ? 'pid'")
+
+    missing = await terminal("doctor")
+    secret.write_text("42:loopback-token-of-the-test-bot")
+    there = await terminal("doctor", "--json")
+
+    assert missing.code == 1
+    assert f"bad   channels: channel ops: cannot read bot_token_file {secret}" in missing.out
+    assert not [one for one in there.document["findings"] if one["level"] == "bad"]

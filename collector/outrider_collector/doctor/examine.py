@@ -1,0 +1,141 @@
+"""Gathers the facts: of the database, of this host, of the collector."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from outrider.configuration import find
+from outrider.errors import Fault
+from outrider_collector.doctor import judge
+from outrider_collector.doctor.finding import Finding
+from outrider_collector.service.tokens import ADMIN_FILE
+from outrider_collector.store import partitions, rules, schema
+from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
+from outrider_collector.store.reading import fleet, health
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from psycopg import AsyncConnection
+
+    from outrider_alerting.rules import RuleSet
+    from outrider_collector.config import Configuration
+
+CONNECT_WITHIN_S = 3.0
+
+_ROLE = """
+select exists (select from pg_roles where rolname = %(role)s),
+       coalesce((select pg_has_role(current_user, oid, 'member') from pg_roles
+                 where rolname = %(role)s), false)
+"""
+_UNDELIVERED = """
+select channel, count(*) from notifications
+where fate in ('failed', 'dead', 'unknown') and created_at > now() - interval '1 day'
+group by channel order by channel
+"""
+
+
+async def examine(config: Configuration, file: str | None) -> AsyncIterator[Finding]:
+    """Yield all findings, each as soon as it is known."""
+    found = find(file)
+    yield Finding("ok", "settings", str(found) if found else "none, the defaults hold")
+    for finding in _disks(config):
+        yield finding
+    host, port = config.collector.address()
+    yield judge.address(config.collector.listen, answers=await _answers(host.strip("[]"), port))
+    try:
+        async with await connect(config.database_url, application_name="outrider doctor") as conn:
+            with driver_errors(config.database_url):
+                async for finding in _database(conn, config):
+                    yield finding
+    except Fault as fault:
+        yield Finding("bad", "database", fault.text)
+
+
+def _disks(config: Configuration) -> Iterator[Finding]:
+    path = _existing(config.data_dir)
+    usage = shutil.disk_usage(path)
+    yield judge.disk(str(path), usage.total, usage.free)
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or the nearest directory above it that is there."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncIterator[Finding]:
+    yield Finding("ok", "database", f"{target(config.database_url)} answers")
+    name = conn.info.parameter_status("server_version") or "?"
+    lz4 = await partitions.has_lz4(conn)
+    yield judge.server(conn.info.server_version, name.split(" ")[0], has_lz4=lz4)
+    yield judge.clock(await _skew_s(conn))
+    state = await schema.check(conn)
+    finding = judge.schema(state)
+    yield finding
+    exists, may_take = await _one(conn, _ROLE, {"role": READ_ROLE})
+    yield judge.read_role(READ_ROLE, exists=exists, may_take=may_take)
+    if finding.level != "ok":
+        return  # the rest would ask tables that are not there or not as they should be
+    yield judge.partitions(await partitions.hours_left(conn))
+    now = await health.now(conn)
+    for finding in judge.collectors(await health.collectors(conn), now):
+        yield finding
+    for finding in judge.agents(await fleet.agents(conn), now):
+        yield finding
+    active = await rules.active(conn)
+    rule_set = active.rule_set if active else None
+    for finding in judge.rules(active.version if active else None, rule_set):
+        yield finding
+    for finding in _channels(rule_set, config):
+        yield finding
+    rows = await (await conn.execute(_UNDELIVERED)).fetchall()
+    for finding in judge.deliveries(dict(rows)):
+        yield finding
+
+
+def _channels(rule_set: RuleSet | None, config: Configuration) -> Iterator[Finding]:
+    if rule_set is None or not rule_set.channels:
+        return
+    # Imported here: without channels neither mail nor Telegram is needed.
+    from outrider_alerting.channels.build import build  # noqa: PLC0415
+    from outrider_alerting.channels.channel import ChannelError  # noqa: PLC0415
+
+    secrets_dir = config.data_dir / "collector"
+    here = os.access(secrets_dir / ADMIN_FILE, os.F_OK)
+    for channel in rule_set.channels:
+        error = ""
+        try:
+            build(channel, secrets_dir)
+        except ChannelError as refusal:
+            error = str(refusal)
+        yield judge.channel(channel.name, error, is_collector_host=here)
+
+
+async def _skew_s(conn: AsyncConnection[Any]) -> float:
+    """Return how far this host's clock is ahead of the database's; the way there is halved."""
+    before = time.time()
+    (theirs,) = await _one(conn, "select extract(epoch from clock_timestamp())::float8", {})
+    return (before + time.time()) / 2 - float(theirs)
+
+
+async def _one(conn: AsyncConnection[Any], query: Any, parameters: dict[str, Any]) -> Any:
+    row = await (await conn.execute(query, parameters)).fetchone()
+    assert row is not None  # noqa: S101  these selects return one row
+    return row

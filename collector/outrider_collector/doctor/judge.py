@@ -1,0 +1,189 @@
+"""From facts to findings: where the limits are. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from outrider_collector.doctor.finding import Finding
+from outrider_collector.store.reading.completeness import size
+from outrider_collector.terminal.render import age
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from outrider_alerting.rules import RuleSet
+    from outrider_collector.doctor.finding import Level
+    from outrider_collector.store.reading.types import Agent, Collector
+    from outrider_collector.store.schema import State
+
+SERVER_MIN: Final = 150_000
+SKEW_WARN_S: Final = 1.0
+SKEW_BAD_S: Final = 60.0
+HOURS_WARN: Final = 20
+HOURS_BAD: Final = 2
+FREE_WARN: Final = 0.10
+FREE_BAD_BYTES: Final = 200 << 20
+_SHOWN: Final = 5
+
+
+def server(version: int, name: str, *, has_lz4: bool) -> Finding:
+    """Judge the server's version and whether it was built with lz4."""
+    if version < SERVER_MIN:
+        return Finding("bad", "database", f"Postgres {name}", "upgrade it to 15 or newer")
+    if not has_lz4:
+        return Finding(
+            "warn", "database", f"Postgres {name}, built without lz4",
+            "logs lie uncompressed: use a build with lz4, as most distributions have",
+        )  # fmt: skip
+    return Finding("ok", "database", f"Postgres {name}, with lz4")
+
+
+def schema(state: State) -> Finding:
+    """Judge how the schema stands to this version."""
+    if state.newer is not None:
+        fact = f"schema {state.newer} is newer than this version"
+        return Finding("bad", "schema", fact, "upgrade Outrider on this host")
+    if state.drifted:
+        fact = f"{state.drifted[0]} was changed after it was applied"
+        return Finding("bad", "schema", fact, "install the version that made this database")
+    if state.pending:
+        fact = f"schema {state.version}, {len(state.pending)} to apply"
+        return Finding("bad", "schema", fact, "run 'outrider store migrate'")
+    return Finding("ok", "schema", f"schema {state.version} is in place")
+
+
+def read_role(name: str, *, exists: bool, may_take: bool) -> Finding:
+    """Judge whether readers can be kept from writing by the database itself."""
+    if not exists:
+        return Finding(
+            "warn", "roles", f"there is no role {name}, pages read as the owner",
+            "'outrider store migrate' prints what an administrator has to run",
+        )  # fmt: skip
+    if not may_take:
+        return Finding(
+            "warn", "roles", f"this user may not take the role {name}",
+            "'outrider store migrate' prints what an administrator has to run",
+        )  # fmt: skip
+    return Finding("ok", "roles", f"readers use {name}, which cannot write")
+
+
+def clock(skew_s: float) -> Finding:
+    """Judge this host's clock against the database's; positive: this host is ahead."""
+    fact = f"{abs(skew_s):.3f} s {'ahead of' if skew_s > 0 else 'behind'} the database's"
+    if abs(skew_s) < SKEW_WARN_S:
+        return Finding("ok", "clock", fact)
+    level: Level = "bad" if abs(skew_s) >= SKEW_BAD_S else "warn"
+    return Finding(level, "clock", fact, "let both hosts follow NTP (chrony, systemd-timesyncd)")
+
+
+def partitions(hours_left: int) -> Finding:
+    """Judge for how many hours there is a place for what arrives."""
+    fact = f"made for the next {hours_left} hours"
+    if hours_left >= HOURS_WARN:
+        return Finding("ok", "partitions", fact)
+    level: Level = "bad" if hours_left < HOURS_BAD else "warn"
+    return Finding(
+        level, "partitions", fact,
+        "a running collector makes them: see its log, or run 'outrider store migrate'",
+    )  # fmt: skip
+
+
+def disk(path: str, total_bytes: int, free_bytes: int) -> Finding:
+    """Judge the room on the disk of a directory."""
+    fact = f"{size(free_bytes)} of {size(total_bytes)} free at {path}"
+    if free_bytes < FREE_BAD_BYTES:
+        return Finding("bad", "disk", fact, "free some, or lower `retention.app`")
+    if free_bytes < FREE_WARN * total_bytes:
+        return Finding("warn", "disk", fact, "free some, or lower `retention.app`")
+    return Finding("ok", "disk", fact)
+
+
+def collectors(found: Sequence[Collector], now: datetime) -> Iterable[Finding]:
+    """Judge what the collectors last published."""
+    alive = [one for one in found if one.alive]
+    for one in alive:
+        rate = one.status.get("records_per_s", 0)
+        yield Finding("ok", "collector", f"{one.name} is alive, {rate:,} records/s")
+    if not alive:
+        last = max((one.seen_at for one in found), default=None)
+        fact = "none is alive" if last is None else f"none is alive, for {_ago(last, now)}"
+        yield Finding("bad", "collector", fact, "start one: 'outrider collector' or 'outrider up'")
+
+
+def address(listen: str, *, answers: bool) -> Finding:
+    """Judge whether somebody answers where this host's settings say that the collector is."""
+    if answers:
+        return Finding("ok", "collector", f"{listen} answers")
+    return Finding(
+        "bad", "collector", f"nobody answers at {listen}",
+        "start it, or correct `listen` of [collector]",
+    )  # fmt: skip
+
+
+def agents(found: Sequence[Agent], now: datetime) -> Iterable[Finding]:
+    """Judge the agents: those in trouble by name, the rest by number."""
+    present = [agent for agent in found if agent.revoked_at is None and agent.state != "retired"]
+    if not present:
+        yield Finding("warn", "agents", "none is connected", "start one: 'outrider agent'")
+        return
+    ill = [agent for agent in present if agent.state != "up"]
+    for agent in ill[:_SHOWN]:
+        since = f", for {_ago(agent.since, now)}" if agent.since else ""
+        reason = f" ({agent.reason})" if agent.reason else ""
+        level: Level = "bad" if agent.state in {"silent", "dead"} else "warn"
+        yield Finding(
+            level, "agents", f"{agent.host} is {agent.state}{reason}{since}",
+            "on that host: 'outrider agent status', and its log",
+        )  # fmt: skip
+    if len(ill) > _SHOWN:
+        yield Finding("bad", "agents", f"{len(ill) - _SHOWN} more", "see 'outrider status'")
+    if well := len(present) - len(ill):
+        yield Finding("ok", "agents", f"{well} up")
+
+
+def rules(version: int | None, rule_set: RuleSet | None) -> Iterable[Finding]:
+    """Judge what is active: without rules, channels or routes nobody hears of anything."""
+    if version is None or rule_set is None:
+        yield Finding(
+            "warn", "rules", "none is active, nothing alerts", "'outrider rules apply DIR'"
+        )
+        return
+    if not rule_set.rules:
+        yield Finding("warn", "rules", f"set {version} has no rule", "add a [[rule]] and apply it")
+    else:
+        yield Finding("ok", "rules", f"set {version} is active, {len(rule_set.rules)} rules")
+    if not rule_set.channels:
+        yield Finding(
+            "warn", "channels", "there is none, alerts are told in the dashboard only",
+            "add a [[channel]] and a [[route]] to the rules",
+        )  # fmt: skip
+    reached = {name for route in rule_set.routes for name in route.channels}
+    for channel in rule_set.channels:
+        if channel.name not in reached:
+            yield Finding("warn", "channels", f"no route leads to {channel.name}", "add it to one")
+
+
+def channel(name: str, error: str, *, is_collector_host: bool) -> Finding:
+    """Judge whether a channel's secrets can be used; ``error`` is empty where they can."""
+    if not error:
+        return Finding(
+            "ok", "channels", f"{name} has its secrets: try 'outrider notify test {name}'"
+        )
+    if is_collector_host:
+        return Finding("bad", "channels", error)
+    return Finding("warn", "channels", f"{error}; that is fine where the collector runs elsewhere")
+
+
+def deliveries(failed: Mapping[str, int]) -> Iterable[Finding]:
+    """Judge messages of the last day that did not arrive, by channel."""
+    for name, count in failed.items():
+        messages = "message" if count == 1 else "messages"
+        yield Finding(
+            "warn", "channels", f"{count:,} {messages} of the last day to {name} did not arrive",
+            f"'outrider alerts explain ID' says why, 'outrider notify test {name}' tries again",
+        )  # fmt: skip
+
+
+def _ago(since: datetime, now: datetime) -> str:
+    return age((now - since).total_seconds())
