@@ -19,6 +19,7 @@ from outrider_dashboard import sampler, timing
 from outrider_dashboard.pages import (
     alerts,
     kit,
+    log_complete,
     log_export,
     log_line,
     log_tail,
@@ -88,6 +89,8 @@ def _routes() -> list[Route | Mount]:
         Route("/", overview.page),
         Route("/logs", logs.page),
         Route("/logs/rows", logs.rows),
+        Route("/logs/cost", logs.cost),
+        Route("/logs/complete", log_complete.complete),
         Route("/logs/tail", log_tail.tail),
         Route("/logs/export.{form}", log_export.download),
         Route("/logs/gap/{gap:int}", log_line.gap),

@@ -84,6 +84,17 @@ def with_term(text: str, term: str) -> str:
     return f"{text} {term}"
 
 
+def milder(text: str) -> tuple[str, str] | None:
+    """Lower a top-level ``severity>=`` by one step: the new text and the new term, or None."""
+    for term in terms(text):
+        name = term.value.lower()
+        lowers = term.field == "severity" and term.operator == ">=" and not term.excluded
+        if lowers and name in SEVERITIES[1:]:
+            lower = f"severity>={SEVERITIES[SEVERITIES.index(name) - 1]}"
+            return text[: term.start] + lower + text[term.end :], lower
+    return None
+
+
 def toggled(text: str, field: str, value: str) -> str:
     """Switch one value of a field on or off, as a facet's checkbox does."""
     values = selected(text, field)

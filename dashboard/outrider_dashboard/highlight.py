@@ -41,10 +41,46 @@ class Mistake:
     message: tuple[Letters, ...]
     suggestion: str | None
     repaired: str | None
+    length: int = 1
+
+    @property
+    def start(self) -> int:
+        """Where it begins, from 0."""
+        return self.column - 1
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.start + max(1, self.length)
 
 
-def runs(text: str) -> list[Run]:
-    """Divide a filter's text into terms and what lies between; joined, they are the text."""
+def runs(text: str, mistake: Mistake | None = None) -> list[Run]:
+    """Divide a filter's text into terms and what lies between; joined, they are the text.
+
+    The characters of a mistake are of the kind ``error``.
+    """
+    found = _runs(text)
+    return found if mistake is None else _marked(found, mistake.start, mistake.end)
+
+
+def _marked(found: list[Run], start: int, end: int) -> list[Run]:
+    """Cut letters at the edges of [start, end) and make those inside errors."""
+    out, position = [], 0
+    for run in found:
+        letters: list[Letters] = []
+        for one in run.letters:
+            first, last = max(0, start - position), min(len(one.text), end - position)
+            if first < last:
+                parts = ((0, first, one.kind), (first, last, "error"), (last, None, one.kind))
+                letters += [Letters(one.text[a:b], kind) for a, b, kind in parts if one.text[a:b]]
+            else:
+                letters.append(one)
+            position += len(one.text)
+        out.append(Run(tuple(letters), run.term))
+    return out
+
+
+def _runs(text: str) -> list[Run]:
     out: list[Run] = []
     position = 0
     open_term: list[Letters] = []
@@ -93,7 +129,7 @@ def read(text: str) -> tuple[Filter | None, Mistake | None]:
             if not _reads(repaired):
                 repaired = None
         message = _with_code(error.message)
-        return None, Mistake(error.column, message, error.suggestion, repaired)
+        return None, Mistake(error.column, message, error.suggestion, repaired, error.length)
 
 
 def _reads(text: str) -> bool:

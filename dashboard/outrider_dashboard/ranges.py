@@ -59,6 +59,12 @@ class Range:
         return self.selection or (self.since, self.until)
 
     @property
+    def shown_s(self) -> float:
+        """How long that is, in seconds."""
+        first, last = self.shown
+        return (last - first).total_seconds()
+
+    @property
     def moves(self) -> bool:
         """Whether it ends now and nothing is selected, so that new lines belong to it."""
         return bool(self.length) and self.selection is None

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.templating import Jinja2Templates
 
 from outrider import severity
-from outrider_dashboard import hostile, numbers, sentences, timing
+from outrider_dashboard import columns, hostile, numbers, sentences, timing
 from outrider_dashboard.numbers import alert_name
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def environment() -> Environment:
     env.globals["asset"] = asset
     env.filters.update(
         alert_name=alert_name,
+        column=columns.text,
         visible=hostile.visible,
         visible_lines=hostile.visible_lines,
         utc=timing.utc_text,

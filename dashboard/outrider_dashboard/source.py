@@ -7,6 +7,8 @@ at the same time; the pool bounds how many questions all viewers together ask th
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from outrider_collector.store.reading import (
     activity,
     alerts,
     completeness,
+    cost,
     feed,
     fleet,
     health,
@@ -142,10 +145,15 @@ class Source:
         *,
         limit: int,
         after: types.Cursor | None = None,
+        patience_s: float = math.inf,
     ) -> types.Page:
-        """Return a page of lines, newest first."""
+        """Return a page of lines, newest first; after ``patience_s`` what was found by then."""
+        began = time.monotonic()
         async with self._connection() as c:
-            return await logs.search(c, filter_, since, until, limit=limit, after=after)
+            return await logs.search(
+                c, filter_, since, until, limit=limit, after=after,
+                enough=lambda: time.monotonic() - began > patience_s,
+            )  # fmt: skip
 
     async def count(self, filter_: Filter, since: datetime, until: datetime) -> int:
         """Return how many lines match."""
@@ -159,10 +167,17 @@ class Source:
         async with self._connection() as c:
             return await logs.histogram(c, filter_, since, until, buckets)
 
-    async def facets(self, filter_: Filter, since: datetime, until: datetime) -> types.Facets:
-        """Return values of the main fields with counts."""
+    async def facets(
+        self, filter_: Filter, since: datetime, until: datetime, top: int = 10
+    ) -> types.Facets:
+        """Return the ``top`` values of each main field with counts."""
         async with self._connection() as c:
-            return await logs.facets(c, filter_, since, until)
+            return await logs.facets(c, filter_, since, until, top=top)
+
+    async def cost(self, filter_: Filter, since: datetime, until: datetime) -> types.Cost:
+        """Return what a search of the range would look through."""
+        async with self._connection() as c:
+            return await cost.cost(c, filter_, since, until)
 
     async def gaps(self, filter_: Filter, since: datetime, until: datetime) -> list[types.Gap]:
         """Return gaps that stand among the lines of the range."""

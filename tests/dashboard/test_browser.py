@@ -211,3 +211,49 @@ def test_pages_read_without_scripts(browser: Browser, served: Served) -> None:
     expect(page.locator("h1")).to_contain_text("UTC")
     expect(page.locator(".detail .fields")).to_contain_text("severity")
     context.close()
+
+
+def test_the_filter_completes_by_keys(page: Page) -> None:
+    """Arrows choose, Enter takes, Escape closes, and Enter without a choice searches."""
+    page.goto("/logs")
+    page.keyboard.press("/")
+    page.keyboard.type("sev")
+    options = page.locator("#completions [role=option]")
+    expect(options).to_have_count(1)
+    page.keyboard.press("Tab")
+    page.keyboard.type("x")
+    page.keyboard.press("Backspace")
+    expect(options.first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#completions")).to_be_hidden()
+
+    field = page.locator("#bar textarea")
+    field.fill("")
+    page.keyboard.type("error_code:exch")
+    expect(options.first).to_contain_text("EXCHANGE")
+    expect(page.locator("#completions")).to_contain_text("Counts are for the hour shown.")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#completions [aria-selected=true]")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(field).to_have_value(re.compile("^error_code:EXCHANGE_"))
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("q=error_code"))
+
+
+def test_keys_are_told(page: Page) -> None:
+    """The question mark lists the keys; Escape closes the list."""
+    page.goto("/logs")
+    page.keyboard.press("?")
+    expect(page.locator("#keys-help")).to_contain_text("next, previous error")
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys-help")).to_be_hidden()
+
+
+def test_the_time_menu_tells_the_cost(page: Page) -> None:
+    """Under the pointer a range says what it costs, and its number key chooses it."""
+    page.goto("/logs")
+    page.locator(".picker summary").click()
+    page.get_by_role("link", name="Last 24 h").hover()
+    expect(page.locator("#cost")).to_contain_text("1 day, about")
+    page.keyboard.press("2")
+    page.wait_for_url(re.compile("range=15m"))

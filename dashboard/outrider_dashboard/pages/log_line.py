@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse
 
 from outrider.errors import Fault
+from outrider.filter import parse
 from outrider_collector.store.reading import export
-from outrider_dashboard import filter_text, ranges, sentences, timing
-from outrider_dashboard.numbers import exact
+from outrider_dashboard import columns, filter_text, ranges, sentences, timing
+from outrider_dashboard.numbers import exact, plural
 from outrider_dashboard.site import Visit
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Detail:
     permalink: str
     context_href: str
     trace_href: str
+    trace_note: str
+    """How many lines of how many workers share the trace; empty: it has none, or none counted."""
     hide_href: str
     json: str
 
@@ -75,11 +78,15 @@ async def line(request: Request) -> Response:
             return visit.part("log_detail.html", panel=panel, view=None)
         return visit.problem(Fault(panel.code, detail=panel.text), "Logs")
     view = detail(panel.value, visit.parameter("q"), visit.parameter("range", 20), visit.clock)
+    view = replace(view, trace_note=await _trace_note(visit, panel.value))
     if inside:
         return visit.part("log_detail.html", panel=panel, view=view)
     context = await visit.panel("Context", lambda: source.context(stream, offset), stream, offset)
     alerts = await visit.open_alerts()
-    return visit.page("log_line.html", "Logs", alerts, panel=panel, view=view, context=context)
+    return visit.page(
+        "log_line.html", "Logs", alerts,
+        panel=panel, view=view, context=context, columns=columns.DEFAULT,
+    )  # fmt: skip
 
 
 async def gap(request: Request) -> Response:
@@ -108,6 +115,7 @@ def detail(row: LogRow, asked: str, length: str, clock: timing.Clock) -> Detail:
         permalink=permalink,
         context_href=permalink,
         trace_href=_trace_href(row),
+        trace_note="",
         hide_href=link(filter_text.with_term(asked, _like(row))) if _like(row) else "",
         json=export.json_line(row).strip(),
     )
@@ -180,6 +188,20 @@ def _like(row: LogRow) -> str:
     if row.logger:
         return f"-logger:{filter_text.quoted(row.logger)}"
     return ""
+
+
+async def _trace_note(visit: Visit, row: LogRow) -> str:
+    if row.trace_id is None:
+        return ""
+    around = (row.ts - _TRACE_AROUND, row.ts + _TRACE_AROUND)
+    shared = parse(f"trace_id:{row.trace_id.hex}")
+    panel = await visit.panel(
+        "Trace", lambda: visit.site.source.facets(shared, *around), row.trace_id.hex, row.ts
+    )
+    if panel.value is None or not panel.fresh:
+        return ""
+    workers = panel.value.distinct["worker"]
+    return f"{plural(panel.value.lines, 'line')}, {plural(workers, 'worker')}"
 
 
 def _trace_href(row: LogRow) -> str:

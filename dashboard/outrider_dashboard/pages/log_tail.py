@@ -16,6 +16,7 @@ from outrider.errors import Fault
 from outrider.filter import FilterError, parse
 from outrider_dashboard import live
 from outrider_dashboard.pages.logs import Entry
+from outrider_dashboard.pages.question import shown_columns
 from outrider_dashboard.rendering import TEMPLATES
 from outrider_dashboard.site import Visit
 
@@ -44,7 +45,8 @@ async def tail(request: Request) -> Response:
     if visit.site.hub.full:
         return PlainTextResponse("Too many live views are open.\n", status_code=503)
     after = _place(visit)
-    return StreamingResponse(_events(visit, filter_, after), media_type="text/event-stream")
+    shown = shown_columns(visit)
+    return StreamingResponse(_events(visit, filter_, after, shown), media_type="text/event-stream")
 
 
 async def changes(request: Request) -> Response:
@@ -63,7 +65,9 @@ def _place(visit: Visit) -> int | None:
     return live.last_event_id(visit.parameter("after", 20)) if after is None else after
 
 
-async def _events(visit: Visit, filter_: Filter, after: int | None) -> AsyncIterator[str]:
+async def _events(
+    visit: Visit, filter_: Filter, after: int | None, shown: tuple[str, ...]
+) -> AsyncIterator[str]:
     site = visit.site
     number = after
     yield f"retry: {int(live.RETRY_S * 1000)}\n\n"
@@ -95,17 +99,17 @@ async def _events(visit: Visit, filter_: Filter, after: int | None) -> AsyncIter
                 await asyncio.sleep(live.RETRY_S)
                 continue
             number = page.last_number
-            yield _lines(visit, page)
+            yield _lines(visit, page, shown)
             await asyncio.sleep(_PAUSE_S)
 
 
-def _lines(visit: Visit, page: TailPage) -> str:
+def _lines(visit: Visit, page: TailPage, shown: tuple[str, ...]) -> str:
     """Render the lines as rows, newest first, as they stand in the table."""
     template = TEMPLATES.env.get_template("log_tail.html")
     entries = [Entry(row.ts, row=row) for row in reversed(page.rows)]
     clock = visit.clock.at(visit.site.now())
     data = {
-        "html": template.render(entries=entries, t=clock, here="/logs"),
+        "html": template.render(entries=entries, columns=shown, t=clock, here="/logs"),
         "lines": len(page.rows) + page.skipped,
         "shown": len(page.rows),
         "errors": sum(row.severity >= 17 for row in page.rows),

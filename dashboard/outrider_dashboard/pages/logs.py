@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
@@ -10,11 +11,12 @@ from starlette.responses import RedirectResponse
 from outrider.errors import Fault
 from outrider.filter import parse
 from outrider_collector.store.reading import completeness
-from outrider_dashboard import facets, filter_text, highlight, ranges, sentences
+from outrider_dashboard import columns, facets, filter_text, highlight, ranges, sentences
 from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.waterline import Counts, Waterline, bar_chart
-from outrider_dashboard.pages.question import Question, question
+from outrider_dashboard.pages.question import Question, asked_range, question
 from outrider_dashboard.site import Visit, together
+from outrider_dashboard.source import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from outrider_dashboard.panels import Panel
 
 PAGE_ROWS = 100
+PATIENCE_S = 0.3
+"""After this, a page shows what was found so far and goes on reading."""
+
+_LOOK_BACK = timedelta(days=7)
 BARS = 120
 NARROW_BARS = 60
 
@@ -46,6 +52,19 @@ class Histogram:
     lines: int
     lines_selected: int
     buckets: list[Bucket]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far a search that goes on has read: blocks opened, of how many (0: not known)."""
+
+    read: int
+    of: int
+
+    @property
+    def percent(self) -> float:
+        """The share that was read."""
+        return round(min(100.0, 100 * self.read / self.of), 1) if self.of else 0.0
 
 
 @dataclass(frozen=True)
@@ -69,13 +88,15 @@ async def page(request: Request) -> Response:
         asked = Question(visit.parameter("q"), ranges.read(visit.clock.now), found, mistake)
     except Fault as fault:
         return visit.problem(fault, "Logs")
-    if "since" in request.query_params and not problem:
+    if request.query_params.keys() & {"since", "chosen"} and not problem:
         # The form was sent: lead to the address that links have, so that it can be shared.
         return RedirectResponse(asked.link(), status_code=303)
     alerts = await visit.open_alerts()
     context: dict[str, Any] = {
         "asked": asked,
-        "runs": highlight.runs(asked.text),
+        "runs": highlight.runs(asked.text, asked.mistake),
+        "columns": asked.columns,
+        "all_columns": columns.NAMES,
         "problem": problem,
         "ranges": ranges,
         "constrained": len(facets.constrained(asked.text)),
@@ -97,7 +118,11 @@ async def rows(request: Request) -> Response:
     if asked.filter is None:
         return visit.part("log_rows_error.html", text="The filter cannot be read.")
     panel, gaps = await together(_search(visit, asked), _gaps(visit, asked))
-    first = int(visit.parameter("first", 12) or 1) if visit.parameter("first", 12).isdigit() else 1
+    first = _number(visit, "first", 1)
+    reading = Reading(
+        _number(visit, "read", 0) + (panel.value.blocks_read if panel.value else 0),
+        _number(visit, "of", 0),
+    )
     return visit.part(
         "log_rows.html",
         asked=asked,
@@ -105,7 +130,29 @@ async def rows(request: Request) -> Response:
         entries=_entries(panel, gaps, asked),
         first=first,
         total=None,
+        columns=asked.columns,
+        reading=reading,
     )
+
+
+def _number(visit: Visit, name: str, default: int) -> int:
+    """Read a small number of the URL; what is none is ``default``."""
+    text = visit.parameter(name, 12)
+    return int(text) if text.isascii() and text.isdigit() else default
+
+
+async def cost(request: Request) -> Response:
+    """Answer with what a range would cost, before it is read."""
+    visit = Visit(request)
+    try:
+        within = asked_range(visit)
+        found, _ = highlight.read(" ".join(visit.parameter("q").split()))
+    except ranges.RangeError as error:
+        return visit.part("log_cost.html", problem=str(error), panel=None, within=None)
+    panel = await visit.panel(
+        "Cost", lambda: visit.site.source.cost(found or ALL, within.since, within.until)
+    )
+    return visit.part("log_cost.html", problem="", panel=panel, within=within)
 
 
 @dataclass(frozen=True)
@@ -118,8 +165,13 @@ class Answer:
     completeness: Panel[list[sentences.Piece]]
     facets: Panel[list[facets.Facet]]
     feed_number: int | None
-    would_match: list[tuple[str, str, int]]
+    would_match: list[tuple[str, str, str, int]]
+    """Words, a term of the filter, a link, and the count of what is a click away."""
     whole: bool
+    whole_up_to: datetime | None
+    reading: Reading
+    last: LogRow | None
+    """The newest line that matched before the range, where nothing matches in it."""
 
 
 async def _answer(visit: Visit, asked: Question) -> Answer:
@@ -130,9 +182,15 @@ async def _answer(visit: Visit, asked: Question) -> Answer:
         _completeness(visit, asked),
         _facets(visit, asked),
     )
-    would_match = []
-    if found.fresh and not found.value.rows:
-        would_match = await _would_match(visit, asked)
+    would_match, last = [], None
+    reading = Reading(0, 0)
+    if found.fresh and found.value.partial:
+        whole = await visit.panel(
+            "Cost", lambda: visit.site.source.cost(_filter(asked), *asked.range.shown)
+        )
+        reading = Reading(found.value.blocks_read, whole.value.blocks if whole.value else 0)
+    elif found.fresh and not found.value.rows and not asked.after:
+        would_match, last = await together(_would_match(visit, asked), _last(visit, asked))
     pieces = None
     if complete.value is not None:
         pieces = sentences.completeness_pieces(
@@ -146,8 +204,23 @@ async def _answer(visit: Visit, asked: Question) -> Answer:
         facets=values,
         feed_number=visit.feed_number,
         would_match=would_match,
+        whole_up_to=complete.value.complete_up_to if complete.value is not None else None,
         whole=bool(complete.value is not None and complete.fresh and complete.value.whole),
+        reading=reading,
+        last=last,
     )
+
+
+async def _last(visit: Visit, asked: Question) -> LogRow | None:
+    since, _ = asked.range.shown
+    panel = await visit.panel(
+        "Last match",
+        lambda: visit.site.source.search(
+            _filter(asked), since - _LOOK_BACK, since, limit=1, patience_s=PATIENCE_S
+        ),
+        asked.text, since,
+    )  # fmt: skip
+    return panel.value.rows[0] if panel.value is not None and panel.value.rows else None
 
 
 async def _search(visit: Visit, asked: Question) -> Panel[Page]:
@@ -155,7 +228,8 @@ async def _search(visit: Visit, asked: Question) -> Panel[Page]:
     return await visit.panel(
         "Lines",
         lambda: visit.site.source.search(
-            _filter(asked), since, until, limit=PAGE_ROWS, after=asked.after
+            _filter(asked), since, until,
+            limit=PAGE_ROWS, after=asked.after, patience_s=PATIENCE_S,
         ),
         asked.text, asked.range.length or (since, until), asked.after,
     )  # fmt: skip
@@ -239,22 +313,26 @@ async def _facets(visit: Visit, asked: Question) -> Panel[list[facets.Facet]]:
     return await visit.panel("Facets", read, asked.text, asked.range.length or (since, until))
 
 
-async def _would_match(visit: Visit, asked: Question) -> list[tuple[str, str, int]]:
+async def _would_match(visit: Visit, asked: Question) -> list[tuple[str, str, str, int]]:
     """Count what nearby questions would find: the same without one term, or over a longer time."""
     since, until = asked.range.shown
-    nearby: list[tuple[str, str, Filter, datetime]] = []
+    nearby: list[tuple[str, str, str, Filter, datetime]] = []
     found = filter_text.terms(asked.text)
+    milder = filter_text.milder(asked.text)
+    if milder is not None:
+        lowered, severity = milder
+        nearby.append(("With", severity, asked.link(lowered), parse(lowered), since))
     for term in found[:4] if len(found) > 1 else []:
         text = (asked.text[: term.start] + asked.text[term.end :]).strip()
         shorter, _ = highlight.read(" ".join(text.split()))
         if shorter is not None:
             without = asked.text[term.start : term.end]
-            nearby.append((f"Without {without}", asked.link(shorter.text), shorter, since))
+            nearby.append(("Without", without, asked.link(shorter.text), shorter, since))
     for length in ("24h", "7d"):
         if asked.range.span < ranges.LENGTHS[length]:
             longer = ranges.read(visit.clock.now, length)
             link = asked.link(within=longer)
-            nearby.append((ranges.NAMES[length], link, _filter(asked), longer.since))
+            nearby.append((ranges.NAMES[length], "", link, _filter(asked), longer.since))
 
     async def count(filter_: Filter, start: datetime) -> Panel[int]:
         return await visit.panel(
@@ -262,10 +340,10 @@ async def _would_match(visit: Visit, asked: Question) -> list[tuple[str, str, in
             filter_.key, start,
         )  # fmt: skip
 
-    counts = await together(*(count(f, start) for _, _, f, start in nearby))
+    counts = await together(*(count(f, start) for _, _, _, f, start in nearby))
     return [
-        (label, href, panel.value)
-        for (label, href, _, _), panel in zip(nearby, counts, strict=True)
+        (label, term, href, panel.value)
+        for (label, term, href, _, _), panel in zip(nearby, counts, strict=True)
         if panel.fresh and panel.value
     ]
 

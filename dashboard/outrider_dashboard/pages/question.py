@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from outrider_collector.store.reading.types import Cursor
-from outrider_dashboard import highlight, ranges
+from outrider_dashboard import columns, highlight, ranges
 
 if TYPE_CHECKING:
     from outrider.filter import Filter
@@ -24,11 +24,13 @@ class Question:
     filter: Filter | None
     mistake: highlight.Mistake | None
     after: Cursor | None = None
+    columns: tuple[str, ...] = columns.DEFAULT
 
     def link(self, text: str | None = None, within: ranges.Range | None = None) -> str:
         """Return the address of the same question with another filter or range."""
         parameters = {"q": self.text if text is None else text}
         parameters.update((within or self.range).parameters())
+        parameters.update(columns.parameters(self.columns))
         filled = {name: value for name, value in parameters.items() if value}
         return "/logs" + (f"?{urlencode(filled)}" if filled else "")
 
@@ -36,6 +38,16 @@ class Question:
         """Return filter and shown range as absolute parameters, for downloads and the next page."""
         since, until = self.range.shown
         return urlencode({"q": self.text, "from": ranges.write(since), "to": ranges.write(until)})
+
+    @property
+    def columns_text(self) -> str:
+        """What the address says of the columns; empty for the default."""
+        return columns.parameters(self.columns).get("columns", "")
+
+    def page_parameters(self) -> str:
+        """Return ``parameters`` and what the rows show, for the next page."""
+        shown = urlencode(columns.parameters(self.columns))
+        return f"{self.parameters()}&{shown}" if shown else self.parameters()
 
     def command(self) -> str:
         """Return the command that prints the same lines in a terminal."""
@@ -47,8 +59,17 @@ class Question:
 def question(visit: Visit) -> Question:
     """Read the URL. Raises RangeError; a mistake in the filter is part of the answer."""
     text = " ".join(visit.parameter("q").split())
+    within = asked_range(visit)
+    found, mistake = highlight.read(text)
+    after = visit.parameter("after", 80)
+    cursor = Cursor.parse(after) if after else None
+    return Question(text, within, found, mistake, cursor, shown_columns(visit))
+
+
+def asked_range(visit: Visit) -> ranges.Range:
+    """Read the URL's range: a relative one, links' from and to, or what a form says exactly."""
     exact = bool(visit.parameter("exact", 1))
-    within = ranges.read(
+    return ranges.read(
         visit.clock.now,
         visit.parameter("range", 20),
         visit.parameter("since" if exact else "from", 60),
@@ -56,6 +77,8 @@ def question(visit: Visit) -> Question:
         visit.parameter("selected", 120),
         zone=visit.clock.zone,
     )
-    found, mistake = highlight.read(text)
-    after = visit.parameter("after", 80)
-    return Question(text, within, found, mistake, Cursor.parse(after) if after else None)
+
+
+def shown_columns(visit: Visit) -> tuple[str, ...]:
+    """Read which columns the URL asks for."""
+    return columns.read(visit.request.query_params.getlist("columns"))

@@ -39,6 +39,112 @@ function paint() {
   grow();
 }
 
+// What could stand at the caret: the server knows what exists in the range shown, and how often.
+// It counts characters as people do, the input counts UTF-16 units.
+const completions = {
+  box: $("#completions"),
+  timer: 0,
+  asked: 0,
+  of: null,  // the text that the list is of: one of an older text completes nothing
+
+  get options() { return $$("[role=option]", this.box); },
+  get open() { return !this.box.hidden; },
+
+  ask(now) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.fetch(), now ? 0 : 150);
+  },
+
+  async fetch() {
+    const number = ++this.asked;
+    const query = new URLSearchParams(location.search);
+    for (const name of ["columns", "after"]) query.delete(name);
+    query.set("q", field.value);
+    query.set("at", [...field.value.slice(0, field.selectionStart)].length);
+    let text;
+    try {
+      const answer = await fetch("/logs/complete?" + query, { headers: { "HX-Request": "true" } });
+      if (!answer.ok) return this.close();
+      text = await answer.text();
+    } catch { return this.close(); }
+    if (number !== this.asked || document.activeElement !== field) return;
+    this.of = field.value;
+    const chosen = $("[aria-selected=true]", this.box)?.dataset.insert;
+    this.box.innerHTML = text;
+    const some = this.options.length > 0;
+    this.box.hidden = !some;
+    $(".tab-key").hidden = !some;
+    if (some) field.setAttribute("aria-controls", "completion-list");
+    this.settle();
+    // A choice made while a newer list was on its way stays made.
+    const again = this.options.find((one) => one.dataset.insert === chosen);
+    if (again) this.choose(again);
+  },
+
+  // The list hangs below the word it completes.
+  settle() {
+    if (!this.open) return;
+    const list = $("[role=listbox]", this.box);
+    const range = document.createRange();
+    let left = Number(list.dataset.start), spot = null;
+    const walker = document.createTreeWalker(layer, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const letters = [...walker.currentNode.data];
+      if (left <= letters.length) { spot = [walker.currentNode, letters.slice(0, left).join("").length]; break; }
+      left -= letters.length;
+    }
+    const form = $("#bar").getBoundingClientRect();
+    let at = $(".field").getBoundingClientRect();
+    if (spot) { range.setStart(...spot); range.collapse(true); at = range.getBoundingClientRect().height ? range.getBoundingClientRect() : at; }
+    const most = form.width - this.box.offsetWidth;
+    this.box.style.setProperty("left", Math.max(0, Math.min(most, at.left - form.left - 8)) + "px");
+    this.box.style.setProperty("top", Math.max(at.bottom, $(".filter").getBoundingClientRect().bottom) - form.top + 4 + "px");
+  },
+
+  close() {
+    clearTimeout(this.timer);
+    this.asked++;
+    this.box.hidden = true;
+    $(".tab-key").hidden = true;
+    field.removeAttribute("aria-activedescendant");
+  },
+
+  choose(option) {
+    for (const one of this.options) one.setAttribute("aria-selected", String(one === option));
+    field.setAttribute("aria-activedescendant", option.id);
+    option.scrollIntoView({ block: "nearest" });
+  },
+
+  take(option) {
+    const list = $("[role=listbox]", this.box);
+    const letters = [...field.value];
+    const unit = (n) => letters.slice(0, n).join("").length;
+    const end = unit(Number(list.dataset.end));
+    field.setRangeText(option.dataset.insert, unit(Number(list.dataset.start)), end, "end");
+    this.close();
+    paint();
+    if (option.dataset.insert.endsWith(":")) this.ask(true);
+  },
+
+  // Whether the list took the key.
+  key(event) {
+    const chosen = $("[aria-selected=true]", this.box);
+    const moves = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (moves && !(this.open && this.of === field.value)) { if (moves < 0) return false; event.preventDefault(); this.ask(true); return true; }
+    if (!this.open) return false;
+    if (this.of !== field.value && event.key !== "Escape") { if (event.key === "Enter") this.close(); return false; }
+    if (moves) {
+      const all = this.options, place = all.indexOf(chosen);
+      this.choose(all[place < 0 ? (moves > 0 ? 0 : all.length - 1) : (place + moves + all.length) % all.length]);
+    } else if (event.key === "Enter" && chosen) this.take(chosen);
+    else if (event.key === "Tab" && !event.shiftKey) this.take(chosen || this.options[0]);
+    else if (event.key === "Escape") { this.close(); event.stopPropagation(); }
+    else { if (event.key === "Enter") this.close(); return false; }
+    event.preventDefault();
+    return true;
+  },
+};
+
 function grow() {
   if (CSS.supports("field-sizing", "content")) return;
   field.style.height = "0";
@@ -49,9 +155,18 @@ if (field) {
   field.addEventListener("input", () => {
     if (field.value.includes("\n")) field.value = field.value.replace(/\s*\n\s*/g, " ");
     paint();
+    completions.ask();
   });
   field.addEventListener("keydown", (event) => {
+    if (!event.isComposing && completions.key(event)) return;
     if (event.key === "Enter" && !event.isComposing) { event.preventDefault(); $("#bar").requestSubmit($("#bar .filter button")); }
+  });
+  field.setAttribute("aria-autocomplete", "list");
+  field.addEventListener("blur", () => completions.close());
+  completions.box.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    const option = event.target.closest("[role=option]");
+    if (option && completions.of === field.value) completions.take(option);
   });
   $("#bar").addEventListener("submit", (event) => {
     const exact = event.submitter && event.submitter.name === "exact";
@@ -140,6 +255,10 @@ if (rows) {
     else if (event.key === "e") step(1, true);
     else if (event.key === "E") step(-1, true);
     else if (event.key === "t" && $("#live")) live.toggle();
+    else if (event.key === "c" && !$(".entry.open", rows)) {
+      const caret = $(".entry.chosen .caret", rows);
+      if (caret) location.href = caret.getAttribute("href");
+    }
   });
   const wrap = $("#wrap");
   if (wrap) {
@@ -232,7 +351,7 @@ const live = {
 
   connect() {
     this.state = this.state === "paused" ? "paused" : "connecting";
-    const query = new URLSearchParams({ q: this.button.dataset.query, after: this.button.dataset.feed });
+    const query = new URLSearchParams({ q: this.button.dataset.query, after: this.button.dataset.feed, columns: this.button.dataset.columns });
     this.stream = new EventSource("/logs/tail?" + query);
     this.stream.onopen = () => { if (this.state === "connecting") this.state = "live"; this.say(); };
     this.stream.onerror = () => {
@@ -305,12 +424,11 @@ const live = {
     }[this.state];
     if (!parts) return;
     const state = $("[data-live-state]", this.button);
-    const mark = document.createElement(parts[0] === null ? "span" : "i");
+    const mark = parts[0] === null ? drawn("play") : document.createElement("i");
     if (parts[0] !== null) mark.className = "ring " + parts[0];
     const rest = document.createElement("span");
     rest.textContent = parts[2];
     state.replaceChildren(mark, parts[1], rest);
-    if (parts[0] === null) mark.remove();
     const note = $("#paused");
     note.hidden = this.state !== "paused";
     const count = document.createElement("b");
@@ -319,6 +437,34 @@ const live = {
     $("#show-new").hidden = this.waits === 0;
   },
 };
+
+function drawn(name) {
+  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  icon.setAttribute("viewBox", "0 0 16 16");
+  icon.setAttribute("aria-hidden", "true");
+  const use = icon.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "use"));
+  use.setAttribute("href", "#i-" + name);
+  return icon;
+}
+
+// A search that takes longer goes on by itself; Stop leaves what was found and a link to go on.
+document.addEventListener("htmx:load", stops);
+function stops() {
+  for (const link of $$("[data-reading] [data-stop]")) {
+    if (link.dataset.armed) continue;
+    link.dataset.armed = "1";
+    link.textContent = "Stop";
+    link.addEventListener("click", (event) => {
+      const box = link.closest("[data-reading]");
+      if (box.classList.contains("stopped")) return;
+      event.preventDefault();
+      htmx.trigger(box, "htmx:abort");
+      box.classList.add("stopped");
+      link.textContent = "Go on";
+    });
+  }
+}
+stops();
 
 let said = { lines: 0, errors: 0, timer: null };
 function announce(news) {

@@ -69,6 +69,8 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "?") { $("#keys-help").showModal(); return; }
+  if ($("dialog[open]")) return;
   const wanted = event.key === "/" && $("#bar textarea") ? $("#bar textarea")
     : $$("[data-key]").find((one) => one.dataset.key === event.key && one.offsetParent !== null);
   if (!wanted) return;

@@ -9,6 +9,7 @@ concurrent call a connection of its own. What cannot be answered in time or with
 ``logs``
     - ``search(conn, filter, since, until, limit=100, *, after=None) -> Page``: newest first.
     - ``count(conn, filter, since, until) -> int``
+    - ``cost.cost(conn, filter, since, until) -> Cost``: what a search would look through.
     - ``histogram(conn, filter, since, until, buckets=120) -> list[Bucket]``
     - ``facets(conn, filter, since, until, top=10) -> Facets``
     - ``export(conn, filter, since, until) -> AsyncIterator[list[LogRow]]``: newest first, in

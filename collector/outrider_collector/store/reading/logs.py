@@ -20,7 +20,7 @@ from outrider_collector.store.reading.tail import tail
 from outrider_collector.store.reading.types import Cursor, LogRow, Page
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -60,8 +60,11 @@ async def search(
     *,
     after: Cursor | None = None,
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Page:
     """Return the newest matches of the range, or those that follow ``after``, as one snapshot.
+
+    ``enough`` is asked after each part of the range: True ends the page there, ``partial``.
 
     ``limit`` is cut to 1,000. Paging with ``Page.next`` shows each record of the range that was
     there at the first page exactly once. Raises QUERY_TIMEOUT, and FILTER_INVALID for what cannot
@@ -69,7 +72,7 @@ async def search(
     """
     conditions = compile_filter(filter)
     return await search_conditions(
-        conn, conditions, since, until, limit, after=after, timeout_ms=timeout_ms
+        conn, conditions, since, until, limit, after=after, timeout_ms=timeout_ms, enough=enough
     )
 
 
@@ -82,23 +85,30 @@ async def search_conditions(
     *,
     after: Cursor | None = None,
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Page:
     """Do what ``search`` does, with conditions that are compiled already."""
     limit = min(max(limit, 1), MOST_ROWS)
     slices = Slices(since, until, after)
     hits: list[blocks.Hit] = []
     read = total = 0
+    stopped = False
     async with snapshot(conn, timeout_ms) as open_snapshot:
         scope = await blocks.scope(open_snapshot, conditions)
         # One hit more than wanted tells whether there is a next page.
-        while len(hits) <= limit and scope.services and not slices.done:
+        while len(hits) <= limit and scope.services and not (slices.done or stopped):
             part = await slices.read(open_snapshot, scope, conditions, limit + 1 - len(hits))
             hits += part.hits
             read += part.blocks_read
             total += part.blocks_total
+            stopped = enough()
         rows = await blocks.rows(open_snapshot, hits[:limit])
-    more = hits[limit - 1].cursor if len(hits) > limit else None
-    return Page(rows, more, read, total)
+    if len(hits) > limit:
+        return Page(rows, hits[limit - 1].cursor, read, total)
+    if stopped and scope.services and not slices.done:
+        # Before every record of the first moment that was not looked at.
+        return Page(rows, Cursor(slices.high, 0, 0), read, total, partial=True)
+    return Page(rows, None, read, total)
 
 
 async def export(

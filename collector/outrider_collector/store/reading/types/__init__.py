@@ -31,6 +31,7 @@ from outrider_collector.store.reading.types.fleet import (
 from outrider_collector.store.reading.types.logs import (
     Bucket,
     Completeness,
+    Cost,
     Cursor,
     Facets,
     FacetValue,
@@ -54,6 +55,7 @@ __all__ = [
     "Cause",
     "Collector",
     "Completeness",
+    "Cost",
     "Cursor",
     "Evidence",
     "FacetValue",

@@ -99,6 +99,19 @@ class Page:
     """Blocks that were opened."""
     blocks_total: int
     """Blocks in the part of the range that the page covers, opened or passed over."""
+    partial: bool = False
+    """The search was stopped before the page was full: ``next`` goes on where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a search of a whole range looks through."""
+
+    lines: int
+    """Records of the blocks that can hold matches; some may lie before or after the range."""
+    blocks: int
+    blocks_in_range: int
+    """Blocks of the filter's services in the range, also those their summaries pass over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,44 @@
+"""What a question would cost, before it is asked: sums of block summaries, nothing is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+
+from outrider_collector.store.reading import blocks
+from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.session import snapshot
+from outrider_collector.store.reading.types import Cost
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+    from outrider.filter import Filter
+
+_COST: Final = sql.SQL("""
+    select coalesce(sum(b.n) filter (where {block}), 0)::bigint,
+           count(*) filter (where {block}), count(*)
+    from blocks_fresh b where {in_range}
+    """)
+
+
+async def cost(
+    conn: AsyncConnection[Any],
+    filter: Filter,  # noqa: A002  the word users know
+    since: datetime,
+    until: datetime,
+) -> Cost:
+    """Return how much a search of the whole range would look through. Raises QUERY_TIMEOUT."""
+    conditions = compile_filter(filter)
+    low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
+    async with snapshot(conn) as open_snapshot:
+        scope = await blocks.scope(open_snapshot, conditions)
+        row = await open_snapshot.row(
+            _COST.format(block=conditions.block, in_range=blocks.IN_RANGE),
+            {**conditions.parameters, **scope.parameters, "low": low, "high": high},
+        )
+    assert row is not None  # noqa: S101  an aggregate always returns one row
+    return Cost(*row)
