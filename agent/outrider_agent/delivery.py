@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -225,6 +226,13 @@ class Delivery:
         self._in_flight = 0
 
     # ---------------------------------------------------------------- to the collector
+
+    def hurries(self) -> bool:
+        """Whether an urgent batch can be sent now; it is the next then."""
+        if not self._connected or not self._ready:
+            return False
+        chain = self._ready[0]
+        return chain.open and any(one.urgent for one in islice(chain.batches, chain.sent, None))
 
     def next_open(self) -> list[Stream]:
         """Take the streams to be opened next, at most a message full of them."""

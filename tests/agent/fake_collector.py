@@ -95,6 +95,8 @@ class FakeCollector:
         self.heartbeats: list[ingest_pb2.HeartbeatRequest] = []
         self.hellos: list[ingest_pb2.Hello] = []
         self.batches: list[log_pb2.Batch] = []
+        self.most_together = 0
+        """The most batches that came in one message."""
         self.rewinds = 0
         self.clock_offset_us = 0
         self.enrol_secret = "enrol-secret"
@@ -157,9 +159,12 @@ class FakeCollector:
                 )
             elif kind == "batch":
                 count += 1
-                answer = self._batch(request.batch, rewinding)
-                if answer is not None and not self.lose_answers:
-                    yield answer
+                together = [request.batch, *request.more_batches]
+                self.most_together = max(self.most_together, len(together))
+                for batch in together:
+                    answer = self._batch(batch, rewinding)
+                    if answer is not None and not self.lose_answers:
+                        yield answer
                 if self.goodbye_after_batches and count >= self.goodbye_after_batches:
                     goodbye = ingest_pb2.Goodbye(reason="COLLECTOR_STOPPING")
                     yield ingest_pb2.PushResponse(goodbye=goodbye)

@@ -51,6 +51,25 @@ async def test_lines_arrive_once_with_offset_and_watermark(
     assert [row.offset for row in collector.database.rows][:2] == [0, 7]
 
 
+async def test_small_batches_share_a_message_where_the_collector_takes_several(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Quiet files of a large fleet: few messages, no more batches in one than is allowed."""
+    collector.settings.batches_in_message = 5
+    collector.settings.flush_interval_ms = 300
+    site = Site(tmp_path, collector)
+    for number in range(40):
+        site.write(f"{number}.log", "first\n")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 40)
+        for number in range(40):
+            site.write(f"{number}.log", "second\n")
+        await collector.until(lambda: len(collector.database.rows) == 80)
+
+    assert collector.most_together == 5
+    assert collector.rewinds == 0
+
+
 async def test_a_partial_line_waits_for_its_end(tmp_path: Path, collector: FakeCollector) -> None:
     """No timer ends a line."""
     site = Site(tmp_path, collector)

@@ -66,6 +66,21 @@ def test_nothing_is_sent_before_its_stream_is_open() -> None:
     assert sendable(delivery) == [(1, 0, 5)]
 
 
+def test_an_urgent_batch_that_can_go_is_in_a_hurry() -> None:
+    """It is said as long as it waits, behind others of its stream too; it goes first."""
+    delivery = started(1, 2)
+    delivery.offer(batch(1, 0, 10))
+    assert not delivery.hurries()
+    delivery.offer(batch(2, 0, 10))
+    delivery.offer(batch(2, 10, 20, urgent=True))
+    assert delivery.hurries()
+    assert sendable(delivery)[0] == (2, 0, 10)
+    assert not delivery.hurries()
+    delivery.offer(batch(2, 20, 30, urgent=True))
+    delivery.disconnected()
+    assert not delivery.hurries()
+
+
 def test_credit_bounds_what_is_unacknowledged() -> None:
     """No more bytes are on their way than the collector allows."""
     delivery = started(1, credit=25)

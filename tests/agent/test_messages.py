@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from outrider_agent.records import Records
 from outrider_agent.streams import Loss
-from outrider_agent.wire.messages import BatchEncoder
+from outrider_agent.wire.messages import BatchEncoder, joined
 from outrider_protos.v1 import ingest_pb2, log_pb2
 
 TEXT = st.one_of(st.none(), st.text(max_size=40))
@@ -77,3 +77,17 @@ def test_lengths_of_every_width_are_right(size: int) -> None:
     batch = ingest_pb2.PushRequest.FromString(raw).batch
 
     assert log_pb2.Columns.FromString(batch.columns).message[4:] == b"x" * size
+
+
+@given(st.lists(st.integers(1, 2**63 - 1), min_size=1, max_size=5))
+def test_batches_in_one_message_are_read_in_their_order(streams: list[int]) -> None:
+    """Joining serialized messages is what protobuf would have made of all their batches."""
+    alone = [
+        BatchEncoder().encode(stream_id=s, begin=1, end=2, previous_digest=b"", digest=b"d" * 16)
+        for s in streams
+    ]
+    message = ingest_pb2.PushRequest.FromString(joined(alone))
+    found = [message.batch, *message.more_batches]
+
+    assert found == [ingest_pb2.PushRequest.FromString(one).batch for one in alone]
+    assert [batch.stream_id for batch in found] == streams

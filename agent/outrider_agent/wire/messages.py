@@ -16,7 +16,7 @@ from outrider_agent.streams import Place, Stream
 from outrider_protos.v1 import ingest_pb2, log_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from outrider.columns import DictionaryColumn
     from outrider_agent.records import Packed
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Smaller payloads gain nothing that a frame's header does not cost.
 _MIN_COMPRESSED_BYTES = 512
+_MORE = bytes([ingest_pb2.PushRequest.MORE_BATCHES_FIELD_NUMBER << 3 | 2])
 _COLUMNS = log_pb2.Columns
 
 
@@ -112,6 +113,17 @@ class BatchEncoder:
             pieces = [batch]
         length = sum(map(len, pieces))
         return b"".join([_head(ingest_pb2.PushRequest.BATCH_FIELD_NUMBER, length), *pieces])
+
+
+def joined(messages: Sequence[bytes]) -> bytes:
+    """Return one ``PushRequest`` of several that each hold one batch."""
+    if len(messages) == 1:
+        return messages[0]
+    pieces = [messages[0]]
+    for message in messages[1:]:
+        # Tags below 16 are one byte; what follows a tag does not depend on it.
+        pieces += (_MORE, message[1:])
+    return b"".join(pieces)
 
 
 def gap(loss: Loss) -> log_pb2.Gap:

@@ -17,17 +17,23 @@ import grpc
 from outrider.errors import Fault, Reason
 from outrider_agent.commands import Committed, Opened, SettingsChanged, Welcomed
 from outrider_agent.wire.channel import bearer, fault_of, push_call
-from outrider_agent.wire.messages import place_of, stream_message, stream_of
+from outrider_agent.wire.messages import joined, place_of, stream_message, stream_of
 from outrider_protos.v1 import ingest_pb2, log_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outrider_agent.delivery import Delivery
+    from outrider_agent.delivery import Batch, Delivery
     from outrider_agent.handover import Handover
 
 WIRE_VERSION = 1
 WELCOME_S = 15.0
+GATHER_S = 0.03
+"""So long a batch waits for others to share its message, where batches wait for much longer."""
+GATHER_FROM_MS = 300
+"""Flush interval from which on they do: few streams are not slowed, nor is a full window."""
+ENOUGH_BYTES = 128 * 1024
+"""A message of so many bytes takes no further batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,9 @@ class PushSession:
         self._sample_clock = sample_clock
         self._settings = settings
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._joins = 1
+        self._gathers = False
         self._goodbye: Fault | None = None
         self.welcomed = asyncio.Event()
         self.last_feed: tuple[int, bytes] | None = None
@@ -74,6 +83,8 @@ class PushSession:
     def wake(self) -> None:
         """Let the writer look for something to send."""
         self._wake.set()
+        if self._delivery.hurries():
+            self._hurry.set()
 
     async def run(
         self, channel: grpc.aio.Channel, token: str, greeting: Greeting, stop: asyncio.Event
@@ -209,6 +220,8 @@ class PushSession:
             self._settings.heartbeat_interval_s = settings.heartbeat_interval_ms / 1000
         flush_ms = settings.flush_interval_ms
         urgent_ms = settings.urgent_flush_interval_ms
+        self._joins = max(1, settings.batches_in_message)
+        self._gathers = self._joins > 1 and flush_ms >= GATHER_FROM_MS
         self._handover.tell(
             SettingsChanged(
                 flush_interval_s=flush_ms / 1000 if flush_ms else defaults.flush_interval_s,
@@ -226,6 +239,15 @@ class PushSession:
             self._wake.clear()
             await self._write_all(call)
             await self._wake.wait()
+            if self._gathers:
+                await self._gather()
+
+    async def _gather(self) -> None:
+        """Wait a moment for more batches to share a message, unless one is urgent."""
+        self._hurry.clear()
+        if not self._delivery.hurries():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), GATHER_S)
 
     async def _write_all(self, call: Any) -> None:
         """Send what there is to be sent and credit for."""
@@ -238,7 +260,18 @@ class PushSession:
             batch = self._delivery.next_batch()
             if batch is None:
                 return
-            await call.write(batch.message)
+            await call.write(joined(self._with_more(batch)))
+
+    def _with_more(self, batch: Batch) -> list[bytes]:
+        """Return the batch's message and what may go with it."""
+        messages, size = [batch.message], len(batch.message)
+        while len(messages) < self._joins and size < ENOUGH_BYTES:
+            further = self._delivery.next_batch()
+            if further is None:
+                break
+            messages.append(further.message)
+            size += len(further.message)
+        return messages
 
 
 def _goodbye(message: ingest_pb2.Goodbye) -> Fault:

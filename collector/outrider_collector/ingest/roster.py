@@ -25,6 +25,7 @@ URGENT_SEVERITY = 17
 """ERROR and above leave an agent at the urgent interval."""
 MAX_URGENT_FILTERS = 100
 MAX_FILTER_BYTES = 1_024
+MAX_BATCHES_IN_MESSAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Wishes:
                 text for text in self.urgent_filters if len(text.encode()) <= MAX_FILTER_BYTES
             ][:MAX_URGENT_FILTERS],
             heartbeat_interval_ms=self.heartbeat_interval_ms,
+            batches_in_message=MAX_BATCHES_IN_MESSAGE,
             # Agents are on this host: compressing for loopback costs both sides and saves nobody.
             compression=log_pb2.COMPRESSION_NONE,
         )

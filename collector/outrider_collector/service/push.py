@@ -22,6 +22,7 @@ from outrider_collector.ingest.decode import MAX_OFFSET, Origin, check_frame, de
 from outrider_collector.ingest.heartbeats import clean
 from outrider_collector.ingest.pending import pending_batch
 from outrider_collector.ingest.rivals import LIFELESS_HEARTBEATS
+from outrider_collector.ingest.roster import MAX_BATCHES_IN_MESSAGE
 from outrider_collector.ingest.session import Held, Session
 from outrider_collector.service.auth import AgentIdentity, caller
 from outrider_collector.service.connection import Connection, next_message
@@ -193,13 +194,23 @@ class Pushes:
             self._roster.rivals.heard(session.agent)
             kind = message.WhichOneof("message")
             if kind == "batch":
-                self.receive(session, message.batch)
+                self._receive_all(session, message)
             elif kind == "open_streams":
                 await self._open(session, message.open_streams)
             elif kind == "close_streams":
                 await self._close(session, message.close_streams)
             else:
                 raise Fault(Reason.BATCH_INVALID, detail="a message that has no place here")
+
+    def _receive_all(self, session: Session, message: ingest_pb2.PushRequest) -> None:
+        if len(message.more_batches) >= MAX_BATCHES_IN_MESSAGE:
+            raise Fault(
+                Reason.BATCH_INVALID,
+                detail=f"more than {MAX_BATCHES_IN_MESSAGE} batches in one message",
+            )
+        self.receive(session, message.batch)
+        for batch in message.more_batches:
+            self.receive(session, batch)
 
     def receive(self, session: Session, batch: log_pb2.Batch) -> None:
         """Check and decode a batch and put it into the queue. Raises Fault."""

@@ -37,16 +37,18 @@ class EnrollResponse(_message.Message):
     def __init__(self, agent_id: _Optional[int] = ..., token: _Optional[str] = ...) -> None: ...
 
 class PushRequest(_message.Message):
-    __slots__ = ("hello", "open_streams", "batch", "close_streams")
+    __slots__ = ("hello", "open_streams", "batch", "close_streams", "more_batches")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPEN_STREAMS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     CLOSE_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    MORE_BATCHES_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     open_streams: OpenStreams
     batch: _log_pb2.Batch
     close_streams: CloseStreams
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open_streams: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[_log_pb2.Batch, _Mapping]] = ..., close_streams: _Optional[_Union[CloseStreams, _Mapping]] = ...) -> None: ...
+    more_batches: _containers.RepeatedCompositeFieldContainer[_log_pb2.Batch]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open_streams: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[_log_pb2.Batch, _Mapping]] = ..., close_streams: _Optional[_Union[CloseStreams, _Mapping]] = ..., more_batches: _Optional[_Iterable[_Union[_log_pb2.Batch, _Mapping]]] = ...) -> None: ...
 
 class PushResponse(_message.Message):
     __slots__ = ("welcome", "streams_opened", "ack", "rewind", "credit", "settings", "goodbye")
@@ -223,20 +225,22 @@ class Credit(_message.Message):
     def __init__(self, credit_bytes: _Optional[int] = ...) -> None: ...
 
 class Settings(_message.Message):
-    __slots__ = ("flush_interval_ms", "urgent_flush_interval_ms", "urgent_severity", "urgent_filters", "heartbeat_interval_ms", "compression")
+    __slots__ = ("flush_interval_ms", "urgent_flush_interval_ms", "urgent_severity", "urgent_filters", "heartbeat_interval_ms", "compression", "batches_in_message")
     FLUSH_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     URGENT_FLUSH_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     URGENT_SEVERITY_FIELD_NUMBER: _ClassVar[int]
     URGENT_FILTERS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     COMPRESSION_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_IN_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     flush_interval_ms: int
     urgent_flush_interval_ms: int
     urgent_severity: int
     urgent_filters: _containers.RepeatedScalarFieldContainer[str]
     heartbeat_interval_ms: int
     compression: _log_pb2.Compression
-    def __init__(self, flush_interval_ms: _Optional[int] = ..., urgent_flush_interval_ms: _Optional[int] = ..., urgent_severity: _Optional[int] = ..., urgent_filters: _Optional[_Iterable[str]] = ..., heartbeat_interval_ms: _Optional[int] = ..., compression: _Optional[_Union[_log_pb2.Compression, str]] = ...) -> None: ...
+    batches_in_message: int
+    def __init__(self, flush_interval_ms: _Optional[int] = ..., urgent_flush_interval_ms: _Optional[int] = ..., urgent_severity: _Optional[int] = ..., urgent_filters: _Optional[_Iterable[str]] = ..., heartbeat_interval_ms: _Optional[int] = ..., compression: _Optional[_Union[_log_pb2.Compression, str]] = ..., batches_in_message: _Optional[int] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "detail", "retry_after_ms")

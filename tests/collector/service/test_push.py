@@ -88,6 +88,28 @@ async def test_batch_that_cannot_be_packed_ends_its_agents_session_alone(
     await good.acked(1, 2 * len(data))
 
 
+async def test_batches_that_share_a_message_are_taken_in_their_order(
+    collector: Running, database_url: str
+) -> None:
+    """As many as the welcome allows; a message of more ends its stream."""
+    data = lines(4)
+    push = await (await collector.agent()).push()
+    assert push.welcome is not None
+    most = push.welcome.settings.batches_in_message
+    await push.open(STREAM)
+    first, *more = [batch_of(STREAM, data, at, at + 16) for at in range(0, 64, 16)]
+    await push.send(batch=first, more_batches=more)
+    await push.acked(STREAM, 64)
+    assert stored(database_url) == data.decode().splitlines()
+    assert push.rewinds == []
+
+    watermark = log_pb2.Batch(stream_id=STREAM, begin=64, end=64)
+    await push.send(batch=watermark, more_batches=[watermark] * most)
+    await push.ended()
+    assert push.goodbye is not None
+    assert push.goodbye.reason == "BATCH_INVALID"
+
+
 async def test_nothing_is_acknowledged_before_the_commit(
     collector: Running, database_url: str
 ) -> None:
