@@ -109,10 +109,19 @@ class Reason(StrEnum):
         "the stream is not known here or belongs to another agent",
     )  # fmt: skip
 
+    AGENT_SLOW = (
+        "AGENT_SLOW", "RESOURCE_EXHAUSTED", 429, "after",
+        "the agent does not read what it is answered; its session ends and it may come back",
+    )  # fmt: skip
+
     # The state of the collector and its store.
     COLLECTOR_BUSY = (
         "COLLECTOR_BUSY", "UNAVAILABLE", 503, "after",
         "the collector has more work than it can take; it names when to come back",
+    )  # fmt: skip
+    COLLECTOR_UNREACHABLE = (
+        "COLLECTOR_UNREACHABLE", "UNAVAILABLE", 503, "safe",
+        "no collector answers at the address; start one, or look at what lies between",
     )  # fmt: skip
     COLLECTOR_STOPPING = (
         "COLLECTOR_STOPPING", "UNAVAILABLE", 503, "safe",

@@ -79,6 +79,17 @@ def fault_of(error: grpc.aio.AioRpcError) -> Fault:
     named = trailers.get(_REASON_KEY)
     if named:
         return Fault(named, retry_after_s=delay_s, detail=detail)
-    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-        return Fault(Reason.TOKEN_INVALID, detail=detail)
-    return Fault(Reason.COLLECTOR_BUSY, retry_after_s=delay_s, detail=detail)
+    reason = _MEANINGS.get(error.code(), Reason.COLLECTOR_UNREACHABLE)
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in detail:
+        reason = Reason.BATCH_TOO_LARGE
+    return Fault(reason, retry_after_s=delay_s, detail=detail)
+
+
+# What gRPC itself says, or something on the way; a collector names its reason.
+_MEANINGS = {
+    grpc.StatusCode.UNAUTHENTICATED: Reason.TOKEN_INVALID,
+    grpc.StatusCode.PERMISSION_DENIED: Reason.SCOPE_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED: Reason.VERSION_UNSUPPORTED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.COLLECTOR_BUSY,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Reason.COLLECTOR_BUSY,
+}

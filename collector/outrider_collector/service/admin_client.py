@@ -117,7 +117,7 @@ class AdminClient:
             )
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return Fault(
-                Reason.COLLECTOR_STOPPING,
+                Reason.COLLECTOR_UNREACHABLE,
                 detail=f"no collector answers: {self._address}: start it (outrider collector), "
                 "or name its configuration with --config",
             )

@@ -53,7 +53,7 @@ class Connection:
             return
         if len(self._outbox) >= OUTBOX_MESSAGES:
             self._outbox.clear()
-            self.end(Fault(Reason.COLLECTOR_BUSY, detail="the agent does not read its answers"))
+            self.end(Fault(Reason.AGENT_SLOW))
             return
         self._outbox.append(message)
         self._wake.set()
