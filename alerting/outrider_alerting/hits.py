@@ -62,7 +62,7 @@ BY_FIELDS: Final = (*CONSTANTS, *DICTIONARIES, *TEXTS, "severity")
 Key = tuple[str, ...]
 
 
-class Hit(msgspec.Struct, frozen=True, kw_only=True):
+class Hit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How many records of one batch matched one filter, for one key and one second."""
 
     hits_key: bytes

@@ -33,7 +33,9 @@ Address = tuple[str, Key]
 """(rule name, key)."""
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True):
+class Opened(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True, gc=False
+):
     """What an open alert says of itself, so that it can be closed when its rule is gone."""
 
     kind: str
@@ -45,7 +47,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, arra
     threshold: float | None = None
 
 
-class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """State of one (rule, key) between steps. Times end in their unit; ``_s`` are whole seconds."""
 
     phase: State = "inactive"

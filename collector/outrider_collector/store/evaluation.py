@@ -35,8 +35,7 @@ class FeedRow:
     detail: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class HitRow:
+class HitRow(NamedTuple):
     """A hit as an ingest transaction stored it."""
 
     commit_id: int
@@ -160,7 +159,7 @@ async def read_hits(connection: AsyncConnection, commit_ids: Sequence[int]) -> l
     """Return the hits of some commits, each commit's in one order that never changes."""
     if not commit_ids:
         return []
-    cursor = await connection.cursor(row_factory=class_row(HitRow)).execute(
+    cursor = await connection.execute(
         """
         select commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
                stream_offsets
@@ -170,7 +169,7 @@ async def read_hits(connection: AsyncConnection, commit_ids: Sequence[int]) -> l
         (list(commit_ids),),
         prepare=True,
     )
-    return await cursor.fetchall()
+    return [HitRow(*row) for row in await cursor.fetchall()]
 
 
 async def read_components(connection: AsyncConnection) -> list[ComponentRow]:
