@@ -50,14 +50,24 @@ class Output:
         self._waiting = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what was read and write the lines that it completes."""
-        if self._echo is not None:
-            os.write(self._echo, data)
-        data = self._waiting + data
+        """Take what was read: write the lines that it completes, and pass all of it on."""
+        arrived, data = data, self._waiting + data
         begin = self._framer.next
         lines = self._framer.feed(data)
         self._waiting = data[self._framer.next - begin :]
         self._write(lines, partial=False)
+        self._pass_on(arrived)
+
+    def _pass_on(self, data: bytes) -> None:
+        """Show the output where the worker's would be; where nobody looks any more, stop that."""
+        while data and self._echo is not None:
+            try:
+                data = data[os.write(self._echo, data) :]
+            except BlockingIOError:
+                # A reader that asked not to be waited for is not: the rest is in the records.
+                return
+            except OSError:
+                self._echo = None
 
     def finish(self) -> None:
         """Write what came without a newline, marked: nothing more will come."""

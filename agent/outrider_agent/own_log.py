@@ -7,19 +7,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from outrider import record
+from outrider.inbox.attended import AGENT_SERVICE
 from outrider.inbox.writer import Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SERVICE = "outrider-agent"
 
 
 class OwnLog:
     """Writes the agent's own records; where the inbox cannot be used it does nothing."""
 
     def __init__(self, inbox: Path, host: str) -> None:
-        self._writer = Writer(inbox, SERVICE, host, numbered=False)
+        self._writer = Writer(inbox, AGENT_SERVICE, host, numbered=False)
 
     def start(self) -> None:
         """Open the segment and record the start. Raises OSError."""

@@ -1,6 +1,7 @@
 """``outrider run -- CMD...``: a worker under the agent's eye.
 
-The child's output becomes records in a segment of the inbox, and its end is a record and a state
+The child's output becomes records in a segment of the inbox and appears where it would without us
+(not with ``--quiet``), and its end is a record and a state
 the moment it happens: ``worker.stopped``, ``worker.crashed`` with the exit code, ``worker.killed``
 with the signal. No agent needs to run: the file is safe until one does. Signals are passed on, and
 the exit code is the child's (128 + the number of the signal that ended it).
@@ -20,11 +21,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from outrider import places, record, severity, taxonomy
 from outrider.configuration import ConfigError
 from outrider.configuration import load as load_configuration
+from outrider.inbox.attended import is_attended
 from outrider.inbox.writer import Writer, complain
 from outrider_agent.configuration import zone
 from outrider_agent.output import READ_BYTES, Output
@@ -46,18 +48,20 @@ def main(argv: Sequence[str]) -> int:
     name = Path(command[0]).name
     service = arguments.service or os.environ.get("OUTRIDER_SERVICE") or name
     worker = arguments.worker or os.environ.get("OUTRIDER_WORKER") or service
-    return Run(command, _inbox(arguments.config), service, worker).run()
+    inbox = _inbox(arguments.config)
+    return Run(command, inbox, service, worker, quiet=arguments.quiet).run()
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="outrider run",
-        usage="outrider run [--service S] [--worker W] [--config FILE] -- CMD [ARGUMENTS]",
+        usage="outrider run [--service S] [--worker W] [--quiet] [--config FILE] -- CMD [ARG ...]",
         description="Run a worker: its output is logged, its end is a record and a state.",
     )
     parser.add_argument("--service", help="default: $OUTRIDER_SERVICE, else the command's name")
     parser.add_argument("--worker", help="default: $OUTRIDER_WORKER, else the service's name")
     parser.add_argument("--config", metavar="FILE", help="configuration, for the inbox's place")
+    parser.add_argument("--quiet", action="store_true", help="do not show the output as well")
     divider = argv.index("--") if "--" in argv else len(argv)
     arguments, rest = parser.parse_known_args(argv[:divider])
     command = rest + argv[divider + 1 :]
@@ -87,8 +91,11 @@ def _as_it_is(value: object, *, type: object) -> object:  # noqa: A002  the load
 class Run:
     """One child and its segment."""
 
-    def __init__(self, command: list[str], inbox: Path, service: str, worker: str) -> None:
+    def __init__(
+        self, command: list[str], inbox: Path, service: str, worker: str, *, quiet: bool = False
+    ) -> None:
         self._command = command
+        self._quiet = quiet
         self._inbox = inbox
         self._writer = Writer(inbox, service, worker, numbered=True)
         self._stop_signal: int | None = None
@@ -125,6 +132,13 @@ class Run:
                 "create it or set OUTRIDER_INBOX; the output is passed on instead",
             )
             return
+        if not is_attended(self._inbox):
+            complain(
+                "no agent reads the inbox now",
+                str(self._inbox),
+                "records wait there for one; start `outrider agent` with this inbox, or set "
+                "OUTRIDER_INBOX to the inbox of the one that runs",
+            )
         if died is not None:
             self._record("worker.died", "died without an end", {"pid": died.pid})
 
@@ -142,7 +156,7 @@ class Run:
         environment["OUTRIDER_SERVICE"] = self._writer.service
         environment["OUTRIDER_WORKER"] = self._writer.worker
         environment["OUTRIDER_INBOX"] = str(self._inbox)
-        # So that the child's own SDK knows that the name is its, though this process holds it.
+        # So that the child's own SDK takes these names, though this process holds them.
         environment["OUTRIDER_RUN"] = str(os.getpid())
         child = self._child = subprocess.Popen(  # noqa: S603  the user's own command
             self._command,
@@ -193,7 +207,9 @@ class Run:
         selector = selectors.DefaultSelector()
         selector.register(woken, selectors.EVENT_READ, None)
         outputs: list[Output] = []
-        for name, stream, own in (("stdout", child.stdout, 1), ("stderr", child.stderr, 2)):
+        for name, stream, own in (
+            ("stdout", child.stdout, sys.stdout), ("stderr", child.stderr, sys.stderr),
+        ):  # fmt: skip
             assert stream is not None  # noqa: S101  both are pipes
             os.set_blocking(stream.fileno(), False)
             output = Output(name, self._append, zone("local"), echo=self._echo(own))
@@ -227,9 +243,12 @@ class Run:
         if self._writer.is_open:
             self._writer.append(line)
 
-    def _echo(self, own: int) -> int | None:
-        """Pass output on to a person at a terminal, and where there is no other place for it."""
-        return own if os.isatty(own) or not self._writer.is_open else None
+    def _echo(self, own: TextIO | None) -> int | None:
+        """Return where output is passed on to: also with --quiet, if it has no other place."""
+        # Without a stream from the start, its number may be any file's by now.
+        if own is None or (self._quiet and self._writer.is_open):
+            return None
+        return own.fileno()
 
     def _read_rest(self, selector: selectors.BaseSelector) -> None:
         """Read what the child had written before it ended, so that its last words come first."""

@@ -11,11 +11,13 @@ import atexit
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outrider import places, record, severity, taxonomy
 from outrider.inbox import descriptors
+from outrider.inbox.attended import is_attended
 from outrider.inbox.writer import Writer, complain
 from outrider.trace import describe_exception
 
@@ -38,7 +40,8 @@ class Client:
         level: int = severity.DEBUG,
         forked_from: int | None = None,
     ) -> None:
-        self.service = service or "unnamed"
+        self._asked_service = service
+        self.service, name, is_wrapped = _names(service or "unnamed", worker)
         self.level = level
         """Log calls below this severity number do nothing."""
         self._asked_worker = worker
@@ -47,23 +50,23 @@ class Client:
         self._ended = False
         self._crashed = False
         self._told_unusable = False
-        name = worker or os.environ.get("OUTRIDER_WORKER") or self.service
         self.writer = Writer(
             inbox or places.default_inbox(),
             self.service,
             name,
             # A name given by the program is kept as it is; its forked children must differ.
-            numbered=worker is None or forked_from is not None,
+            # Under `outrider run` all processes are the one worker that it names.
+            numbered=not is_wrapped and (worker is None or forked_from is not None),
         )
 
     def is_like(self, service: str, worker: str | None) -> bool:
         """Tell whether ``init`` with these would make the same client."""
-        return (self.service, self._asked_worker) == (service, worker)
+        return (self._asked_service, self._asked_worker) == (service, worker)
 
     def forked(self) -> Client:
         """Return the client of a forked child."""
         return Client(
-            self.service,
+            self._asked_service,
             self._asked_worker,
             inbox=self.writer.inbox,
             level=self.level,
@@ -137,6 +140,15 @@ class Client:
             self.writer.dropped += 1
 
 
+def _names(service: str, worker: str | None) -> tuple[str, str, bool]:
+    """Return the names to log under, and whether they are those of an `outrider run` above us."""
+    named = os.environ.get("OUTRIDER_WORKER")
+    wrapper = os.environ.get("OUTRIDER_SERVICE") if os.environ.get("OUTRIDER_RUN") else None
+    if wrapper and named:
+        return wrapper, named, True
+    return service, worker or named or service, False
+
+
 def _line(event: str, level: int, message: str, fields: Mapping[str, object]) -> bytes:
     placed = record.place("outrider", event)
     return record.encode(time.time_ns(), level, message, placed, fields)
@@ -180,7 +192,10 @@ def init(
     name, and when living processes have that already, ``name-2``, ``name-3`` and so on. Log calls
     below ``level`` do nothing. ``inbox`` is the directory to write to, by default $OUTRIDER_INBOX,
     else the machine's or the user's. Where it cannot be used, one line on standard error says why,
-    and records go there.
+    and records go there. Where no agent reads it now, a RuntimeWarning says so; nothing is lost.
+
+    Under ``outrider run`` service and worker are the wrapper's, whatever is given here: a process
+    and its wrapper are one worker.
     """
     global _current  # noqa: PLW0603  one client a process is the point
     number = severity.parse(level) or severity.DEBUG
@@ -200,7 +215,26 @@ def init(
         inbox=Path(inbox) if inbox else None,
         forked_from=forked_from,
     )
-    _current.start()
+    if _current.start():
+        _warn_unattended(_current)
+
+
+def _warn_unattended(started: Client) -> None:
+    """Warn, by the means of the language, when what is logged is read by nobody for now."""
+    # `outrider run` has said it already, and Outrider's own parts start before their agent does.
+    if os.environ.get("OUTRIDER_RUN") or started.service.startswith("outrider"):
+        return
+    if is_attended(started.writer.inbox):
+        return
+    import warnings  # noqa: PLC0415  most processes have nothing to warn of
+
+    with suppress(RuntimeWarning):  # warnings may be errors; `init` raises none
+        warnings.warn(
+            f"outrider: no agent reads the inbox now: {started.writer.inbox}: records wait there "
+            "for one; start `outrider agent`, or set OUTRIDER_INBOX to its inbox",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _after_fork_in_child() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outrider.inbox import slot
+from outrider_agent.own_log import OwnLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +60,8 @@ def test_output_becomes_records(tmp_path: Path) -> None:
     done = run(tmp_path, "--service", "s", "--worker", "w", "--", "sh", "-c", script)
 
     assert done.returncode == 0
-    assert (done.stdout, done.stderr) == ("", "")
+    assert done.stdout == """plain\n{"message":"json","level":"warn"}\nunfinished"""
+    assert done.stderr.endswith("2026-11-24 20:02:31 ERROR loud\n")
     found = {record["message"]: record for record in records(tmp_path)}
     assert found["plain"]["attributes"] == {"stream": "stdout"}
     assert found["loud"]["severity"] == 17
@@ -99,7 +102,8 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     done = run(tmp_path, "--service", "s", "--", "/no/such/command")
 
     assert done.returncode == 127
-    assert done.stderr.startswith("outrider: cannot run, no such file or directory: /no/such")
+    said_so = done.stderr.splitlines()[-1]
+    assert said_so.startswith("outrider: cannot run, no such file or directory: /no/such")
     assert records(tmp_path)[-1]["event"] == "worker.crashed"
 
 
@@ -153,6 +157,68 @@ def test_work_goes_on_without_an_inbox(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (3, "out\n")
     assert "the inbox cannot be used" in done.stderr
     assert done.stderr.endswith("err\n")
+
+
+def test_quiet_shows_nothing_of_the_output(tmp_path: Path) -> None:
+    """With --quiet the output is in the records alone."""
+    done = run(tmp_path, "--quiet", "--service", "s", "--", "sh", "-c", "echo out; echo err >&2")
+
+    assert done.stdout == ""
+    assert "err\n" not in done.stderr
+    assert {"out", "err"} <= {r["message"] for r in records(tmp_path)}
+
+
+@pytest.mark.parametrize("ending", ["| head -n 1", ">&-", "> /dev/full"])
+def test_a_reader_that_went_does_not_end_the_worker(tmp_path: Path, ending: str) -> None:
+    """Whatever becomes of our standard output, the worker goes on and is recorded."""
+    script = "for i in $(seq 200); do echo line $i; sleep 0.001; done"
+    line = shlex.join(command("--service", "s", "--", "sh", "-c", script))
+    done = subprocess.run(
+        ["sh", "-c", f"{{ {line}; echo code $? >&2; }} {ending}"],
+        env={**os.environ, "OUTRIDER_INBOX": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert "code 0" in done.stderr
+    messages = [r["message"] for r in records(tmp_path)]
+    assert messages[1:-1] == [f"line {i}" for i in range(1, 201)]
+    assert messages[-1] == "exited with code 0"
+
+
+def test_an_inbox_without_an_agent_is_said_once(tmp_path: Path) -> None:
+    """Whoever logs where no agent reads learns where that is and what to set; else nothing."""
+    done = run(tmp_path, "--service", "s", "--", "true")
+    (said_so,) = done.stderr.splitlines()
+    assert said_so.startswith(f"outrider: no agent reads the inbox now: {tmp_path}: ")
+    assert "OUTRIDER_INBOX" in said_so
+
+    agents = OwnLog(tmp_path, "here")
+    agents.start()
+    try:
+        assert run(tmp_path, "--service", "s", "--", "true").stderr == ""
+    finally:
+        agents.end()
+
+
+def test_the_childs_own_records_are_the_workers(tmp_path: Path) -> None:
+    """A child with the SDK, and a process that it starts, are the worker that the wrapper names."""
+    nested = "import outrider; outrider.get_logger('n').info('nested')"
+    program = (
+        "import outrider, subprocess, sys; outrider.init('own', 'name'); "
+        "outrider.get_logger('c').info('direct'); "
+        f"subprocess.run([sys.executable, '-c', {nested!r}], check=True)"
+    )
+    done = run(tmp_path, "--service", "s", "--worker", "w", "--", sys.executable, "-c", program)
+
+    assert done.returncode == 0
+    paths = list(tmp_path.glob("*.jsonl"))
+    assert {tuple(path.name.split("~")[:2]) for path in paths} == {("s", "w")}
+    messages = [json.loads(x)["message"] for p in paths for x in p.read_text().splitlines()]
+    assert {"direct", "nested", "exited with code 0"} <= set(messages)
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_grandchild_that_keeps_the_pipe_does_not_keep_us(tmp_path: Path) -> None:

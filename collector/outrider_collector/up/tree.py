@@ -255,7 +255,7 @@ def _demo_workers(child: Callable[..., Child]) -> list[Child]:
     worker = (sys.executable, "-m", "outrider_collector.up.demo_worker")
     under_run = (
         sys.executable, "-m", "outrider.command",
-        "run", "--service", "scrapers", "--worker", "scraper", "--",
+        "run", "--service", "scrapers", "--worker", "scraper", "--quiet", "--",
     )  # fmt: skip
     pause = _DEMO_RESTART_PAUSE_S
     return [
