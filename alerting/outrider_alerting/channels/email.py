@@ -202,4 +202,8 @@ def is_loopback(host: str) -> bool:
 
 def _words(error: BaseException) -> str:
     """Name the error and what it says, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    if isinstance(error, SMTPResponseException):
+        said = f"{error.code} {error.message}"
+    else:
+        said = str(error).rstrip(".")
+    return " ".join(f"{type(error).__name__}: {said}".split())[:500]

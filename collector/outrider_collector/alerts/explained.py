@@ -47,7 +47,7 @@ class Explanation:
 
     detail: AlertDetail
     version: int
-    """Of the rule set whose routes are shown: the one the alert fired under, else the active."""
+    """Of the rule set whose routes are shown: the one under which the alert changed last."""
     routes: list[tuple[str, tuple[str, ...], str]]
     """Match, channels, and what the route did with this alert."""
     silences: list[Silence]
@@ -169,6 +169,8 @@ def _fate(row: Notification, *, colours: bool) -> Iterator[str]:
     if row.fate == "waiting":
         why += f"; next try not before {moment(row.not_before)} UTC"
     yield f"  {row.notice:<9} {at}  {fate} ({meaning}){why}"
+    if len(row.tries) == 1 and row.tries[0].outcome == row.fate:
+        return  # its fate says it all
     for number, attempt in enumerate(row.tries, 1):
         said = f": {visible(attempt.error)}" if attempt.error else ""
         outcome = attempt.outcome or "no outcome yet"

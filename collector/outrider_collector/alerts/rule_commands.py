@@ -15,7 +15,7 @@ from outrider_collector.store import rules as store_rules
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sized
 
 
 def rules(argv: list[str]) -> int:
@@ -45,10 +45,14 @@ async def _lint(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         found = rule_files.read(files.items())
         say(
-            f"in order: {len(found.rules)} rules, {len(found.channels)} channels, "
-            f"{len(found.routes)} routes"
+            f"in order: {_count(found.rules, 'rule')}, {_count(found.channels, 'channel')}, "
+            f"{_count(found.routes, 'route')}"
         )
     return DONE
+
+
+def _count(items: Sized, word: str) -> str:
+    return f"{len(items)} {word}{'' if len(items) == 1 else 's'}"
 
 
 async def _diff(arguments: argparse.Namespace) -> int:

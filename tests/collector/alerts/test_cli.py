@@ -101,7 +101,7 @@ async def test_lint_says_in_order_or_names_file_line_and_key(
     bad = await terminal("rules", "lint", str(rules_dir))
     as_json = await terminal("rules", "lint", str(rules_dir), "--json")
 
-    assert (good.code, good.out) == (0, "in order: 1 rules, 0 channels, 0 routes\n")
+    assert (good.code, good.out) == (0, "in order: 1 rule, 0 channels, 0 routes\n")
     assert bad.code == 3
     assert "more.toml:" in bad.out and "window" in bad.out
     assert as_json.document[0]["file"] == "more.toml"
@@ -118,7 +118,7 @@ async def test_lint_names_secrets_that_cannot_be_read_here(
     secret.write_text("42:loopback-token-of-the-test-bot\n")
     there = await terminal("rules", "lint", str(rules_dir))
 
-    assert missing.code == 0 and "1 channels" in missing.out
+    assert missing.code == 0 and "1 channel, " in missing.out
     assert "`bot_token_file` of channel `ops`: " in missing.err
     assert "notify.toml:5" in missing.err and str(secret) in missing.err
     assert (there.code, there.err) == (0, "")
