@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -45,6 +46,7 @@ class Source(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     paths: tuple[str, ...]
     service: str = ""
+    form: Literal["auto", "json", "logfmt"] | None = None
 
 
 class Agent(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, rename={"list_": "list"}):
@@ -129,6 +131,11 @@ def test_the_search_for_the_file(
         ("[agent]\nsource = [{ paths = [], servis = 1 }]\n",
          "unknown key `agent.source[0].servis`: FILE:2: did you mean `service`?"),
         ("[[agent.source]]\nservice = 'x'\n", "`agent.source[0].paths` is missing: FILE:1: add it"),
+        ("[[agent.source]]\npaths = []\nform = 'jsn'\n",
+         ("`agent.source[0].form`: unknown value `jsn`: FILE:3: did you mean `json`? "
+          "One of: auto, json, logfmt")),
+        ("[[agent.source]]\npaths = []\nform = '{}'\n",
+         "`agent.source[0].form`: unknown value `{}`: FILE:3: One of: auto, json, logfmt"),
         ("agents = 1\n", "unknown key `agents`: FILE:1: did you mean `agent`?"),
         ("agent = 3\n", "`agent`: expected `object`, got `int`: FILE:1"),
         ("[agent]\nx = \n", "not TOML, invalid value: FILE:2"),
