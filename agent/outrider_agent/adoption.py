@@ -115,7 +115,7 @@ class Adoption:
         except FileNotFoundError:
             return None  # vanished between the listing and now
         except OSError as error:
-            hint = "let the agent's account read it" if error.errno == 13 else "name regular files"
+            hint = discovery.advice(error, found.path)
             self._say(found.path, (error.strerror or str(error)).lower(), hint)
             return None
         if candidate.key in self._known:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outrider_agent.discovery import Discovery, excluded, open_regular
+from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
 from outrider_agent.formats import choose
 from outrider_agent.times import TimeReader, from_unix_us
 
@@ -28,7 +28,9 @@ def run(config: Configuration, write: Callable[[str], object]) -> int:
         problem = _unwritable(path)
         write(f"{label:<12} {path}{f'  ({problem})' if problem else ''}\n")
         if problem:
-            problems.append(f"{label}: {path}: {problem}")
+            what_to_do = f"let the agent's account write there, or set `agent.{label}`"
+            problems.append(f"{label}: {path}: {problem}: {what_to_do}")
+    problems += _check_enrolment(config, write)
     finder = Discovery(config.agent.source, config.inbox)
     for number, source in enumerate(config.agent.source, start=1):
         write(f"source {number}     service {source.service}, format {source.format}\n")
@@ -39,14 +41,34 @@ def run(config: Configuration, write: Callable[[str], object]) -> int:
     return FOUND if problems else DONE
 
 
+def _check_enrolment(config: Configuration, write: Callable[[str], object]) -> list[str]:
+    """Say whether the collector knows this agent; what it needs, where it does not yet."""
+    if _is_readable(config.state_dir / "identity" / "token"):
+        write("enrolled     yes\n")
+        return []
+    write(f"enrolled     not yet, with {config.token_file}\n")
+    if _is_readable(config.token_file) or not config.agent.token_file:
+        # Where nobody named it, a collector on this host makes it when it starts.
+        return []
+    what_to_do = "copy the collector's enroll.token there, readable, or set `agent.token_file`"
+    return [f"token_file: {config.token_file}: cannot be read: {what_to_do}"]
+
+
+def _is_readable(path: Path) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113  raises nothing
+
+
 def _check_pattern(
     finder: Discovery, pattern: str, source: SourceConfig, write: Callable[[str], object]
 ) -> list[str]:
     paths = finder.expand(pattern)
     wanted = [path for path in paths if not excluded(path, source)]
     left = len(paths) - len(wanted)
-    write(f"  {pattern}: {len(wanted)} files{f', {left} excluded' if left else ''}\n")
+    more = f", {left} excluded" if left else "" if wanted else f": {finder.absent(pattern)}"
+    write(f"  {pattern}: {len(wanted)} {'file' if len(wanted) == 1 else 'files'}{more}\n")
     problems: list[str] = []
+    if not paths:
+        problems += [f"{p.path}: {p.what}: {p.what_to_do}" for p in why_nothing(pattern)]
     for path in wanted:
         line, problem = _describe(path, source)
         if len(wanted) <= _SHOWN or problem:
@@ -61,7 +83,7 @@ def _describe(path: str, source: SourceConfig) -> tuple[str, str]:
         fd, status = open_regular(path, follow_links=True)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return f"{path}: {reason}", reason
+        return f"{path}: {reason}", f"{reason}: {advice(error, path)}"
     try:
         head = os.pread(fd, 64 * 1024, 0)
     finally:
@@ -84,8 +106,9 @@ def _format(head: bytes, source: SourceConfig) -> str:
 
 def _unwritable(path: Path) -> str:
     """Say why a directory could not be used; empty when it can, or could be made."""
-    while not path.exists():
+    # Not Path's own methods: they raise where a directory above may not be entered.
+    while not os.path.exists(path):  # noqa: PTH110
         path = path.parent
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112
         return f"{path} is not a directory"
     return "" if os.access(path, os.W_OK | os.X_OK) else "no permission to write there"

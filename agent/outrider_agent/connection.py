@@ -192,7 +192,11 @@ class Connection:
             secret = read_secret(self._config.token_file)
         except ConfigError as error:
             # A collector on this host may be about to make the file.
-            raise Fault(Reason.TOKEN_INVALID, detail=f"not enrolled: {error}") from None
+            detail = (
+                f"not enrolled: {error.what}: {error.where}: copy the collector's enroll.token "
+                "there, readable for the agent, or set `agent.token_file`"
+            )
+            raise Fault(Reason.TOKEN_INVALID, detail=detail) from None
         token = await enroll(channel, secret, self._config.host)  # type: ignore[arg-type]
         self._identity.enrolled(token)
         return token

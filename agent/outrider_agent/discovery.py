@@ -8,6 +8,7 @@ changed until it has been quiet.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import os
@@ -78,7 +79,7 @@ class Discovery:
                     if path not in found and not excluded(path, source):
                         found[path] = Found(path, source)
                 if not paths:
-                    trouble += _why_nothing(pattern)
+                    trouble += why_nothing(pattern)
         return list(found.values())[:_MAX_FOUND], trouble
 
     def expand(self, pattern: str) -> list[str]:
@@ -88,6 +89,13 @@ class Discovery:
         if not any(c in pattern for c in _WILD):
             return [pattern] if os.path.lexists(pattern) else []
         return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  patterns are absolute
+
+    def absent(self, pattern: str) -> str:
+        """Say what is not there yet of a pattern that matches nothing."""
+        directory = _directories(pattern)[0]
+        if not os.path.isdir(directory):  # noqa: PTH112  strings stay strings
+            return f"there is no directory {directory} yet"
+        return "none is there yet"
 
     def _look_into(self, directory: Path, found: dict[str, Found], *, closing: bool) -> None:
         self._watch(str(directory))
@@ -143,6 +151,17 @@ def open_regular(
     return fd, status
 
 
+def advice(error: OSError, path: str) -> str:
+    """Say what to do about a file that cannot be opened."""
+    if error.errno == errno.EACCES:
+        return "let the agent's account read it"
+    if os.path.isdir(path):  # noqa: PTH112  strings stay strings
+        return f"name the files in it, as in {path.rstrip('/')}/*.log"
+    if error.errno == errno.EMFILE:
+        return "raise the limit of open files, or lower `agent.max_files`"
+    return "name regular files"
+
+
 def _mtime_ns(path: str) -> int:
     try:
         return os.stat(path).st_mtime_ns  # noqa: PTH116  in the idle loop
@@ -161,8 +180,8 @@ def _directories(pattern: str) -> list[str]:
     return ["/".join(parts[:fixed]) or "/", *(path.rstrip("/") for path in below)]
 
 
-def _why_nothing(pattern: str) -> list[Trouble]:
-    """Say why a pattern matches nothing, where it is not simply that no file is there yet."""
+def why_nothing(pattern: str) -> list[Trouble]:
+    """Say why a pattern matches nothing, where a person has to do something about it."""
     directory = _directories(pattern)[0]
     if os.path.isdir(directory) and not os.access(directory, os.R_OK | os.X_OK):  # noqa: PTH112
         return [

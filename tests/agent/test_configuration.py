@@ -114,6 +114,32 @@ def test_check_says_what_each_source_would_match(tmp_path: Path) -> None:
     assert "problem: " + str(logs / "c.log") + ": it is a directory" in text
 
 
+def test_check_says_what_to_do(tmp_path: Path) -> None:
+    """Each problem ends with what to do; what is merely not there yet is told and is none."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "file").write_text("")
+    config = load(
+        tmp_path,
+        f'data_dir = "{tmp_path}"\n[agent]\ninbox = "{tmp_path}/file/inbox"\n'
+        f'token_file = "{tmp_path}/secret"\n[[agent.source]]\nservice = "s"\n'
+        f'paths = ["{tmp_path}/logs", "{tmp_path}/later/*.log", "{tmp_path}/logs/new.log"]\n',
+    )
+    written: list[str] = []
+    code = check.run(config, written.append)
+    text = "".join(written)
+
+    let_it_write = "let the agent's account write there, or set `agent.inbox`"
+    copy_the_token = "copy the collector's enroll.token there, readable, or set `agent.token_file`"
+    assert code == check.FOUND
+    assert re.findall(r"problem: (.*)", text) == [
+        f"inbox: {tmp_path}/file/inbox: {tmp_path}/file is not a directory: {let_it_write}",
+        f"token_file: {tmp_path}/secret: cannot be read: {copy_the_token}",
+        f"{tmp_path}/logs: it is a directory: name the files in it, as in {tmp_path}/logs/*.log",
+    ]
+    assert f"{tmp_path}/later/*.log: 0 files: there is no directory {tmp_path}/later yet" in text
+    assert f"{tmp_path}/logs/new.log: 0 files: none is there yet" in text
+
+
 def test_a_second_agent_says_who_holds_the_directory(tmp_path: Path) -> None:
     """Two agents on one state directory would fight: the second says so and ends with 2."""
     file = tmp_path / "outrider.toml"
