@@ -1,4 +1,4 @@
 """The agent: runs beside the workers, reads what they log and delivers it to a collector, once."""
 
 VERSION = "0.1.0"
-"""The distribution's version; a test keeps them the same. Asking the installed metadata would cost 3 MB."""
+"""The distribution's version, kept the same by a test: to ask the metadata would cost 3 MB."""
