@@ -17,6 +17,7 @@ from psycopg import sql
 
 from outrider_dashboard.app import build
 from outrider_dashboard.cli import make_site
+from outrider_dashboard.pages import logs
 from outrider_dashboard.source import open_source
 from tests.dashboard import seed_alerts, seed_fleet
 from tests.dashboard.serving import serving
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from outrider_dashboard.site import Site
     from tests.dashboard.seed import Seeder
     from tests.dashboard.serving import Served
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine pages wait for their whole answer; tests of slow searches say otherwise."""
+    monkeypatch.setattr(logs, "PATIENCE_S", 60.0)
 
 
 @dataclass

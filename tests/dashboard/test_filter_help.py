@@ -160,6 +160,24 @@ async def test_a_slow_search_goes_on(pages: Pages, monkeypatch: pytest.MonkeyPat
     assert len(set(found)) == len(found) > 10
 
 
+async def test_a_slow_search_that_finds_nothing_says_so(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read to its end in parts without a line, a search leads to the page of what that means."""
+    monkeypatch.setattr(logs, "PATIENCE_S", 0.0)
+    text = await pages.text("/logs?q=event:order.filled+nowhere&range=24h")
+    gaps = text.count("entry e-GAP")
+    while further := re.search(r'data-reading hx-get="([^"]+)"', text):
+        answer = await pages.client.get(further[1].replace("&amp;", "&"))
+        text = answer.text
+        gaps += text.count("entry e-GAP")
+
+    assert gaps <= 1
+    found = await pages.text(answer.headers["hx-redirect"])
+    assert "No line matches" in found
+    assert "data-reading" not in found
+
+
 async def test_a_trace_says_who_shares_it(pages: Pages, fleet: Fleet) -> None:
     """An open line of a trace counts the lines and workers that share it."""
     del fleet

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from outrider_dashboard import highlight, numbers, sentences, timing
+from outrider_dashboard import highlight, numbers, ranges, sentences, timing
 from outrider_dashboard.charts.spark import tile_spark
 from outrider_dashboard.charts.waterline import Counts, area_chart, bar_chart
 from outrider_dashboard.panels import Panel
@@ -55,6 +55,13 @@ FATES = (
 )
 
 
+COMPLETIONS = (
+    ("EXCH", "ANGE_UNAVAILABLE", "268"),
+    ("EXCH", "ANGE_RATE_LIMITED", "96"),
+    ("EXCH", "*", "364, any of 2"),
+)
+
+
 async def page(request: Request) -> Response:
     """Render the kit. It asks the store for nothing but the number in the header."""
     visit = Visit(request)
@@ -78,7 +85,9 @@ async def page(request: Request) -> Response:
         worker_states=WORKER_STATES,
         alert_states=ALERT_STATES,
         fates=FATES,
-        runs=highlight.runs('service:trading (error_code:EXCH* OR "timed out") -healthcheck'),
+        runs=highlight.runs("service:trading error_code:EXCH"),
+        completions=COMPLETIONS,
+        range_names=ranges.NAMES.values(),
         wrong_runs=highlight.runs("service:trading severity=>error"),
         completeness=_completeness(),
         times=_times(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 
 from outrider.errors import Fault
 from outrider.filter import parse
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from outrider.filter import Filter
     from outrider_collector.store.reading.types import Bucket, Facets, Gap, LogRow, Page
@@ -119,6 +119,10 @@ async def rows(request: Request) -> Response:
         return visit.part("log_rows_error.html", text="The filter cannot be read.")
     panel, gaps = await together(_search(visit, asked), _gaps(visit, asked))
     first = _number(visit, "first", 1)
+    if first == 1 and panel.fresh and not panel.value.rows and not panel.value.partial:
+        # Read to the end and found nothing: the page says what that means, without haste.
+        patient = asked.link() + ("&" if "?" in asked.link() else "?") + "patient=1"
+        return Response(status_code=204, headers={"hx-redirect": patient})
     reading = Reading(
         _number(visit, "read", 0) + (panel.value.blocks_read if panel.value else 0),
         _number(visit, "of", 0),
@@ -225,11 +229,12 @@ async def _last(visit: Visit, asked: Question) -> LogRow | None:
 
 async def _search(visit: Visit, asked: Question) -> Panel[Page]:
     since, until = asked.range.shown
+    patience_s = math.inf if visit.parameter("patient", 1) else PATIENCE_S
     return await visit.panel(
         "Lines",
         lambda: visit.site.source.search(
             _filter(asked), since, until,
-            limit=PAGE_ROWS, after=asked.after, patience_s=PATIENCE_S,
+            limit=PAGE_ROWS, after=asked.after, patience_s=patience_s,
         ),
         asked.text, asked.range.length or (since, until), asked.after,
     )  # fmt: skip
@@ -360,7 +365,9 @@ def _entries(panel: Panel[Page], gaps: Panel[list[Gap]], asked: Question) -> lis
     found = [Entry(row.ts, row=row) for row in panel.value.rows]
     since, until = asked.range.shown
     newest = min(until, asked.after.ts) if asked.after else until
-    oldest = found[-1].at if found and panel.value.next else since
+    oldest = since
+    if panel.value.next is not None:
+        oldest = panel.value.next.ts
     among = [
         Entry(at, gap=gap)
         for gap in gaps.value or []

@@ -13,7 +13,7 @@ from outrider_dashboard import filter_text, ranges, sentences, timing
 from outrider_dashboard.charts.lanes import Interval, intervals
 from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.waterline import Counts, Waterline, bar_chart
-from outrider_dashboard.pages.worker_charts import SmallChart, small_charts
+from outrider_dashboard.pages.worker_charts import SmallChart, memory_hour, small_charts
 from outrider_dashboard.pages.worker_facts import Check, Ending, checks, ended_at, ending, facts
 from outrider_dashboard.site import Visit, together
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         Worker,
         WorkerDetail,
     )
+    from outrider_dashboard.charts.spark import Curve
+    from outrider_dashboard.sampler import GaugeHistory
 
 DAY = timedelta(hours=24)
 UNMEASURED = "unmeasured"
@@ -39,6 +41,8 @@ UNMEASURED = "unmeasured"
 ENDS = frozenset({"worker.died", "worker.killed", "worker.exited", "worker.crashed"})
 _SAME_END = timedelta(seconds=5)
 """The record of an end and what the agent saw of it are less than this apart."""
+
+MOST_OTHERS = 6
 
 DAY_BARS = 144
 """Ten minutes each."""
@@ -91,6 +95,10 @@ class View:
     words: list[Word]
     dead: bool
     logs_href: str
+    permalink: str
+    others: list[tuple[Worker, tuple[Curve | None, float]]]
+    """The other workers of the service with the most memory, each with its hour."""
+    others_more: int
     earlier: str
     later: str
 
@@ -129,7 +137,7 @@ async def page(request: Request) -> Response:
     view = None
     if detail.value is not None:
         then = visit.clock if detail.fresh else visit.clock.at(detail.good_at)
-        view = _view(detail.value, query, then)
+        view = _view(detail.value, query, then, visit.site.gauges)
         charts = small_charts(
             detail.value.worker,
             visit.site.gauges,
@@ -164,13 +172,15 @@ def worker_filter(service: str, worker: str, host: str) -> str:
     return " ".join(f"{field}:{filter_text.quoted(value)}" for field, value in named.items())
 
 
-def _view(detail: WorkerDetail, query: str, clock: timing.Clock) -> View:
+def _view(detail: WorkerDetail, query: str, clock: timing.Clock, gauges: GaugeHistory) -> View:
     worker = detail.worker
     dead = worker.state == "dead"
     said = [w.ts for w in detail.last_words if w.event in ENDS]
     end = said[-1] if said and abs(said[-1] - ended_at(worker)) < _SAME_END else ended_at(worker)
     reference = end if dead else clock.now
     others = sorted(detail.others, key=lambda w: w.worker)
+    living = [w for w in others if w.state != "retired"]
+    hungry = sorted(living, key=lambda w: w.gauges.rss_bytes or 0, reverse=True)
     names = sorted([worker, *others], key=lambda w: (w.worker, w.host))
     place = next(i for i, w in enumerate(names) if w.name == worker.name)
     return View(
@@ -188,6 +198,9 @@ def _view(detail: WorkerDetail, query: str, clock: timing.Clock) -> View:
         ],
         dead=dead,
         logs_href="/logs?" + urlencode(_around(query, reference if dead else None)),
+        permalink=sentences.worker_href(worker.name),
+        others=[(w, memory_hour(w, gauges)) for w in hungry[:MOST_OTHERS]],
+        others_more=max(0, len(hungry) - MOST_OTHERS),
         earlier=sentences.worker_href(names[place - 1].name) if place else "",
         later=sentences.worker_href(names[place + 1].name) if place + 1 < len(names) else "",
     )

@@ -77,6 +77,19 @@ def small_charts(
     return out
 
 
+def memory_hour(worker: Worker, gauges: GaugeHistory) -> tuple[Curve | None, float]:
+    """Draw the memory of a worker's hour small, with its limit, and up to which x nobody measured.
+
+    The drawing is 200 x 20.
+    """
+    series = gauges.of(worker.name, "rss")
+    if series is None:
+        return None, 200.0
+    points = series.points()
+    known = next((x for x, v in points if v is not None), 1.0)
+    return curve(points, 200, 20, worker.gauges.rss_limit_bytes), round(200 * known, 1)
+
+
 def _per_minute(value: float) -> str:
     return f"{numbers.measure(round(value, 1))}/min"
 
