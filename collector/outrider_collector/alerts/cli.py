@@ -18,7 +18,6 @@ from outrider_alerting.durations import Duration
 from outrider_alerting.rules import RuleSet
 from outrider_collector import config as configuration
 from outrider_collector.alerts import explained, shown
-from outrider_collector.alerts.commands import Parser, actor, admin, read_store, say
 from outrider_collector.alerts.doubts import doubts
 from outrider_collector.alerts.rule_commands import rules
 from outrider_collector.alerts.times import from_us, to_us
@@ -27,6 +26,7 @@ from outrider_collector.store import rules as store_rules
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
+from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 from outrider_collector.terminal.documents import document
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from outrider.command import DONE, FOUND, USAGE
 from outrider_alerting import rule_files
 from outrider_collector import config as configuration
-from outrider_collector.alerts.commands import Parser, actor, admin, read_store, say
 from outrider_collector.alerts.rule_directory import read_directory, secret_notes
 from outrider_collector.store import rules as store_rules
+from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 
 if TYPE_CHECKING:
     import argparse

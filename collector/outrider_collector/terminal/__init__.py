@@ -1,1 +1,1 @@
-"""What a terminal shows of the store: `outrider logs`, `status`, `workers` and `doctor`."""
+"""What a terminal shows of the store: `outrider logs`, `status` and `workers`; shared parts."""

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 
 from outrider.command import DONE
-from outrider_collector.alerts.commands import actor, admin, say
+from outrider_collector.terminal.commands import actor, admin, say
 from outrider_collector.terminal.render import visible
 
 

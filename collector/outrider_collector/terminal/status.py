@@ -64,7 +64,8 @@ def workers(argv: list[str]) -> int:
             return json.dumps(document(found), ensure_ascii=False)
         return "\n".join(worker_lines(found, now, colours=sys.stdout.isatty()))
 
-    arguments = _arguments("workers", "All workers, worst first.", argv)
+    what = "All workers, worst first. 'outrider workers retire NAME': one that is gone for good."
+    arguments = _arguments("workers", what, argv)
     return asyncio.run(_show(view, arguments))
 
 

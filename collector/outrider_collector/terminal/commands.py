@@ -1,4 +1,4 @@
-"""What the commands of this part share: parsers with acts, reading, acting."""
+"""What commands share: parsers with acts, reading, acting."""
 
 from __future__ import annotations
 
