@@ -40,15 +40,13 @@ class Pace:
 
     def urgent(self, tail: Tail) -> bool:
         """Whether one of the records just read is urgent."""
-        records = tail.latest
-        if not len(records):
-            return False
-        if max(records.severity) >= self._settings.urgent_severity:
+        least = self._settings.urgent_severity
+        if any(max(records.severity) >= least for records in tail.latest):
             return True
         if not self._filters:
             return False
-        columns = columns_of(records.pack(), tail.stream)
-        return any(urgent.match(columns) for urgent in self._filters)
+        read = [columns_of(records.pack(), tail.stream) for records in tail.latest]
+        return any(urgent.match(columns) for columns in read for urgent in self._filters)
 
 
 def _parsed(texts: tuple[str, ...]) -> list[Filter]:

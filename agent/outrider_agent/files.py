@@ -227,7 +227,7 @@ class Files:
         tail, segment = followed.tail, followed.segment
         quiet_s = (now_ns - tail.mtime_ns) / 1e9
         if segment is not None:
-            segment.said_goodbye = tail.latest.event[-1:] == ["worker.stopped"]
+            segment.said_goodbye = tail.last_event == "worker.stopped"
             if segment.check(tail.fd, now, now_us):
                 self._inbox.died(followed, self._reports)
             self._count_dropped(followed, segment.last, now_us)

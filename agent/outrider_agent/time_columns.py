@@ -84,4 +84,5 @@ def _microseconds(columns: list[bytes], ones: int) -> int:
         digits[7::8] = column
         total = total * 10 + int.from_bytes(digits, "big")
     zeros = ord("0") * int("1" * len(columns))
-    return (total - zeros * ones) * 10 ** (_MOST_DIGITS - len(columns))
+    finer: int = 10 ** (_MOST_DIGITS - len(columns))
+    return (total - zeros * ones) * finer
