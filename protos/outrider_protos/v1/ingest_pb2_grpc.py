@@ -50,7 +50,7 @@ class IngestServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Push(self, request_iterator, context):
-        """Logs. One at a time for each agent: a new session fences the older one.
+        """Logs. One at a time for each agent: a process fences its older session, never a living other one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
