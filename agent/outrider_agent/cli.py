@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import resource
 import signal
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from outrider.configuration import find
@@ -14,6 +14,7 @@ from outrider_agent import check, configuration
 from outrider_agent.reports import Reports
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
 
@@ -43,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(config: configuration.Configuration) -> int:
     """Run the agent until SIGTERM or SIGINT; a second one ends it at once."""
+    _do_without_openssl()
+    import asyncio  # noqa: PLC0415  looks for OpenSSL when it is loaded
+
     from outrider_agent import agent  # noqa: PLC0415  loads gRPC
 
     _raise_file_limit()
@@ -65,6 +69,18 @@ def _stop_or_die(stop: asyncio.Event, number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
     stop.set()
+
+
+def _do_without_openssl() -> None:
+    """Keep 5 MB out of memory that the agent has no use for: gRPC brings what TLS needs itself.
+
+    asyncio does without ``ssl``, and hashlib without ``_hashlib`` where Python has its own SHA-256.
+    """
+    modules: dict[str, object] = sys.modules  # type: ignore[assignment]  # None: not importable
+    if "asyncio" not in modules:
+        modules.setdefault("ssl", None)
+    if "hashlib" not in modules and any(map(find_spec, ("_sha2", "_sha256"))):
+        modules.setdefault("_hashlib", None)
 
 
 def _raise_file_limit() -> None:
