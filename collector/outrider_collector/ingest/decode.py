@@ -19,12 +19,12 @@ from google.protobuf.message import DecodeError
 
 from outrider.columns import ColumnError, Columns, DictionaryColumn, unpack_int64
 from outrider.errors import Fault, Reason
+from outrider_collector.store.blocks import MAX_RECORDS
 from outrider_protos.v1 import log_pb2
 
 if TYPE_CHECKING:
     from array import array
 
-MAX_RECORDS = 16_384
 MAX_COLUMNS_BYTES = 8 * 1024 * 1024
 MAX_FRAMER_STATE_BYTES = 256
 MAX_DICTIONARY_VALUES = 65_535

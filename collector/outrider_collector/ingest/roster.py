@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 URGENT_SEVERITY = 17
 """ERROR and above leave an agent at the urgent interval."""
-MAX_URGENT_FILTERS = 100
-MAX_FILTER_BYTES = 1_024
 MAX_BATCHES_IN_MESSAGE = 100
 
 
@@ -35,6 +33,7 @@ class Wishes:
     intervals: Intervals
     heartbeat_interval_ms: int
     urgent_filters: tuple[str, ...] = ()
+    """As the active rules have them: their number and length are limited there."""
 
     def settings(self) -> ingest_pb2.Settings:
         """Return the wishes as the wire says them."""
@@ -42,9 +41,7 @@ class Wishes:
             flush_interval_ms=self.intervals.plain_ms,
             urgent_flush_interval_ms=self.intervals.urgent_ms,
             urgent_severity=URGENT_SEVERITY,
-            urgent_filters=[
-                text for text in self.urgent_filters if len(text.encode()) <= MAX_FILTER_BYTES
-            ][:MAX_URGENT_FILTERS],
+            urgent_filters=self.urgent_filters,
             heartbeat_interval_ms=self.heartbeat_interval_ms,
             batches_in_message=MAX_BATCHES_IN_MESSAGE,
             # Agents are on this host: compressing for loopback costs both sides and saves nobody.
