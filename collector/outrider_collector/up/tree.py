@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider.command import USAGE, version
-from outrider.configuration import ConfigError, load
+from outrider.configuration import ConfigError, find, load
 from outrider.errors import Fault
 from outrider_collector.store.connect import connect
 from outrider_collector.store.rules import active_version
@@ -136,6 +136,10 @@ async def _start(
     say(f"  settings   {layout.configuration}")
     say(f"  inbox      {layout.inbox}")
     say(f"  rules      {layout.rules}")
+    if find(None) != layout.configuration:
+        # Found by nobody who is not told: neither at its usual place nor named by the environment.
+        say(f"  elsewhere  export OUTRIDER_CONFIG={layout.configuration}   for commands")
+        say(f"             export OUTRIDER_INBOX={layout.inbox}   for workers")
     workers = _demo_workers(child) if options.demo else []
     for worker in workers:
         await started(worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -61,6 +62,30 @@ def test_the_first_part_that_cannot_be_configured_ends_everything(
     done = up(tmp_path, database_url)
     assert done.returncode == 2
     assert "the collector cannot run: `collector.flush_interval`: `x` is no" in done.stderr
+
+
+def test_settings_that_no_command_would_find_are_told(
+    database_url: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    """With a directory of its own, `up` says what commands and workers need; Ctrl-C is code 0."""
+    configure(tmp_path, (unused_tcp_port_factory(), unused_tcp_port_factory()))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "outrider.command", "up", "--data", str(tmp_path)],
+        env={**os.environ, "OUTRIDER_DATABASE_URL": database_url},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("Ctrl-C"):
+            process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    text = "".join(lines)
+    assert f"export OUTRIDER_CONFIG={tmp_path}/outrider.toml " in text
+    assert f"export OUTRIDER_INBOX={tmp_path}/inbox " in text
+    assert "rules      not applied" not in text
 
 
 async def test_a_child_is_started_again_unless_it_says_that_this_cannot_help(
