@@ -69,19 +69,19 @@ def test_settings_that_no_command_would_find_are_told(
 ) -> None:
     """With a directory of its own, `up` says what commands and workers need; Ctrl-C is code 0."""
     configure(tmp_path, (unused_tcp_port_factory(), unused_tcp_port_factory()))
-    process = subprocess.Popen(
+    lines = []
+    with subprocess.Popen(
         [sys.executable, "-m", "outrider.command", "up", "--data", str(tmp_path)],
         env={**os.environ, "OUTRIDER_DATABASE_URL": database_url},
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("Ctrl-C"):
-            process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
     text = "".join(lines)
     assert f"export OUTRIDER_CONFIG={tmp_path}/outrider.toml " in text
     assert f"export OUTRIDER_INBOX={tmp_path}/inbox " in text
