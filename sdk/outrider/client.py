@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider import places, record, severity, taxonomy
 from outrider.inbox import descriptors
-from outrider.inbox.attended import is_attended
+from outrider.inbox.attended import is_known
 from outrider.inbox.writer import Writer, complain
 from outrider.trace import describe_exception
 
@@ -192,7 +192,8 @@ def init(
     name, and when living processes have that already, ``name-2``, ``name-3`` and so on. Log calls
     below ``level`` do nothing. ``inbox`` is the directory to write to, by default $OUTRIDER_INBOX,
     else the machine's or the user's. Where it cannot be used, one line on standard error says why,
-    and records go there. Where no agent reads it now, a RuntimeWarning says so; nothing is lost.
+    and records go there. Where no agent has ever read it, a RuntimeWarning says so; nothing is
+    lost.
 
     Under ``outrider run`` service and worker are the wrapper's, whatever is given here: a process
     and its wrapper are one worker.
@@ -220,18 +221,22 @@ def init(
 
 
 def _warn_unattended(started: Client) -> None:
-    """Warn, by the means of the language, when what is logged is read by nobody for now."""
+    """Warn, by the means of the language, when records go where no agent has ever been.
+
+    An agent that only is not there now is `outrider run`'s message and the agent's own business: a
+    program that starts while it is restarted has nothing to tell.
+    """
     # `outrider run` has said it already, and Outrider's own parts start before their agent does.
     if os.environ.get("OUTRIDER_RUN") or started.service.startswith("outrider"):
         return
-    if is_attended(started.writer.inbox):
+    if is_known(started.writer.inbox):
         return
     import warnings  # noqa: PLC0415  most processes have nothing to warn of
 
     with suppress(RuntimeWarning):  # warnings may be errors; `init` raises none
         warnings.warn(
-            f"outrider: no agent reads the inbox now: {started.writer.inbox}: records wait there "
-            "for one; start `outrider agent`, or set OUTRIDER_INBOX to its inbox",
+            f"outrider: no agent has read the inbox yet: {started.writer.inbox}: records wait "
+            "there for one; start `outrider agent`, or set OUTRIDER_INBOX to its inbox",
             RuntimeWarning,
             stacklevel=3,
         )

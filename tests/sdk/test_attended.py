@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outrider.inbox.attended import AGENT_SERVICE, is_attended
+from outrider.inbox.attended import AGENT_SERVICE, is_attended, is_known
 from outrider.inbox.writer import Writer
 
 if TYPE_CHECKING:
@@ -38,11 +38,13 @@ def test_an_agents_held_segment_is_an_agent(inbox: Path) -> None:
     worker.open()
     agent = Writer(inbox, AGENT_SERVICE, "host", numbered=False)
     assert not is_attended(inbox)
+    assert not is_known(inbox)
     agent.open()
     assert is_attended(inbox)
     assert agent._segment is not None
     os.close(agent._segment.descriptor)
     assert not is_attended(inbox)
+    assert is_known(inbox)
 
 
 def test_where_it_cannot_be_told_nothing_is_said(tmp_path: Path) -> None:
@@ -55,9 +57,9 @@ def test_where_it_cannot_be_told_nothing_is_said(tmp_path: Path) -> None:
 def test_a_program_is_warned_once_and_by_a_warning(inbox: Path) -> None:
     """`init` warns with the inbox and what to set; the language's own means silence it."""
     said = program(inbox)
-    assert "RuntimeWarning: outrider: no agent reads the inbox now: " in said
+    assert "RuntimeWarning: outrider: no agent has read the inbox yet: " in said
     assert str(inbox) in said
-    assert said.count("no agent reads") == 1
+    assert said.count("no agent has read") == 1
     assert program(inbox, "-W", "ignore") == ""
 
 
@@ -68,7 +70,10 @@ def test_warnings_that_are_errors_end_no_program(inbox: Path, environment: dict[
 
 
 def test_with_an_agent_nothing_is_said(inbox: Path) -> None:
-    """The usual case is silent."""
+    """The usual case is silent, and so is an agent that is being restarted."""
     agent = Writer(inbox, AGENT_SERVICE, "host", numbered=False)
     agent.open()
+    assert program(inbox) == ""
+    assert agent._segment is not None
+    os.close(agent._segment.descriptor)
     assert program(inbox) == ""

@@ -23,14 +23,25 @@ def is_attended(inbox: Path) -> bool:
 
     It is a look, for a message: an agent that starts later reads all that was written before.
     """
+    own = _agents_segments(inbox)
+    return own is None or any(map(_is_held, own))
+
+
+def is_known(inbox: Path) -> bool:
+    """Tell whether an agent reads the inbox or did: one that is being restarted is still known."""
+    own = _agents_segments(inbox)
+    return own is None or bool(own)
+
+
+def _agents_segments(inbox: Path) -> list[str] | None:
+    """Return the segments of agents; None where that cannot be told."""
     if not descriptors.HAS_FLOCK:
-        return True
+        return None
     try:
         with os.scandir(inbox) as entries:
-            own = [entry.path for entry in entries if _is_agents(entry.name)]
+            return [entry.path for entry in entries if _is_agents(entry.name)]
     except OSError:
-        return True
-    return any(map(_is_held, own))
+        return None
 
 
 def _is_agents(filename: str) -> bool:
