@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,8 @@ class Files:
         self._dirty = True
         followed = self._by_stream.get(notice.stream_id)
         if notice.final:
+            self._state.acknowledged[notice.stream_id] = notice.committed
+            self._state.end(notice.stream_id, int(time.time()))
             self._closed(notice.stream_id, followed)
         elif followed is not None:
             tail = followed.tail
@@ -150,7 +153,6 @@ class Files:
                     self._journal.stored(loss.gap_id)
 
     def _closed(self, stream_id: int, followed: Followed | None) -> None:
-        self._state.acknowledged.pop(stream_id, None)
         self._by_stream.pop(stream_id, None)
         with suppress(OSError):
             self._journal.closed(stream_id)
@@ -282,7 +284,7 @@ class Files:
         self._dirty = False
         if self._adoption.all_placed:
             # Until then the cache also speaks of streams of an earlier life that may be continued.
-            living = self._by_stream.keys() | self._journal.births.keys()
+            living = self._by_stream.keys() | self._journal.births.keys() | self._state.ended.keys()
             known = self._state.acknowledged.items()
             self._state.acknowledged = {i: offset for i, offset in known if i in living}
             self._state.sizes.clear()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_BYTES = 64 << 20
+_ENDED_KEPT_S = 30 * 86_400
+_MOST_ENDED = 20_000
 
 
 class State(msgspec.Struct):
@@ -27,13 +29,25 @@ class State(msgspec.Struct):
     feed_number: int = 0
     feed_nonce: bytes = b""
     acknowledged: dict[int, int] = {}
-    """Stream -> highest offset acknowledged, of open streams."""
+    """Stream -> highest offset acknowledged, of open streams and of those in `ended`."""
+    ended: dict[int, int] = {}
+    """Stream that ended -> when, seconds since 1970: a restored database may open it again."""
     sizes: dict[int, int] = {}
     """Stream -> size of its file when it was last seen."""
     rested: dict[int, int] = {}
     """Stream -> modification time of its file, ns, when it was last seen with nothing to read."""
     boot_id: str = ""
     """The kernel's, when `sizes` were taken."""
+
+    def end(self, stream_id: int, now_s: int) -> None:
+        """Take note that a stream ended; the oldest and those of long ago are forgotten."""
+        self.ended[stream_id] = now_s
+        while self.ended:
+            oldest = next(iter(self.ended))
+            if len(self.ended) <= _MOST_ENDED and now_s - self.ended[oldest] < _ENDED_KEPT_S:
+                break
+            del self.ended[oldest]
+            self.acknowledged.pop(oldest, None)
 
     def only_grew(self, stream_id: int, status: os.stat_result, boot_id: str) -> bool:
         """Whether a file can be what it was when it was last seen, and what was appended since.

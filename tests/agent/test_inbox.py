@@ -210,6 +210,33 @@ async def test_a_left_segment_is_retired_and_a_late_line_is_kept(
     assert collector.database.gaps == {}
 
 
+async def test_what_a_restored_database_wants_again_of_an_ended_stream_is_marked(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Kept segments fill the hole, as lines that can have been stored before."""
+    site = Site(tmp_path, collector, agent="retire_after_s = 0.01")
+    process = worker(site.inbox)
+    process.communicate("\n")
+    async with site.agent():
+        await collector.until(
+            lambda: any(s.closed for s in collector.database.streams.values()), timeout_s=20
+        )
+    (ended,) = (s for s in collector.database.streams.values() if s.closed)
+    lost = [row for row in collector.database.rows if row.stream == ended.info.stream_id]
+    assert [row for row in lost if row.replayed] == []
+    collector.database.rows[:] = [r for r in collector.database.rows if r not in lost]
+    ended.committed, ended.tail, ended.closed = 0, b"", False
+    collector.store_regressed = True
+
+    def again() -> list[bool]:
+        rows = collector.database.rows
+        return [row.replayed for row in rows if row.stream == ended.info.stream_id]
+
+    async with site.agent():
+        await collector.until(lambda: len(again()) == len(lost), timeout_s=20)
+    assert again() == [True] * len(lost)
+
+
 async def test_a_retired_segment_is_not_read_again(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
