@@ -10,7 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MINUS = "\u2212"
 """The true minus sign, as wide as a digit."""
@@ -19,6 +23,7 @@ DASH = "\u2013"
 """Means: there is nothing to say."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MINUTES_DIFFER = timedelta(minutes=6)
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86_400
@@ -155,6 +160,10 @@ class Clock:
     def axis(self, moment: datetime) -> str:
         """Write an axis label where the day is plain from its neighbours: ``14:03``."""
         return self._local(moment).strftime("%H:%M")
+
+    def axis_of(self, span: timedelta) -> Callable[[datetime], str]:
+        """Return how an axis of a length writes its labels: with seconds where minutes repeat."""
+        return self.axis if span >= _MINUTES_DIFFER else self.plain
 
     def typed(self, moment: datetime) -> str:
         """Write a time as a person types it into a form, in this zone."""

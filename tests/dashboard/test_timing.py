@@ -120,3 +120,12 @@ def test_a_clock_of_then() -> None:
     clock = Clock(NOW).at(NOW - timedelta(minutes=2))
 
     assert clock.age(NOW - timedelta(minutes=3)) == "1 min"
+
+
+def test_no_axis_repeats_a_label() -> None:
+    """A short axis writes seconds, so that two places never have one name."""
+    for minutes in (1, 5, 6, 60):
+        span = timedelta(minutes=minutes)
+        write = Clock(NOW).axis_of(span)
+        labels = [write(NOW - span * i / 6) for i in range(7)]
+        assert len(set(labels)) == 7

@@ -201,7 +201,7 @@ def _view(
             thresholds=_thresholds(alert, rule),
             changes=[(t.at, t.to_state) for t in detail.transitions],
             told=_told(detail),
-            write=clock.axis,
+            write=clock.axis_of(scale.end - scale.start),
         ),
         chart_name=_chart_name(rule),
         ledger=lines,

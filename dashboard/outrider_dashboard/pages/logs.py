@@ -289,8 +289,8 @@ def histogram(buckets: Sequence[Bucket], within: ranges.Range, visit: Visit) -> 
     return Histogram(
         broad=bar_chart(counts, 54, 30),
         narrow=bar_chart(counts, 42, 22, NARROW_BARS),
-        ticks=scale.ticks(6, visit.clock.axis),
-        few_ticks=scale.ticks(2, visit.clock.axis),
+        ticks=scale.ticks(6, visit.clock.axis_of(within.span)),
+        few_ticks=scale.ticks(2, visit.clock.axis_of(within.span)),
         hatch_from=scale.percent(unknown) if unknown else None,
         selected=selected,
         lines=lines,

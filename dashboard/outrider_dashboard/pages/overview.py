@@ -153,7 +153,8 @@ def _cause(
     line = sentences.cause_line(cause)
     alert = next((a for a in alerts if a.id == cause.alert), None)
     if alert is not None:
-        line = replace(line, support=_alert_support(alert))
+        tone = "bad" if alert.priority == "critical" else "warn"
+        line = replace(line, state=alert.state, tone=tone, support=_alert_support(alert))
     return CauseView(line, cause.since, _cause_spark(cause, alert, window, clock), LAST_HOUR)
 
 

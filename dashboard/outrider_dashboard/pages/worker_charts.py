@@ -50,7 +50,7 @@ def small_charts(
     first_seen: datetime | None = None,
 ) -> list[SmallChart]:
     """Draw CPU, RSS, progress where the worker tells it (else lines), and backlog."""
-    limit = worker.gauges.rss_limit_bytes
+    limit = worker.gauges.rss_limit_bytes or None
     rss = worker.gauges.rss_bytes
     near = bool(limit and rss and rss >= limit * _NEAR_LIMIT)
     drawn = _Drawing(worker, gauges, clock, first_seen)
@@ -87,7 +87,7 @@ def memory_hour(worker: Worker, gauges: GaugeHistory) -> tuple[Curve | None, flo
         return None, 200.0
     points = series.points()
     known = next((x for x, v in points if v is not None), 1.0)
-    return curve(points, 200, 20, worker.gauges.rss_limit_bytes), round(200 * known, 1)
+    return curve(points, 200, 20, worker.gauges.rss_limit_bytes or None), round(200 * known, 1)
 
 
 def _per_minute(value: float) -> str:
