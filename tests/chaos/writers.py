@@ -103,7 +103,8 @@ class ShortLived:
                 sys.executable, "-c", _SHORT_LIVED, str(self.written), str(self.written + 5),
                 # Segments of each name are left alone for a while, and then put away.
                 f"short-{self.processes // 4 % 3}",
-                env=dict(self.environment),
+                # The first may be there before the agent, of which it would warn.
+                env={**self.environment, "PYTHONWARNINGS": "ignore:outrider:RuntimeWarning"},
                 stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             _, errors = await process.communicate()
