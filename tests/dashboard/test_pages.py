@@ -206,6 +206,7 @@ HOSTILE = (
     "\x1b]0;owned\x07\x1b[2J",
     "=cmd|' /C calc'!A0",
     "abc\u202edcba",
+    "\x9b31m\x85\u2066x",
     "{{ 7 * 7 }}${7*7}",
 )
 
@@ -231,7 +232,8 @@ async def test_hostile_text_is_text(pages: Pages, fleet: Fleet) -> None:
     for page in (text, detail):
         assert "<script>alert" not in page
         assert "<img" not in page
-        assert "\x1b" not in page and "\x07" not in page and "\u202e" not in page
+        assert "\x1b" not in page and "\x07" not in page
+        assert not re.search("[\x80-\x9f\u202a-\u202e\u2066-\u2069]", page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "␛]0;owned␇" in text
     assert "abc&lt;U+202E&gt;dcba" in text
