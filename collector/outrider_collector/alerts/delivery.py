@@ -32,9 +32,9 @@ from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unk
 from outrider_alerting.content import Content
 from outrider_collector.alerts import times
 from outrider_collector.alerts.fates import judge
-from outrider_collector.alerts.waiting import first_of
 from outrider_collector.store import outbox, rules
 from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.waiting import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

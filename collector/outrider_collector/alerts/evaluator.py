@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, Final
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
 from outrider_collector.alerts.leader import Leader
-from outrider_collector.alerts.waiting import first_of
 from outrider_collector.store import leases
 from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.waiting import first_of
 
 if TYPE_CHECKING:
     import asyncio

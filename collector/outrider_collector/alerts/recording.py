@@ -209,11 +209,11 @@ class Recorder:
         self, result: StepResult, place: Cursor, lines: dict[Name, dict[str, Any]]
     ) -> set[int]:
         """Store transitions and flags; returns the alerts concerned."""
-        touched: set[int] = set()
-        for transition in result.transitions:
-            evidence = [lines[name] for name in transition.evidence if name in lines]
-            row = _row(transition, evidence, place)
-            touched.add(await alerts.store_transition(self._connection, row))
+        rows = [
+            _row(transition, [lines[n] for n in transition.evidence if n in lines], place)
+            for transition in result.transitions
+        ]
+        touched = set(await alerts.store_transitions(self._connection, rows))
         for change in result.stale:
             alert = await alerts.set_stale(
                 self._connection, change.rule, change.key, stale=change.stale

@@ -214,17 +214,23 @@ async def read_closed_sources(connection: AsyncConnection) -> list[SourceRow]:
     """Return the sources whose streams were all closed, the last one in the last 24 hours."""
     cursor = await connection.cursor(row_factory=class_row(SourceRow)).execute(
         """
-        select i.agent, i.service, i.worker, i.host, false as open,
+        -- From the few that ended lately, not from all that ever were.
+        with ended as (
+            select distinct agent, service, worker, host from stream_info
+            where closed_at > clock_timestamp() - interval '24 hours'
+        )
+        select e.agent, e.service, e.worker, e.host, false as open,
                null::timestamptz as complete_at,
-               max(coalesce(greatest(h.seen_at, a.connected_at), a.created_at)) as seen_at
-        from stream_info i
-        join agents a on a.id = i.agent
-        left join heartbeats h on h.component_kind = 'agent' and h.component = i.agent::text
+               coalesce(greatest(h.seen_at, a.connected_at), a.created_at) as seen_at
+        from ended e
+        join agents a on a.id = e.agent
+        left join heartbeats h on h.component_kind = 'agent' and h.component = e.agent::text
         where a.revoked_at is null
-        group by i.agent, i.service, i.worker, i.host
-        having bool_and(i.closed_at is not null)
-           and max(i.closed_at) > clock_timestamp() - interval '24 hours'
-        order by i.agent, i.service, i.worker, i.host
+          and not exists (
+              select from stream_info o
+              where (o.agent, o.service, o.worker, o.host) = (e.agent, e.service, e.worker, e.host)
+                and o.closed_at is null)
+        order by e.agent, e.service, e.worker, e.host
         """
     )
     return await cursor.fetchall()

@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault
-from outrider_collector.alerts.waiting import first_of
 from outrider_collector.store import leases, partitions
 from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.waiting import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

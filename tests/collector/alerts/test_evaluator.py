@@ -303,7 +303,7 @@ async def test_only_the_begin_of_an_episode_opens_an_alert(world: World) -> None
         step=7,
     )  # fmt: skip
     with pytest.raises(Fault) as raised:
-        await alerts.store_transition(world.connection, resolve)
+        await alerts.store_transitions(world.connection, [resolve])
 
     assert raised.value.reason is Reason.INTERNAL_BUG
     assert raised.value.metadata["rule"] == "r"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from outrider_collector.store.alerts import FLAPS, NewTransition, store_transition
+from outrider_collector.store.alerts import FLAPS, NewTransition, store_transitions
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -15,17 +15,19 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 async def _episode(connection: AsyncConnection, at: datetime, key: str = "w1") -> bool:
     """Fire and resolve; return whether the alert flaps."""
-    alert = 0
-    for before, after in (("inactive", "firing"), ("firing", "resolved")):
-        alert = await store_transition(
-            connection,
+    alert, again = await store_transitions(
+        connection,
+        [
             NewTransition(
                 rule="r", key=[key], from_state=before, to_state=after, at=at, concluded_at=at,
                 reason="", started_at=at, fired_at=at, kind="match", priority="info", labels={},
                 summary="s", runbook=None, value=None, threshold=None, without=[], evidence=[],
                 rule_set=1, step=1,
-            ),
-        )  # fmt: skip
+            )
+            for before, after in (("inactive", "firing"), ("firing", "resolved"))
+        ],
+    )  # fmt: skip
+    assert alert == again
     cursor = await connection.execute("select flapping from alerts where id = %s", (alert,))
     row = await cursor.fetchone()
     assert row is not None
