@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse, Response
@@ -15,6 +14,7 @@ from outrider_collector.store.reading import completeness
 from outrider_dashboard import columns, facets, filter_text, highlight, ranges, sentences
 from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.waterline import Counts, Waterline, bar_chart
+from outrider_dashboard.pages.log_nearby import last_match, would_match
 from outrider_dashboard.pages.question import Question, asked_range, question
 from outrider_dashboard.site import Visit, together
 from outrider_dashboard.source import ALL
@@ -33,7 +33,6 @@ PAGE_ROWS = 100
 PATIENCE_S = 0.3
 """After this, a page shows what was found so far and goes on reading."""
 
-_LOOK_BACK = timedelta(days=7)
 BARS = 120
 NARROW_BARS = 60
 
@@ -186,7 +185,7 @@ async def _answer(visit: Visit, asked: Question) -> Answer:
         _completeness(visit, asked),
         _facets(visit, asked),
     )
-    would_match, last = [], None
+    nearby, last = [], None
     reading = Reading(0, 0)
     if found.fresh and found.value.partial:
         whole = await visit.panel(
@@ -194,7 +193,10 @@ async def _answer(visit: Visit, asked: Question) -> Answer:
         )
         reading = Reading(found.value.blocks_read, whole.value.blocks if whole.value else 0)
     elif found.fresh and not found.value.rows and not asked.after:
-        would_match, last = await together(_would_match(visit, asked), _last(visit, asked))
+        nearby, last = await together(
+            would_match(visit, asked, _filter(asked)),
+            last_match(visit, asked, _filter(asked), PATIENCE_S),
+        )
     pieces = None
     if complete.value is not None:
         pieces = sentences.completeness_pieces(
@@ -207,24 +209,12 @@ async def _answer(visit: Visit, asked: Question) -> Answer:
         completeness=replace(complete, value=pieces),
         facets=values,
         feed_number=visit.feed_number,
-        would_match=would_match,
+        would_match=nearby,
         whole_up_to=complete.value.complete_up_to if complete.value is not None else None,
         whole=bool(complete.value is not None and complete.fresh and complete.value.whole),
         reading=reading,
         last=last,
     )
-
-
-async def _last(visit: Visit, asked: Question) -> LogRow | None:
-    since, _ = asked.range.shown
-    panel = await visit.panel(
-        "Last match",
-        lambda: visit.site.source.search(
-            _filter(asked), since - _LOOK_BACK, since, limit=1, patience_s=PATIENCE_S
-        ),
-        asked.text, since,
-    )  # fmt: skip
-    return panel.value.rows[0] if panel.value is not None and panel.value.rows else None
 
 
 async def _search(visit: Visit, asked: Question) -> Panel[Page]:
@@ -316,41 +306,6 @@ async def _facets(visit: Visit, asked: Question) -> Panel[list[facets.Facet]]:
         return facets.build(asked.text, counted[0], others, asked.link)
 
     return await visit.panel("Facets", read, asked.text, asked.range.length or (since, until))
-
-
-async def _would_match(visit: Visit, asked: Question) -> list[tuple[str, str, str, int]]:
-    """Count what nearby questions would find: the same without one term, or over a longer time."""
-    since, until = asked.range.shown
-    nearby: list[tuple[str, str, str, Filter, datetime]] = []
-    found = filter_text.terms(asked.text)
-    milder = filter_text.milder(asked.text)
-    if milder is not None:
-        lowered, severity = milder
-        nearby.append(("With", severity, asked.link(lowered), parse(lowered), since))
-    for term in found[:4] if len(found) > 1 else []:
-        text = (asked.text[: term.start] + asked.text[term.end :]).strip()
-        shorter, _ = highlight.read(" ".join(text.split()))
-        if shorter is not None:
-            without = asked.text[term.start : term.end]
-            nearby.append(("Without", without, asked.link(shorter.text), shorter, since))
-    for length in ("24h", "7d"):
-        if asked.range.span < ranges.LENGTHS[length]:
-            longer = ranges.read(visit.clock.now, length)
-            link = asked.link(within=longer)
-            nearby.append((ranges.NAMES[length], "", link, _filter(asked), longer.since))
-
-    async def count(filter_: Filter, start: datetime) -> Panel[int]:
-        return await visit.panel(
-            "What would match", lambda: visit.site.source.count(filter_, start, until),
-            filter_.key, start,
-        )  # fmt: skip
-
-    counts = await together(*(count(f, start) for _, _, _, f, start in nearby))
-    return [
-        (label, term, href, panel.value)
-        for (label, term, href, _, _), panel in zip(nearby, counts, strict=True)
-        if panel.fresh and panel.value
-    ]
 
 
 def _filter(asked: Question) -> Filter:
