@@ -575,7 +575,7 @@ async def test_what_cannot_be_read_is_said_once_and_watched(
 
     told = [line for line in site.said if "dir.log" in line]
     assert len([line for line in told if "it is a directory" in line]) == 1
-    assert "name regular files" in told[0]
+    assert "name the files in it" in told[0]
 
 
 async def test_start_end_takes_only_what_comes(tmp_path: Path, collector: FakeCollector) -> None:
