@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from outrider import configuration
+from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError, suggest
 from outrider.places import SYSTEM_INBOX
 from outrider_agent.formats import FORMATS
@@ -187,18 +187,3 @@ def _check_address(address: str, where: str) -> None:
             f"{where}: agent.collectors",
             "use 127.0.0.1 with an SSH tunnel or a VPN's local end",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address stays on this host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def converted(value: Any) -> AgentConfig:
-    """Convert a table's value; for tests and for `up`, which has no file."""
-    return msgspec.convert(value, type=AgentConfig)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from outrider.addresses import is_loopback
 from outrider.configuration import suggest
 from outrider.filter import comparisons
 from outrider_alerting import summaries
-from outrider_alerting.durations import DAY_US, HOUR_US, SECOND_US, Duration
+from outrider_alerting.durations import DAY_US, HOUR_US, SECOND_US, Duration, compact
 from outrider_alerting.hits import BY_FIELDS
 from outrider_alerting.program import key_names
 from outrider_alerting.rules import (
@@ -22,6 +22,7 @@ from outrider_alerting.rules import (
     LivenessRule,
     MatchRule,
     TelegramChannel,
+    WebhookChannel,
 )
 from outrider_alerting.wording import RESERVED_LABELS, SUMMARY_NAMES
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 MAX_BY: Final = 6
 MAX_LABELS: Final = 16
 MAX_RECIPIENTS: Final = 50
+MAX_USERS: Final = 100
+MAX_ESCALATIONS: Final = 10
+REMIND_LEAST_US: Final = 60 * SECOND_US
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
@@ -89,14 +93,32 @@ def channel_faults(channel: Channel) -> Iterator[Fault]:
             yield Fault("base_url", "`base_url` is not an http or https URL")
         if not channel.bot_token_file:
             yield Fault("bot_token_file", "`bot_token_file` is empty", "name the token's file")
+        yield from _users(channel)
     elif isinstance(channel, EmailChannel):
         yield from _email(channel)
+    else:
+        yield from _webhook(channel)
+    if channel.fallback == channel.name:
+        yield Fault("fallback", "a channel cannot stand in for itself", "name another channel")
 
 
 def route_faults(route: Route) -> Iterator[Fault]:
     """Yield everything wrong with a route by itself."""
     if not route.channels:
         yield Fault("channels", "a route without channels", "name at least one")
+    if len(route.escalate) > MAX_ESCALATIONS:
+        yield Fault("escalate", f"more than {MAX_ESCALATIONS} steps in `escalate`")
+    before_us = 0
+    for step in route.escalate:
+        if not step.channels:
+            yield Fault("escalate", "a step of `escalate` without channels", "name at least one")
+        if step.after.us <= before_us:
+            hint = "write the steps in order, each later than the one before"
+            yield Fault("escalate", f"`after` is {step.after.text}", hint)
+        yield from _whole("escalate", step.after)
+        before_us = step.after.us
+    if route.remind is not None:
+        yield from _whole("remind", route.remind, least_us=REMIND_LEAST_US)
 
 
 def _record_rule(rule: MatchRule | CountRule) -> Iterator[Fault]:
@@ -179,7 +201,7 @@ def _summary(rule: Rule) -> Iterator[Fault]:
 
 
 def _email(channel: EmailChannel) -> Iterator[Fault]:
-    if channel.tls == "none" and not _is_loopback(channel.smtp_host):
+    if channel.tls == "none" and not is_loopback(channel.smtp_host):
         yield Fault("tls", "mail without TLS goes to loopback only", "use starttls or tls")
     if not 1 <= channel.smtp_port <= 65_535:
         yield Fault("smtp_port", f"`smtp_port` is {channel.smtp_port}", "1 to 65535")
@@ -194,15 +216,6 @@ def _email(channel: EmailChannel) -> Iterator[Fault]:
             yield Fault(key, f"`{address!r}` is not a mail address"[:120])
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _name(key: str, name: str) -> Iterator[Fault]:
     if not _NAME.fullmatch(name):
         yield Fault(key, f"`{name}` is not a name", "at most 63 letters, digits, . _ -")
@@ -212,6 +225,6 @@ def _whole(key: str, duration: Duration, *, least_us: int = 0) -> Iterator[Fault
     if duration.us % SECOND_US:
         yield Fault(key, f"`{key}` is not whole seconds")
     if duration.us < least_us:
-        yield Fault(key, f"`{key}` is shorter than 1s")
+        yield Fault(key, f"`{key}` is shorter than {compact(least_us)}")
     if duration.us > DAY_US:
         yield Fault(key, f"`{key}` is longer than 24h")

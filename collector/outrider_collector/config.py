@@ -7,7 +7,6 @@ TLS) is refused here, before anything is opened.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from outrider import configuration
+from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
 from outrider_alerting.durations import Duration
 from outrider_collector.store.connect import DatabaseConfig, database_url
@@ -49,7 +49,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 f"`collector.listen`: {self.listen!r} is no address",
                 what_to_do="write host:port, such as 127.0.0.1:4510",
             )
-        if not _is_loopback(host.strip("[]")):
+        if not is_loopback(host.strip("[]")):
             raise ConfigError(
                 f"`collector.listen`: {self.listen} can be reached from other hosts, and this "
                 "version speaks plain text only",
@@ -109,12 +109,3 @@ def _duration(shape: type, value: Any) -> Duration:
     if shape is not Duration or not isinstance(value, str):
         raise TypeError(f"expected a duration such as 30s, got {value!r}")
     return Duration(value)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import msgspec
 
+from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
 
 
@@ -41,13 +40,3 @@ def listen_address(listen: str) -> tuple[str, int]:
             "listen on 127.0.0.1 and come by an SSH tunnel or an authenticating proxy here",
         )
     return host, port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address reaches this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

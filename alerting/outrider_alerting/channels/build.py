@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from outrider.addresses import is_loopback
 from outrider_alerting import rules
 from outrider_alerting.channels.channel import Channel, ChannelError
-from outrider_alerting.channels.email import EmailChannel, EmailSettings, is_loopback
+from outrider_alerting.channels.email import EmailChannel, EmailSettings
 from outrider_alerting.channels.limiter import EMAIL, TELEGRAM_CHAT, TELEGRAM_GROUP, Limits
 from outrider_alerting.channels.telegram import (
     DEFAULT_BASE_URL,

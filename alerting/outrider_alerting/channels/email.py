@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -188,16 +187,6 @@ class _Attempt:
 
     def close(self) -> None:
         self._client.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether mail for this server cannot leave the machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _words(error: BaseException) -> str:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from outrider_alerting.channels import email as email_module
-from outrider_alerting.channels.email import EmailChannel, EmailSettings, is_loopback
+from outrider_alerting.channels.email import EmailChannel, EmailSettings
 from outrider_alerting.channels.mail_text import letter
 from outrider_alerting.channels.outcome import Failed, Retry, Sent, Unknown
 from tests.alerting.channels.notices import HOSTILE, content, line, message
@@ -245,15 +245,6 @@ def test_the_password_is_in_no_repr() -> None:
     )
 
     assert "p4ss" not in repr(secret)
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("localhost", True), ("127.0.0.9", True), ("::1", True), ("mail.example.org", False)],
-)
-def test_loopback_is_recognized(host: str, *, expected: bool) -> None:
-    """Only names and addresses that cannot leave the machine count as loopback."""
-    assert expected is is_loopback(host)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
