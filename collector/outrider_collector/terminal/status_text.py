@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider_collector.store.reading import completeness
+from outrider_collector.store.reading.types import STATES
 from outrider_collector.terminal.render import (
     BOLD,
     DIM,
@@ -104,7 +105,8 @@ def _alert_counts(alerts: Sequence[Alert]) -> str:
 
 
 def _states(states: Mapping[str, int]) -> str:
-    order = ("up", "dead", "silent", "degraded", "lagging", "unknown", "retired")
+    # What is up is named first: it says how many there are.
+    order = ("up", *(state for state in STATES if state != "up"))
     known = [f"{states[state]:,} {state}" for state in order if states.get(state)]
     return ", ".join(known) if known else "none has reported"
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from outrider_collector.store.reading import completeness
+from outrider_collector.store.reading.types import STATES
 from outrider_dashboard import numbers, sentences, timing
 from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.waterline import Counts, Waterline, area_chart
-from outrider_dashboard.pages.tiles import MOST_TILES, ORDER, Service, hour_spark, services
+from outrider_dashboard.pages.tiles import MOST_TILES, Service, hour_spark, services
 from outrider_dashboard.site import Visit, together
 from outrider_dashboard.source import ALL
 
@@ -126,7 +127,7 @@ def _view(visit: Visit, panel: Panel[Overview], activity: Panel[ActivityWindow])
     # Of old data, ages are told as they were then: nobody knows how they went on.
     clock = visit.clock if panel.fresh or panel.good_at is None else visit.clock.at(panel.good_at)
     known = [w for w in overview.workers if w.state != "retired"]
-    order = {state: i for i, state in enumerate(ORDER)}
+    order = {state: i for i, state in enumerate(STATES)}
     causes = sentences.merged(overview.causes)
     return View(
         clock=clock,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from outrider_collector.store.reading.types import STATES
 from outrider_dashboard import numbers, sentences
 from outrider_dashboard.charts.spark import Spark, tile_spark
 from outrider_dashboard.charts.waterline import Counts
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from outrider_collector.store.reading.activity import ActivityWindow
     from outrider_collector.store.reading.types import Activity, Worker
     from outrider_dashboard import timing
-
-ORDER = ("dead", "silent", "unknown", "lagging", "degraded", "maintenance", "up", "retired")
-"""Worst first."""
 
 MOST_TILES = 200
 """Above this many workers, healthy ones are cells."""
@@ -56,7 +54,7 @@ def services(
     by_name: dict[str, list[Worker]] = {}
     for worker in workers:
         by_name.setdefault(worker.service, []).append(worker)
-    order = {state: i for i, state in enumerate(ORDER)}
+    order = {state: i for i, state in enumerate(STATES)}
     out = []
     for name, found in by_name.items():
         ended = [w for w in found if w.state == "retired"]
@@ -79,12 +77,12 @@ def services(
 def _worst(service: Service, order: dict[str, int]) -> int:
     """Return how bad the worst tile is; all that is well counts the same."""
     first = service.tiles[0].worker.state if service.tiles else "retired"
-    return min(order.get(first, 2), order["maintenance"] if service.tiles else order["retired"])
+    return min(order.get(first, 2), order["up"] if service.tiles else order["retired"])
 
 
 def tile(worker: Worker, activity: Activity | None, clock: timing.Clock) -> Tile:
     """Draw one worker."""
-    troubled = worker.state not in {"up", "maintenance", "retired"}
+    troubled = worker.state not in {"up", "retired"}
     return Tile(
         worker=worker,
         href=sentences.worker_href(worker.name),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from outrider_collector.store.reading.types import STATES
 from outrider_dashboard import numbers
 from outrider_dashboard.numbers import plural
-from outrider_dashboard.pages.tiles import MOST_TILES, ORDER, Service, services
+from outrider_dashboard.pages.tiles import MOST_TILES, Service, services
 from outrider_dashboard.site import Visit, together
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _view(workers: Sequence[Worker], host: str, grouped: list[Service]) -> View:
         title = f"{plural(living, 'worker')}{where}, all up" if living > 1 else "The worker is up"
     else:
         title = f"{numbers.count(up)} of {plural(living, 'worker')}{where} are up"
-    order = {state: i for i, state in enumerate(ORDER)}
+    order = {state: i for i, state in enumerate(STATES)}
     return View(
         title=title,
         support=f"In {plural(len(grouped), 'service')}, worst first.",

@@ -80,13 +80,13 @@ async def fire(
 async def test_workers_come_worst_first(
     owner: AsyncConnection[Any], reader: AsyncConnection[Any]
 ) -> None:
-    """Dead, silent, degraded, lagging, unknown, up, retired; by name within a state."""
+    """Dead, silent, unknown, lagging, degraded, up, retired; by name within a state."""
     states = ["up", "retired", "lagging", "dead", "up", "unknown", "degraded", "silent"]
     for number, state in enumerate(states):
         await worker(owner, Source(number + 1, "s", f"w-{9 - number}"), state)
     found = await fleet.workers(reader)
     assert [w.state for w in found] == [
-        "dead", "silent", "degraded", "lagging", "unknown", "up", "up", "retired",
+        "dead", "silent", "unknown", "lagging", "degraded", "up", "up", "retired",
     ]  # fmt: skip
     assert [w.worker for w in found if w.state == "up"] == ["w-5", "w-9"]
 

@@ -14,6 +14,7 @@ from outrider_collector.store.reading.causes import causes
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.slices import Slices
 from outrider_collector.store.reading.types import (
+    STATES,
     Agent,
     Gauges,
     Overview,
@@ -36,9 +37,8 @@ LAST_WORDS = 12
 LAST_WORDS_WITHIN = timedelta(days=7)
 OVERVIEW_GAPS_WITHIN = timedelta(hours=1)
 
-_STATES: Final = sql.SQL(
-    "array_position(array['dead', 'silent', 'degraded', 'lagging', 'unknown', 'up', 'retired'],"
-    " h.state)"
+_WORST_FIRST: Final = sql.SQL("array_position({}::text[], h.state)").format(
+    sql.Literal(list(STATES))
 )
 
 _WORKERS: Final = sql.SQL("""
@@ -166,7 +166,7 @@ async def _now(open_snapshot: Snapshot) -> datetime:
 async def _workers(
     open_snapshot: Snapshot, which: sql.SQL, parameters: dict[str, Any]
 ) -> list[Worker]:
-    query = _WORKERS.format(which=which, states=_STATES, most=sql.Literal(MOST_WORKERS))
+    query = _WORKERS.format(which=which, states=_WORST_FIRST, most=sql.Literal(MOST_WORKERS))
     rows = await open_snapshot.rows(query, parameters)
     return [Worker(*(*row[:-1], gauges_of(row[-1]))) for row in rows]
 
@@ -174,7 +174,7 @@ async def _workers(
 async def _agents(
     open_snapshot: Snapshot, which: sql.SQL, parameters: dict[str, Any]
 ) -> list[Agent]:
-    query = _AGENTS.format(which=which, states=_STATES, most=sql.Literal(MOST_WORKERS))
+    query = _AGENTS.format(which=which, states=_WORST_FIRST, most=sql.Literal(MOST_WORKERS))
     rows = await open_snapshot.rows(query, parameters)
     return [Agent(*(*row[:-1], gauges_of(row[-1]))) for row in rows]
 

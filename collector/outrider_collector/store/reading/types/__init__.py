@@ -15,6 +15,7 @@ from outrider_collector.store.reading.types.alerts import (
     Transition,
 )
 from outrider_collector.store.reading.types.fleet import (
+    STATES,
     Activity,
     Agent,
     Cause,
@@ -46,6 +47,7 @@ from outrider_collector.store.reading.types.logs import (
 )
 
 __all__ = [
+    "STATES",
     "Activity",
     "Agent",
     "Alert",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from outrider_collector.store.reading.types.alerts import Alert
     from outrider_collector.store.reading.types.logs import Completeness, Gap, LogRow
+
+
+STATES: Final = ("dead", "silent", "unknown", "lagging", "degraded", "up", "retired")
+"""Of a worker or an agent, worst first: the order of every list of them."""
 
 
 class WorkerName(NamedTuple):
