@@ -113,11 +113,6 @@ class Source:
         async with self._connection() as c:
             return await alerts.notices(c, since, limit)
 
-    async def rules(self) -> list[types.Rule]:
-        """Return the active rules."""
-        async with self._connection() as c:
-            return await alerts.rules(c)
-
     # ------------------------------------------------------------- health
 
     async def collectors(self) -> list[types.Collector]:

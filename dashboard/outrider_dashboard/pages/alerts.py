@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from outrider_collector.store.reading.types import Alert, AlertDetail, Notification, Rule
+    from outrider_collector.store.reading.types import Alert, AlertDetail, Notification
     from outrider_dashboard.charts.scale import TimeScale
     from outrider_dashboard.panels import Panel
 
@@ -121,26 +121,25 @@ async def _episode(visit: Visit, number: int) -> Panel[View]:
 
     async def read() -> View:
         detail = await source.alert(number)
-        rule = next((r for r in await source.rules() if r.name == detail.alert.rule), None)
         scale = geometry.span(detail.alert.started_at, detail.alert.resolved_at, visit.clock.now)
-        values = await _values(visit, detail.alert, rule, scale)
-        return _view(detail, rule, scale, values, visit)
+        values = await _values(visit, detail, scale)
+        return _view(detail, scale, values, visit)
 
     return await visit.panel("Episode", read, number)
 
 
 async def _values(
-    visit: Visit, alert: Alert, rule: Rule | None, scale: TimeScale
+    visit: Visit, detail: AlertDetail, scale: TimeScale
 ) -> list[tuple[datetime, float]]:
     """Count again, from the stored lines, what the rule counted; empty where it counts none."""
-    text = counted_filter(alert, rule)
-    if text is None or rule is None:
+    text = counted_filter(detail.alert, detail.definition)
+    if text is None:
         return []
     try:
         filter_ = parse(text)
     except FilterError:
         return []
-    window_s = duration_s(rule.definition.get("window"))
+    window_s = duration_s(detail.definition.get("window"))
     start = scale.start - timedelta(seconds=window_s)
     buckets = await visit.site.source.histogram(filter_, start, scale.end, _SERIES_PARTS)
     width_s = (scale.end - start).total_seconds() / _SERIES_PARTS
@@ -153,12 +152,12 @@ async def _values(
     ]
 
 
-def counted_filter(alert: Alert, rule: Rule | None) -> str | None:
+def counted_filter(alert: Alert, rule: dict[str, Any]) -> str | None:
     """Return the filter of what an alert counts: the rule's, and the key's values."""
-    if rule is None or alert.kind not in {"count", "match"}:
+    if not rule or alert.kind not in {"count", "match"}:
         return None
-    text = str(rule.definition.get("filter") or "")
-    by = rule.definition.get("by") or []
+    text = str(rule.get("filter") or "")
+    by = rule.get("by") or []
     terms = [
         f"{name}:{filter_text.quoted(value)}"
         for name, value in zip(by, alert.key, strict=False)
@@ -177,12 +176,11 @@ def duration_s(value: Any) -> float:
 
 def _view(
     detail: AlertDetail,
-    rule: Rule | None,
     scale: TimeScale,
     values: Sequence[tuple[datetime, float]],
     visit: Visit,
 ) -> View:
-    alert, clock = detail.alert, visit.clock
+    alert, rule, clock = detail.alert, detail.definition, visit.clock
     lines = ledger(detail.notifications, clock)
     labels = " ".join(
         f"{name}:{filter_text.quoted(value)}"
@@ -211,8 +209,8 @@ def _view(
     )
 
 
-def _chart_name(rule: Rule | None) -> str:
-    window = rule.definition.get("window") if rule else None
+def _chart_name(rule: dict[str, Any]) -> str:
+    window = rule.get("window")
     return f"Lines in {timing.age(duration_s(window))}" if window else "Lines in 1 min"
 
 
@@ -223,11 +221,11 @@ def _evidence_href(counted: str | None, scale: TimeScale) -> str:
     return "/logs?" + urlencode(query)
 
 
-def _thresholds(alert: Alert, rule: Rule | None) -> list[tuple[float, str, bool]]:
+def _thresholds(alert: Alert, rule: dict[str, Any]) -> list[tuple[float, str, bool]]:
     out = []
     if alert.threshold is not None:
         out.append((alert.threshold, f"fires {measure(alert.threshold)}", True))
-    resolve = rule.definition.get("resolve") if rule else None
+    resolve = rule.get("resolve")
     if isinstance(resolve, (int, float)) and resolve != alert.threshold:
         out.append((float(resolve), f"ends {measure(resolve)}", False))
     return out

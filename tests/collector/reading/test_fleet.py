@@ -194,20 +194,30 @@ async def test_an_alert_with_its_whole_story(
         await alerts.alert(reader, 999)
 
 
-async def test_rules_and_silences_are_those_that_hold(
+async def test_an_alert_keeps_the_rule_that_moved_it(
     owner: AsyncConnection[Any], reader: AsyncConnection[Any]
 ) -> None:
-    """Rules are the active set's; silences are those not over, and on request the ended."""
+    """After the rule was edited, an alert still comes with what it was judged by."""
     await owner.execute(
         "insert into rule_sets (version, applied_by, files, minimum_engine)"
         " values (1, 'anna', '[]', 1), (2, 'anna', '[]', 1)"
     )
     await owner.execute(
         "insert into rule_versions (version, name, kind, definition)"
-        " values (1, 'old', 'count', '{}'), (2, 'new', 'count', '{\"above\": 5}')"
+        " values (1, 'errors', 'count', '{\"above\": 5}'), (2, 'errors', 'count', '{\"above\": 9}')"
     )
     await owner.execute("insert into active_rule_set (version) values (2)")
-    assert [(r.name, r.version) for r in await alerts.rules(reader)] == [("new", 2)]
+    number = await fire(owner, "errors", {"service": "s"})
+
+    assert (await alerts.alert(reader, number)).definition == {"above": 5}
+    gone = await fire(owner, "deleted", {"service": "s"})
+    assert (await alerts.alert(reader, gone)).definition == {}
+
+
+async def test_silences_are_those_that_hold(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any]
+) -> None:
+    """Those that are not over, and on request the ended."""
     for begin, end in ((-2, -1), (-1, 1), (1, 2)):
         await owner.execute(
             "insert into silences (filter, starts_at, ends_at, created_by)"

@@ -1,4 +1,4 @@
-"""Alerts as they stand, with what was told about them; rules and silences."""
+"""Alerts as they stand, with what was told about them; silences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from outrider_collector.store.reading.types import (
     Attempt,
     Evidence,
     Notification,
-    Rule,
     Silence,
     Transition,
 )
@@ -104,10 +103,18 @@ async def alert(conn: AsyncConnection[Any], number: int) -> AlertDetail:
             {"id": number, "most": MOST_NOTIFICATIONS},
         )
         tries = await _tries(open_snapshot, [n[0] for n in notifications])
+        rule = await open_snapshot.row(
+            sql.SQL(
+                "select r.definition from alerts a join rule_versions r"
+                " on (r.version, r.name) = (a.rule_set, a.rule) where a.id = %(id)s"
+            ),
+            {"id": number},
+        )
     return AlertDetail(
         _alert(row),
         [Transition(*t) for t in transitions],
         [_notification(n, tries) for n in notifications],
+        rule[0] if rule else {},
     )
 
 
@@ -130,18 +137,6 @@ async def notices(
             {"since": since, "limit": min(limit, MOST_NOTIFICATIONS)},
         )
     return [_notification(row, {}) for row in rows]
-
-
-async def rules(conn: AsyncConnection[Any]) -> list[Rule]:
-    """Return the rules of the active set, by name."""
-    async with snapshot(conn) as open_snapshot:
-        rows = await open_snapshot.rows(
-            sql.SQL(
-                "select name, kind, version, definition, applied_at, applied_by"
-                " from alert_rules order by name"
-            )
-        )
-    return [Rule(*row) for row in rows]
 
 
 async def silences(conn: AsyncConnection[Any], *, ended: bool = False) -> list[Silence]:

@@ -10,7 +10,6 @@ from outrider_collector.store.reading.types.alerts import (
     Attempt,
     Evidence,
     Notification,
-    Rule,
     Silence,
     Transition,
 )
@@ -71,7 +70,6 @@ __all__ = [
     "Overview",
     "Page",
     "Part",
-    "Rule",
     "Silence",
     "SilentAgent",
     "StateChange",

@@ -125,18 +125,8 @@ class AlertDetail:
     """Oldest first."""
     notifications: list[Notification]
     """Oldest first, with their tries."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule of the active set."""
-
-    name: str
-    kind: str
-    version: int
     definition: dict[str, Any]
-    applied_at: datetime
-    applied_by: str
+    """The rule as it was when the alert last moved; empty where it is not kept any more."""
 
 
 @dataclass(frozen=True, slots=True)
