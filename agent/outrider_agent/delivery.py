@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from outrider_protos.limits import MAX_STREAMS_A_MESSAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from outrider_agent.streams import Place, Stream
-
-MAX_OPEN_IN_ONE_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class Delivery:
     def next_open(self) -> list[Stream]:
         """Take the streams to be opened next, at most a message full of them."""
         streams: list[Stream] = []
-        while self._to_open and len(streams) < MAX_OPEN_IN_ONE_MESSAGE:
+        while self._to_open and len(streams) < MAX_STREAMS_A_MESSAGE:
             streams.append(self._to_open.popleft())
         return streams
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from outrider.inbox import slot
 from outrider_agent import processes
 from outrider_agent.times import from_unix_us
+from outrider_protos.limits import MAX_WORKERS
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from outrider_agent.picture import Picture, WorkerPicture
     from outrider_agent.segments import SegmentWatch
 
-MAX_WORKERS = 5000
 # What `outrider run` leaves in the note: the child's pid while it runs, then how it ended.
 _NOTED = re.compile(r"(pid|exit|signal):(\d{1,10})\Z")
 

@@ -15,9 +15,6 @@ from outrider.columns import DictionaryColumn, pack_dictionary, pack_int64, pack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_RECORDS = 16384
-"""A batch holds at most so many."""
-
 MAX_NAME_BYTES = 256
 """Limit of logger, event and error code."""
 

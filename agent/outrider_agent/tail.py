@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.framing import Framer
-from outrider_agent.records import MAX_RECORDS, Records
+from outrider_agent.records import Records
 from outrider_agent.times import from_unix_us
+from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -37,7 +37,7 @@ from outrider_collector.ingest.pacer import Pacer
 from outrider_collector.ingest.queue import BatchQueue
 from outrider_collector.ingest.roster import Roster, Wishes
 from outrider_collector.ingest.rulebook import RuleBook
-from outrider_collector.liveness import Watch
+from outrider_collector.ingest.liveness import Watch
 from outrider_collector.service.admin import AdminServicer
 from outrider_collector.service.auth import Authenticator
 from outrider_collector.service.backend import Backend

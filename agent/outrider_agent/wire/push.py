@@ -18,6 +18,7 @@ from outrider.errors import Fault, Reason
 from outrider_agent.commands import Committed, Opened, SettingsChanged, Welcomed
 from outrider_agent.wire.channel import bearer, fault_of, push_call
 from outrider_agent.wire.messages import joined, place_of, stream_message, stream_of
+from outrider_protos.limits import WIRE_VERSION
 from outrider_protos.v1 import ingest_pb2, log_pb2
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from outrider_agent.delivery import Batch, Delivery
     from outrider_agent.handover import Handover
 
-WIRE_VERSION = 1
 WELCOME_S = 15.0
 GATHER_S = 0.03
 """So long a batch waits for others to share its message, where batches wait for much longer."""

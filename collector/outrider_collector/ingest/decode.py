@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from outrider.columns import ColumnError, Columns, DictionaryColumn, unpack_int64
 from outrider.errors import Fault, Reason
-from outrider_collector.store.blocks import MAX_RECORDS
+from outrider_protos.limits import MAX_RECORDS
 from outrider_protos.v1 import log_pb2
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from outrider_collector.liveness import (
+from outrider_collector.ingest.liveness import (
     Verdict,
     agent_verdict,
     due_us,
@@ -24,13 +24,12 @@ from outrider_collector.liveness import (
     worker_verdict,
 )
 from outrider_collector.store.health import Component, HeartbeatRow, StateRow
+from outrider_protos.limits import MAX_WORKERS
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_WORKERS = 5_000
-"""Workers of one agent; more are counted and left out."""
 MAX_COMPONENTS = 200_000
 """Components of this collector; heartbeats of further ones are counted and left out."""
 GONE_AFTER = 3

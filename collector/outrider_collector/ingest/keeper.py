@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from outrider_collector.ingest.clock import DatabaseClock
     from outrider_collector.ingest.heartbeats import HeartbeatBook
     from outrider_collector.ingest.links import Links
-    from outrider_collector.liveness import Watch
+    from outrider_collector.ingest.liveness import Watch
 
 FLUSH_S = 2.0
 LEAST_FLUSH_S = 0.05

@@ -27,6 +27,7 @@ from outrider_collector.ingest.session import Held, Session
 from outrider_collector.service.auth import AgentIdentity, caller
 from outrider_collector.service.connection import Connection, next_message
 from outrider_collector.service.errors import abort
+from outrider_protos.limits import MAX_STREAMS_A_MESSAGE, WIRE_VERSION
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from outrider_collector.service.connection import Context
     from outrider_protos.v1 import log_pb2
 
-WIRE_VERSION = 1
-MAX_STREAMS_A_MESSAGE = 1_000
 MAX_HEAD_BYTES = 1 << 20
 
 # A connection whose process was killed a moment ago is seen to end within this time ...

@@ -36,12 +36,11 @@ from outrider.columns import (
     pack_text,
     unpack_bytes,
 )
+from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-MAX_RECORDS = 16_384
-"""Records of one block; a batch has no more and is never cut."""
 MAX_BYTES = 8 * 1024 * 1024
 """Size of a block's columns, before compression; one batch may fill it alone."""
 FUTURE_US = 3_600_000_000
@@ -58,7 +57,7 @@ _EIGHT = b"\x00\x00\x00\x08"
 _LITTLE = sys.byteorder == "little"
 # An int64 element as three native 32-bit words: its size, and room for the value.
 _SLOT = array("I", [int.from_bytes(_EIGHT, sys.byteorder), 0, 0])
-_LEVELS = bytes([0, *(min(n - 1, 23) // 4 for n in range(1, 256))])
+LEVELS = bytes([0, *(min(n - 1, 23) // 4 for n in range(1, 256))])
 _LEVEL_COUNT = 6
 
 
@@ -232,7 +231,7 @@ def _pack(team: int, service: str, batches: Sequence[Columns], *, replayed: bool
         n=n,
         ts_min_us=min(low for low, _ in bounds),
         ts_max_us=max(high for _, high in bounds),
-        level_counts=_level_counts(severity),
+        level_counts=level_counts(severity),
         stream_ids=array_of_int64(OID_INT8, (array("q", streams),)),
         events=_distinct(batch.event for batch in batches),
         error_codes=_distinct(batch.error_code for batch in batches),
@@ -242,7 +241,7 @@ def _pack(team: int, service: str, batches: Sequence[Columns], *, replayed: bool
             OID_INT8, n, ((_EIGHT + batch.stream.to_bytes(8)) * batch.n for batch in batches)
         ),
         stream_offset=array_of_int64(OID_INT8, (batch.stream_offset for batch in batches)),
-        severity=_severities(severity),
+        severity=array_of_severities(severity),
         message=text(OID_TEXT, lambda batch: batch.message_raw),
         logger=dictionary(lambda batch: batch.logger),
         event=dictionary(lambda batch: batch.event),
@@ -276,14 +275,14 @@ def _bounds(times: array[int]) -> tuple[int, int]:
     return values[0], values[-1]
 
 
-def _severities(severity: bytes) -> bytes:
+def array_of_severities(severity: bytes) -> bytes:
     elements = bytearray(b"\x00\x00\x00\x02\x00\x00" * len(severity))
     elements[5::6] = severity
     return array_of_elements(OID_INT2, len(severity), (bytes(elements),))
 
 
-def _level_counts(severity: bytes) -> bytes:
-    levels = severity.translate(_LEVELS)
+def level_counts(severity: bytes) -> bytes:
+    levels = severity.translate(LEVELS)
     counts = [levels.count(level) for level in range(_LEVEL_COUNT)]
     return array_of_values(OID_INT4, [count.to_bytes(4) for count in counts])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from outrider.errors import Fault
 from outrider_collector.ingest.decode import Origin, check_frame, decode_columns
-from outrider_collector.store.blocks import MAX_RECORDS
+from outrider_protos.limits import MAX_RECORDS
 from outrider_protos.v1 import log_pb2
 from tests.collector.service.agent_client import batch_of, columns_of, lines
 

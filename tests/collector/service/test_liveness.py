@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outrider_collector.liveness import (
+from outrider_collector.ingest.liveness import (
     QUIET_US,
     Watch,
     agent_verdict,
