@@ -2,8 +2,10 @@
 
 A step is a function of the state before it, its inputs in feed order, the clock, the rule set and
 the quorum, and nothing else. The caller stores what it returns (transitions, changed rule states,
-the general state) together with its feed position, in one transaction, and only then calls
-``state.apply(result)``. A step that had an input or a transition is recorded with its ``now`` and
+the general state) together with its feed position in one transaction, and then calls
+``state.apply(result)``. A step that told nobody anything may be applied at once and stored with a
+later one: if it is lost with the process, its successor takes the same inputs again and nobody has
+heard the difference. A step that had an input or a transition is recorded with its ``now`` and
 ``record``: feeding those again, with :class:`~outrider_alerting.watermarks.RecordedQuorum`, gives
 the same transitions, byte for byte. A step that had neither needs no record: taking it again or
 leaving it out changes no transition.
@@ -38,7 +40,7 @@ class StepInputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What one step concluded; nothing of it holds before it is stored."""
+    """What one step concluded; nothing of it may be told before it is stored."""
 
     transitions: tuple[Transition, ...] = ()
     """In the order in which they are to be stored."""
@@ -58,8 +60,7 @@ def step(
 ) -> StepResult:
     """Evaluate one step; ``state`` is not changed.
 
-    Afterwards ``state.next_timer_us()`` says when a step is due without any input. Ends of alerts
-    follow the watermarks, so take one every second or so while ``state.active`` is not empty.
+    Ends of alerts follow the clock and the watermarks, so take one every second without any input.
     """
     overlay = Overlay(state, now_us=now_us, program=program, quorum=quorum)
     for address in state.expired(overlay.now_s):

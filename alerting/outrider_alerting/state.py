@@ -2,7 +2,8 @@
 
 ``EngineState`` holds all of them in memory, with the few indexes a step needs, and is read from the
 database once, when a process becomes the evaluator. A step never changes it: it returns what would
-change, and ``apply`` takes that over after the commit, so that a rollback leaves memory right.
+change, and ``apply`` takes that over once the caller has stored it or will. Where that fails in the
+end, memory is read anew from the database.
 
 What is no longer needed goes by the evaluator's clock alone: a bucket is kept for a window and
 ``LINGER_S`` after it was last added to. A key without buckets and without an alert is forgotten.

@@ -1,14 +1,14 @@
 """The evaluator: reads the feed, takes steps of the engine, stores what they conclude.
 
 One process evaluates at a time: the holder of the lease ``evaluator``. The lease is looked at, and
-held against takeovers, by each transaction that stores a step. All that it knows is in the
+held against takeovers, by each transaction that stores steps. All that was ever told is in the
 database: whoever takes over reads cursor and state and goes on with the next feed row, so a restart
-loses and repeats nothing.
+loses and repeats nothing. What was only counted since the last checkpoint is counted again.
 
 A step takes all feed rows there are, but never past a change of rules: what was committed under one
 set is evaluated under it. Rows that bring neither hits nor changes of health move only the place in
-memory; it is stored with the next step, or after a second. Without new rows a step is taken every
-second while something is under way, for what only time and watermarks bring about.
+memory; it is stored with the next steps, or after a second. Without new rows a step is taken every
+second, for what only time and watermarks bring about.
 
 Where the stored rule set needs a newer engine, nothing is evaluated and the lease is given up, so
 that a collector that understands it can go on; the reason is told in the status row.

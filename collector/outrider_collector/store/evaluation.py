@@ -1,9 +1,9 @@
-"""SQL of the evaluator: what a step reads from the feed, and the one transaction that stores it.
+"""SQL of the evaluator: what a step reads from the feed, and the transaction that stores steps.
 
 The transaction begins with the evaluator's lease (whoever lost it stores nothing), moves cursor and
-state, and ends with the feed row in the same message as COMMIT. Everything of a step is in it:
-rule states, alerts, transitions, the ledger's new rows. So a crash at any point loses a step whole,
-and the next evaluator takes it again with the same inputs.
+state, and ends with the feed row in the same message as COMMIT. Everything of its steps is in it:
+rule states, alerts, transitions, the ledger's new rows. So a crash at any point loses steps whole,
+and the next evaluator takes them again with the same inputs.
 """
 
 from __future__ import annotations

@@ -13,6 +13,18 @@ number n + 1 saw n committed. That makes three demands on a writer.
   messages would not do: cut in the middle, it is not even subject to
   idle_in_transaction_session_timeout.)
 
+What a row says, by kind; ``detail`` is small and for readers that need not look further:
+
+========== ==================================== ================================================
+kind       written with                         detail
+========== ==================================== ================================================
+ingest     records, gaps, hits of one commit    records, gaps, hits (counts)
+health     changed states of components         changes: kind, component, to, at, reason, ...
+rules      a rule set that became active        version, actor, what changed
+silences   a silence added or ended             act, silence, actor, alerts it touches
+alerts     moved alerts, new fates, acts        alerts (ids); step or act, actor, comment
+========== ==================================== ================================================
+
 Each row has a random nonce. After a failover to a lagging standby the same number can name another
 transaction; number and nonce together cannot.
 """
