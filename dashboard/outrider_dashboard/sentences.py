@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from outrider import gap_reasons
 from outrider_dashboard import numbers, ranges
 from outrider_dashboard.numbers import plural, word
 
@@ -194,20 +195,9 @@ def gap_size(gap: Gap) -> str:
     return "lines, nobody knows how many"
 
 
-_GAP_REASONS = {
-    "truncated": "the file was truncated before it was read",
-    "lost": "the file went away before it was read",
-    "vanished": "the file went away before it was read",
-    "oversized": "a line was longer than the limit",
-    "dropped": "there was no room left for it",
-    "store_regression": "the database forgot it and no host holds it any more",
-    "erased": "it was erased on purpose",
-}
-
-
 def gap_reason(gap: Gap) -> str:
     """Say why lines were lost, in words where the reason is a known one."""
-    return gap.detail or _GAP_REASONS.get(gap.reason, gap.reason.replace("_", " "))
+    return gap.detail or gap_reasons.sentence(gap.reason)
 
 
 def worker_href(name: WorkerName) -> str:

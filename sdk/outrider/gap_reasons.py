@@ -1,0 +1,25 @@
+"""Why lines are missing: the stable words of gaps, with what each says to people.
+
+A word is what a gap carries over the wire and in the table ``gaps``; rules and filters may name it,
+so words are only added. A gap may also carry a detail of its own (a path, an error's text), which
+says more than the sentence here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SENTENCES: Final[dict[str, str]] = {
+    "truncated": "the file was truncated or rewritten before it was read",
+    "copytruncate": "lines between the copy of the file and its truncation may be missing",
+    "vanished": "the file went away before it was read",
+    "inbox_full": "the inbox had no room for them",
+    "quarantined": "Postgres refused them: they are kept in quarantine",
+    "store_regression": "the database forgot them and no host holds them any more",
+    "erased": "they were erased on purpose",
+}
+
+
+def sentence(reason: str) -> str:
+    """Return what a reason says to people; a word that is not known stands for itself."""
+    return SENTENCES.get(reason, reason.replace("_", " "))
