@@ -18,7 +18,7 @@ from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
 from outrider_agent.segments import SegmentWatch
 from outrider_agent.streams import Place
-from outrider_agent.tail import holds
+from outrider_agent.tail import holds, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from outrider_agent.reports import Reports
     from outrider_agent.state import State
     from outrider_agent.streams import Stream
+
+_TICK_S = 0.02
+"""A file system's clock may be so far behind."""
 
 
 class Adoption:
@@ -58,6 +61,9 @@ class Adoption:
         self._max_files = max_files
         self._orphans = Orphans(identity.key)
         self._known: dict[tuple[int, int], Candidate | Followed] = {}
+        self._at: dict[str, tuple[int, int]] = {}
+        """What the last look found at each path."""
+        self._looked_s = 0.0
         self._lost: list[tuple[Stream, Place, bool]] = []
         self._welcomed = False
         self._looked_since_welcome = False
@@ -83,12 +89,24 @@ class Adoption:
 
     # ---------------------------------------------------------------- looking
 
-    def look(self, followed: Iterable[Followed]) -> None:
+    def look(self, followed: Iterable[Followed], wall_s: float) -> None:
         """Look everywhere: open what is new, note what has gone or moved."""
         found, trouble = self._finder.look()
         for problem in trouble:
             self._say(problem.path, problem.what, problem.what_to_do)
-        seen = {key for one in found if (key := self._take(one)) is not None}
+        before, since_s = self._at, self._looked_s
+        # A path may be empty between two files.
+        self._at = {path: key for path, key in before.items() if key in self._known}
+        self._looked_s = wall_s
+        seen: set[tuple[int, int]] = set()
+        for one in found:
+            key = self._take(one)
+            if key is None:
+                continue
+            self._at[one.path] = key
+            seen.add(key)
+            if one.source is not None and before.get(one.path, key) != key:
+                self._take_between(one, since_s)
         for file in followed:
             file.present = file.key in seen
         for candidate in self.candidates:
@@ -97,6 +115,17 @@ class Adoption:
                 os.close(candidate.fd)
                 del self._known[candidate.key]
         self._looked_since_welcome = self._welcomed
+
+    def _take_between(self, found: Found, since_s: float) -> None:
+        """Open what was made and renamed at a path since the last look: rotated more than once."""
+        prefix = os.path.basename(found.path)  # noqa: PTH119  a string
+        for path in discovery.siblings([found.path]):
+            name = os.path.basename(path)  # noqa: PTH119  a string
+            if not name.startswith(prefix) or name[len(prefix) : len(prefix) + 1] not in ".-_":
+                continue
+            with suppress(OSError):
+                if os.stat(path, follow_symlinks=False).st_mtime >= since_s - _TICK_S:  # noqa: PTH116
+                    self._take(Found(path, found.source))
 
     def _take(self, found: Found) -> tuple[int, int] | None:
         """Open a found file unless it is open already; return what it is to the kernel."""
@@ -206,6 +235,31 @@ class Adoption:
                 os.close(candidate.fd)
                 del self._known[candidate.key]
         return fresh
+
+    def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
+        """Seek, beside a file that was truncated, the copy that has what it had before."""
+        stream = followed.tail.stream
+        for path in discovery.siblings([followed.path]):
+            try:
+                candidate = open_candidate(Found(path, followed.found.source))
+            except OSError:
+                continue
+            if (
+                candidate.key not in self._known
+                and place.digest
+                and holds(candidate.fd, self._identity.key, stream, place)
+                and is_telling(candidate.fd, place.committed)
+            ):
+                return candidate
+            os.close(candidate.fd)
+        return None
+
+    def move(self, followed: Followed, candidate: Candidate) -> None:
+        """Let a stream go on in another file that has its bytes; the caller keeps the old one."""
+        followed.tail.fd, followed.tail.size = candidate.fd, candidate.size()
+        followed.found, followed.key = candidate.found, candidate.key
+        followed.present = False
+        self._known[candidate.key] = followed
 
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():

@@ -132,7 +132,7 @@ class DiskThread:
         started_us = self._wall_us()
         if now >= self._next_full_look or self._files.directories_changed(time.time_ns()):
             self._next_full_look = now + _FULL_LOOK_S
-            self._files.look()
+            self._files.look(self._wall())
         for followed in self._files.assign(now, self._wall()):
             self._schedule.at(followed, now)
         self._files.looked_us = started_us
@@ -170,8 +170,7 @@ class DiskThread:
         followed.behind = look is Look.MORE
         if look is Look.REPLACED:
             self._flush(followed)
-            self._files.replaced(followed, self._wall_us())
-            return False
+            return self._files.replaced(followed, self._wall_us()) is not None
         if look is Look.NOTHING:
             self._schedule.later(followed, now)
             return False

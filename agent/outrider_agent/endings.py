@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
-from outrider_agent.streams import INBOX_FULL, Loss, Place, Stream
+from outrider_agent.streams import COPYTRUNCATE, INBOX_FULL, Loss, Place, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,15 @@ class Endings:
         followed.loss, followed.ended, followed.has_file = told, True, False
         losses = (told, *self._journal.shortfalls(tail.stream.stream_id))
         self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
+
+    def may_lack(self, followed: Followed, end: int, detail: str, now_us: int) -> None:
+        """Tell that lines after ``end``, the end of a copy, may be lost with the file it is of."""
+        tail = followed.tail
+        place, when_us = Place(end, b""), (tail.read_to_end_us, now_us)
+        told = loss(tail.stream, place, end, COPYTRUNCATE, f"{detail} after it was copied", when_us)
+        tail.lose((told,))
+        with self._journalled():
+            self._journal.lost(told)
 
     def without_content(self, stream: Stream, place: Place, end: int, *, is_there: bool) -> None:
         """End a stream of an earlier life whose content is nowhere; its file may still be there."""

@@ -82,9 +82,9 @@ class Files:
         """Whether a new look for files would find anything else than the last."""
         return self._adoption.directories_changed(now_ns)
 
-    def look(self) -> None:
+    def look(self, wall_s: float) -> None:
         """Look for files everywhere."""
-        self._adoption.look(self._by_stream.values())
+        self._adoption.look(self._by_stream.values(), wall_s)
 
     def assign(self, now: float, wall_s: float) -> list[Followed]:
         """Give streams to files that have none; return what is to be followed from now on."""
@@ -200,13 +200,24 @@ class Files:
 
     # ---------------------------------------------------------------- ends
 
-    def replaced(self, followed: Followed, now_us: int) -> None:
-        """End a stream whose file was truncated or rewritten, and begin anew with the file."""
+    def replaced(self, followed: Followed, now_us: int) -> Followed | None:
+        """Begin anew with a file that was truncated or rewritten.
+
+        Its stream goes on where a copy has the rest, and is returned then; else it ends.
+        """
         tail = followed.tail
         place = Place(tail.begin, tail.begin_digest)
         detail = f"{followed.path} was truncated or rewritten"
-        self._endings.lose(followed, place, tail.seen_bytes, detail, now_us)
+        copied = self._adoption.copy_of(followed, place)
+        if copied is None:
+            self._endings.lose(followed, place, tail.seen_bytes, detail, now_us)
+            self._adoption.again(followed, 0.0)
+            return None
+        # Copied, then truncated: the copy has what was not read, up to when it was made.
         self._adoption.again(followed, 0.0)
+        self._adoption.move(followed, copied)
+        self._endings.may_lack(followed, tail.size, detail, now_us)
+        return followed
 
     # ---------------------------------------------------------------- once a second
 

@@ -38,9 +38,9 @@ class Identity:
 
     @property
     def token(self) -> str | None:
-        """The agent's own bearer token, once it is enrolled."""
-        raw = self._read("token")
-        return raw.decode("ascii", "replace").strip() if raw else None
+        """The agent's own bearer token, once it is enrolled; None where its file is damaged."""
+        token = self._read("token").decode("ascii", "replace").strip()
+        return token if token and token.isascii() and token.isprintable() else None
 
     def enrolled(self, token: str) -> None:
         """Keep the token; on the disk when this returns."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from outrider_agent.streams import INBOX_FULL, Loss, Stream
+from outrider_agent.streams import ENDS_NOTHING, Loss, Stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +62,8 @@ class Journal:
         self._read()
         self._fd = self._rewrite()
         self._size = os.fstat(self._fd).st_size
+        self._torn = False
+        """A write was cut short: the file ends within a line."""
 
     def born(self, streams: list[Stream]) -> None:
         """Remember births; on the disk when this returns."""
@@ -103,28 +105,40 @@ class Journal:
     def gap_of(self, stream_id: int) -> Loss | None:
         """Return the pending gap that ends a stream."""
         gaps = (g for g in self.gaps.values() if g.stream_id == stream_id)
-        return next((gap for gap in gaps if gap.reason != INBOX_FULL), None)
+        return next((gap for gap in gaps if gap.reason not in ENDS_NOTHING), None)
 
     def shortfalls(self, stream_id: int) -> list[Loss]:
-        """Return the pending gaps of a stream that end nothing: its inbox was full."""
+        """Return the pending gaps of a stream that end nothing, such as of a full inbox."""
         gaps = (g for g in self.gaps.values() if g.stream_id == stream_id)
-        return [gap for gap in gaps if gap.reason == INBOX_FULL]
+        return [gap for gap in gaps if gap.reason in ENDS_NOTHING]
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
 
     def _append(self, entries: list[_Entry]) -> None:
-        data = b"".join(_encode(entry) + b"\n" for entry in entries)
-        written = os.write(self._fd, data)
-        self._size += written
-        if written < len(data):
-            # A torn line must not swallow the next one; what did not fit is tried again.
-            os.write(self._fd, b"\n" + data)
+        data = memoryview(b"".join(_encode(entry) + b"\n" for entry in entries))
+        if self._torn:
+            # What found no room must not swallow what comes after it.
+            data = memoryview(b"\n" + data)
+        while data:
+            written = os.write(self._fd, data)
+            self._size += written
+            data = data[written:]
+            self._torn = bool(data)
         if self._size > COMPACT_BYTES:
-            os.close(self._fd)
-            self._fd = self._rewrite()
-            self._size = os.fstat(self._fd).st_size
+            self._compact()
+
+    def _compact(self) -> None:
+        try:
+            fresh = self._rewrite()
+        except OSError:
+            # The old file is whole; the next attempt comes after as many bytes again.
+            self._size = 0
+            return
+        os.close(self._fd)
+        self._fd, self._torn = fresh, False
+        self._size = os.fstat(fresh).st_size
 
     def _read(self) -> None:
         try:
@@ -160,11 +174,15 @@ class Journal:
         entries += [_Entry(gap=loss) for loss in self.gaps.values()]
         entries += [_Entry(counted=Counted(i, records)) for i, records in self.counted.items()]
         data = memoryview(b"".join(_encode(entry) + b"\n" for entry in entries))
-        while data:
-            data = data[os.write(fd, data) :]
-        os.fsync(fd)
-        draft.replace(self._path)
-        sync_directory(self._path.parent)
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+            os.fsync(fd)
+            draft.replace(self._path)
+            sync_directory(self._path.parent)
+        except OSError:
+            os.close(fd)
+            raise
         return fd
 
 

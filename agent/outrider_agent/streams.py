@@ -19,6 +19,12 @@ MAX_TEXT = 128
 INBOX_FULL = "inbox_full"
 """Reason of a gap: records that a worker could not write because its inbox had no room."""
 
+COPYTRUNCATE = "copytruncate"
+"""Reason of a gap: lines written between a file's copy and its truncation, if there were any."""
+
+ENDS_NOTHING = frozenset({INBOX_FULL, COPYTRUNCATE})
+"""Reasons of gaps after which a stream may go on."""
+
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """A stream as it is journalled and told to the collector (see ``Stream`` in ingest.proto)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,18 +20,9 @@ from outrider_agent.streams import Place, Stream
 from outrider_agent.tail import Look, Tail, is_telling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 KEY = b"k" * 32
-
-
-@pytest.fixture
-def leases() -> Iterator[None]:
-    """Ignore the signal of a broken lease, as the agent does."""
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGIO, before)
 
 
 def tail_of(path: Path) -> Tail:

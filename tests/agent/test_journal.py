@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +16,6 @@ from outrider_agent.streams import INBOX_FULL, Loss, Stream
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def stream(number: int) -> Stream:
@@ -65,6 +66,49 @@ def test_a_long_life_does_not_grow_the_file(
     assert path.stat().st_size < 12_000
     again = Journal(path)
     assert (again.births, list(again.gaps)) == ({}, [loss(9).gap_id])
+    again.close()
+
+
+def test_a_torn_entry_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry that found no room is lost alone: what is written when there is room is kept."""
+    path = tmp_path / "journal"
+    log = Journal(path)
+    write, room = os.write, [30]
+
+    def full(fd: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, bytes(data)[: room.pop()])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            log.lost(loss(1))
+    log.lost(loss(2))
+    log.close()
+    again = Journal(path)
+
+    assert list(again.gaps) == [loss(2).gap_id]
+    again.close()
+
+
+def test_a_compaction_without_room_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no new file can be written the old one is kept and goes on."""
+    monkeypatch.setattr(journal, "COMPACT_BYTES", 1000)
+    path = tmp_path / "journal"
+    log = Journal(path)
+    path.with_suffix(".new").mkdir()
+    for number in range(1, 30):
+        log.lost(loss(number))
+    log.close()
+    path.with_suffix(".new").rmdir()
+    again = Journal(path)
+
+    assert len(again.gaps) == 29
     again.close()
 
 

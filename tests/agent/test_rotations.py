@@ -1,0 +1,229 @@
+"""Rotation in every way that is used, with a running agent and behind its back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agent.harness import Site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.agent.fake_collector import FakeCollector
+
+TRIES = 200
+
+
+def numbered(first: int, last: int) -> str:
+    """Lines that each name their number."""
+    return "".join(f"line {n}\n" for n in range(first, last))
+
+
+def numbers(collector: FakeCollector) -> list[int]:
+    """The numbers of the stored lines, in the order in which they were stored."""
+    return [int((m or "").split()[1]) for m in collector.database.messages()]
+
+
+def recreated(path: Path, content: str) -> bool:
+    """Make ``path`` anew until it has the inode it had; False where the system gives it no more."""
+    wanted = path.stat().st_ino
+    path.unlink()
+    others = []
+    for n in range(TRIES):
+        path.write_text(content)
+        if path.stat().st_ino == wanted:
+            break
+        others.append(path.rename(path.with_name(f"other{n}")))
+    for other in others:
+        other.unlink()
+    return path.exists() and path.stat().st_ino == wanted
+
+
+async def test_t01_a_new_file_under_an_old_inode_is_read_from_its_beginning(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """An inode that is given again while no agent runs does not make a new file an old one."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+    if not recreated(path, numbered(100, 140)):
+        pytest.skip("this file system gives no inode twice")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 50)
+
+    assert numbers(collector)[10:] == [*range(100, 140)]
+    assert not any(row.replayed for row in collector.database.rows)
+    ((_, gap),) = collector.database.gaps.values()
+    assert gap.reason == "truncated"
+
+
+async def test_t01_a_file_deleted_and_made_again_under_a_running_agent(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """The old file is read to its end, the new one from its beginning, however often."""
+    site = Site(tmp_path, collector)
+    async with site.agent():
+        for part in range(5):
+            path = site.write("a.log", numbered(part * 10, part * 10 + 10))
+            expected = part * 10 + 10
+            await collector.until(lambda: len(collector.database.rows) == expected)  # noqa: B023
+            path.unlink()
+
+    assert sorted(numbers(collector)) == [*range(50)]
+    assert collector.database.gaps == {}
+
+
+async def test_t02_files_that_begin_alike_are_different_files(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A common banner longer than any fingerprint mixes nothing up, over restarts and rotation."""
+    site = Site(tmp_path, collector)
+    banner = numbered(0, 500)
+    for name, first in (("a.log", 1000), ("b.log", 2000), ("c.log", 3000)):
+        site.write(name, banner + numbered(first, first + 5))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1515)
+    a, b = site.logs / "a.log", site.logs / "b.log"
+    a.rename(site.logs / "swap")
+    b.rename(a)
+    (site.logs / "swap").rename(b)
+    site.write("a.log", numbered(2005, 2010))
+    site.write("b.log", numbered(1005, 1010))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1525)
+
+    stored = sorted(n for n in numbers(collector) if n >= 500)
+    assert stored == [*range(1000, 1010), *range(2000, 2010), *range(3000, 3005)]
+    assert collector.database.gaps == {}
+
+
+async def test_t04_a_copytruncate_behind_which_nothing_was_sent_is_read_from_the_copy(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Copied and truncated while the collector takes nothing: the copy has what was not read."""
+    site = Site(tmp_path, collector, agent="window_bytes = 1048576")
+    path = site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        collector.acknowledge = False
+        site.write("a.log", numbered(10, 200_000))
+        before = len(collector.batches)
+        await collector.until(lambda: len(collector.batches) > before)
+        shutil.copy2(path, path.with_name("a.log.1"))
+        os.truncate(path, 0)
+        site.write("a.log", numbered(500_000, 500_010))
+    collector.acknowledge = True
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 200_010)
+
+    assert sorted(numbers(collector)) == [*range(200_000), *range(500_000, 500_010)]
+
+
+async def test_t04_a_copytruncate_under_a_running_agent_is_read_from_the_copy(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """What was not yet read is read from the copy; the stream says that some may lack."""
+    site = Site(tmp_path, collector, agent="window_bytes = 1048576")
+    path = site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        collector.acknowledge = False
+        site.write("a.log", numbered(10, 200_000))
+        before = len(collector.batches)
+        await collector.until(lambda: len(collector.batches) > before)
+        shutil.copy2(path, path.with_name("a.log.1"))
+        os.truncate(path, 0)
+        site.write("a.log", numbered(500_000, 500_010))
+        collector.acknowledge = True
+        await collector.stop()
+        await collector.start(collector.port)
+        await collector.until(lambda: len(collector.database.rows) == 200_010)
+        await collector.until(lambda: len(collector.database.gaps) == 1)
+
+    assert sorted(numbers(collector)) == [*range(200_000), *range(500_000, 500_010)]
+    ((_, gap),) = collector.database.gaps.values()
+    assert (gap.reason, gap.begin, gap.records) == ("copytruncate", gap.end, 0)
+
+
+async def test_t05_several_rotations_within_one_look(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Files that were renamed on and on faster than anybody looks are found by their bytes."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        for part in range(1, 5):
+            for old in range(part, 0, -1):
+                source = path.with_name(f"a.{old - 1}.log") if old > 1 else path
+                source.rename(path.with_name(f"a.{old}.log"))
+            site.write("a.log", numbered(part * 10, part * 10 + 10))
+        await collector.until(lambda: len(collector.database.rows) == 50)
+
+    assert sorted(numbers(collector)) == [*range(50)]
+    assert collector.database.gaps == {}
+
+
+async def test_t05_several_rotations_while_no_agent_runs(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Each generation is told from the others, and what was not read of each is read."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+    site.write("a.log", numbered(10, 20))
+    path.rename(path.with_name("a.2.log"))
+    site.write("a.log", numbered(20, 30))
+    path.rename(path.with_name("a.1.log"))
+    site.write("a.log", numbered(30, 40))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 40)
+
+    assert sorted(numbers(collector)) == [*range(40)]
+    assert collector.database.gaps == {}
+
+
+async def test_t06_the_first_line_after_a_rotation_is_whole(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Neither the last line before nor the first after a rotation is lost, cut or joined."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", "x\n")
+    wanted = ["x"]
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1)
+        for part in range(20):
+            first, last = f"first {part} " + "y" * 3000, f"last {part} " + "z" * 3000
+            site.write("a.log", last + "\n")
+            path.rename(path.with_name(f"a.log.{part}"))
+            site.write("a.log", first[:1500])
+            site.write("a.log", first[1500:] + "\n")
+            wanted += [last, first]
+        await collector.until(lambda: len(collector.database.rows) == len(wanted))
+
+    assert sorted(map(str, collector.database.messages())) == sorted(wanted)
+    assert collector.database.gaps == {}
+
+
+@pytest.mark.usefixtures("leases")
+async def test_t07_more_files_than_may_be_followed_wait_their_turn(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A file beyond the limit is named, and read when another has ended."""
+    site = Site(tmp_path, collector, agent="max_files = 3")
+    for name in ("a.log", "b.log"):
+        site.write(name, f"{name}\n")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 2)
+        site.write("c.log", "c.log\n")
+        await collector.until(lambda: any("too many files" in said for said in site.said))
+        (site.logs / "a.log").unlink()
+        await collector.until(lambda: "c.log" in collector.database.messages(), timeout_s=30)
+
+    assert any("c.log" in said and "agent.max_files" in said for said in site.said)
