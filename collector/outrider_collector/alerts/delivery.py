@@ -199,7 +199,7 @@ class Deliverer:
             # A channel must not raise; whether its socket was written, nobody can tell.
             _log.exception("channel %s failed on notification %d", claim.channel, claim.id)
             outcome = Unknown(f"bug in the channel: {type(error).__name__}")
-        self._outlets.note(claim.channel, outcome)
+        await self._outlets.note(claim.channel, outcome)
         self._hold(claim, outcome)
         self._finished.append(judge(claim, outcome, jitter=self._jitter))
         self._wake.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from outrider_alerting.channels.build import Outlet, build
 from outrider_alerting.channels.channel import ChannelError
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from outrider_alerting.rules import Channel, RuleSet
 
 
+BROKEN_KEPT: Final = 8
+"""Outlets that broke and are not closed yet."""
+
+
 class Outlets:
     """Outlets by channel name.
 
@@ -27,10 +31,12 @@ class Outlets:
         self._make = make
         self._configs: dict[str, Channel] = {}
         self._outlets: dict[str, Outlet] = {}
+        self._broken: list[Outlet] = []
         self._health: dict[str, dict[str, Any]] = {}
 
     async def use(self, rule_set: RuleSet) -> None:
-        """Take over a rule set; outlets whose channel changed or went are closed."""
+        """Take over a rule set; outlets whose channel changed, went or broke are closed."""
+        await self._close_broken()
         configs = {channel.name: channel for channel in rule_set.channels}
         for name in list(self._outlets):
             if configs.get(name) != self._configs.get(name):
@@ -59,7 +65,7 @@ class Outlets:
             return outlet.sender, outlet.limits
         return f"channel:{name}", Limits()
 
-    def note(self, name: str, outcome: Outcome) -> None:
+    async def note(self, name: str, outcome: Outcome) -> None:
         """Remember how the channel did last."""
         if name not in self._configs:
             return
@@ -67,6 +73,12 @@ class Outlets:
             self._health[name] = {"state": "ok", "error": outcome.remark or None}
             return
         broken = isinstance(outcome, Failed) and outcome.channel_broken
+        if broken and name in self._outlets:
+            # A wrong token or password is put right in its file: the next attempt reads it anew.
+            self._broken.append(self._outlets.pop(name))
+            # Not at once: other messages may still be on their way through it.
+            if len(self._broken) > BROKEN_KEPT:
+                await self._broken.pop(0).channel.close()
         self._health[name] = {
             "state": "broken" if broken else "failing",
             "error": outcome.reason,
@@ -79,5 +91,10 @@ class Outlets:
 
     async def close(self) -> None:
         """Close every outlet."""
+        await self._close_broken()
         for name in list(self._outlets):
             await self._outlets.pop(name).channel.close()
+
+    async def _close_broken(self) -> None:
+        while self._broken:
+            await self._broken.pop().channel.close()
