@@ -12,9 +12,11 @@ Where the inbox cannot be used the child runs all the same: watching must never 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, TextIO
 from outrider import places, record, severity, taxonomy
 from outrider.configuration import ConfigError
 from outrider.configuration import load as load_configuration
+from outrider.inbox.access import remedy
 from outrider.inbox.attended import is_attended
 from outrider.inbox.writer import Writer, complain
 from outrider_agent.configuration import zone
@@ -48,7 +51,12 @@ def main(argv: Sequence[str]) -> int:
     name = Path(command[0]).name
     service = arguments.service or os.environ.get("OUTRIDER_SERVICE") or name
     worker = arguments.worker or os.environ.get("OUTRIDER_WORKER") or service
-    inbox = _inbox(arguments.config)
+    try:
+        inbox = _inbox(arguments.config)
+    except ConfigError as error:
+        # The work is worth more than the place of its log.
+        inbox = places.default_inbox()
+        complain(error.what, error.where, f"{error.what_to_do or 'mend it'}; using {inbox}")
     return Run(command, inbox, service, worker, quiet=arguments.quiet).run()
 
 
@@ -103,6 +111,10 @@ class Run:
 
     def run(self) -> int:
         """Run the child to its end and return the exit code."""
+        missing = _cannot_start(self._command[0])
+        if missing is not None:
+            # Before the segment: a command that never ran is no worker, and nobody died.
+            return self._not_started(missing)
         self._open()
         woken, wake = socket.socketpair()
         with woken, wake:
@@ -129,7 +141,7 @@ class Run:
             complain(
                 f"the inbox cannot be used, {(error.strerror or str(error)).lower()}",
                 str(self._inbox),
-                "create it or set OUTRIDER_INBOX; the output is passed on instead",
+                f"{remedy(self._inbox, error)}; until then the output is only passed on",
             )
             return
         if not is_attended(self._inbox):
@@ -182,9 +194,10 @@ class Run:
 
     def _not_started(self, error: OSError) -> int:
         reason = (error.strerror or str(error)).lower()
-        self._record("worker.crashed", f"not started: {self._command[0]}: {reason}", {})
+        self._record(
+            "app.not_started", f"not started: {self._command[0]}: {reason}", {}, severity.ERROR
+        )
         code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-        self._note(f"exit:{code}")
         self._writer.end()
         print(  # noqa: T201  errors go to standard error
             f"outrider: cannot run, {reason}: {self._command[0]}: check the command and its path",
@@ -281,6 +294,15 @@ class Run:
                 self._record("worker.killed", f"killed by {name}", attributes)
                 self._note(f"signal:{-code}")
         self._writer.end()
+
+
+def _cannot_start(program: str) -> OSError | None:
+    """Return why the system would not start a program, as far as that is seen from outside."""
+    if shutil.which(program) is not None:
+        return None
+    if os.path.dirname(program) and os.path.exists(program):  # noqa: PTH110, PTH120  of any text
+        return PermissionError(errno.EACCES, "not an executable file")
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _copy(fd: int, output: Output, *, until_empty: bool = False) -> bool:

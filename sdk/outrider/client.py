@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider import places, record, severity, taxonomy
 from outrider.inbox import descriptors
+from outrider.inbox.access import remedy
 from outrider.inbox.attended import is_known
 from outrider.inbox.writer import Writer, complain
 from outrider.trace import describe_exception
@@ -130,7 +131,7 @@ class Client:
         complain(
             f"the inbox cannot be used, {(error.strerror or str(error)).lower()}",
             str(self.writer.inbox),
-            "create it or set OUTRIDER_INBOX; until then records go to standard error",
+            f"{remedy(self.writer.inbox, error)}; until then records go to standard error",
         )
 
     def _to_standard_error(self, line: bytes) -> None:

@@ -94,11 +94,19 @@ def suggest(word: str, known: Iterable[str], closeness: float = 0.6) -> str | No
 
 
 def find(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file to read, or None for defaults. A file asked for by name must exist."""
+    """Return the file to read, or None for defaults. A file asked for by name must exist.
+
+    One of the usual places that this user may not look at is as if it were not there.
+    """
     named = path or environ.get("OUTRIDER_CONFIG") or None
     if named is not None:
         return Path(named)
-    return next((file for file in _usual(environ) if file.is_file()), None)
+    return next((file for file in _usual(environ) if _is_readable(file)), None)
+
+
+def _is_readable(file: Path) -> bool:
+    # Not Path.is_file(), which raises where a directory above is closed.
+    return os.path.isfile(file) and os.access(file, os.R_OK)  # noqa: PTH113
 
 
 def _usual(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -143,7 +151,8 @@ def read_text(file: Path) -> str:
             raw = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        hint = "check --config and $OUTRIDER_CONFIG" if isinstance(error, FileNotFoundError) else ""
+        is_ours = isinstance(error, FileNotFoundError | PermissionError)
+        hint = "check --config and $OUTRIDER_CONFIG" if is_ours else ""
         raise ConfigError(f"cannot read the file, {reason}", str(file), hint) from None
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"larger than {MAX_FILE_BYTES} bytes", str(file), "is it the right file?")

@@ -19,8 +19,15 @@ def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
         return Path("/var/lib/outrider")
     base = environ.get("XDG_DATA_HOME", "")
     # The XDG specification says that a relative path is to be ignored.
-    root = Path(base) if base.startswith("/") else Path.home() / ".local" / "share"
+    root = Path(base) if base.startswith("/") else _home() / ".local" / "share"
     return root / "outrider"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without $HOME and without an account, as in containers
+        return Path("/nonexistent")
 
 
 def default_inbox(environ: Mapping[str, str] = os.environ) -> Path:

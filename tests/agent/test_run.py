@@ -98,13 +98,39 @@ def test_the_end_is_a_record_and_a_state(
 
 
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
-    """A message that says what to do, 127 as a shell would, and a record."""
+    """A message that says what to do, 127 as a shell would, and no worker: none has died."""
     done = run(tmp_path, "--service", "s", "--", "/no/such/command")
 
     assert done.returncode == 127
     said_so = done.stderr.splitlines()[-1]
     assert said_so.startswith("outrider: cannot run, no such file or directory: /no/such")
-    assert records(tmp_path)[-1]["event"] == "worker.crashed"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_the_system_refuses(tmp_path: Path) -> None:
+    """What shows only when it is started is 126 and an error in the log, but no death."""
+    program, inbox = tmp_path / "program", tmp_path / "inbox"
+    program.write_bytes(b"\x7fELF neither")
+    program.chmod(0o755)
+    done = run(inbox, "--service", "s", "--", str(program))
+
+    assert done.returncode == 126
+    assert "outrider: cannot run, exec format error: " in done.stderr
+    (record,) = records(inbox)
+    assert (record["event"], record["severity"]) == ("app.not_started", 17)
+    assert not said(inbox).died
+    assert said(inbox).note == ""
+
+
+def test_a_configuration_that_cannot_be_used_does_not_stop_the_work(tmp_path: Path) -> None:
+    """It is said, and the command runs all the same, logged into the usual inbox."""
+    inbox = tmp_path / "inbox"
+    done = run(inbox, "--service", "s", "--config", str(tmp_path / "none"), "--", "echo", "hi")
+
+    assert (done.returncode, done.stdout) == (0, "hi\n")
+    assert "cannot read the file, no such file or directory" in done.stderr
+    assert str(inbox) in done.stderr
+    assert "hi" in {one["message"] for one in records(inbox)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

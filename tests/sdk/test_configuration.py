@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -114,6 +117,32 @@ def test_the_search_for_the_file(
     assert configuration.find(None, {}) == data / "outrider.toml"
     system.write_text("")
     assert configuration.find(None, {}) == system
+
+
+def test_a_place_that_may_not_be_looked_at_is_as_if_absent(tmp_path: Path) -> None:
+    """Unless it was named, then the message says that it may not be read."""
+    closed = tmp_path / "home"
+    (closed / ".local/share/outrider").mkdir(parents=True)
+    named = closed / ".local/share/outrider/outrider.toml"
+    named.write_text("data_dir = '/srv'")
+    closed.chmod(0)
+    script = (
+        "import os\n"
+        "from outrider import configuration as c\n"
+        "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(c.find(None, {}))\n"
+        "try: c.load(None, None, {}, environ={'OUTRIDER_CONFIG': os.environ['NAMED']})\n"
+        "except c.ConfigError as error: print(error)"
+    )
+    environ = {**os.environ, "HOME": str(closed), "NAMED": str(named), "XDG_DATA_HOME": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True
+    )
+
+    closed.chmod(0o700)
+    found, said = done.stdout.splitlines()
+    assert found in {"None", str(configuration.SYSTEM_PATH)}
+    assert said.startswith(f"cannot read the file, permission denied: {named}: ")
 
 
 @pytest.mark.parametrize(
