@@ -21,9 +21,10 @@ from outrider_agent.streams import Place
 from outrider_agent.tail import holds, is_telling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from outrider_agent.commands import Welcomed
+    from outrider_agent.configuration import SourceConfig
     from outrider_agent.handover import Handover
     from outrider_agent.identity import Identity
     from outrider_agent.inbox import Inbox
@@ -83,6 +84,10 @@ class Adoption:
         """Bytes in files that are no stream yet."""
         return sum(map(Candidate.size, self.candidates))
 
+    def reload(self, sources: Sequence[SourceConfig], max_files: int) -> None:
+        """Go by other sources; the caller looks anew."""
+        self._finder.sources, self._max_files = sources, max_files
+
     def directories_changed(self, now_ns: int) -> bool:
         """Whether a new look would find anything else than the last."""
         return self._finder.changed(now_ns)
@@ -133,10 +138,12 @@ class Adoption:
             status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
             known = self._known.get((status.st_dev, status.st_ino))
             if known is not None:
-                if not isinstance(known, Candidate) and known.segment is not None:
-                    known.segment.path = found.path
+                if not isinstance(known, Candidate):
+                    self._found_again(known, found)
                 known.found = found
                 return known.key
+            if found.source is not None and _is_own_output(status):
+                return None  # what the agent says would make it say more
             if len(self._known) >= self._max_files:
                 self._say(found.path, "too many files are followed", "raise `agent.max_files`")
                 return None
@@ -154,6 +161,13 @@ class Adoption:
             if self._reports.settle(f"cannot read {found.path}"):
                 self._reports.say(f"can read {found.path}", f"now readable: {found.path}")
         return candidate.key
+
+    def _found_again(self, followed: Followed, found: Found) -> None:
+        before = followed.found.source
+        if followed.segment is not None:
+            followed.segment.path = found.path
+        elif found.source is not None and found.source != before:
+            followed.tail.parser = self._minter.parser(found.source)
 
     def _say(self, path: str, what: str, what_to_do: str) -> None:
         self._reports.say(
@@ -328,3 +342,12 @@ class Adoption:
     def released(self, followed: Followed) -> None:
         """Forget a file whose stream has ended; the caller closes it."""
         self._known.pop(followed.key, None)
+
+
+def _is_own_output(status: os.stat_result) -> bool:
+    """Whether a file is the agent's own standard output or error."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(status, os.fstat(descriptor)):
+                return True
+    return False

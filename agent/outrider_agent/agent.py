@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from outrider import severity as severities
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
-from outrider_agent import commands, journal
+from outrider_agent import VERSION, commands, control, journal
 from outrider_agent.adoption import Adoption
 from outrider_agent.configuration import zone
-from outrider_agent.connection import Connection
+from outrider_agent.connection import Connection, clock_us
 from outrider_agent.delivery import Batch, Delivery
 from outrider_agent.discovery import Discovery
 from outrider_agent.disk import DiskThread
@@ -26,8 +31,12 @@ from outrider_agent.identity import Identity
 from outrider_agent.inbox import Inbox
 from outrider_agent.own_log import OwnLog
 from outrider_agent.registry import Minter
+from outrider_agent.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.account import Account
     from outrider_agent.configuration import Configuration
     from outrider_agent.reports import Reports
 
@@ -35,10 +44,18 @@ DRAIN_S = 3.0
 """At a stop, what was read has so long to be acknowledged; the rest is read again."""
 
 
+_AT_START_ONLY = ("state_dir", "inbox", "token_file", "host")
+_STATUS_S = 5.0
+STALLED_S = 30.0
+"""A disk thread that makes no turn for so long is not alive; a slow disk alone takes seconds."""
+
+
 class Agent:
     """One agent process. ``run`` returns after ``stop`` is set. Raises ConfigError, Fault."""
 
-    def __init__(self, config: Configuration, reports: Reports) -> None:
+    def __init__(
+        self, config: Configuration, reports: Reports, supervisor: Supervisor | None = None
+    ) -> None:
         self._config = config
         self._reports = reports
         self._identity = Identity(config.state_dir)
@@ -61,6 +78,7 @@ class Agent:
             self._files, self._handover, reports, window_bytes=config.agent.window_bytes
         )
         self._disk_failure: BaseException | None = None
+        self._supervisor = supervisor or Supervisor({})
 
     def _make_files(self) -> Files:
         config, reports = self._config, self._reports
@@ -74,7 +92,7 @@ class Agent:
             ) from None
         inbox = Inbox(config.agent.kept_tail_bytes, config.agent.retire_after_s)
         adoption = Adoption(
-            finder=Discovery(config.agent.source, config.inbox),
+            finder=Discovery(config.agent.source, config.inbox, config.state_dir),
             minter=Minter(
                 self._identity.key,
                 config.host,
@@ -100,14 +118,13 @@ class Agent:
 
     def _hurry_up(self) -> None:
         """Have a heartbeat sent at once; called by the disk thread."""
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._connection.hurry.set)
+        self._in_loop(self._connection.hurry.set)
 
     # ---------------------------------------------------------------- life
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set."""
+        started_us = clock_us()
         loop = self._loop = asyncio.get_running_loop()
         self._handover.bind(lambda: loop.call_soon_threadsafe(self._take))
         own_log = self._start_own_log()
@@ -118,7 +135,13 @@ class Agent:
         session_stop = asyncio.Event()
         connecting = asyncio.create_task(self._connection.run(session_stop))
         stopping = asyncio.create_task(stop.wait())
+        server = await self._serve(started_us)
+        watching = asyncio.create_task(self._watch())
         await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self._supervisor.tell("STOPPING=1")
+        watching.cancel()
+        if server is not None:
+            server.close()
         own_log.end()
         self._handover.tell(commands.Stop())
         await asyncio.to_thread(thread.join, DRAIN_S)
@@ -136,6 +159,67 @@ class Agent:
             self._held.release()
         if self._disk_failure is not None:
             raise self._disk_failure
+
+    async def _serve(self, started_us: int) -> asyncio.Server | None:
+        async def answer(question: control.Question) -> Account:
+            told: asyncio.Future[Account] = asyncio.get_running_loop().create_future()
+            self._handover.tell(
+                commands.Tell(question, lambda account: self._in_loop(told.set_result, account))
+            )
+            account = await asyncio.wait_for(told, STALLED_S)
+            agent = self._config.agent
+            account.pid, account.version, account.host = os.getpid(), VERSION, self._config.host
+            account.started_us, account.window_bytes = started_us, agent.window_bytes
+            account.collectors = list(agent.collectors)
+            account.collector = self._connection.address if self._connection.established else ""
+            return account
+
+        try:
+            return await control.serve(self._config.state_dir, answer)
+        except OSError as error:
+            self._reports.say("control", f"`outrider agent status` cannot ask: {error}")
+            return None
+
+    def _in_loop(self, call: Callable[..., object], *arguments: object) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(call, *arguments)
+
+    async def _watch(self) -> None:
+        """Tell the supervisor how it goes, as long as the disk thread makes its turns."""
+        supervisor = self._supervisor
+        supervisor.tell("READY=1", "STATUS=looking for files")
+        interval_s = min(supervisor.interval_s or _STATUS_S, _STATUS_S)
+        while supervisor.listens:
+            await asyncio.sleep(interval_s)
+            if time.monotonic() - self._disk.turned < STALLED_S:
+                supervisor.tell("WATCHDOG=1", f"STATUS={self._status()}")
+
+    def _status(self) -> str:
+        picture, address = self._files.picture, self._connection.address
+        state = "connected to" if self._connection.established else "no session with"
+        return (
+            f"{picture.stream_count} files, {picture.backlog_bytes} bytes behind, {state} {address}"
+        )
+
+    def reload(self, config: Configuration) -> None:
+        """Go by another configuration from now on, as far as that is possible."""
+        before, after = self._config, config
+        waits = [key for key in _AT_START_ONLY if getattr(before, key) != getattr(after, key)]
+        if before.agent.window_bytes != after.agent.window_bytes:
+            waits.append("window_bytes")
+        kept = {key: getattr(before, key) for key in _AT_START_ONLY}
+        window_bytes = before.agent.window_bytes
+        agent = msgspec.structs.replace(after.agent, window_bytes=window_bytes)
+        self._config = replace(after, agent=agent, **kept)
+        self._handover.tell(commands.Reload(agent))
+        self._connection.reload(agent.collectors)
+        more = f"; at the next start: {', '.join(waits)}" if waits else ""
+        self._reports.say(
+            f"reload {time.monotonic()}",
+            f"the configuration was read anew{more}",
+            event="config.loaded",
+        )
 
     def _start_own_log(self) -> OwnLog:
         own_log = OwnLog(self._config.inbox, self._config.host)
@@ -183,20 +267,59 @@ class Agent:
             await asyncio.sleep(0.01)
 
 
-async def run(config: Configuration, reports: Reports, stop: asyncio.Event) -> None:
+async def run(
+    config: Configuration,
+    reports: Reports,
+    stop: asyncio.Event,
+    *,
+    hangup: asyncio.Event | None = None,
+    reread: Callable[[], Configuration] | None = None,
+) -> None:
     """Run an agent until ``stop`` is set; as another one, where its identity turns out a copy.
 
-    Raises ConfigError, Fault.
+    Each time that ``hangup`` is set the configuration is taken from ``reread``; where that raises
+    ConfigError, the one before stays. Raises ConfigError, Fault.
     """
+    supervisor = Supervisor()
     while True:
+        agent = Agent(config, reports, supervisor)
+        reloading = None
+        if hangup is not None and reread is not None:
+            reloading = asyncio.create_task(_reload(agent, reports, supervisor, hangup, reread))
         try:
-            await Agent(config, reports).run(stop)
+            await agent.run(stop)
         except Fault as fault:
             if fault.reason != Reason.AGENT_CLONED:
                 raise
             Identity(config.state_dir).renounce()
         else:
             return
+        finally:
+            if reloading is not None:
+                reloading.cancel()
+
+
+async def _reload(
+    agent: Agent,
+    reports: Reports,
+    supervisor: Supervisor,
+    hangup: asyncio.Event,
+    reread: Callable[[], Configuration],
+) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        supervisor.reloading()
+        try:
+            agent.reload(reread())
+        except ConfigError as error:
+            reports.say(
+                f"reload {error}",
+                f"the configuration stays as it was: {error}",
+                event="config.rejected",
+                severity=severities.ERROR,
+            )
+        supervisor.tell("READY=1")
 
 
 def ignore_lease_breaks() -> None:

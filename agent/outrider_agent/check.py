@@ -88,10 +88,11 @@ def _describe(path: str, source: SourceConfig) -> tuple[str, str]:
         head = os.pread(fd, 64 * 1024, 0)
     finally:
         os.close(fd)
-    return f"{path}: {status.st_size} bytes, {_format(head, source)}", ""
+    return f"{path}: {status.st_size} bytes, {format_of(head, source)}", ""
 
 
-def _format(head: bytes, source: SourceConfig) -> str:
+def format_of(head: bytes, source: SourceConfig) -> str:
+    """Say in which format the first bytes of a file would be read."""
     if source.format != "auto":
         return source.format
     lines = [line.decode("utf-8", "replace") for line in head.split(b"\n")[:-1] if line]

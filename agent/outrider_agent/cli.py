@@ -1,4 +1,4 @@
-"""``outrider agent``: ``run`` (default) and ``check``."""
+"""``outrider agent``: ``run`` (default), ``check``, ``explain FILE`` and ``status``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from outrider.configuration import find
+from outrider.configuration import ConfigError, find
 from outrider_agent import check, configuration
 from outrider_agent.reports import Reports
 
@@ -26,7 +26,19 @@ def main(argv: Sequence[str]) -> int:
         file = find(arguments.config)
         sys.stdout.write(f"settings     {file or 'none: the defaults'}\n")
         return check.run(config, sys.stdout.write)
-    return run(config)
+    if arguments.action in {"explain", "status"}:
+        return _ask(arguments, config)
+    return run(config, arguments.config)
+
+
+def _ask(arguments: argparse.Namespace, config: configuration.Configuration) -> int:
+    from outrider_agent import explain, status  # noqa: PLC0415  the agent itself needs neither
+
+    if arguments.action == "status":
+        return status.run(config, sys.stdout.write, json=arguments.json)
+    if not arguments.file:
+        raise ConfigError("no file is named", "explain", "write `outrider agent explain FILE`")
+    return explain.run(config, arguments.file, sys.stdout.write)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,15 +47,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("run", "check"),
+        choices=("run", "check", "explain", "status"),
         default="run",
-        help="run (default), or check: the configuration, and what each source would match",
+        help="run (default); check: the configuration, and what each source would match; "
+        "explain FILE: why a file is read or not, and how far; status: how the running agent is",
     )
+    parser.add_argument("file", nargs="?", metavar="FILE", help="for explain")
+    parser.add_argument("--json", action="store_true", help="for status: one JSON document")
     return parser
 
 
-def run(config: configuration.Configuration) -> int:
-    """Run the agent until SIGTERM or SIGINT; a second one ends it at once."""
+def run(config: configuration.Configuration, file: str | None = None) -> int:
+    """Run the agent until SIGTERM or SIGINT; a second one ends it at once.
+
+    SIGHUP has the configuration read anew from ``file``, or where it is looked for.
+    """
     _do_without_openssl()
     import asyncio  # noqa: PLC0415  looks for OpenSSL when it is loaded
 
@@ -54,11 +72,14 @@ def run(config: configuration.Configuration) -> int:
     reports = Reports()
 
     async def body() -> None:
-        stop = asyncio.Event()
+        stop, hangup = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop_or_die, stop, number)
-        await agent.run(config, reports, stop)
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)
+        await agent.run(
+            config, reports, stop, hangup=hangup, reread=lambda: configuration.load(file)
+        )
 
     asyncio.run(body())
     return 0

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.account import Account
+    from outrider_agent.configuration import AgentConfig
+    from outrider_agent.control import Question
     from outrider_agent.streams import Place, Stream
 
 
@@ -48,6 +53,21 @@ class Committed:
 
     feed_number: int
     feed_nonce: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Go by another configuration from now on."""
+
+    agent: AgentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Give an account; ``answer`` is called in the disk thread."""
+
+    question: Question
+    answer: Callable[[Account], object]
 
 
 @dataclass(frozen=True, slots=True)

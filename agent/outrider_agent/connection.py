@@ -59,6 +59,9 @@ class Connection:
         self._instance = instance
         self._clock = DatabaseClock()
         self._settings = Settings()
+        self._addresses = config.agent.collectors
+        self.address = ""
+        """The collector it has, or seeks, a session with."""
         self._session: PushSession | None = None
         self.hurry = asyncio.Event()
         """Set to have a heartbeat sent at once."""
@@ -67,6 +70,12 @@ class Connection:
     def established(self) -> bool:
         """Whether there is a session."""
         return self._session is not None and self._session.welcomed.is_set()
+
+    def reload(self, addresses: tuple[str, ...]) -> None:
+        """Use other collectors; a session with one that is named no more ends."""
+        self._addresses = addresses
+        if self.address not in addresses and self._session is not None:
+            self._session.leave()
 
     def wake(self) -> None:
         """Have the session look for something to send."""
@@ -79,10 +88,10 @@ class Connection:
         Raises Fault AGENT_CLONED when another process has this agent's identity.
         """
         backoff = Backoff(base_s=0.2, cap_s=5.0)
-        addresses = self._config.agent.collectors
         index = 0
         while not stop.is_set():
-            address = addresses[index % len(addresses)]
+            addresses = self._addresses
+            address = self.address = addresses[index % len(addresses)]
             try:
                 await self._hold(address, stop)
             except Fault as fault:

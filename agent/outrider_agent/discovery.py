@@ -28,7 +28,7 @@ CLOSING = "closing"
 _WILD = "*?["
 _TICK_NS = 20_000_000
 # What rotation leaves behind: the same lines once more, not readable as lines.
-_COMPRESSED = (".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4")
+COMPRESSED = (".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4")
 _MAX_FOUND = 100_000
 
 
@@ -53,9 +53,13 @@ class Trouble:
 class Discovery:
     """Looks for files. ``sources`` in the order of the configuration: the first that fits wins."""
 
-    def __init__(self, sources: Sequence[SourceConfig], inbox: Path) -> None:
-        self._sources = sources
+    def __init__(
+        self, sources: Sequence[SourceConfig], inbox: Path, state_dir: Path | None = None
+    ) -> None:
+        self.sources = sources
+        """May be replaced; the next look goes by them."""
         self._inbox = inbox
+        self._own = () if state_dir is None else (f"{state_dir}/",)
         self._seen: dict[str, int] = {}
 
     def changed(self, now_ns: int) -> bool:
@@ -72,11 +76,11 @@ class Discovery:
         trouble: list[Trouble] = []
         for name in (self._inbox, self._inbox / CLOSING):
             self._look_into(name, found, closing=name.name == CLOSING)
-        for source in self._sources:
+        for source in self.sources:
             for pattern in source.paths:
                 paths = self.expand(pattern)
                 for path in paths:
-                    if path not in found and not excluded(path, source):
+                    if path not in found and not excluded(path, source) and not self.own(path):
                         found[path] = Found(path, source)
                 if not paths:
                     trouble += why_nothing(pattern)
@@ -89,6 +93,10 @@ class Discovery:
         if not any(c in pattern for c in _WILD):
             return [pattern] if os.path.lexists(pattern) else []
         return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  patterns are absolute
+
+    def own(self, path: str) -> bool:
+        """Whether a path is the agent's own business: its state, or another name of the inbox."""
+        return path.startswith((*self._own, f"{self._inbox}/"))
 
     def absent(self, pattern: str) -> str:
         """Say what is not there yet of a pattern that matches nothing."""
@@ -115,7 +123,7 @@ class Discovery:
 
 def excluded(path: str, source: SourceConfig) -> bool:
     """Whether a source leaves a matching path alone."""
-    return path.endswith(_COMPRESSED) or any(
+    return path.endswith(COMPRESSED) or any(
         fnmatch.fnmatchcase(path, pattern) for pattern in source.exclude
     )
 
@@ -131,7 +139,7 @@ def siblings(paths: Iterable[str]) -> list[str]:
             continue
         if len(result) > _MAX_FOUND:
             break
-    return [path for path in result if not path.endswith((*_COMPRESSED, ".slot"))]
+    return [path for path in result if not path.endswith((*COMPRESSED, ".slot"))]
 
 
 def open_regular(

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent.batches import BatchMaker, Pace
-from outrider_agent.commands import Clock, Committed, Opened, SettingsChanged, Stop, Welcomed
+from outrider_agent.commands import (
+    Clock,
+    Committed,
+    Opened,
+    Reload,
+    SettingsChanged,
+    Stop,
+    Tell,
+    Welcomed,
+)
 from outrider_agent.delivery import Acknowledged, GoBack, Refused
 from outrider_agent.schedule import FIRST_LOOK_S, Schedule
 from outrider_agent.tail import CHUNK_BYTES, Look
@@ -61,6 +70,8 @@ class DiskThread:
         # Files with more to read than the window has room for.
         self._waiting: list[Followed] = []
         self._stopping = False
+        self.turned = clock()
+        """When the last turn began; monotonic seconds."""
 
     @property
     def _batches(self) -> BatchMaker:
@@ -78,7 +89,7 @@ class DiskThread:
 
     def turn(self) -> float:
         """Do what is due now; return how many seconds nothing will be."""
-        now = self._clock()
+        now = self.turned = self._clock()
         self._look_for_files(now)
         self._look_at_files(now)
         self._flush_due(now)
@@ -120,6 +131,11 @@ class DiskThread:
             self._batches.compress(command.compress)
         elif isinstance(command, Clock):
             self._batches.clock_offset_us = command.offset_us
+        elif isinstance(command, Tell):
+            command.answer(self._files.account(command.question, self._wall_us()))
+        elif isinstance(command, Reload):
+            self._files.reload(command.agent)
+            self._next_full_look = self._next_check = 0.0
         elif isinstance(command, Stop):
             self._stopping = True
 

@@ -7,11 +7,15 @@ import fcntl
 import os
 import secrets
 import signal
+import time
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
+from outrider_agent.account import MOST_GAPS, GapAccount
 from outrider_agent.streams import COPYTRUNCATE, INBOX_FULL, Loss, Place, Stream
+from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +70,14 @@ class Endings:
         self._batches = batches
         self._handover = handover
         self._reports = reports
+        self.gap_count = 0
+        self.gaps: deque[GapAccount] = deque(maxlen=MOST_GAPS)
+        """The latest losses, for those who ask."""
+
+    def _note(self, told: Loss, path: str) -> None:
+        self.gap_count += 1
+        at_us = from_unix_us(time.time_ns() // 1000)
+        self.gaps.append(GapAccount(at_us, path, told.reason, told.records, told.at_least))
 
     def finish(self, followed: Followed, now: float, now_us: int, looked_us: int) -> None:
         """End a stream whose file has got its last byte."""
@@ -96,6 +108,7 @@ class Endings:
         place, when_us = Place(end, b""), (tail.read_to_end_us, now_us)
         told = loss(tail.stream, place, end, COPYTRUNCATE, f"{detail} after it was copied", when_us)
         tail.lose((told,))
+        self._note(told, followed.path)
         with self._journalled():
             self._journal.lost(told)
 
@@ -126,6 +139,7 @@ class Endings:
             to_us=now_us,
         )
         tail.lose((told,))
+        self._note(told, followed.path)
         with self._journalled():
             self._journal.fell_short(told, counted)
         self._reports.say(
@@ -151,6 +165,7 @@ class Endings:
         told = self._journal.gap_of(stream.stream_id)
         if told is None:
             told = loss(stream, place, end, reason, detail, when_us)
+            self._note(told, stream.path)
             with self._journalled():
                 self._journal.lost(told)
         self._reports.say(

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from outrider import severity as severities
 from outrider.failpoint import failpoint
 from outrider_agent import endings, processes, state
+from outrider_agent.account import Account, of_candidate, of_followed, select
 from outrider_agent.batches import BatchMaker
 from outrider_agent.commands import Committed
 from outrider_agent.delivery import Acknowledged
 from outrider_agent.picture import Picture, paint
 from outrider_agent.streams import Place
+from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from outrider.inbox.slot import Slot
     from outrider_agent.adoption import Adoption
     from outrider_agent.commands import Welcomed
+    from outrider_agent.configuration import AgentConfig
+    from outrider_agent.control import Question
     from outrider_agent.delivery import GoBack, Refused
     from outrider_agent.followed import Followed
     from outrider_agent.handover import Handover
@@ -70,6 +74,7 @@ class Files:
         self._dirty = False
         self._next_save = 0.0
         self._hurry = hurry
+        self._last_ack_us = 0
 
     @property
     def last_feed(self) -> tuple[int, bytes]:
@@ -138,6 +143,7 @@ class Files:
     def acknowledged(self, notice: Acknowledged) -> None:
         """Take note that a stream is committed up to an offset, or closed."""
         self._dirty = True
+        self._last_ack_us = from_unix_us(time.time_ns() // 1000)
         followed = self._by_stream.get(notice.stream_id)
         if notice.final:
             self._state.acknowledged[notice.stream_id] = notice.committed
@@ -288,6 +294,32 @@ class Files:
         if self.picture.ends != before:
             # Somebody came, ended or died: that does not wait for the next heartbeat.
             self._hurry()
+
+    def account(self, question: Question, now_us: int) -> Account:
+        """Tell how everything is, or how one file is."""
+        candidates = self._adoption.candidates
+        files = [of_followed(followed, now_us) for followed in self._by_stream.values()]
+        files += map(of_candidate, candidates)
+        return Account(
+            now_us=now_us,
+            last_ack_us=self._last_ack_us,
+            window_used_bytes=self._handover.used_bytes,
+            file_count=len(self._by_stream),
+            waiting_count=len(candidates),
+            backlog_bytes=sum(one.behind_bytes for one in files),
+            deleted_bytes=sum(one.behind_bytes for one in files if one.deleted),
+            pending_births=len(self._journal.births),
+            pending_gaps=len(self._journal.gaps),
+            gap_count=self._endings.gap_count,
+            gaps=list(self._endings.gaps),
+            troubles=self._reports.recent(),
+            files=select(files, question.path, (question.device, question.inode)),
+        )
+
+    def reload(self, agent: AgentConfig) -> None:
+        """Go by another configuration from now on; the caller looks anew."""
+        self._adoption.reload(agent.source, agent.max_files)
+        self._inbox.budget(agent.kept_tail_bytes, agent.retire_after_s)
 
     def save(self) -> None:
         """Write the cache."""

@@ -59,6 +59,12 @@ class Handover:
         with self._lock:
             return self._window - self._held
 
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that were read and are not acknowledged."""
+        with self._lock:
+            return self._held
+
     def give(self, item: Item) -> None:
         """Hand something to the loop."""
         with self._lock:

@@ -22,6 +22,10 @@ class Inbox:
         self._budget_bytes = kept_tail_bytes
         self._kept: list[Kept] = []
 
+    def budget(self, kept_tail_bytes: int, retire_after_s: float) -> None:
+        """Go by other limits from now on."""
+        self._budget_bytes, self.retire_after_s = kept_tail_bytes, retire_after_s
+
     def died(self, followed: Followed, reports: Reports) -> None:
         """Record a death that could not be written into the worker's own segment."""
         stream, segment = followed.tail.stream, followed.segment

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent import marks
-from outrider_agent.formats import FORMATS, Format, Parsed, choose
+from outrider_agent.formats import FORMATS, SAMPLE_LINES, Format, Parsed, choose
 from outrider_agent.framing import MAX_LINE_BYTES, cut
 from outrider_agent.json_lines import JsonReader
 from outrider_agent.records import MAX_NAME_BYTES, Records
@@ -33,9 +33,22 @@ class Parser:
     def __init__(self, format_name: str, zone: tzinfo) -> None:
         self._times = TimeReader(zone)
         self._json = JsonReader(self._times) if format_name in {"auto", "json"} else None
+        self._name = format_name
         self._auto = format_name == "auto"
         self._format: Format | None = FORMATS.get(format_name)
         self._misses = _MISSES_BEFORE_NEW_CHOICE
+        self._fits = (0, 0)
+
+    @property
+    def choice(self) -> str:
+        """Which format lines are read in, and why, for people."""
+        if not self._auto:
+            return f"{self._name}, as configured"
+        json = "lines that are JSON objects are read as JSON"
+        if self._format is None:
+            return f"auto: {json}; no other format fits" if self._fits[1] else f"auto: {json}"
+        fits, lines = self._fits
+        return f"auto: {self._format.name}, which fits {fits} of {lines} lines; {json}"
 
     def parse(self, lines: Lines, observed_us: int, *, partial: bool = False) -> Records:
         """Return a record for each line; ``partial`` marks the last one, which has no newline."""
@@ -80,6 +93,13 @@ class Parser:
         if sample:
             self._format = choose(sample, self._times, observed_us) or self._format
             self._misses = 0
+            self._fits = (self._count_fits(sample, observed_us), len(sample[:SAMPLE_LINES]))
+
+    def _count_fits(self, sample: list[str], observed_us: int) -> int:
+        if self._format is None:
+            return 0
+        first = sample[:SAMPLE_LINES]
+        return sum(self._format.parse(x, self._times, observed_us) is not None for x in first)
 
     def _plain(
         self,

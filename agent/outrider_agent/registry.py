@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import tzinfo
 
+    from outrider_agent.configuration import SourceConfig
+
 
 @dataclass(slots=True, eq=False)
 class Candidate:
@@ -105,12 +107,13 @@ class Minter:
 
     def tail(self, candidate: Candidate, stream: Stream) -> Tail:
         """Follow a file as a stream."""
-        source = candidate.found.source
-        parser = Parser(
-            "auto" if source is None else source.format,
-            self._zone if source is None else source.zone(),
-        )
-        return Tail(candidate.fd, stream, parser, self._key)
+        return Tail(candidate.fd, stream, self.parser(candidate.found.source), self._key)
+
+    def parser(self, source: SourceConfig | None) -> Parser:
+        """Make a parser for a source's files; None for the inbox."""
+        if source is None:
+            return Parser("auto", self._zone)
+        return Parser(source.format, source.zone())
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Reports:
     ) -> None:
         self._clock = clock
         self._write = write
-        self._said: dict[str, tuple[float, int]] = {}
+        self._said: dict[str, tuple[float, int, str]] = {}
         self.sink: Sink | None = None
 
     def say(
@@ -51,19 +51,25 @@ class Reports:
     ) -> bool:
         """Say ``message`` unless the same ``key`` was said less than a minute ago; True if said."""
         now = self._clock()
-        said, held_back = self._said.get(key, (float("-inf"), 0))
+        said, held_back, _ = self._said.get(key, (float("-inf"), 0, ""))
         if now - said < REPEAT_S:
-            self._said[key] = (said, held_back + 1)
+            self._said[key] = (said, held_back + 1, message)
             return False
         if len(self._said) >= _MAX_KEYS:
             self._said.clear()
-        self._said[key] = (now, 0)
+        self._said[key] = (now, 0, message)
         if held_back:
             message = f"{message} (and {held_back} times before this)"
         self._write(f"outrider agent: {message}\n")
         if event and self.sink is not None:
             self.sink(event, severity, message, attributes)
         return True
+
+    def recent(self) -> list[str]:
+        """What was said in the last hour and is not settled, the latest last."""
+        now = self._clock()
+        fresh = [(said, message) for said, _, message in self._said.values() if now - said < 3600]
+        return [message for _, message in sorted(fresh)]
 
     def settle_prefix(self, prefix: str) -> bool:
         """:meth:`settle` for all keys that begin so."""

@@ -77,6 +77,7 @@ class PushSession:
         self._joins = 1
         self._gathers = False
         self._goodbye: Fault | None = None
+        self._left = asyncio.Event()
         self.welcomed = asyncio.Event()
         self.last_feed: tuple[int, bytes] | None = None
 
@@ -85,6 +86,10 @@ class PushSession:
         self._wake.set()
         if self._delivery.hurries():
             self._hurry.set()
+
+    def leave(self) -> None:
+        """End the session: another collector is wanted."""
+        self._left.set()
 
     async def run(
         self, channel: grpc.aio.Channel, token: str, greeting: Greeting, stop: asyncio.Event
@@ -152,10 +157,12 @@ class PushSession:
         reader = asyncio.ensure_future(self._read(call))
         writer = asyncio.ensure_future(self._write(call))
         stopped = asyncio.ensure_future(stop.wait())
+        left = asyncio.ensure_future(self._left.wait())
         try:
-            await asyncio.wait({reader, writer, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reader, writer, stopped, left}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+            left.cancel()
             writer.cancel()
             call.cancel()
             results = await asyncio.gather(reader, writer, return_exceptions=True)
@@ -163,6 +170,8 @@ class PushSession:
             raise self._goodbye
         if stop.is_set():
             return
+        if self._left.is_set():
+            raise Fault(Reason.COLLECTOR_STOPPING, detail="the configuration names it no more")
         for result in results:
             if isinstance(result, Exception):
                 raise result

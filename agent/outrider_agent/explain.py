@@ -1,0 +1,125 @@
+"""``outrider agent explain FILE``: why a file is read or not, as what, and how far."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from typing import TYPE_CHECKING
+
+from outrider_agent import check, control, status
+from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
+from outrider_agent.status import DONE, FOUND, duration, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.account import Account, FileAccount
+    from outrider_agent.configuration import Configuration, SourceConfig
+
+
+def run(config: Configuration, name: str, write: Callable[[str], object]) -> int:
+    """Print all that is known of one file; 3 when it is not read."""
+    path = os.path.abspath(name)  # noqa: PTH100  links stay as they are named
+    write(f"file         {path}\n")
+    opened = _open(path, write)
+    account = status.asked(config, control.Question(path, *(opened[0] if opened else (0, 0))))
+    known = account.files if account is not None else []
+    source = _source(config, path, write, followed=bool(known))
+    if account is None:
+        write(f"agent        none runs with {config.state_dir}\n")
+    for file in known:
+        _print(file, write)
+    if known:
+        return DONE
+    if opened is None or source is None:
+        return FOUND
+    write(f"format       {check.format_of(opened[1], source)}\n")
+    write(f"not read     {_why_not(account, path)}\n")
+    return FOUND
+
+
+def _open(path: str, write: Callable[[str], object]) -> tuple[tuple[int, int], bytes] | None:
+    """Return device and inode, and the first bytes, of what is there now."""
+    try:
+        fd, found = open_regular(path, follow_links=True)
+    except OSError as error:
+        hint = "" if isinstance(error, FileNotFoundError) else f": {advice(error, path)}"
+        write(f"now          {(error.strerror or str(error)).lower()}{hint}\n")
+        return None
+    try:
+        head = os.pread(fd, 64 * 1024, 0)
+    finally:
+        os.close(fd)
+    write(f"now          {size(found.st_size)}, device {found.st_dev}, inode {found.st_ino}\n")
+    return (found.st_dev, found.st_ino), head
+
+
+def _source(
+    config: Configuration, path: str, write: Callable[[str], object], *, followed: bool
+) -> SourceConfig | None:
+    """Say which source has the file, or why none has; the first that matches, as the agent does."""
+    finder = Discovery(config.agent.source, config.inbox, config.state_dir)
+    if os.path.dirname(path) in {str(config.inbox), str(config.inbox / "closing")}:  # noqa: PTH120
+        write("source       the inbox\n")
+        return None
+    if finder.own(path):
+        write("source       none: it is the agent's own, which no source reads\n")
+        return None
+    for number, source in enumerate(config.agent.source, start=1):
+        for pattern in source.paths:
+            if path not in finder.expand(pattern):
+                continue
+            left = _left_alone(path, source)
+            if left is None:
+                write(f"source       {number}: {pattern}, service {source.service}\n")
+                return source
+            write(f"source       {number} matches it by {pattern} and leaves it alone: {left}\n")
+    if followed:
+        write("source       none matches it by this name: it is read to its end\n")
+    else:
+        patterns = [pattern for source in config.agent.source for pattern in source.paths]
+        write(f"source       none matches it: {', '.join(patterns) or 'none is configured'}\n")
+    return None
+
+
+def _left_alone(path: str, source: SourceConfig) -> str | None:
+    if path.endswith(COMPRESSED):
+        return "it is compressed"
+    patterns = (pattern for pattern in source.exclude if fnmatch.fnmatchcase(path, pattern))
+    excluding = next(patterns, None)
+    return None if excluding is None else f"`exclude` has {excluding}"
+
+
+def _print(file: FileAccount, write: Callable[[str], object]) -> None:
+    if file.state == "waiting":
+        write("stream       none yet: it is empty, or no collector has said welcome so far\n")
+        return
+    write(f"stream       {file.stream_id}, worker {file.worker} of {file.service}\n")
+    if not file.found:
+        where = "it has no name any more" if file.deleted else f"last seen as {file.path}"
+        write(f"rotated      {where}: it is read to its end by its open descriptor\n")
+    write(f"evidence     device {file.device}, inode {file.inode}, ")
+    write(f"digests of the first {file.head_bytes} bytes and of up to 4096 before the offset\n")
+    begun = f", begun at {file.start_offset}" if file.start_offset else ""
+    write(f"offset       committed {file.committed}, read {file.read}, size {file.size}{begun}\n")
+    if file.behind_bytes:
+        rest = f"{size(file.behind_bytes)} behind, for {duration(file.behind_ms / 1000)}"
+        if file.unfinished_bytes:
+            rest += f"; of these {file.unfinished_bytes} B wait for the end of their line"
+        write(f"lag          {rest}\n")
+    else:
+        write("lag          none: Postgres has all of it\n")
+    write(f"format       {file.format}\n")
+    if file.state == "ended":
+        write("state        ended: its last batch is on its way\n")
+
+
+def _why_not(account: Account | None, path: str) -> str:
+    if account is None:
+        return "no agent runs"
+    said = [trouble for trouble in account.troubles if path in trouble]
+    if said:
+        return said[-1]
+    if not account.collector:
+        return "the agent has no session with a collector, and begins with no file before it has"
+    return "the agent has not looked since, or its settings differ from the ones shown here"

@@ -1,0 +1,111 @@
+"""``outrider agent status``: how the running agent is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from outrider.configuration import ConfigError
+from outrider_agent import control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.account import Account, FileAccount
+    from outrider_agent.configuration import Configuration
+
+_SHOWN = 20
+DONE, FOUND = 0, 3
+
+
+def asked(config: Configuration, question: control.Question) -> Account | None:
+    """Ask the running agent; None where none runs. Raises ConfigError where it may not be asked."""
+    try:
+        return control.ask(config.state_dir, question)
+    except PermissionError:
+        raise ConfigError(
+            "this account may not ask the agent",
+            str(config.state_dir),
+            "use the agent's own account, or root",
+        ) from None
+
+
+def run(config: Configuration, write: Callable[[str], object], *, json: bool) -> int:
+    """Print the running agent's account; 3 where none runs or something needs a hand."""
+    account = asked(config, control.Question())
+    if account is None:
+        if json:
+            write('{"running":false}\n')
+        else:
+            write(f"no agent uses {config.state_dir}: start one with `outrider agent`\n")
+        return FOUND
+    if json:
+        document = msgspec.to_builtins(account)
+        write(msgspec.json.encode({"running": True, **document}).decode() + "\n")
+    else:
+        _print(account, write)
+    return DONE if account.collector and not account.gap_count else FOUND
+
+
+def _print(account: Account, write: Callable[[str], object]) -> None:
+    up_s = (account.now_us - account.started_us) / 1e6
+    write(f"agent        {account.version}, process {account.pid}, for {duration(up_s)}\n")
+    if account.collector:
+        write(f"collector    {account.collector}\n")
+    else:
+        write(f"collector    none: trying {', '.join(account.collectors)}\n")
+    acknowledged = "never"
+    if account.last_ack_us:
+        acknowledged = f"{duration((account.now_us - account.last_ack_us) / 1e6)} ago"
+    write(f"last ack     {acknowledged}\n")
+    used, of = size(account.window_used_bytes), size(account.window_bytes)
+    write(f"window       {used} of {of} read and not acknowledged\n")
+    waiting = f", {account.waiting_count} not yet streams" if account.waiting_count else ""
+    write(f"files        {account.file_count} followed{waiting}\n")
+    deleted = account.deleted_bytes
+    held = f", {size(deleted)} of it in files without a name" if deleted else ""
+    write(f"backlog      {size(account.backlog_bytes)}{held}\n")
+    pending = account.pending_gaps
+    more = f", {pending} not stored yet" if pending else ""
+    write(f"gaps         {account.gap_count} since the start{more}\n")
+    for gap in account.gaps:
+        least = "at least " if gap.at_least else ""
+        write(f"  {gap.reason}: {gap.path}: {least}{gap.records} records\n")
+    for trouble in account.troubles:
+        write(f"said         {trouble}\n")
+    _print_files(account.files, write)
+
+
+def _print_files(files: list[FileAccount], write: Callable[[str], object]) -> None:
+    write("\n")
+    for file in files[:_SHOWN]:
+        behind = "up to date"
+        if file.behind_bytes:
+            behind = f"{size(file.behind_bytes)} behind, for {duration(file.behind_ms / 1000)}"
+        note = "" if file.state == "followed" else f", {file.state}"
+        note += ", without a name" if file.deleted else "" if file.found else ", moved away"
+        write(f"{file.path}: {behind}{note}\n")
+    if len(files) > _SHOWN:
+        write(f"and {len(files) - _SHOWN} more; --json has them\n")
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people."""
+    if count < 10_000:
+        return f"{count} B"
+    value, unit = count / 1000, "kB"
+    for unit in ("kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time for people."""
+    if seconds < 120:
+        return f"{max(0.0, seconds):.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

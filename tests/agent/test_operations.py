@@ -1,0 +1,313 @@
+"""What an operator asks and does: status, explain, reload, and what systemd is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from outrider.configuration import ConfigError
+from outrider_agent import agent as agent_module
+from outrider_agent import cli, configuration, control, explain, status
+from outrider_agent.account import Account
+from outrider_agent.reports import Reports
+from outrider_agent.supervisor import Supervisor
+from tests.agent.harness import Site
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.agent.fake_collector import FakeCollector
+
+
+def loaded(site: Site) -> configuration.Configuration:
+    """The site's configuration as the commands read it."""
+    return configuration.load(site.config_file, {})
+
+
+async def explained(site: Site, path: Path) -> tuple[int, str]:
+    """What `explain` prints about a file, while the agent runs in this process."""
+    said: list[str] = []
+    code = await asyncio.to_thread(explain.run, loaded(site), str(path), said.append)
+    return code, "".join(said)
+
+
+@contextlib.asynccontextmanager
+async def reloadable(site: Site) -> AsyncIterator[asyncio.Event]:
+    """Run the agent as the command does; gives what SIGHUP sets."""
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(
+        agent_module.run(
+            loaded(site),
+            Reports(write=site.said.append),
+            stop,
+            hangup=hangup,
+            reread=lambda: loaded(site),
+        )
+    )
+    try:
+        yield hangup
+    finally:
+        stop.set()
+        await running
+
+
+async def test_status_tells_files_backlog_and_collector(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """One question shows what is followed, how far behind it is and who takes it."""
+    site = Site(tmp_path, collector)
+    site.write("a.log", "2026-11-24 20:02:31,123 - pay - ERROR - no\n" * 10)
+    site.write("b.log", "half a line")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        said: list[str] = []
+        await asyncio.to_thread(status.run, loaded(site), said.append, json=True)
+        document = msgspec.json.decode("".join(said))
+        people: list[str] = []
+        code = await asyncio.to_thread(status.run, loaded(site), people.append, json=False)
+
+    assert document["running"] is True
+    assert document["pid"] == os.getpid()
+    assert document["collector"] == collector.address
+    assert document["backlog_bytes"] >= len("half a line")
+    files = {os.path.basename(one["path"]): one for one in document["files"]}  # noqa: PTH119
+    assert files["b.log"]["unfinished_bytes"] == len("half a line")
+    assert "fits 10 of 10 lines" in files["a.log"]["format"]
+    assert code == status.DONE
+    assert f"collector    {collector.address}\n" in "".join(people)
+
+
+async def test_without_an_agent_status_says_so(tmp_path: Path, collector: FakeCollector) -> None:
+    """A socket left behind by an agent that is gone answers nothing, and is no error."""
+    site = Site(tmp_path, collector)
+    async with site.agent():
+        await collector.until(lambda: bool(collector.hellos))
+    said: list[str] = []
+
+    assert status.run(loaded(site), said.append, json=False) == status.FOUND
+    assert "no agent uses" in said[0]
+
+
+async def test_explain_says_how_far_a_file_is_read_and_in_which_format(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Source, stream, evidence, offset, lag, format: also of a file that was renamed."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", "E1124 20:02:31.123456    4711 charge.go:42] failed\n" * 4)
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 4)
+        code, text = await explained(site, path)
+        assert code == status.DONE
+        for part in ("source       1:", "worker a of bots", "committed 204, read 204", "klog"):
+            assert part in text
+        path.rename(path.with_name("a.old"))
+        code, text = await explained(site, path.with_name("a.old"))
+
+    assert code == status.DONE
+    assert "none matches it by this name: it is read to its end" in text
+
+
+async def test_explain_says_why_a_file_is_not_read(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Excluded, compressed, matched by nothing, the agent's own, not there: each its own reason."""
+    site = Site(tmp_path, collector, source=f'exclude = ["{tmp_path}/logs/skip*"]')
+    reasons = {
+        site.write("skip.log", "x\n"): "`exclude` has",
+        site.write("a.txt", "x\n"): "none matches it",
+        site.write("a.log.gz", "x\n"): "none matches it",
+        site.state_dir / "journal": "the agent's own",
+        site.logs / "none.log": "no such file",
+    }
+    async with site.agent():
+        await collector.until(lambda: bool(collector.hellos))
+        for path, reason in reasons.items():
+            code, text = await explained(site, path)
+            assert (code, reason in text) == (status.FOUND, True), text
+    code, text = await explained(site, site.write("b.log", "x\n"))
+    assert code == status.FOUND
+    assert "not read     no agent runs" in text
+
+
+async def test_a_reload_follows_new_sources_and_keeps_the_old_ones_files(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """What the new configuration names is followed at once; nothing is read twice."""
+    site = Site(tmp_path, collector)
+    site.write("a.log", "one\n")
+    site.write("b.txt", "two\n")
+    async with reloadable(site) as hangup:
+        await collector.until(lambda: len(collector.database.rows) == 1)
+        text = site.config_file.read_text()
+        more = f'[[agent.source]]\npaths = ["{site.logs}/*.txt"]\nservice = "other"\n'
+        site.config_file.write_text(text + more)
+        hangup.set()
+        await collector.until(lambda: len(collector.database.rows) == 2)
+        site.write("a.log", "three\n")
+        await collector.until(lambda: len(collector.database.rows) == 3)
+
+    assert collector.database.messages() == ["one", "two", "three"]
+    assert any("was read anew" in said for said in site.said)
+
+
+async def test_a_reload_of_a_bad_file_changes_nothing_and_says_what_is_wrong(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """The last good configuration stays, the mistake is named, and a mended file is taken."""
+    site = Site(tmp_path, collector)
+    good = site.config_file.read_text()
+    async with reloadable(site) as hangup:
+        await collector.until(lambda: bool(collector.hellos))
+        site.config_file.write_text(good.replace("timezone", "timezoen"))
+        hangup.set()
+        await collector.until(lambda: any("stays as it was" in said for said in site.said))
+        site.write("a.log", "still\n")
+        await collector.until(lambda: collector.database.messages() == ["still"])
+        site.config_file.write_text(good)
+        hangup.set()
+        await collector.until(lambda: any("was read anew" in said for said in site.said))
+
+    assert any("timezoen" in said for said in site.said)
+
+
+async def test_a_reload_moves_to_another_collector(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A session with a collector that is named no more ends, and the next one takes over."""
+    site = Site(tmp_path, collector)
+    other = type(collector)(collector.database)
+    await other.start()
+    async with reloadable(site) as hangup:
+        await collector.until(lambda: bool(collector.hellos))
+        site.config_file.write_text(
+            site.config_file.read_text().replace(collector.address, other.address)
+        )
+        hangup.set()
+        await collector.until(lambda: bool(other.hellos))
+        site.write("a.log", "over there\n")
+        await collector.until(lambda: collector.database.messages() == ["over there"])
+    await other.stop()
+
+
+async def test_what_the_agent_says_is_not_read_by_itself(
+    tmp_path: Path, collector: FakeCollector, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A source that matches the agent's own standard error, or its state, does not read it."""
+    site = Site(tmp_path, collector)
+    text = site.config_file.read_text()
+    wide = text.replace(f"{site.logs}/*.log", f"{tmp_path}/**/*")
+    site.config_file.write_text(wide)
+    own = site.logs / "own.log"
+    site.write("a.log", "foreign\n")
+    with capfd.disabled(), own.open("wb") as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            os.write(2, b"outrider agent: something\n")
+            async with site.agent():
+                await collector.until(lambda: "foreign" in collector.database.messages())
+                await collector.until(lambda: any(beat.workers for beat in collector.heartbeats))
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+    paths = [s.info.path for s in collector.database.streams.values()]
+
+    assert not any(path.endswith("own.log") for path in paths)
+    assert not any(path.startswith(str(site.state_dir)) for path in paths)
+
+
+def listening(path: Path) -> socket.socket:
+    """A socket that stands for systemd's."""
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.bind(str(path))
+    receiver.settimeout(20)
+    return receiver
+
+
+async def test_systemd_is_told_the_life_of_a_real_process(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """READY, signs of life with a status, RELOADING and READY again, STOPPING, and exit code 0."""
+    site = Site(tmp_path, collector)
+    with listening(tmp_path / "n") as receiver:
+        environment = {
+            **os.environ, "NOTIFY_SOCKET": str(tmp_path / "n"), "WATCHDOG_USEC": "400000",
+        }  # fmt: skip
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "outrider.command", "agent", "--config", str(site.config_file),
+            env=environment, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        heard = await asyncio.to_thread(hear, receiver, "WATCHDOG=1")
+        assert heard[0].startswith("READY=1")
+        assert "files" in heard[-1]
+        process.send_signal(signal.SIGHUP)
+        assert "MONOTONIC_USEC=" in (await asyncio.to_thread(hear, receiver, "RELOADING=1"))[-1]
+        await asyncio.to_thread(hear, receiver, "READY=1")
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(hear, receiver, "STOPPING=1")
+        assert await process.wait() == 0
+
+
+def hear(receiver: socket.socket, until: str) -> list[str]:
+    """Receive until a message begins so."""
+    heard: list[str] = []
+    while not heard or not heard[-1].startswith(until):
+        heard.append(receiver.recv(4096).decode())
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("environ", "interval_s"),
+    [
+        ({}, 0.0),
+        ({"WATCHDOG_USEC": "3000000"}, 1.5),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "junk"}, 0.0),
+    ],
+)
+def test_a_watchdog_is_for_the_process_that_it_names(
+    environ: dict[str, str], interval_s: float
+) -> None:
+    """Nobody else answers it, and what cannot be read is no watchdog."""
+    assert Supervisor(environ).interval_s == interval_s
+    Supervisor({"NOTIFY_SOCKET": "/nowhere/at/all"}).tell("READY=1")
+
+
+def test_the_socket_takes_any_directory(tmp_path: Path) -> None:
+    """A state directory longer than a socket's address may be can be asked all the same."""
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+
+    async def ask() -> Any:
+        async def answer(question: control.Question) -> Account:
+            return Account(host=question.path)
+
+        server = await control.serve(deep, answer)
+        told = await asyncio.to_thread(control.ask, deep, control.Question("p"))
+        server.close()
+        return told
+
+    assert asyncio.run(ask()).host == "p"
+
+
+def test_explain_needs_a_file(tmp_path: Path, collector_free_site: Path) -> None:
+    """Without one it says how it is written."""
+    with pytest.raises(ConfigError, match="explain FILE"):
+        cli.main(["--config", str(collector_free_site), "explain"])
+
+
+@pytest.fixture
+def collector_free_site(tmp_path: Path) -> Path:
+    """A configuration that names no collector of its own."""
+    path = tmp_path / "outrider.toml"
+    path.write_text(f'data_dir = "{tmp_path}"\n')
+    return path
