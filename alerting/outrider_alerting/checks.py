@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -214,6 +215,34 @@ def _email(channel: EmailChannel) -> Iterator[Fault]:
     for key, address in (("from", channel.from_), *(("to", to) for to in channel.to)):
         if not (_ADDRESS.fullmatch(address) or _ADDRESS_WITH_NAME.fullmatch(address)):
             yield Fault(key, f"`{address!r}` is not a mail address"[:120])
+
+
+def _users(channel: TelegramChannel) -> Iterator[Fault]:
+    if len(channel.users) > MAX_USERS:
+        yield Fault("users", f"more than {MAX_USERS} users")
+    for name, number in channel.users.items():
+        if not name.strip() or number <= 0:
+            hint = "write users = { anna = 123456789 }: a name, and the user's number at Telegram"
+            yield Fault("users", f"`{name[:50]}` = {number} is no user", hint)
+    if len(set(channel.users.values())) != len(channel.users):
+        yield Fault("users", "two names for one user's number")
+
+
+def _webhook(channel: WebhookChannel) -> Iterator[Fault]:
+    try:
+        url = urlsplit(channel.url)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        host, port = "", None
+    if not host or url.scheme not in {"http", "https"} or port == 0:
+        yield Fault("url", "`url` is not an http or https URL")
+        return
+    if url.username is not None:
+        hint = "put a key for the signature into `secret_file`"
+        yield Fault("url", "`url` holds a user's name or password", hint)
+    if url.scheme == "http" and not (channel.allow_private or is_loopback(host)):
+        hint = "use https, or allow_private = true for a server of your own network"
+        yield Fault("url", "plain http would send alerts in clear", hint)
 
 
 def _name(key: str, name: str) -> Iterator[Fault]:

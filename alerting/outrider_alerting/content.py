@@ -17,9 +17,16 @@ from outrider_alerting.rules import Priority  # noqa: TC001  msgspec reads the a
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outrider_alerting.policy import Alert
+    from outrider_alerting.ledger import Alert
+
+Status = Literal["firing", "resolved", "fired and resolved", "still firing", "test"]
+
+OPEN: Final = frozenset(("firing", "still firing"))
+"""What is told with these still holds."""
 
 MAX_EVIDENCE: Final = 10
+MAX_EVIDENCE_OF_MANY: Final = 3
+"""Lines of the first alert where one message tells of several."""
 MAX_LINE: Final = 300
 MAX_FACTS: Final = 12
 MAX_SUBJECT: Final = 150
@@ -52,7 +59,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     alert: str
     """``A-12``."""
-    status: Literal["firing", "resolved", "fired and resolved", "still firing", "test"]
+    status: Status
     priority: Priority
     subject: str
     """The same for all notices of an alert: threads hang on it."""
@@ -66,31 +73,65 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Lines that matched and are not shown."""
     runbook: str | None = None
     command: str | None = None
-    """What to type next: ``outrider alerts ack 12``."""
+    """What to type next: ``outrider alerts ack A-12``."""
     rule: str = ""
     at_us: int = 0
     """When it became true, event time."""
+    ended_us: int | None = None
+    """When it ceased to be true, where it did."""
+    labels: dict[str, str] = {}
+    """The alert's, for programs."""
+    acknowledged: str = ""
+    """Who looks after it."""
 
 
-def firing(alert: Alert, now_us: int) -> Content:
-    """Say that an alert fires."""
-    return _content(
-        alert, "firing", alert.summary, _since(alert, now_us), f"outrider alerts ack {alert.id}"
-    )
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What one message tells of one alert, and what became of that alert since."""
+
+    content: Content
+    over: bool = False
+    acknowledged: str = ""
+
+
+def firing(alert: Alert, now_us: int, explains: Sequence[Alert] = ()) -> Content:
+    """Say that an alert fires, and which others it explains."""
+    content = _content(alert, "firing", alert.summary, _since(alert, now_us), _ack(alert))
+    if not explains:
+        return content
+    shown = ", ".join(other.summary for other in explains[:MAX_DIGEST])
+    more = len(explains) - MAX_DIGEST
+    fact = Fact(name="Explains", value=_cut(f"{shown} and {more:,} more" if more > 0 else shown))
+    return msgspec.structs.replace(content, facts=(*content.facts[: MAX_FACTS - 1], fact))
+
+
+def raised(alert: Alert, now_us: int) -> Content:
+    """Say that an alert that was told is of a higher priority now."""
+    sentence = f"Now {alert.priority}. {_since(alert, now_us)}"
+    return _content(alert, "firing", alert.summary, sentence, _ack(alert))
+
+
+def escalated(alert: Alert, now_us: int) -> Content:
+    """Say that an alert fires and nobody looks after it."""
+    sentence = f"{_since(alert, now_us)} Nobody has acknowledged it."
+    return _content(alert, "still firing", alert.summary, sentence, _ack(alert))
+
+
+def instead(content: Content, channel: str) -> Content:
+    """Say what another channel could not be told."""
+    sentence = f"{content.sentence} Told here because it did not reach {channel}."
+    return msgspec.structs.replace(content, sentence=sentence.strip())
 
 
 def still_firing(alert: Alert, now_us: int, suppressor: str) -> Content:
     """Say that an alert fires that was held back until now."""
     sentence = f"{_since(alert, now_us)} Held back by {suppressor} until now."
-    return _content(
-        alert, "still firing", alert.summary, sentence, f"outrider alerts ack {alert.id}"
-    )
+    return _content(alert, "still firing", alert.summary, sentence, _ack(alert))
 
 
 def resolved(alert: Alert, now_us: int) -> Content:
     """Say that an alert whose firing was told is over."""
     sentence = f"{_over(alert, now_us)}{_reason(alert)}."
-    command = f"outrider alerts show {alert.id}"
+    command = f"outrider alerts show {name(alert.id)}"
     return _content(alert, "resolved", _over_title(alert), sentence, command)
 
 
@@ -99,7 +140,7 @@ def fired_and_resolved(alert: Alert, now_us: int) -> Content:
     fired = clock_time(_fired(alert), now_us)
     over = _over(alert, now_us)
     sentence = f"Fired at {fired}, {over[0].lower()}{over[1:]}{_reason(alert)}."
-    command = f"outrider alerts show {alert.id}"
+    command = f"outrider alerts show {name(alert.id)}"
     return _content(alert, "fired and resolved", _over_title(alert), sentence, command)
 
 
@@ -132,6 +173,58 @@ def digest(alerts: Sequence[Alert], now_us: int) -> Content:
     )
 
 
+def together(told: Sequence[Told], total: int | None = None) -> Content:
+    """Say in one message how things are with everything it tells, the first of it in full.
+
+    ``total`` counts what is not in ``told`` too.
+    """
+    first, *others = told
+    content = _now(first)
+    more = (len(told) if total is None else total) - 1
+    if not more:
+        return content
+    shown = others[:MAX_DIGEST]
+    facts = [Fact(name=other.content.alert, value=_cut(_headline(other))) for other in shown]
+    if more > len(shown):
+        facts.append(Fact(name="And", value=f"{more - len(shown):,} more in the list of alerts"))
+    over = all(each.over for each in told) and more == len(others)
+    by = {each.acknowledged for each in told if not each.over}
+    return msgspec.structs.replace(
+        content,
+        status="resolved" if over else _status(first, others),
+        title=f"{content.title}, and {more:,} more",
+        facts=(*content.facts[: MAX_FACTS - len(facts)], *facts),
+        evidence=content.evidence[:MAX_EVIDENCE_OF_MANY],
+        evidence_omitted=0,
+        acknowledged=min(by) if len(by) == 1 else "",
+    )
+
+
+def _now(told: Told) -> Content:
+    """Say what was told and what is so now."""
+    content = told.content
+    if told.over and content.status in OPEN:
+        over = {"status": "resolved", "title": f"Over: {content.title}"}
+        return msgspec.structs.replace(content, **over, acknowledged="")
+    if told.acknowledged and content.status in OPEN:
+        sentence = f"{content.sentence} Acknowledged by {told.acknowledged}."
+        return msgspec.structs.replace(
+            content, sentence=sentence.strip(), acknowledged=told.acknowledged
+        )
+    return content
+
+
+def _status(first: Told, others: Sequence[Told]) -> Status:
+    for each in (first, *others):
+        if not each.over and each.content.status in OPEN:
+            return each.content.status
+    return first.content.status
+
+
+def _headline(told: Told) -> str:
+    return _now(told).title
+
+
 def name(alert_id: int) -> str:
     """Return what people call an alert: ``A-12``."""
     return f"A-{alert_id}"
@@ -139,7 +232,7 @@ def name(alert_id: int) -> str:
 
 def _content(
     alert: Alert,
-    status: Literal["firing", "resolved", "fired and resolved", "still firing"],
+    status: Status,
     title: str,
     sentence: str,
     command: str,
@@ -162,7 +255,13 @@ def _content(
         command=command,
         rule=alert.rule,
         at_us=alert.started_us,
+        ended_us=alert.resolved_us,
+        labels=alert.labels,
     )
+
+
+def _ack(alert: Alert) -> str:
+    return f"outrider alerts ack {name(alert.id)}"
 
 
 def _facts(alert: Alert) -> list[Fact]:

@@ -1,18 +1,26 @@
-"""Where an alert goes: the routes' channels, and who holds it back."""
+"""Where an alert goes: the routes' channels, and who or what holds it back."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from outrider.filter import Filter, FilterError, parse
-from outrider_alerting.rules import IN_APP, TelegramChannel
+from outrider_alerting import schedules
+from outrider_alerting.rules import IN_APP, LivenessRule, TelegramChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from outrider_alerting.policy import Silence
-    from outrider_alerting.rules import Channel, RuleSet
+    from outrider_alerting.ledger import Alert, Silence
+    from outrider_alerting.rules import Channel, Escalation, Route, RuleSet
+
+EDITABLE: Final = frozenset(("telegram",))
+"""Types of channels that can make a message tell more than it did."""
+
+_BLIND: Final = frozenset(("silent", "dead"))
+_EXPLAINED_BY_AGENT: Final = frozenset(("liveness", "absence", "schedule", "gauge"))
+_EXPLAINED_BY_WORKER: Final = frozenset(("absence", "schedule", "gauge"))
 
 
 class Destination(NamedTuple):
@@ -35,16 +43,37 @@ def destination(channel: Channel) -> Destination:
     return Destination(channel.name, channel.type, f"{channel.type}:{channel.name}")
 
 
-def destinations(rule_set: RuleSet, labels: Mapping[str, str]) -> list[Destination]:
-    """Return where an alert with these labels goes, the notification centre first."""
-    names: dict[str, None] = {}
+def matching(rule_set: RuleSet, labels: Mapping[str, str]) -> Iterator[Route]:
+    """Yield the routes that an alert with these labels takes."""
     for route in rule_set.routes:
         if route.match is None or route.match.match_labels(labels):
-            names |= dict.fromkeys(route.channels)
+            yield route
             if not route.continue_:
-                break
-    channels = (rule_set.channel(name) for name in names)
-    return [CENTRE, *(destination(channel) for channel in channels if channel is not None)]
+                return
+
+
+def named(rule_set: RuleSet, names: Iterable[str]) -> list[Destination]:
+    """Return the destinations of channels by name, each once; what is not there is left out."""
+    channels = (rule_set.channel(name) for name in dict.fromkeys(names))
+    return [destination(channel) for channel in channels if channel is not None]
+
+
+def destinations(rule_set: RuleSet, labels: Mapping[str, str]) -> list[Destination]:
+    """Return where an alert with these labels goes, the notification centre first."""
+    routes = matching(rule_set, labels)
+    return [CENTRE, *named(rule_set, (name for route in routes for name in route.channels))]
+
+
+def escalations(rule_set: RuleSet, labels: Mapping[str, str]) -> list[Escalation]:
+    """Return who else is told while nobody acknowledges, soonest first."""
+    steps = [step for route in matching(rule_set, labels) for step in route.escalate]
+    return sorted(steps, key=lambda step: step.after.us)
+
+
+def remind_us(rule_set: RuleSet, labels: Mapping[str, str]) -> int | None:
+    """Return how often an alert with these labels is told again; None: it is told once."""
+    asked = (route.remind for route in matching(rule_set, labels))
+    return next((remind.us for remind in asked if remind is not None), None)
 
 
 def silencing(silences: Iterable[Silence], labels: Mapping[str, str], now_us: int) -> list[Silence]:
@@ -52,11 +81,60 @@ def silencing(silences: Iterable[Silence], labels: Mapping[str, str], now_us: in
     found = [
         silence
         for silence in silences
-        if silence.starts_us <= now_us < silence.ends_us
-        and (silence.ended_us is None or now_us < silence.ended_us)
+        if in_force(silence, now_us)
+        and not (silence.quiet_hours and labels.get("priority") == "critical")
         and _matches(silence.filter, labels)
     ]
     return sorted(found, key=lambda silence: silence.id)
+
+
+def in_force(silence: Silence, now_us: int) -> bool:
+    """Whether a silence holds anything back at that time."""
+    if not silence.starts_us <= now_us < silence.ends_us:
+        return False
+    if silence.ended_us is not None and now_us >= silence.ended_us:
+        return False
+    if silence.schedule is None:
+        return True
+    try:
+        return schedules.parse(silence.schedule, silence.timezone or "UTC").holds(now_us)
+    except schedules.ScheduleError:
+        # Checked when the silence was made; a zone that is gone since holds nothing back.
+        return False
+
+
+def causes_of(alert: Alert, open_alerts: Iterable[Alert], rule_set: RuleSet) -> list[Alert]:
+    """Return the open alerts that explain this one, oldest first.
+
+    An agent that is silent explains that nothing is known of what runs on its host; a worker that
+    is gone, that its work does not come; an exchange that is down, what its users suffer.
+    """
+    found = [
+        cause
+        for cause in open_alerts
+        if cause.id != alert.id
+        and cause.state in {"firing", "recovering"}
+        and _explains(cause, alert, rule_set)
+    ]
+    return sorted(found, key=lambda cause: cause.id)
+
+
+def _explains(cause: Alert, alert: Alert, rule_set: RuleSet) -> bool:
+    of, on = cause.labels, alert.labels
+    if cause.kind == "health":
+        return alert.kind != "health" and "exchange" in of and of["exchange"] == on.get("exchange")
+    rule = rule_set.rule(cause.rule)
+    if not isinstance(rule, LivenessRule) or not _BLIND.issuperset(rule.states):
+        return False
+    if "agent" in of:
+        same_host = bool(of.get("host")) and of.get("host") == on.get("host")
+        return alert.kind in _EXPLAINED_BY_AGENT and same_host and "agent" not in on
+    return (
+        alert.kind in _EXPLAINED_BY_WORKER
+        and bool(of.get("worker"))
+        and of.get("worker") == on.get("worker")
+        and all(on.get(name, of.get(name)) == of.get(name) for name in ("service", "host"))
+    )
 
 
 def _matches(text: str, labels: Mapping[str, str]) -> bool:

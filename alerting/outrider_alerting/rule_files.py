@@ -241,12 +241,9 @@ class _Reader:
         reached: set[str] = set()
         closed: _Read | None = None
         for item in self.routes:
-            for index, channel in enumerate(item.value.channels):
+            for key, channel in _named_by(item.value):
                 reached.add(channel)
-                if channel not in names:
-                    where = (*item.path, "channels", index)
-                    self._report(item.source, where, f"no channel `{channel}`",
-                                 _hint(channel, names))  # fmt: skip
+                self._known(item, key, channel, names)
             if closed is not None:
                 self._report(item.source, item.path, "no alert can reach this route",
                              f"the route in {closed.source.where(closed.path)} takes them all",
@@ -254,9 +251,20 @@ class _Reader:
             if item.value.match is None and not item.value.continue_ and closed is None:
                 closed = item
         for item in self.channels:
+            if item.value.fallback is not None:
+                reached.add(item.value.fallback)
+                self._known(item, ("fallback",), item.value.fallback, names)
+        for item in self.channels:
             if item.value.name not in reached:
                 self._report(item.source, item.path, f"no route leads to `{item.value.name}`",
                              "add it to a [[route]]", is_error=False)  # fmt: skip
+
+    def _known(
+        self, item: _Read, key: tuple[str | int, ...], channel: str, names: list[str]
+    ) -> None:
+        if channel not in names:
+            self._report(item.source, (*item.path, *key), f"no channel `{channel}`",
+                         _hint(channel, names))  # fmt: skip
 
     def _config_error(self, source: Source, key: str, error: ConfigError) -> None:
         line = _WHERE.search(error.where)
@@ -301,6 +309,15 @@ def _hook_for(shape: type) -> Callable[[type, Any], Any]:
             raise ValueError(str(error)) from None
 
     return hook
+
+
+def _named_by(route: Route) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """Yield the channels that a route names, each with its place in the table."""
+    for index, channel in enumerate(route.channels):
+        yield ("channels", index), channel
+    for step, escalation in enumerate(route.escalate):
+        for index, channel in enumerate(escalation.channels):
+            yield ("escalate", step, "channels", index), channel
 
 
 def _called(path: tuple[str | int, ...], table: dict[str, Any]) -> str:

@@ -113,6 +113,12 @@ class TelegramChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     bot_token_file: str
     """On the collector's host; a relative path is beside its other secrets."""
     chat_id: int
+    topic: int | None = None
+    """``message_thread_id`` of a topic of the group; by default the general one."""
+    users: dict[str, int] = {}
+    """Who may press buttons: the name under which somebody acts, and their Telegram user id."""
+    fallback: str | None = None
+    """Channel that is told what this one could not be."""
     base_url: str | None = None
     """A Bot API server of one's own; by default Telegram's."""
 
@@ -130,13 +136,40 @@ class EmailChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """``none`` on loopback only."""
     from_: str = msgspec.field(name="from")
     to: tuple[str, ...]
+    fallback: str | None = None
+    """Channel that is told what this one could not be."""
 
 
-Channel = TelegramChannel | EmailChannel
-CHANNEL_TYPES: Final[dict[str, type[TelegramChannel | EmailChannel]]] = {
+class WebhookChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One address that takes JSON by HTTP POST."""
+
+    name: str
+    type: Literal["webhook"] = "webhook"
+    url: str
+    """https; http to loopback or with ``allow_private`` only."""
+    secret_file: str | None = None
+    """Key of the signature, on the collector's host; without it nothing is signed."""
+    format: Literal["outrider", "alertmanager"] = "outrider"
+    allow_private: bool = False
+    """Whether the address may be one of a private network."""
+    fallback: str | None = None
+    """Channel that is told what this one could not be."""
+
+
+Channel = TelegramChannel | EmailChannel | WebhookChannel
+CHANNEL_TYPES: Final[dict[str, type[TelegramChannel | EmailChannel | WebhookChannel]]] = {
     "telegram": TelegramChannel,
     "email": EmailChannel,
+    "webhook": WebhookChannel,
 }
+
+
+class Escalation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who else is told of an alert that nobody has acknowledged."""
+
+    after: Duration
+    """Counted from the time it fired."""
+    channels: tuple[str, ...]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,6 +179,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """On an alert's labels; without it every alert matches."""
     channels: tuple[str, ...]
     continue_: bool = msgspec.field(default=False, name="continue")
+    escalate: tuple[Escalation, ...] = ()
+    remind: Duration | None = None
+    """How often what fires and is not acknowledged is told again; by default never."""
 
 
 class RuleSet(msgspec.Struct, frozen=True, kw_only=True):

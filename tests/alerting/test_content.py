@@ -60,7 +60,7 @@ def test_a_death_says_who_what_since_when() -> None:
         ("Service", "arb"), ("Worker", "worker-7"), ("Host", "web-3"), ("Team", "trading"),
     ]  # fmt: skip
     assert said_now.runbook == "https://wiki.example/dead"
-    assert said_now.command == "outrider alerts ack 12"
+    assert said_now.command == "outrider alerts ack A-12"
     assert said_now.alert == "A-12"
 
 
@@ -84,7 +84,7 @@ def test_the_end_says_how_long_and_why() -> None:
     assert said_now.title == "worker-7 is up again"
     assert said_now.sentence == "Resolved at 14:04:22 UTC after 1 min 3 s: up now."
     assert said_now.subject == content.firing(DEATH, NOW).subject
-    assert said_now.command == "outrider alerts show 12"
+    assert said_now.command == "outrider alerts show A-12"
 
 
 def test_both_in_one_message() -> None:

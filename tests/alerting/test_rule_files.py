@@ -176,8 +176,8 @@ def test_the_ready_rules_are_without_a_fault() -> None:
         ('[[route]]\nchannels = ["ops"]\n', "no channel `ops`: a.toml:2"),
         ("[[route]]\nchannels = []\n", "a route without channels: a.toml:2"),
         (
-            '[[channel]]\nname = "a"\ntype = "webhook"\n',
-            "channel `a`: unknown type `webhook`: a.toml:3: known: telegram, email",
+            '[[channel]]\nname = "a"\ntype = "pager"\n',
+            "channel `a`: unknown type `pager`: a.toml:3: known: telegram, email, webhook",
         ),
         (FULL.replace('"oncall-mail"', '"in-app"'), "`in-app` is always there: a.toml:41"),
         (FULL.replace("chat_id = -100123\n", ""), "channel `ops`: `chat_id` is missing: a.toml:34"),

@@ -13,7 +13,7 @@ As a program, for demonstrations and benchmarks, one JSON line a message::
 Refused like there: a wrong token (401, malformed 404), text that is empty or over 4,096 UTF-16
 units after parsing, HTML that is not balanced, callback data over 64 bytes, replies to messages
 that do not exist, unknown chats when `chats` is given, and more than the rates (429 with
-retry_after). `faults` holds what goes wrong next.
+retry_after; an edit counts as a message). `faults` holds what goes wrong next.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import json
 import sys
 import time
 from collections import defaultdict, deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from .bot_markup import ENTITIES_MAX, TEXT_LIMIT_UNITS, MarkupError, parse, units
@@ -34,6 +34,7 @@ from .http import HttpServer, Reply, Request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ANSWER_CHARACTERS = 200
 TOKEN = "42:loopback-token-of-the-test-bot"
 
 
@@ -55,6 +56,10 @@ class BotApi:
         self.blocked: set[int] = set()
         self.migrated: dict[int, int] = {}
         self.updates: list[dict[str, Any]] = []
+        # Topics that exist, where a group has some; None: any is good.
+        self.topics: set[int] | None = None
+        self.webhook = False
+        self._polling = 0
         self.on_message: Callable[[Sent], None] | None = None
         self._ids = 0
         # Telegram lets short bursts into a private chat; a sender must not lean on it.
@@ -104,8 +109,12 @@ class BotApi:
             seen = [message.text[:80] for message in self.messages]
             raise TimeoutError(f"not within {within_s} s; arrived: {seen}") from error
 
-    def press(self, message: Sent, data: str, *, user_id: int = 7) -> None:
-        """Press a button: the next getUpdates tells of it."""
+    def press(self, message: Sent, label: str, *, user_id: int = 7) -> None:
+        """Press the button of that label: the next getUpdates tells of it."""
+        self.send_press(message, dict(message.buttons)[label], user_id=user_id)
+
+    def send_press(self, message: Sent, data: str, *, user_id: int = 7) -> None:
+        """Tell of a press with any data, as a forger would."""
         self._ids += 1
         self.updates.append(
             {
@@ -144,9 +153,9 @@ class BotApi:
             case "editmessagetext":
                 result = self._edit(fields)
             case "answercallbackquery":
-                self.answers.append(fields)
+                result = self._answer_press(fields)
             case "getupdates":
-                result = await self._get_updates(fields)
+                result = await self._poll(fields)
             case _:
                 raise Refused(404, "Not Found")
         return answer(200, {"ok": True, "result": result})
@@ -187,8 +196,14 @@ class BotApi:
     def _edit(self, parameters: dict[str, Any]) -> dict[str, Any]:
         number = int(parameters.get("message_id", 0))
         edited = self._read(parameters, number)
+        self._hold_to_rates(edited.chat_id)
         for place, message in enumerate(self.messages):
             if (message.message_id, message.chat_id) == (number, edited.chat_id):
+                # An edit changes text and buttons; where a message is stays.
+                edited = replace(
+                    edited, reply_to=message.reply_to, thread_id=message.thread_id,
+                    arrived_at=message.arrived_at,
+                )  # fmt: skip
                 if message.text == edited.text and message.buttons == edited.buttons:
                     raise Refused(
                         400,
@@ -197,6 +212,7 @@ class BotApi:
                     )
                 self.messages[place] = edited
                 self.edits.append(edited)
+                self._news.set()
                 return shown(edited)
         raise Refused(400, "Bad Request: message to edit not found")
 
@@ -214,6 +230,8 @@ class BotApi:
         if units(plain) > TEXT_LIMIT_UNITS or entities > ENTITIES_MAX:
             raise Refused(400, "Bad Request: message is too long")
         thread = parameters.get("message_thread_id")
+        if thread and self.topics is not None and int(thread) not in self.topics:
+            raise Refused(400, "Bad Request: message thread not found")
         return Sent(
             message_id=number,
             chat_id=chat,
@@ -268,6 +286,39 @@ class BotApi:
             raise Refused(429, f"Too Many Requests: retry after {seconds}", retry_after=seconds)
         for rate in rates:
             rate.times.append(now)
+
+    def _answer_press(self, parameters: dict[str, Any]) -> bool:
+        if len(str(parameters.get("text", ""))) > ANSWER_CHARACTERS:
+            raise Refused(400, "Bad Request: MESSAGE_TOO_LONG")
+        self.answers.append(parameters)
+        self._news.set()
+        return True
+
+    async def _poll(self, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        if self.webhook:
+            raise Refused(
+                409,
+                "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook"
+                " to delete the webhook first",
+            )
+        if self._polling:
+            raise Refused(
+                409,
+                "Conflict: terminated by other getUpdates request; make sure that only one bot"
+                " instance is running",
+            )
+        self._polling += 1
+        try:
+            return await self._get_updates(parameters)
+        finally:
+            self._polling -= 1
+
+    async def wait_until(self, wanted: Callable[[], bool], *, within_s: float = 10) -> None:
+        """Wait until something that was told makes it so: an edit, an answer to a press."""
+        async with asyncio.timeout(within_s):
+            while not wanted():
+                self._news.clear()
+                await self._news.wait()
 
     async def _get_updates(self, parameters: dict[str, Any]) -> list[dict[str, Any]]:
         offset = int(parameters.get("offset", 0))

@@ -13,12 +13,19 @@ from outrider.addresses import is_loopback
 from outrider_alerting import rules
 from outrider_alerting.channels.channel import Channel, ChannelError
 from outrider_alerting.channels.email import EmailChannel, EmailSettings
-from outrider_alerting.channels.limiter import EMAIL, TELEGRAM_CHAT, TELEGRAM_GROUP, Limits
+from outrider_alerting.channels.limiter import (
+    EMAIL,
+    TELEGRAM_CHAT,
+    TELEGRAM_GROUP,
+    WEBHOOK,
+    Limits,
+)
 from outrider_alerting.channels.telegram import (
     DEFAULT_BASE_URL,
     TelegramChannel,
     TelegramSettings,
 )
+from outrider_alerting.channels.webhook import WebhookChannel, WebhookSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +47,8 @@ def limits_of(config: rules.Channel) -> Limits:
     """How often messages may leave through a channel."""
     if isinstance(config, rules.EmailChannel):
         return EMAIL
+    if isinstance(config, rules.WebhookChannel):
+        return WEBHOOK
     # Groups and channels have negative ids.
     return TELEGRAM_GROUP if config.chat_id < 0 else TELEGRAM_CHAT
 
@@ -48,6 +57,8 @@ def build(config: rules.Channel, secrets_dir: Path) -> Outlet:
     """Make the channel; relative secret files are in ``secrets_dir``. Raises ChannelError."""
     if isinstance(config, rules.EmailChannel):
         return _email(config, secrets_dir)
+    if isinstance(config, rules.WebhookChannel):
+        return _webhook(config, secrets_dir)
     return _telegram(config, secrets_dir)
 
 
@@ -64,6 +75,8 @@ def _telegram(config: rules.TelegramChannel, secrets_dir: Path) -> Outlet:
         token=token,
         chat_id=config.chat_id,
         base_url=config.base_url or DEFAULT_BASE_URL,
+        thread_id=config.topic,
+        users={number: name for name, number in config.users.items()},
     )
     return Outlet(TelegramChannel(settings), settings.account, limits_of(config))
 
@@ -88,6 +101,20 @@ def _email(config: rules.EmailChannel, secrets_dir: Path) -> Outlet:
         password=password,
     )
     return Outlet(EmailChannel(settings), settings.account, limits_of(config))
+
+
+def _webhook(config: rules.WebhookChannel, secrets_dir: Path) -> Outlet:
+    secret = None
+    if config.secret_file is not None:
+        secret = _secret(config.name, "secret_file", config.secret_file, secrets_dir)
+    settings = WebhookSettings(
+        name=config.name,
+        url=config.url,
+        secret=secret,
+        format=config.format,
+        allow_private=config.allow_private,
+    )
+    return Outlet(WebhookChannel(settings), settings.account, limits_of(config))
 
 
 def _secret(channel: str, key: str, name: str, secrets_dir: Path) -> str:

@@ -37,6 +37,17 @@ class Message:
     may_repeat: bool = False
     # Recipients that have it from an earlier attempt.
     delivered: frozenset[str] = frozenset()
+    # What `content` puts together: the beginning of `total` contents; empty: it is one by itself.
+    parts: tuple[Content, ...] = ()
+    total: int = 1
+    # The message that is to be edited, so that it tells this too; None: a message of its own.
+    joins: str | None = None
+    # What the firing's message reads from now on; None: as it is.
+    firing_now: Content | None = None
+    # What the destination is called since it moved; None: as the channel has it.
+    address: str | None = None
+    # Somebody reads the buttons of this sender.
+    buttons: bool = False
 
 
 class Channel(Protocol):

@@ -45,6 +45,8 @@ TELEGRAM_CHAT = Limits(sender=(Rate(28, 1.0),), conversation=(Rate(1, 1.05),))
 TELEGRAM_GROUP = Limits(sender=(Rate(28, 1.0),), conversation=(Rate(1, 1.05), Rate(20, 62.0)))
 # No published limit; one server connection carries about this much without complaint.
 EMAIL = Limits(sender=(Rate(20, 1.0),))
+# A courtesy: what comes faster is told together.
+WEBHOOK = Limits(sender=(Rate(10, 1.0),))
 
 
 @dataclass(frozen=True, slots=True)

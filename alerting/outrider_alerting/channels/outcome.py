@@ -33,6 +33,8 @@ class Sent:
     delivered: tuple[str, ...] = ()
     # What a person should know although it was sent: a refused recipient, lost formatting.
     remark: str = ""
+    # What the other side calls the destination since it moved.
+    moved_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Telegram: one bot, one chat, one message a notice.
 
-A resolve answers its firing. What each failure means was measured against python-telegram-bot 22:
+A resolve answers its firing, whose message is edited too: what is over must not look as if it were
+not. A notice that joins another edits that one's message, which makes no sound. What each failure
+means was measured against python-telegram-bot 22:
 
 =====================================  =============================  ==========================
 server                                 exception (cause)              outcome
@@ -10,6 +12,9 @@ server                                 exception (cause)              outcome
 403                                    Forbidden                      failed, channel broken
 401, 404                               InvalidToken                   failed, channel broken
 400 can't parse                        BadRequest                     once more as plain text
+400 thread not found                   BadRequest                     once more without its topic
+400 message to edit not found          BadRequest                     a message of its own instead
+400 message is not modified            BadRequest                     sent: it reads as it should
 400                                    BadRequest                     failed
 5xx                                    NetworkError (none)            unknown
 no connection, no place in the pool    NetworkError or TimedOut       not sent
@@ -28,13 +33,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httpx
-from telegram import Bot, LinkPreviewOptions, ReplyParameters
+from telegram import (
+    Bot,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    ReplyParameters,
+)
 from telegram.error import (
     BadRequest,
     ChatMigrated,
@@ -46,6 +57,7 @@ from telegram.error import (
 )
 from telegram.request import HTTPXRequest
 
+from outrider_alerting.channels.buttons import LABELS, button
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
 from outrider_alerting.channels.telegram_text import render_html, render_plain
@@ -53,6 +65,7 @@ from outrider_alerting.channels.telegram_text import render_html, render_plain
 if TYPE_CHECKING:
     import ssl
 
+    from outrider_alerting.channels.buttons import Action
     from outrider_alerting.channels.channel import Message
 
 # Asks for times as timedelta; without it the library warns of its own default at every 429.
@@ -64,6 +77,12 @@ for _name in ("httpx", "httpcore", "telegram"):
 DEFAULT_BASE_URL = "https://api.telegram.org"
 # The connection was never made, or none was free: not a byte has left.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+# Markup, topic, edited message and an address each: then the message as such is refused.
+_DETOURS_MAX = 5
+_NOT_MODIFIED = "message is not modified"
+_NOT_EDITABLE = ("message to edit not found", "message can't be edited")
+_PRESSABLE = ("firing", "still firing")
 # Telegram says these of a chat that no attempt will reach.
 _BROKEN = ("chat not found", "not enough rights", "have no rights", "group chat was deactivated")
 
@@ -78,6 +97,8 @@ class TelegramSettings:
     base_url: str = DEFAULT_BASE_URL
     # Topic of a group; None: the general one.
     thread_id: int | None = None
+    # Telegram's user id to the name under which that person acts; nobody: no buttons.
+    users: dict[int, str] = field(default_factory=dict)
 
     @property
     def account(self) -> str:
@@ -95,20 +116,8 @@ class TelegramChannel:
     def __init__(self, settings: TelegramSettings, *, read_timeout_s: float = 10.0) -> None:
         self._settings = settings
         self._chat_id = settings.chat_id
-        self._request = HTTPXRequest(
-            connection_pool_size=8,
-            connect_timeout=5.0,
-            read_timeout=read_timeout_s,
-            write_timeout=5.0,
-            pool_timeout=2.0,
-            httpx_kwargs={"verify": _trusted()},
-        )
-        self._bot = Bot(
-            settings.token,
-            base_url=settings.base_url.rstrip("/") + "/bot",
-            request=self._request,
-            get_updates_request=self._request,
-        )
+        self._request = request(read_timeout_s)
+        self._bot = bot(settings.token, settings.base_url, self._request)
 
     async def send(self, message: Message) -> Outcome:
         """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
@@ -123,42 +132,101 @@ class TelegramChannel:
         await self._request.shutdown()
 
     async def _send(self, message: Message) -> Outcome:
-        """Send, at most once more to the chat's new address and once more without markup."""
-        remarks: list[str] = []
-        html = True
-        for _ in range(3):
+        """Send, with whatever in the way can be done without: see the module's page."""
+        if message.address is not None:
+            self._chat_id = int(message.address)
+        attempt = _Attempt(self._chat_id, message, self._settings.thread_id)
+        for _ in range(_DETOURS_MAX):
             try:
-                number = await self._post(message, html=html)
+                number = await self._post(attempt)
             except ChatMigrated as error:
                 self._chat_id = error.new_chat_id
-                remarks.append(f"the chat is now {error.new_chat_id}: set chat_id to it")
+                attempt.moved(error.new_chat_id)
             except BadRequest as error:
-                if not (html and "can't parse" in error.message.lower()):
+                if _NOT_MODIFIED in error.message.lower():
+                    number = attempt.joins or 0
+                elif attempt.can_do_without(error.message.lower()):
+                    continue
+                else:
                     return self._refused(error)
-                html = False
-                remarks.append("Telegram refused the formatting; sent as plain text")
+                return Sent(str(number))
             except TelegramError as error:
                 return self._failed(error)
             else:
-                return Sent(str(number), remark="; ".join(remarks))
+                await self._edit_firing(attempt)
+                moved_to = str(attempt.chat) if attempt.chat != self._settings.chat_id else ""
+                return Sent(str(number), remark="; ".join(attempt.remarks), moved_to=moved_to)
         return Failed("the chat moves from address to address", channel_broken=True)
 
-    async def _post(self, message: Message, *, html: bool) -> int:
-        reply = None
-        if message.firing_provider_id is not None and message.firing_provider_id.isdecimal():
-            # Deleted by somebody, or left behind by a migration: the resolve is still owed.
-            reply = ReplyParameters(
-                int(message.firing_provider_id), allow_sending_without_reply=True
+    async def _post(self, attempt: _Attempt) -> int:
+        message = attempt.message
+        if attempt.joins is not None:
+            # An edit that came twice reads as if it had come once.
+            message = replace(message, may_repeat=False)
+        text = render_html(message) if attempt.html else render_plain(message)
+        mode = "HTML" if attempt.html else None
+        keyboard = self._keyboard(attempt.chat, message, message.content.status)
+        if attempt.joins is not None:
+            await self._bot.edit_message_text(
+                text,
+                attempt.chat,
+                attempt.joins,
+                parse_mode=mode,
+                reply_markup=keyboard,
+                link_preview_options=_NO_PREVIEW,
             )
+            return attempt.joins
+        reply = None
+        if attempt.firing is not None:
+            # Deleted by somebody, or left behind by a migration: the resolve is still owed.
+            reply = ReplyParameters(attempt.firing, allow_sending_without_reply=True)
         sent = await self._bot.send_message(
-            self._chat_id,
-            render_html(message) if html else render_plain(message),
-            parse_mode="HTML" if html else None,
+            attempt.chat,
+            text,
+            parse_mode=mode,
             reply_parameters=reply,
-            link_preview_options=LinkPreviewOptions(is_disabled=True),
-            message_thread_id=self._settings.thread_id,
+            reply_markup=keyboard,
+            link_preview_options=_NO_PREVIEW,
+            message_thread_id=attempt.thread,
         )
         return sent.message_id
+
+    async def _edit_firing(self, attempt: _Attempt) -> None:
+        """Let the firing's message say how things are now; what came of it changes no fate."""
+        now = attempt.message.firing_now
+        if now is None or attempt.firing is None:
+            return
+        message = replace(attempt.message, content=now, may_repeat=False)
+        try:
+            await self._bot.edit_message_text(
+                render_html(message),
+                attempt.chat,
+                attempt.firing,
+                parse_mode="HTML",
+                reply_markup=self._keyboard(attempt.chat, message, now.status),
+                link_preview_options=_NO_PREVIEW,
+            )
+        except TelegramError as error:
+            if _NOT_MODIFIED not in error.message.lower():
+                why = self._scrubbed(error)
+                attempt.remarks.append(f"the firing's message still reads as it did: {why}")
+
+    def _keyboard(self, chat: int, message: Message, status: str) -> InlineKeyboardMarkup | None:
+        """Make the buttons, where somebody reads them and there is something to press."""
+        if not (message.buttons and self._settings.users and status in _PRESSABLE):
+            return None
+        token = self._settings.token
+        actions: tuple[Action, ...] = ("acknowledge", "silence", "details")
+        if message.content.acknowledged:
+            actions = ("silence", "details")
+        return InlineKeyboardMarkup.from_row(
+            [
+                InlineKeyboardButton(
+                    LABELS[action], callback_data=button(token, chat, action, message.episode)
+                )
+                for action in actions
+            ]
+        )
 
     def _refused(self, error: BadRequest) -> Outcome:
         text = self._scrubbed(error)
@@ -192,6 +260,66 @@ class TelegramChannel:
     def _scrubbed(self, error: TelegramError) -> str:
         text = f"{type(error).__name__}: {error.message}"
         return text.replace(self._settings.token, "<token>")[:500]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One message on its way, and what it has learned to do without."""
+
+    chat: int
+    message: Message
+    thread: int | None
+    html: bool = True
+    remarks: list[str] = field(default_factory=list)
+    # The firing's message, and the one to be edited instead of a message of its own.
+    firing: int | None = field(init=False)
+    joins: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.firing = _number(self.message.firing_provider_id)
+        self.joins = _number(self.message.joins)
+
+    def moved(self, chat: int) -> None:
+        # Numbers of messages do not move with the chat.
+        self.chat, self.joins = chat, None
+        self.remarks.append(f"the chat is now {chat}: set `chat_id` to it")
+
+    def can_do_without(self, refusal: str) -> bool:
+        """Leave out what was refused; False when nothing is left to leave out."""
+        if self.html and "can't parse" in refusal:
+            self.html = False
+            self.remarks.append("Telegram refused the formatting; sent as plain text")
+        elif self.thread is not None and "thread not found" in refusal:
+            self.remarks.append(f"topic {self.thread} is gone: sent without it, correct `topic`")
+            self.thread = None
+        elif self.joins is not None and any(words in refusal for words in _NOT_EDITABLE):
+            self.joins = None
+        else:
+            return False
+        return True
+
+
+def request(read_timeout_s: float) -> HTTPXRequest:
+    """Make connections to a Bot API."""
+    return HTTPXRequest(
+        connection_pool_size=8,
+        connect_timeout=5.0,
+        read_timeout=read_timeout_s,
+        write_timeout=5.0,
+        pool_timeout=2.0,
+        httpx_kwargs={"verify": _trusted()},
+    )
+
+
+def bot(token: str, base_url: str, over: HTTPXRequest) -> Bot:
+    """Make a bot over these connections."""
+    return Bot(
+        token, base_url=base_url.rstrip("/") + "/bot", request=over, get_updates_request=over
+    )
+
+
+def _number(provider_id: str | None) -> int | None:
+    return int(provider_id) if provider_id is not None and provider_id.isdecimal() else None
 
 
 @lru_cache(maxsize=1)

@@ -25,14 +25,14 @@ import msgspec
 from outrider.errors import Fault
 from outrider.failpoint import failpoint
 from outrider.retry import Backoff
+from outrider_alerting import content as say
 from outrider_alerting.channels.build import Outlet
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S, Message
 from outrider_alerting.channels.limiter import Candidate, Limiter
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
-from outrider_alerting.content import Content
 from outrider_collector.alerts import times
 from outrider_collector.alerts.fates import judge
-from outrider_collector.store import outbox, rules
+from outrider_collector.store import outbox, outcomes, rules
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
@@ -52,6 +52,7 @@ LOOK_AHEAD: Final = 500
 """Rows that are considered in a round."""
 STOP_WITHIN_S: Final = 4.0
 _EXPIRED_EVERY_S = 1.0
+_HOLD_MARGIN_S = 0.3
 _LONGEST_WINDOW_S = 65.0
 _PRIORITY = {"info": 0, "warning": 1, "critical": 2}
 
@@ -86,7 +87,7 @@ class Deliverer:
         self._jitter = jitter
         self._limiter = Limiter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._finished: list[outbox.Finish] = []
+        self._finished: list[outcomes.Finish] = []
         self._rule_set_version: int | None = None
         self._expired_looked_at = float("-inf")
         self._last_attempt = 0
@@ -133,7 +134,7 @@ class Deliverer:
         now = self._clock()
         if now - self._expired_looked_at > _EXPIRED_EVERY_S:
             self._expired_looked_at = now
-            await outbox.release_expired(connection)
+            await outcomes.release_expired(connection)
         waiting = await outbox.due(connection, limit=LOOK_AHEAD)
         if not waiting:
             return self._settings.poll_s
@@ -184,10 +185,20 @@ class Deliverer:
         failpoint("attempt recorded/socket")
         latest = claimed_at + self._settings.lease_s - SEND_TIMEOUT_S
         for claim in claims:
-            self._own_attempts.add(claim.attempt)
+            self._own_attempts.update(claim.attempt_ids)
+            if claim.firing is not None:
+                # The firing's message is edited after it, which counts as a message.
+                self._count_edit(claim)
             task = asyncio.create_task(self._attempt(claim, latest))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _count_edit(self, claim: outbox.Claim) -> None:
+        sender, limits = self._outlets.limits(claim.channel)
+        period_s = max(
+            (rate.period_s for rate in limits.conversation if rate.limit == 1), default=0
+        )
+        self._limiter.departed(sender, claim.conversation, limits, self._clock() + period_s)
 
     async def _attempt(self, claim: outbox.Claim, latest: float) -> None:
         """Send one message, unless it is later than ``latest``, and keep what became of it."""
@@ -224,7 +235,9 @@ class Deliverer:
         # A second conversation that is told to wait meanwhile: it is the account that is too fast.
         again = self._told_to_wait.get(sender, now) > now
         if outcome.hold is Hold.CONVERSATION:
-            self._limiter.hold_conversation(claim.conversation, now + outcome.after_s)
+            # A little longer than the row itself, whose wait begins when it is stored.
+            until = now + outcome.after_s + _HOLD_MARGIN_S
+            self._limiter.hold_conversation(claim.conversation, until)
         if outcome.hold is Hold.SENDER or again:
             self._limiter.hold_sender(sender, now + outcome.after_s)
         self._told_to_wait[sender] = now + outcome.after_s
@@ -232,7 +245,7 @@ class Deliverer:
     async def _flush(self, connection: AsyncConnection) -> None:
         """Store outcomes; what cannot be stored now is kept for the next connection."""
         if finished := list(self._finished):
-            await outbox.finish(connection, finished, holder=self._settings.holder)
+            await outcomes.finish(connection, finished, holder=self._settings.holder)
             del self._finished[: len(finished)]
 
     async def _end(self, connection: AsyncConnection) -> None:
@@ -245,17 +258,51 @@ class Deliverer:
         await self._flush(connection)
 
 
-def message_of(claim: outbox.Claim) -> Message:
-    """Make the message of a claim."""
-    started_s = times.to_us(claim.episode_started_at) // 1_000_000
+def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
+    """Make the message of a claim. Raises msgspec.ValidationError for words of another version."""
+    own = _told(claim.parts)
+    joined = _told(claim.joined.parts) if claim.joined else []
+    before = claim.joined.total if claim.joined else 0
+    content = own[0].content
+    if len(claim.parts) + before > 1:
+        # Whether the alert is over by now is for its own notice to tell.
+        told = [*joined, *own] if joined else [say.Told(content=part.content) for part in own]
+        content = say.together(told, before + len(claim.parts))
+    firing_now = None
+    if claim.firing is not None:
+        firing_now = say.together(_told(claim.firing.parts), claim.firing.total)
     return Message(
         notification=claim.id,
-        alert=claim.alert,
-        episode=f"{claim.alert}.{started_s}",
+        alert=claim.alert or 0,
+        episode=_episode(claim),
         notice=claim.notice,
-        content=msgspec.convert(claim.content, Content),
+        content=content,
         created_us=times.to_us(claim.created_at),
         firing_provider_id=claim.firing_provider_id,
         may_repeat=claim.unknown > 0,
         delivered=frozenset(claim.delivered),
+        parts=tuple(part.content for part in own),
+        total=len(claim.parts),
+        joins=claim.joins,
+        firing_now=firing_now,
+        address=claim.address,
+        buttons=buttons,
     )
+
+
+def _told(parts: Sequence[outbox.Part]) -> list[say.Told]:
+    return [
+        say.Told(
+            content=msgspec.convert(part.content, say.Content),
+            over=part.over,
+            acknowledged=part.acknowledged,
+        )
+        for part in parts
+        if part.content is not None
+    ]
+
+
+def _episode(claim: outbox.Claim) -> str:
+    if claim.episode_started_at is None:
+        return f"n.{claim.id}.{times.to_us(claim.created_at) // 1_000_000}"
+    return f"{claim.alert}.{times.to_us(claim.episode_started_at) // 1_000_000}"

@@ -19,11 +19,13 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from outrider.retry import Backoff
-from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent, Unknown
-from outrider_collector.store.outbox import Claim, Finish
+from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
+from outrider_collector.store.outcomes import Finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from outrider_collector.store.outbox import Claim
 
 GIVE_UP_AFTER_S: Final = 86_400.0
 FIRST_WAIT_S: Final = 1.0
@@ -43,6 +45,7 @@ def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = rando
                 fate="sent",
                 provider_id=outcome.provider_id,
                 delivered=outcome.delivered,
+                moved_to=outcome.moved_to,
             )
         case Retry():
             return _retry(claim, outcome, jitter)
@@ -63,6 +66,9 @@ def _retry(claim: Claim, outcome: Retry, jitter: Callable[[], float]) -> Finish:
     # Doubles with each attempt; 2^9 s is past the longest wait already.
     bound_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(claim.attempts - 1, 9))
     wait_s = Backoff(bound_s, LONGEST_WAIT_S, jitter).next(outcome.after_s)
+    if outcome.after_s and outcome.hold is not Hold.NOBODY:
+        # Its conversation waits as long: it comes first when that is over, not some time after.
+        wait_s = outcome.after_s
     given_up = claim.age_s + wait_s > GIVE_UP_AFTER_S
     return Finish(
         claim,

@@ -111,6 +111,9 @@ class Leader:
         read_to = batch.rows[-1].number if batch.rows else self._read_to
         if any(row.kind == "silences" for row in batch.rows):
             self._recorder.notices.look_again()
+        for row in batch.rows:
+            if row.kind == "alerts":
+                self._recorder.notices.look_at((row.detail or {}).get("look", ()))
         due = batch.version is not None or self._recorder.notices.due(batch.now)
         if hits or health or due or self._clock() - self._stepped_at >= TICK_S:
             await self._step(batch.now, read_to, hits, health)

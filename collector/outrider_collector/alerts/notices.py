@@ -2,13 +2,14 @@
 
 Runs inside the step's transaction, with the ledger's rows of the alerts concerned locked, so that
 what the policy decided from them is still so at the commit. Alerts that did not move are looked at
-too whenever a silence begins, ends or was touched by somebody.
+too whenever a silence begins, ends or was touched by somebody, when what may explain them ends,
+when a message did not reach its destination, and when an escalation or a reminder is due.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +17,9 @@ import msgspec
 from outrider import severity
 from outrider_alerting import policy
 from outrider_alerting.content import EvidenceLine
-from outrider_alerting.rules import RuleSet
+from outrider_alerting.routing import in_force
+from outrider_alerting.rules import Priority, RuleSet
+from outrider_alerting.schedules import minute_after
 from outrider_collector.alerts.times import from_us, to_us
 from outrider_collector.store import alerts
 
@@ -46,40 +49,70 @@ class Notices:
         self._rule_set = RuleSet()
         # When silences hold or let go next; at first everything is looked at once.
         self._next = _ALWAYS
+        # Silences in force when open alerts were looked at last.
+        self._in_force: frozenset[int] = frozenset()
+        # Alerts to be looked at: when an escalation or a reminder is due, or with the next step.
+        self._timers: dict[int, datetime] = {}
+        self._look: set[int] = set()
 
     def use(self, rule_set: RuleSet) -> None:
-        """Take over a rule set: its routes and channels."""
+        """Take over a rule set: its routes and channels; their timers are set anew."""
         self._rule_set = rule_set
+        self._next = _ALWAYS
 
     def look_again(self) -> None:
         """Somebody touched a silence: look at every open alert with the next step."""
         self._next = _ALWAYS
 
+    def look_at(self, alerts: Iterable[int]) -> None:
+        """Something was not delivered, or acknowledged: look at these with the next step."""
+        self._look.update(alerts)
+
     def due(self, now: datetime) -> bool:
-        """Tell whether open alerts must be looked at although nothing moved."""
-        return now >= self._next
+        """Tell whether alerts must be looked at although nothing moved."""
+        timers = min(self._timers.values(), default=_NEVER)
+        return bool(self._look) or now >= self._next or now >= timers
 
     async def plan(self, now: datetime, touched: set[int]) -> Planned:
-        """Write what the ledger lacks for these alerts, and for all open ones when that is due."""
-        ids = set(touched)
-        silences = await alerts.read_silences(self._connection, now)
-        if self.due(now):
-            ids |= set(await alerts.open_ids(self._connection))
-            self._next = _next_change(silences, now)
+        """Write what the ledger lacks for these alerts, and for others whose time has come."""
+        silences = [_silence(row) for row in await alerts.read_silences(self._connection, now)]
+        ids = touched | self._look | {a for a, at in self._timers.items() if now >= at}
+        rows = await alerts.read_alerts(self._connection, sorted(ids)) if ids else []
+        if self._everybody(silences, now) or any(map(_is_cause_over, rows)):
+            others = set(await alerts.open_ids(self._connection)) - ids
+            rows += await alerts.read_alerts(self._connection, sorted(others))
+            ids |= others
         if not ids:
             return Planned()
-        rows = await alerts.read_alerts(self._connection, sorted(ids))
+        causes = [_alert(row) for row in await alerts.read_causes(self._connection)]
         ledger: dict[int, list[policy.LedgerRow]] = {}
         for entry in await alerts.read_ledger(self._connection, sorted(ids)):
             ledger.setdefault(entry.alert, []).append(_ledger_row(entry))
+        since = now - timedelta(microseconds=policy.JOIN_US)
         planned = policy.plan(
             [_alert(row) for row in rows],
             ledger,
-            [_silence(row) for row in silences],
+            silences,
             self._rule_set,
             to_us(now),
+            spoken=map(_spoken, await alerts.read_spoken(self._connection, since)),
+            causes=causes,
         )
+        for alert in ids:
+            self._timers.pop(alert, None)
+        self._timers |= {alert: from_us(at_us) for alert, at_us in planned.next_us.items()}
+        self._look -= ids
         return await self._write(planned, rows)
+
+    def _everybody(self, silences: Sequence[policy.Silence], now: datetime) -> bool:
+        """Tell whether what silences hold back has changed, or may have at first."""
+        if now < self._next:
+            return False
+        first = self._next == _ALWAYS
+        self._next = _next_change(silences, now)
+        before = self._in_force
+        self._in_force = frozenset(s.id for s in silences if in_force(s, to_us(now)))
+        return first or before != self._in_force
 
     async def _write(self, planned: policy.Plan, rows: Sequence[alerts.AlertRow]) -> Planned:
         for change in planned.changes:
@@ -105,9 +138,19 @@ class Notices:
         )
 
 
-def _next_change(silences: Iterable[alerts.SilenceRow], now: datetime) -> datetime:
-    moments = [m for row in silences for m in (row.starts_at, row.ends_at, row.ended_at)]
-    return min((m for m in moments if m is not None and m > now), default=_NEVER)
+def _is_cause_over(row: alerts.AlertRow) -> bool:
+    """Whether something ended that may have explained others."""
+    return row.state == "resolved" and row.kind in {"liveness", "health"}
+
+
+def _next_change(silences: Iterable[policy.Silence], now: datetime) -> datetime:
+    now_us = to_us(now)
+    moments: list[int] = []
+    for silence in silences:
+        moments += [silence.starts_us, silence.ends_us, silence.ended_us or 0]
+        if silence.schedule is not None:
+            moments.append(minute_after(now_us))
+    return min((from_us(at_us) for at_us in moments if at_us > now_us), default=_NEVER)
 
 
 def _alert(row: alerts.AlertRow) -> policy.Alert:
@@ -128,6 +171,7 @@ def _alert(row: alerts.AlertRow) -> policy.Alert:
             "fired_us": _us(row.fired_at),
             "resolved_us": _us(row.resolved_at),
             "resolve_reason": row.resolve_reason,
+            "acknowledged_by": row.acknowledged_by,
             "evidence": tuple(map(_line, row.evidence)),
         },
         policy.Alert,
@@ -154,8 +198,11 @@ def _ledger_row(row: alerts.NotificationRow) -> policy.LedgerRow:
             "channel": row.channel,
             "channel_type": row.channel_type,
             "conversation": row.conversation,
+            "priority": row.priority,
             "fate": row.fate,
             "attempts": row.attempts,
+            "tries": row.tries,
+            "created_us": to_us(row.created_at),
             "why": row.why,
         },
         policy.LedgerRow,
@@ -170,6 +217,20 @@ def _silence(row: alerts.SilenceRow) -> policy.Silence:
         ends_us=to_us(row.ends_at),
         comment=row.comment,
         ended_us=_us(row.ended_at),
+        schedule=row.schedule,
+        timezone=row.timezone,
+        quiet_hours=row.quiet_hours,
+    )
+
+
+def _spoken(row: alerts.SpokenRow) -> policy.Spoken:
+    return policy.Spoken(
+        channel=row.channel,
+        rule=row.rule,
+        priority=msgspec.convert(row.priority, Priority),
+        alert=row.alert,
+        notice=row.notice,
+        at_us=to_us(row.created_at),
     )
 
 
@@ -185,6 +246,8 @@ def _new(row: policy.NotificationPlan) -> alerts.NewNotification:
         why=row.why,
         content=msgspec.to_builtins(row.content),
         not_before=from_us(row.not_before_us),
+        bundle=row.bundle,
+        joins=row.joins,
     )
 
 

@@ -66,6 +66,7 @@ class AlertRow:
     fired_at: datetime | None
     resolved_at: datetime | None
     resolve_reason: str | None
+    acknowledged_by: str | None
     suppressed_by: list[str]
     evidence: list[dict[str, Any]]
 
@@ -79,9 +80,13 @@ class NotificationRow:
     channel: str
     channel_type: str
     conversation: str
+    priority: str
     fate: str
     # Attempts that may have arrived: their outcome is unknown.
     attempts: int
+    # All attempts.
+    tries: int
+    created_at: datetime
     why: str | None
 
 
@@ -99,6 +104,22 @@ class NewNotification:
     why: str | None
     content: dict[str, Any]
     not_before: datetime
+    # Leaves as one message with others of its channel and bundle that wait.
+    bundle: str | None
+    # Alert and notice of the row, same channel, whose message is to tell this too.
+    joins: tuple[int, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenRow:
+    """A firing that went, or goes, out as a message of its own."""
+
+    channel: str
+    rule: str
+    priority: str
+    alert: int
+    notice: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +132,9 @@ class SilenceRow:
     ends_at: datetime
     comment: str
     ended_at: datetime | None
+    schedule: str | None
+    timezone: str | None
+    quiet_hours: bool
 
 
 async def store_transitions(
@@ -183,6 +207,13 @@ set state = %(state)s, labels = %(labels)s, priority = %(priority)s,
     threshold = %(threshold)s, fired_at = %(fired)s, resolved_at = %(resolved)s,
     resolve_reason = %(resolve_reason)s,
     evidence = case when %(evidence)s::jsonb = '[]' then evidence else %(evidence)s::jsonb end,
+    -- Who looks after a warning does not know yet that it became critical.
+    acknowledged_at = case when outranks(%(priority)s, priority) then null
+                           else acknowledged_at end,
+    acknowledged_by = case when outranks(%(priority)s, priority) then null
+                           else acknowledged_by end,
+    acknowledge_comment = case when outranks(%(priority)s, priority) then null
+                               else acknowledge_comment end,
     rule_set = %(rule_set)s, stale = false, updated_at = clock_timestamp()
 where rule = %(rule)s and key = %(key)s and state <> 'resolved'
 returning id
@@ -258,10 +289,44 @@ async def read_alerts(connection: AsyncConnection, ids: Sequence[int]) -> list[A
     cursor = await connection.cursor(row_factory=class_row(AlertRow)).execute(
         """
         select id, rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
-               started_at, fired_at, resolved_at, resolve_reason, suppressed_by, evidence
+               started_at, fired_at, resolved_at, resolve_reason, acknowledged_by, suppressed_by,
+               evidence
         from alerts where id = any(%s) order by id
         """,
         (list(ids),),
+        prepare=True,
+    )
+    return await cursor.fetchall()
+
+
+async def read_causes(connection: AsyncConnection) -> list[AlertRow]:
+    """Return the open alerts that may explain others: of components, not of records."""
+    cursor = await connection.cursor(row_factory=class_row(AlertRow)).execute(
+        """
+        select id, rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
+               started_at, fired_at, resolved_at, resolve_reason, acknowledged_by, suppressed_by,
+               '[]'::jsonb as evidence
+        from alerts
+        where state in ('firing', 'recovering') and kind in ('liveness', 'health')
+        order by id limit 10000
+        """,
+        prepare=True,
+    )
+    return await cursor.fetchall()
+
+
+async def read_spoken(connection: AsyncConnection, since: datetime) -> list[SpokenRow]:
+    """Return the firings that went out by themselves since then, oldest first."""
+    cursor = await connection.cursor(row_factory=class_row(SpokenRow)).execute(
+        """
+        select n.channel, a.rule, n.priority, n.alert, n.notice, n.created_at
+        from notifications n join alerts a on a.id = n.alert
+        where n.created_at > %s and n.notice <> 'resolved' and n.channel_type <> 'in-app'
+          and n.bundle is null and n.fate in ('waiting', 'claimed', 'sent')
+          and (n.notice = 'fired' or n.notice like 'unsuppressed:%%')
+        order by n.id
+        """,
+        (since,),
         prepare=True,
     )
     return await cursor.fetchall()
@@ -285,7 +350,8 @@ async def read_ledger(connection: AsyncConnection, ids: Sequence[int]) -> list[N
     )
     cursor = await connection.cursor(row_factory=class_row(NotificationRow)).execute(
         """
-        select n.alert, n.notice, n.channel, n.channel_type, n.conversation, n.fate, n.why,
+        select n.alert, n.notice, n.channel, n.channel_type, n.conversation, n.priority, n.fate,
+               n.why, n.attempts as tries, n.created_at,
                (select count(*)::int from notification_attempts a
                 where a.notification = n.id and a.outcome = 'unknown') as attempts
         from notifications n where n.alert = any(%s) order by n.id
@@ -300,7 +366,7 @@ async def read_silences(connection: AsyncConnection, since: datetime) -> list[Si
     """Return the silences that are in force, are to come, or ended after a time."""
     cursor = await connection.cursor(row_factory=class_row(SilenceRow)).execute(
         """
-        select id, filter, starts_at, ends_at, comment, ended_at
+        select id, filter, starts_at, ends_at, comment, ended_at, schedule, timezone, quiet_hours
         from silences
         where ends_at > %(since)s and (ended_at is null or ended_at > %(since)s)
         order by id
@@ -317,10 +383,15 @@ async def add_notifications(connection: AsyncConnection, rows: Sequence[NewNotif
         await cursor.executemany(
             """
             insert into notifications (alert, notice, channel, channel_type, conversation, priority,
-                                       fate, why, content, not_before, finished_at)
+                                       fate, why, content, not_before, finished_at, bundle,
+                                       joins)
             values (%(alert)s, %(notice)s, %(channel)s, %(channel_type)s, %(conversation)s,
                     %(priority)s, %(fate)s, %(why)s, %(content)s, %(not_before)s,
-                    case when %(fate)s = 'waiting' then null else clock_timestamp() end)
+                    case when %(fate)s = 'waiting' then null else clock_timestamp() end,
+                    %(bundle)s,
+                    (select id from notifications first
+                     where first.alert = %(first)s and first.notice = %(first_notice)s
+                       and first.channel = %(channel)s))
             on conflict (alert, notice, channel) do nothing
             """,
             [
@@ -335,6 +406,9 @@ async def add_notifications(connection: AsyncConnection, rows: Sequence[NewNotif
                     "why": row.why,
                     "content": Jsonb(row.content),
                     "not_before": row.not_before,
+                    "bundle": row.bundle,
+                    "first": row.joins[0] if row.joins else None,
+                    "first_notice": row.joins[1] if row.joins else None,
                 }
                 for row in rows
             ],

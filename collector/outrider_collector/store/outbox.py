@@ -8,25 +8,35 @@ skip locked rows and end by the database's clock.
 Order: an alert's notices for one channel go one after the other, and a conversation has one message
 on its way at a time. What is urgent goes first between alerts.
 
-Fates of the ledger are news for others: :func:`finish` ends with a feed row.
+Several rows may leave as one message, each with its own attempt and fate:
+
+* those of one ``bundle``: the policy wants them together;
+* ends of what one message told;
+* in a storm (more than STORM firings of a conversation wait) all firings of one priority that is
+  not critical.
+
+What becomes of them is written by :mod:`.outcomes`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from psycopg.rows import class_row
-
-from outrider_collector.store import feed
+from psycopg.rows import class_row, dict_row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
 
-DEPARTURES_MAX = 2_000
+STORM: Final = 5
+TOGETHER_MAX: Final = 2_000
+"""Rows that leave as one message at most."""
+PARTS_MAX: Final = 100
+"""Rows of a message whose words are looked at; the rest is counted."""
+DEPARTURES_MAX: Final = 2_000
 """Newest attempts that are looked at; more than all limits together let pass in a minute."""
 
 
@@ -35,47 +45,61 @@ class Due:
     """A notification that could leave now."""
 
     id: int
-    alert: int
     channel: str
     conversation: str
     priority: str
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One notice of a message, and how its alert is by now."""
+
+    # What is said; None beyond the first PARTS_MAX.
+    content: dict[str, Any] | None
+    over: bool
+    acknowledged: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A message that was sent before: what the channel calls it and all that it tells."""
+
+    provider_id: str
+    parts: list[Part]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """A notification that is ours for the length of the lease; the attempt is recorded."""
+    """Notices that are ours for the length of the lease, to be told in one message.
+
+    All that is not a list is the first one's. Their attempts are recorded.
+    """
 
     id: int
-    alert: int
+    alert: int | None
     notice: str
     channel: str
     conversation: str
-    content: dict[str, Any]
     created_at: datetime
     age_s: float
-    episode_started_at: datetime
-    attempt: int
+    # None where it belongs to no alert.
+    episode_started_at: datetime | None
     attempts: int
     # Outcomes of earlier attempts that may have arrived.
     unknown: int
     # What the channel called the firing, and how far that got.
     firing_provider_id: str | None
     delivered: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """What became of an attempt, and of the row with it."""
-
-    claim: Claim
-    # sent, retry, failed, unknown: what this attempt came to.
-    outcome: str
-    error: str | None
-    # waiting, sent, failed, dead or unknown: what the row is now.
-    fate: str
-    retry_in_s: float = 0.0
-    provider_id: str | None = None
-    delivered: tuple[str, ...] = ()
+    # Where the conversation has moved.
+    address: str | None
+    # What the channel called the message that is to tell this too.
+    joins: str | None
+    attempt_ids: list[int]
+    parts: list[Part]
+    # The message to be edited, and the firing's where this is a resolve.
+    joined: Shown | None = None
+    firing: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +120,7 @@ async def due(connection: AsyncConnection, *, limit: int) -> list[Due]:
     cursor = await connection.cursor(row_factory=class_row(Due)).execute(
         """
         with ready as (
-            select n.id, n.alert, n.channel, n.conversation, n.priority,
+            select n.id, n.channel, n.conversation, n.priority,
                    array_position(array['critical', 'warning', 'info'], n.priority) as place
             from notifications n
             where n.fate = 'waiting' and n.not_before <= clock_timestamp()
@@ -107,10 +131,13 @@ async def due(connection: AsyncConnection, *, limit: int) -> list[Due]:
               and not exists (
                   select from notifications c
                   where c.fate = 'claimed' and c.conversation = n.conversation)
+              and not exists (
+                  select from notifications j
+                  where j.id = n.joins and j.fate in ('waiting', 'claimed'))
         ), first as (
             select distinct on (conversation) * from ready order by conversation, place, id
         )
-        select id, alert, channel, conversation, priority from first
+        select id, channel, conversation, priority from first
         order by place, id limit %s
         """,
         (limit,),
@@ -124,7 +151,8 @@ async def claim(
 ) -> list[Claim]:
     """Claim those of the rows that are still waiting and record an attempt for each.
 
-    One transaction. A conversation on which another deliverer just claimed a row is passed over.
+    What may leave together with one of them (see the module's page) is claimed with it. One
+    transaction. A conversation on which another deliverer just claimed a row is passed over.
     """
     async with connection.transaction():
         # Two deliverers at one conversation: who comes second sees the first one's claim or
@@ -139,16 +167,60 @@ async def claim(
             """,
             (list(ids),),
         )
-        locked = [row[0] for row in await cursor.fetchall()]
-        if not locked:
+        leads = [row[0] for row in await cursor.fetchall()]
+        if not leads:
             return []
-        return await _take(connection, locked, holder, lease_s)
+        companions = await _companions(connection, leads)
+        await _take(connection, [*leads, *companions], holder, lease_s)
+        return await claimed(connection, leads, companions)
 
 
-async def _take(
-    connection: AsyncConnection, ids: list[int], holder: str, lease_s: float
-) -> list[Claim]:
-    cursor = await connection.cursor(row_factory=class_row(Claim)).execute(
+async def _companions(connection: AsyncConnection, leads: list[int]) -> dict[int, int]:
+    """Lock what leaves together with these rows; returns each one's lead."""
+    cursor = await connection.execute(
+        """
+        with lead as (
+            select n.*, f.provider_id as firing,
+                   (select count(*) from notifications w
+                    where w.fate = 'waiting' and w.conversation = n.conversation
+                      and w.notice = 'fired' and w.priority = n.priority and w.joins is null
+                      and w.not_before <= clock_timestamp()) as waiting
+            from notifications n
+            left join lateral (
+                select provider_id from notifications f
+                where n.notice = 'resolved' and f.alert = n.alert and f.channel = n.channel
+                  and f.id < n.id and f.provider_id is not null
+                order by f.id limit 1) f on true
+            where n.id = any(%(leads)s)
+        )
+        select n.id, lead.id
+        from lead
+        join notifications n on n.conversation = lead.conversation and n.channel = lead.channel
+        where n.fate = 'waiting' and n.not_before <= clock_timestamp()
+          and n.id <> all(%(leads)s::bigint[]) and n.attempts = lead.attempts
+          and (n.bundle = lead.bundle
+               or (lead.notice = 'fired' and lead.waiting > %(storm)s
+                   and lead.priority <> 'critical' and lead.joins is null
+                   and n.notice = 'fired' and n.priority = lead.priority and n.joins is null)
+               or (lead.firing is not null and n.notice = 'resolved'
+                   and exists (
+                       select from notifications f
+                       where f.alert = n.alert and f.channel = n.channel
+                         and f.provider_id = lead.firing and f.id < n.id)))
+          and not exists (
+              select from notifications e
+              where e.alert = n.alert and e.channel = n.channel and e.id < n.id
+                and e.fate in ('waiting', 'claimed'))
+        order by n.id limit %(most)s
+        for update of n skip locked
+        """,
+        {"leads": leads, "storm": STORM, "most": TOGETHER_MAX},
+    )
+    return {row[0]: row[1] for row in await cursor.fetchall()}
+
+
+async def _take(connection: AsyncConnection, ids: list[int], holder: str, lease_s: float) -> None:
+    await connection.execute(
         """
         with taken as (
             update notifications n
@@ -158,174 +230,103 @@ async def _take(
               and not exists (
                   select from notifications c
                   where c.fate = 'claimed' and c.conversation = n.conversation)
-            returning n.*
-        ), begun as (
-            insert into notification_attempts (notification)
-            select id from taken
-            returning id, notification
+            returning n.id
         )
-        select n.id, n.alert, n.notice, n.channel, n.conversation, n.content, n.created_at,
+        insert into notification_attempts (notification) select id from taken order by id
+        """,
+        {"ids": ids, "holder": holder, "lease": lease_s},
+    )
+
+
+async def claimed(
+    connection: AsyncConnection, leads: Sequence[int], companions: Mapping[int, int]
+) -> list[Claim]:
+    """Read what was claimed in this transaction: one message for each lead."""
+    cursor = await connection.cursor(row_factory=dict_row).execute(
+        """
+        select n.id, n.alert, n.notice, n.channel, n.conversation, n.created_at,
                extract(epoch from clock_timestamp() - n.created_at)::float8 as age_s,
-               a.started_at as episode_started_at, b.id as attempt, n.attempts,
+               a.started_at as episode_started_at, n.attempts,
                (select count(*)::int from notification_attempts u
                 where u.notification = n.id and u.outcome = 'unknown') as unknown,
                (select f.provider_id from notifications f
                 where f.alert = n.alert and f.channel = n.channel and f.id < n.id
                   and f.provider_id is not null
                 order by f.id limit 1) as firing_provider_id,
-               n.delivered
-        from taken n
-        join begun b on b.notification = n.id
-        join alerts a on a.id = n.alert
+               n.delivered, m.alias as address,
+               (select j.provider_id from notifications j where j.id = n.joins) as joins
+        from notifications n
+        left join alerts a on a.id = n.alert
+        left join conversation_aliases m on m.conversation = n.conversation
+        where n.id = any(%s) and n.fate = 'claimed'
         order by n.id
         """,
-        {"ids": ids, "holder": holder, "lease": lease_s},
+        (list(leads),),
+    )
+    rows = await cursor.fetchall()
+    members: dict[int, list[int]] = {lead: [lead] for lead in leads}
+    for companion, lead in companions.items():
+        members[lead].append(companion)
+    claims = []
+    for row in rows:
+        ids = members[row["id"]]
+        attempt_ids = await _newest_attempts(connection, ids)
+        parts = await _parts(connection, ids)
+        joined = await _shown(connection, row["channel"], row["joins"])
+        over = row["notice"] == "resolved"
+        firing = row["firing_provider_id"] if over else None
+        told = await _shown(connection, row["channel"], firing)
+        claims.append(
+            Claim(**row, attempt_ids=attempt_ids, parts=parts, joined=joined, firing=told)
+        )
+    return claims
+
+
+async def _newest_attempts(connection: AsyncConnection, ids: list[int]) -> list[int]:
+    cursor = await connection.execute(
+        "select max(id) from notification_attempts where notification = any(%s)"
+        " group by notification order by 1",
+        (ids,),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def _parts(connection: AsyncConnection, ids: list[int]) -> list[Part]:
+    """Read what these rows say, in their order."""
+    cursor = await connection.cursor(row_factory=class_row(Part)).execute(
+        """
+        select case when row_number() over (order by n.id) <= %s then n.content end as content,
+               coalesce(a.state = 'resolved', false) as over,
+               coalesce(a.acknowledged_by, '') as acknowledged
+        from notifications n left join alerts a on a.id = n.alert
+        where n.id = any(%s) order by n.id
+        """,
+        (PARTS_MAX, ids),
     )
     return await cursor.fetchall()
 
 
-async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, holder: str) -> int:
-    """Record what became of claims that are still ours; returns how many were.
-
-    One transaction with one feed row. A claim that ran out and was taken by somebody else is left
-    alone, except that this attempt gets the outcome it had: the truth about a message that was
-    sent late is worth keeping.
-    """
-    async with feed.transaction(connection):
-        kept: list[Finish] = []
-        for item in sorted(finishes, key=lambda f: f.claim.id):
-            await _finish_attempt(connection, item)
-            if await _finish_row(connection, item, holder):
-                kept.append(item)
-        for item in kept:
-            if item.fate in {"failed", "dead"}:
-                await _drop_resolve(connection, item)
-            if item.fate in {"failed", "dead", "unknown"}:
-                await _tell_in_app(connection, item)
-        if kept:
-            await feed.commit(
-                connection, "alerts", detail={"alerts": sorted({f.claim.alert for f in kept})}
-            )
-    return len(kept)
-
-
-async def _finish_attempt(connection: AsyncConnection, item: Finish) -> None:
-    await connection.execute(
-        "update notification_attempts set finished_at = clock_timestamp(), outcome = %s, error = %s"
-        " where id = %s",
-        (item.outcome, item.error, item.claim.attempt),
-    )
-
-
-async def _finish_row(connection: AsyncConnection, item: Finish, holder: str) -> bool:
+async def _shown(
+    connection: AsyncConnection, channel: str, provider_id: str | None
+) -> Shown | None:
+    """Read what a message that was sent tells, but for ends."""
+    if provider_id is None:
+        return None
     cursor = await connection.execute(
         """
-        update notifications
-        set fate = %(fate)s, why = %(why)s, claimed_by = null, lease_until = null,
-            not_before = clock_timestamp() + make_interval(secs => %(retry)s),
-            finished_at = case when %(fate)s = 'waiting' then null else clock_timestamp() end,
-            provider_id = coalesce(%(provider)s, provider_id),
-            delivered = array(select distinct unnest(delivered || %(delivered)s::text[]) order by 1)
-        where id = %(id)s and fate = 'claimed' and claimed_by = %(holder)s
-          and attempts = %(attempts)s
+        select n.content, coalesce(a.state = 'resolved', false), coalesce(a.acknowledged_by, ''),
+               count(*) over ()
+        from notifications n left join alerts a on a.id = n.alert
+        where n.channel = %s and n.provider_id = %s and n.notice <> 'resolved'
+        order by n.id limit %s
         """,
-        {
-            "fate": item.fate,
-            "why": item.error,
-            "retry": item.retry_in_s,
-            "provider": item.provider_id,
-            "delivered": list(item.delivered),
-            "id": item.claim.id,
-            "holder": holder,
-            "attempts": item.claim.attempts,
-        },
+        (channel, provider_id, PARTS_MAX),
     )
-    return cursor.rowcount == 1
-
-
-async def _drop_resolve(connection: AsyncConnection, item: Finish) -> None:
-    """Overtake a resolve that waits behind a firing which this destination will never have."""
-    await connection.execute(
-        """
-        update notifications n
-        set fate = 'superseded', why = 'its firing was never delivered',
-            finished_at = clock_timestamp()
-        where n.alert = %(alert)s and n.channel = %(channel)s and n.notice = 'resolved'
-          and n.fate = 'waiting'
-          and not exists (
-              select from notifications t
-              where t.alert = n.alert and t.channel = n.channel and t.notice <> 'resolved'
-                and (t.fate not in ('failed', 'dead')
-                     -- An attempt before the last one may have arrived.
-                     or exists (select from notification_attempts u
-                                where u.notification = t.id and u.outcome = 'unknown')))
-        """,
-        {"alert": item.claim.alert, "channel": item.claim.channel},
-    )
-
-
-async def _tell_in_app(connection: AsyncConnection, item: Finish) -> None:
-    """Say in the notification centre that somebody was not told."""
-    await connection.execute(
-        """
-        update notifications
-        set why = left(concat_ws('; ', why, %(said)s::text), 2000)
-        where alert = %(alert)s and notice = %(notice)s and channel_type = 'in-app'
-        """,
-        {
-            "said": f"{item.claim.channel}: {item.fate}: {item.error or 'no reason given'}",
-            "alert": item.claim.alert,
-            "notice": item.claim.notice,
-        },
-    )
-
-
-async def release_expired(connection: AsyncConnection) -> int:
-    """Take back claims that ran out; returns how many.
-
-    Their last attempt has no outcome and never will: it is unknown. The first time the row waits
-    for its one marked repeat, the second time unknown is its fate.
-    """
-    async with feed.transaction(connection):
-        cursor = await connection.execute(
-            """
-            with late as (
-                select id from notifications
-                where fate = 'claimed' and lease_until < clock_timestamp()
-                order by id limit 500
-                for update skip locked
-            )
-            update notification_attempts a
-            set finished_at = clock_timestamp(), outcome = 'unknown',
-                error = 'the deliverer ended before it knew'
-            from late where a.notification = late.id and a.outcome is null
-            returning a.notification
-            """
-        )
-        late = sorted({row[0] for row in await cursor.fetchall()})
-        if not late:
-            return 0
-        rows = await connection.execute(
-            """
-            update notifications n
-            set fate = case when c.unknown > 1 then 'unknown' else 'waiting' end,
-                why = 'the deliverer ended before it knew', claimed_by = null, lease_until = null,
-                not_before = clock_timestamp(),
-                finished_at = case when c.unknown > 1 then clock_timestamp() end
-            from (
-                select notification, count(*) as unknown from notification_attempts
-                where notification = any(%s) and outcome = 'unknown' group by notification
-            ) c
-            where n.id = c.notification and n.fate = 'claimed'
-              and n.lease_until < clock_timestamp()
-            returning n.alert
-            """,
-            (late,),
-        )
-        alerts = sorted({row[0] for row in await rows.fetchall()})
-        if alerts:
-            await feed.commit(connection, "alerts", detail={"alerts": alerts})
-    return len(late)
+    rows = await cursor.fetchall()
+    if not rows:
+        return None
+    parts = [Part(content, over, by) for content, over, by, _ in rows]
+    return Shown(provider_id, parts, rows[0][3])
 
 
 async def departures(

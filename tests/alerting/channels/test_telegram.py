@@ -11,6 +11,7 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outrider_alerting.channels import buttons as buttons_of
 from outrider_alerting.channels.outcome import Failed, Hold, Retry, Sent, Unknown
 from outrider_alerting.channels.telegram import TelegramChannel, TelegramSettings
 from outrider_alerting.channels.telegram_text import TEXT_LIMIT_UNITS, render_html, render_plain
@@ -82,6 +83,100 @@ async def test_a_deleted_firing_does_not_stop_its_resolve(
 
     assert isinstance(outcome, Sent)
     assert api.messages[0].reply_to is None
+
+
+async def test_a_resolve_edits_its_firing_too(api: BotApi, channel: TelegramChannel) -> None:
+    """What is over does not go on looking as if it were not; the resolve itself makes a sound."""
+    first = await channel.send(message())
+    assert isinstance(first, Sent)
+    over = content(status="resolved", title="Over: 11 errors in 5m on w1")
+    resolve = message("resolved", firing_provider_id=first.provider_id, firing_now=over)
+
+    again = [await channel.send(resolve), await channel.send(resolve)]
+
+    assert api.messages[0].text.startswith("\N{WHITE HEAVY CHECK MARK} Over: 11 errors")
+    assert len(api.edits) == 1
+    # The second edit changes nothing, which Telegram refuses and we take for done.
+    assert [outcome.remark for outcome in again if isinstance(outcome, Sent)] == ["", ""]
+    assert [sent.reply_to for sent in api.messages[1:]] == [api.messages[0].message_id] * 2
+
+
+async def test_an_edit_that_fails_changes_no_fate(api: BotApi, channel: TelegramChannel) -> None:
+    """The resolve was sent; that its firing's message could not be edited is a remark."""
+    outcome = await channel.send(
+        message("resolved", firing_provider_id="999", firing_now=content(status="resolved"))
+    )
+
+    assert isinstance(outcome, Sent)
+    assert "still reads as it did" in outcome.remark
+
+
+async def test_what_joins_edits_and_makes_no_sound(api: BotApi, channel: TelegramChannel) -> None:
+    """A notice that joins another changes that one's message; it is called by its number."""
+    first = await channel.send(message())
+    assert isinstance(first, Sent)
+
+    second = await channel.send(
+        message(joins=first.provider_id, may_repeat=True, content=content(title="2 are wrong"))
+    )
+
+    (sent,) = api.messages
+    assert Sent(first.provider_id) == second
+    assert "2 are wrong" in sent.text
+    assert "may repeat" not in sent.text
+
+
+async def test_what_cannot_join_is_a_message(api: BotApi, channel: TelegramChannel) -> None:
+    """Where the message to be edited was deleted, the notice is a message of its own."""
+    outcome = await channel.send(message(joins="999"))
+
+    assert isinstance(outcome, Sent)
+    assert [str(sent.message_id) for sent in api.messages] == [outcome.provider_id]
+
+
+async def test_a_topic_that_was_deleted_is_done_without(api: BotApi) -> None:
+    """The message comes into the general topic, and the ledger says what to correct."""
+    api.topics = {7}
+    good, gone = make(api, thread_id=7), make(api, thread_id=8)
+
+    outcomes = [await good.send(message()), await gone.send(message())]
+    await good.close()
+    await gone.close()
+
+    assert [sent.thread_id for sent in api.messages] == [7, None]
+    remarks = [outcome.remark for outcome in outcomes if isinstance(outcome, Sent)]
+    assert remarks == ["", "topic 8 is gone: sent without it, correct `topic`"]
+
+
+async def test_buttons_are_for_linked_users_and_prove_themselves(api: BotApi) -> None:
+    """Three buttons of at most 64 bytes, whose data nobody without the token can make."""
+    linked, nobody = make(api, users={7: "anna"}), make(api)
+    for channel, buttons in ((linked, True), (linked, False), (nobody, True)):
+        await channel.send(message(buttons=buttons))
+    resolved = message("resolved", buttons=True, content=content(status="resolved"))
+    await linked.send(resolved)
+    await linked.close()
+    await nobody.close()
+
+    shown = [dict(sent.buttons) for sent in api.messages]
+    assert list(shown[0]) == ["Acknowledge", "Silence 1h", "Details"]
+    assert shown[1:] == [{}, {}, {}]
+    data = shown[0]["Acknowledge"]
+    assert buttons_of.read(api.token, 77, data) == ("acknowledge", 12, "12.814000000")
+    assert buttons_of.read(api.token, 78, data) is None
+    assert buttons_of.read("42:other", 77, data) is None
+
+
+@given(st.text(max_size=64), st.sampled_from(range(20)))
+def test_forged_buttons_are_refused(text: str, place: int) -> None:
+    """No text, and no data with one character changed, is taken for a button of ours."""
+    data = buttons_of.button("42:t", 77, "silence", "12.814000000")
+    place %= len(data)
+    changed = data[:place] + chr(ord(data[place]) ^ 1) + data[place + 1 :]
+
+    assert buttons_of.read("42:t", 77, text) is None
+    assert buttons_of.read("42:t", 77, changed) is None
+    assert buttons_of.read("42:t", 77, data) is not None
 
 
 async def test_hostile_text_is_delivered(api: BotApi, channel: TelegramChannel) -> None:
@@ -167,8 +262,19 @@ async def test_a_migrated_chat_is_remembered(api: BotApi, channel: TelegramChann
 
     assert isinstance(first, Sent) and "-10077" in first.remark
     assert isinstance(second, Sent) and not second.remark
+    assert [first.moved_to, second.moved_to] == ["-10077", "-10077"]
     assert [sent.chat_id for sent in api.messages] == [-100_77, -100_77]
     assert len(api.refused) == 1
+
+
+async def test_a_remembered_address_needs_no_detour(api: BotApi, channel: TelegramChannel) -> None:
+    """A channel that was built anew is told where the chat is by now."""
+    api.migrated[77] = -100_77
+
+    outcome = await channel.send(message(address="-10077"))
+
+    assert isinstance(outcome, Sent)
+    assert not api.refused
 
 
 async def test_a_blocked_bot_fails_for_good(api: BotApi, channel: TelegramChannel) -> None:

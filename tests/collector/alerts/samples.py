@@ -14,6 +14,14 @@ keep_firing_for = "1s"
 lateness = "0s"
 """
 
+
+def match_on(worker: str) -> str:
+    """Return a rule of its own for one worker's failures, so that its alerts join no other's."""
+    return MATCH.replace("payment-failures", f"failures-{worker}").replace(
+        "service:payments", f"service:payments worker:{worker}"
+    )
+
+
 COUNT = """
 [[rule]]
 name = "many-errors"

@@ -204,7 +204,8 @@ async def test_two_deliverers_send_each_message_once(world: World, telegram: Bot
         .replace("[[route]]", "[[route]]\ncontinue = true")
         for n in range(1, 5)
     )
-    await world.apply(rules=samples.MATCH, notify=chats)
+    rules = "".join(samples.match_on(f"w{n}") for n in range(3))
+    await world.apply(rules=rules, notify=chats)
 
     async with world.evaluating(), world.delivering("one"), world.delivering("two"):
         for n in range(3):
@@ -374,7 +375,8 @@ async def test_the_loss_of_the_database_connection_stops_nothing(
     world: World, telegram: BotApi
 ) -> None:
     """Backends are terminated under evaluator and deliverer; both come back and go on."""
-    await world.apply(rules=samples.MATCH, notify=samples.notify(telegram.url))
+    rules = samples.match_on("w1") + samples.match_on("w2")
+    await world.apply(rules=rules, notify=samples.notify(telegram.url))
 
     async with world.evaluating(), world.delivering():
         await world.log("charge failed")

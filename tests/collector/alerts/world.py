@@ -137,6 +137,10 @@ class World:
         self.evaluator_wake.set()
         return done.silence
 
+    async def acknowledge(self, alert: int) -> None:
+        """Say that somebody looks after an alert."""
+        assert (await acts.acknowledge(self.connection, alert, "anna")).changed
+
     async def end_silence(self, silence: int) -> None:
         """End a silence."""
         assert await acts.end_silence(self.connection, silence, "anna")

@@ -1,0 +1,149 @@
+"""A notice as JSON for programs: our own shape, or the one that Alertmanager's receivers read.
+
+Ours (``format = "outrider"``), one object a message::
+
+    {"version": 1, "channel": "hook", "id": "12.814000000/fired", "notice": "fired",
+     "status": "firing", "alert": "A-12", "priority": "critical", "rule": "payment-errors",
+     "labels": {"service": "payments", ...}, "subject": "...", "title": "...", "sentence": "...",
+     "since": "2026-03-01T12:00:00.000000Z", "until": null,
+     "evidence": [{"at": "...", "severity": "ERROR", "service": "payments", "worker": "w1",
+                   "message": "...", "stream": 7, "stream_offset": 512}],
+     "evidence_omitted": 6, "runbook": "https://...", "may_repeat": false,
+     "together_with": [{the same keys, for each other alert that this message tells}],
+     "omitted": 0}
+
+``status`` is ``firing``, ``still firing``, ``resolved``, ``fired and resolved`` or ``test``; ``id``
+is the same at every attempt. Alertmanager's shape is its version 4, with ``alertname`` and
+``severity`` among the labels. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from outrider_alerting.channels.text import clean, one_line
+
+if TYPE_CHECKING:
+    from outrider_alerting.channels.channel import Message
+    from outrider_alerting.content import Content
+
+ALERTS_MAX: Final = 100
+"""Alerts of one message that are told one by one; the rest is counted."""
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def body(message: Message, channel: str, shape: str) -> bytes:
+    """Return the body of the request, UTF-8 JSON; ``shape`` is the channel's ``format``."""
+    document = (
+        _alertmanager(message, channel) if shape == "alertmanager" else _own(message, channel)
+    )
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def identity(message: Message) -> str:
+    """Return what names this notice for ever: the same at every attempt."""
+    return f"{message.episode}/{message.notice}"
+
+
+def _own(message: Message, channel: str) -> dict[str, Any]:
+    first, *others = message.parts or (message.content,)
+    shown = others[: ALERTS_MAX - 1]
+    return {
+        "version": 1,
+        "channel": channel,
+        "id": identity(message),
+        "notice": message.notice,
+        **_told(first),
+        "may_repeat": message.may_repeat,
+        "together_with": [_told(other) for other in shown],
+        "omitted": message.total - 1 - len(shown),
+    }
+
+
+def _told(content: Content) -> dict[str, Any]:
+    return {
+        "status": content.status,
+        "alert": content.alert,
+        "priority": content.priority,
+        "rule": content.rule,
+        "labels": _labels(content),
+        "subject": one_line(content.subject),
+        "title": one_line(content.title),
+        "sentence": one_line(content.sentence),
+        "since": _time(content.at_us),
+        "until": None if content.ended_us is None else _time(content.ended_us),
+        "evidence": [
+            {
+                "at": _time(line.at_us),
+                "severity": line.severity,
+                "service": clean(line.service),
+                "worker": clean(line.worker),
+                "message": clean(line.message),
+                "stream": line.stream,
+                "stream_offset": line.stream_offset,
+            }
+            for line in content.evidence
+        ],
+        "evidence_omitted": content.evidence_omitted,
+        "runbook": content.runbook,
+    }
+
+
+def _alertmanager(message: Message, channel: str) -> dict[str, Any]:
+    parts = message.parts or (message.content,)
+    alerts = [_alert(part, message.episode) for part in parts[:ALERTS_MAX]]
+    over = all(alert["status"] == "resolved" for alert in alerts)
+    rule = one_line(message.content.rule)
+    return {
+        "version": "4",
+        "groupKey": f"{channel}/{rule}",
+        "truncatedAlerts": message.total - len(alerts),
+        "status": "resolved" if over else "firing",
+        "receiver": channel,
+        "groupLabels": {"alertname": rule},
+        "commonLabels": _common([alert["labels"] for alert in alerts]),
+        "commonAnnotations": _common([alert["annotations"] for alert in alerts]),
+        "externalURL": "",
+        "alerts": alerts,
+    }
+
+
+def _alert(content: Content, episode: str) -> dict[str, Any]:
+    over = "resolved" in content.status
+    annotations = {
+        "summary": one_line(content.title),
+        "description": one_line(content.sentence),
+        "alert": content.alert,
+        **({"runbook_url": content.runbook} if content.runbook else {}),
+    }
+    labels = {**_labels(content), "alertname": content.rule, "severity": content.priority}
+    return {
+        "status": "resolved" if over else "firing",
+        "labels": labels,
+        "annotations": annotations,
+        "startsAt": _time(content.at_us),
+        "endsAt": _time(content.ended_us) if over and content.ended_us is not None else _NEVER,
+        "generatorURL": "",
+        "fingerprint": content.alert or episode,
+    }
+
+
+def _labels(content: Content) -> dict[str, str]:
+    return {one_line(name): one_line(value) for name, value in content.labels.items()}
+
+
+def _common(all_of: list[dict[str, str]]) -> dict[str, str]:
+    first = all_of[0]
+    return {k: v for k, v in first.items() if all(each.get(k) == v for each in all_of)}
+
+
+def _time(at_us: int) -> str:
+    try:
+        at = _EPOCH + timedelta(microseconds=at_us)
+    except OverflowError:
+        at = datetime.max.replace(tzinfo=UTC) if at_us > 0 else _EPOCH
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06}Z"

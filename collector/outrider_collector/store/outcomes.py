@@ -1,0 +1,219 @@
+"""SQL of what became of attempts: fates of the ledger's rows, claims that ran out, addresses.
+
+Fates are news for others: what is written here ends with a feed row. Its ``look`` names the alerts
+whose destination was not reached, so that the policy can find them another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from outrider_collector.store import feed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import AsyncConnection
+
+    from outrider_collector.store.outbox import Claim
+
+OVERDUE_S: Final = 120.0
+"""What waits for longer than this, because its channel cannot be reached, has another told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What became of an attempt, and of its rows with it."""
+
+    claim: Claim
+    # sent, retry, failed, unknown: what this attempt came to.
+    outcome: str
+    error: str | None
+    # waiting, sent, failed, dead or unknown: what the rows are now.
+    fate: str
+    retry_in_s: float = 0.0
+    provider_id: str | None = None
+    delivered: tuple[str, ...] = ()
+    # What the conversation is called since it moved.
+    moved_to: str = ""
+
+    @property
+    def is_undelivered(self) -> bool:
+        """Whether somebody else should be told."""
+        if self.fate == "waiting":
+            return self.claim.age_s > OVERDUE_S
+        return self.fate != "sent"
+
+
+async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, holder: str) -> int:
+    """Record what became of claims that are still ours; returns how many rows were.
+
+    One transaction with one feed row. A row whose claim ran out and was taken by somebody else is
+    left alone, except that this attempt gets the outcome it had: the truth about a message that was
+    sent late is worth keeping.
+    """
+    touched: set[int] = set()
+    look: set[int] = set()
+    rows = 0
+    async with feed.transaction(connection):
+        for item in sorted(finishes, key=lambda f: f.claim.id):
+            await _finish_attempts(connection, item)
+            alerts, kept = await _finish_rows(connection, item, holder)
+            rows += kept
+            if item.moved_to:
+                await _remember(connection, item.claim.conversation, item.moved_to)
+            if item.fate in {"failed", "dead"}:
+                await _drop_resolves(connection, item, alerts)
+            if item.is_undelivered:
+                await _tell_in_app(connection, item, alerts)
+                look.update(alerts)
+            touched.update(alerts)
+        if touched:
+            await feed.commit(
+                connection, "alerts", detail={"alerts": sorted(touched), "look": sorted(look)}
+            )
+    return rows
+
+
+async def _finish_attempts(connection: AsyncConnection, item: Finish) -> None:
+    await connection.execute(
+        "update notification_attempts set finished_at = clock_timestamp(), outcome = %s, error = %s"
+        " where id = any(%s)",
+        (item.outcome, item.error, item.claim.attempt_ids),
+    )
+
+
+async def _finish_rows(
+    connection: AsyncConnection, item: Finish, holder: str
+) -> tuple[list[int], int]:
+    """Give the rows their fate; returns the alerts they belong to, and how many rows there are."""
+    cursor = await connection.execute(
+        """
+        update notifications
+        set fate = %(fate)s, why = %(why)s, claimed_by = null, lease_until = null,
+            not_before = clock_timestamp() + make_interval(secs => %(retry)s),
+            finished_at = case when %(fate)s = 'waiting' then null else clock_timestamp() end,
+            provider_id = coalesce(%(provider)s, provider_id),
+            delivered = array(select distinct unnest(delivered || %(delivered)s::text[]) order by 1)
+        where fate = 'claimed' and claimed_by = %(holder)s
+          and id in (
+              select a.notification from notification_attempts a
+              where a.id = any(%(attempts)s)
+                and not exists (
+                    select from notification_attempts later
+                    where later.notification = a.notification and later.id > a.id))
+        returning alert
+        """,
+        {
+            "fate": item.fate,
+            "why": item.error,
+            "retry": item.retry_in_s,
+            "provider": item.provider_id,
+            "delivered": list(item.delivered),
+            "attempts": item.claim.attempt_ids,
+            "holder": holder,
+        },
+    )
+    found = [row[0] for row in await cursor.fetchall()]
+    return [alert for alert in found if alert is not None], len(found)
+
+
+async def _remember(connection: AsyncConnection, conversation: str, alias: str) -> None:
+    await connection.execute(
+        """
+        insert into conversation_aliases (conversation, alias) values (%s, %s)
+        on conflict (conversation) do update
+        set alias = excluded.alias, noted_at = clock_timestamp()
+        where conversation_aliases.alias <> excluded.alias
+        """,
+        (conversation, alias),
+    )
+
+
+async def _drop_resolves(connection: AsyncConnection, item: Finish, alerts: list[int]) -> None:
+    """Overtake resolves that wait behind a firing which this destination will never have."""
+    await connection.execute(
+        """
+        update notifications n
+        set fate = 'superseded', why = 'its firing was never delivered',
+            finished_at = clock_timestamp()
+        where n.alert = any(%(alerts)s) and n.channel = %(channel)s and n.notice = 'resolved'
+          and n.fate = 'waiting'
+          and not exists (
+              select from notifications t
+              where t.alert = n.alert and t.channel = n.channel and t.notice <> 'resolved'
+                and (t.fate not in ('failed', 'dead')
+                     -- An attempt before the last one may have arrived.
+                     or exists (select from notification_attempts u
+                                where u.notification = t.id and u.outcome = 'unknown')))
+        """,
+        {"alerts": alerts, "channel": item.claim.channel},
+    )
+
+
+async def _tell_in_app(connection: AsyncConnection, item: Finish, alerts: list[int]) -> None:
+    """Say in the notification centre that somebody was not told."""
+    await connection.execute(
+        """
+        update notifications
+        set why = left(concat_ws('; ', why, %(said)s::text), 2000)
+        where alert = any(%(alerts)s) and notice = %(notice)s and channel_type = 'in-app'
+          and strpos(coalesce(why, ''), %(said)s::text) = 0
+        """,
+        {
+            "said": f"{item.claim.channel}: {item.fate}: {item.error or 'no reason given'}",
+            "alerts": alerts,
+            "notice": item.claim.notice,
+        },
+    )
+
+
+async def release_expired(connection: AsyncConnection) -> int:
+    """Take back claims that ran out; returns how many.
+
+    Their last attempt has no outcome and never will: it is unknown. The first time the row waits
+    for its one marked repeat, the second time unknown is its fate.
+    """
+    async with feed.transaction(connection):
+        cursor = await connection.execute(
+            """
+            with late as (
+                select id from notifications
+                where fate = 'claimed' and lease_until < clock_timestamp()
+                order by id limit 2000
+                for update skip locked
+            )
+            update notification_attempts a
+            set finished_at = clock_timestamp(), outcome = 'unknown',
+                error = 'the deliverer ended before it knew'
+            from late where a.notification = late.id and a.outcome is null
+            returning a.notification
+            """
+        )
+        late = sorted({row[0] for row in await cursor.fetchall()})
+        if not late:
+            return 0
+        rows = await connection.execute(
+            """
+            update notifications n
+            set fate = case when c.unknown > 1 then 'unknown' else 'waiting' end,
+                why = 'the deliverer ended before it knew', claimed_by = null, lease_until = null,
+                not_before = clock_timestamp(),
+                finished_at = case when c.unknown > 1 then clock_timestamp() end
+            from (
+                select notification, count(*) as unknown from notification_attempts
+                where notification = any(%s) and outcome = 'unknown' group by notification
+            ) c
+            where n.id = c.notification and n.fate = 'claimed'
+              and n.lease_until < clock_timestamp()
+            returning n.alert, n.fate
+            """,
+            (late,),
+        )
+        found = [(alert, fate) for alert, fate in await rows.fetchall() if alert is not None]
+        if found:
+            look = sorted({alert for alert, fate in found if fate == "unknown"})
+            alerts = sorted({alert for alert, _ in found})
+            await feed.commit(connection, "alerts", detail={"alerts": alerts, "look": look})
+    return len(late)

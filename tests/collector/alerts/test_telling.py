@@ -1,0 +1,211 @@
+"""Many alerts, few messages: joining, digests, raises, fallbacks, escalation, on real Postgres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.collector.alerts import samples
+from tests.servers.bot_wire import Fault
+from tests.servers.smtp import SmtpServer
+
+if TYPE_CHECKING:
+    from tests.collector.alerts.world import World
+    from tests.servers.bot_api import BotApi
+
+WAITING = "select count(*) from notifications where fate in ('waiting', 'claimed')"
+
+
+async def test_followers_join_the_first_by_edit(world: World, telegram: BotApi) -> None:
+    """The first of a rule speaks at once; two more within half a minute edit its message."""
+    await world.apply(rules=samples.MATCH, notify=samples.notify(telegram.url))
+
+    async with world.evaluating(), world.delivering():
+        await world.log("charge failed", worker="w1")
+        first = await telegram.wait_for()
+        await world.log("charge failed", worker="w2")
+        await world.log("charge failed", worker="w3")
+        await telegram.wait_until(lambda: "and 2 more" in telegram.messages[0].text)
+        await world.until(WAITING, lambda n: n == 0)
+
+    (message,) = telegram.messages
+    assert "a charge failed on w2" in message.text and "a charge failed on w3" in message.text
+    told = await world.rows(
+        "select distinct provider_id, fate from notifications where channel = 'ops'"
+    )
+    assert told == [{"provider_id": str(first.message_id), "fate": "sent"}]
+
+
+async def test_ends_of_what_one_message_told_are_one_message(
+    world: World, telegram: BotApi
+) -> None:
+    """Two alerts that share a message end together: one answer to it, and it reads as over."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
+
+    async with world.evaluating():
+        await world.set_state("dead", worker="w1")
+        await world.set_state("dead", worker="w2")
+        await world.until("select count(*) from alerts", lambda n: n == 2)
+        async with world.delivering():
+            await telegram.wait_until(
+                lambda: any("and 1 more" in sent.text for sent in telegram.messages)
+            )
+            await world.until(WAITING, lambda n: n == 0)
+        await world.set_state("up", worker="w1")
+        await world.set_state("up", worker="w2")
+        await world.until("select count(*) from alerts where state = 'resolved'", lambda n: n == 2)
+    async with world.delivering():
+        await telegram.wait_for(count=2)
+        await world.until(WAITING, lambda n: n == 0)
+
+    firing, resolve = telegram.messages
+    assert resolve.reply_to == firing.message_id
+    assert "w1 is up again, and 1 more" in resolve.text
+    assert firing.text.startswith("\N{WHITE HEAVY CHECK MARK} Over: ")
+    assert await world.notices() == [("fired", "sent")] * 2 + [("resolved", "sent")] * 2
+
+
+async def test_a_letter_cannot_be_edited_so_followers_come_as_one(world: World) -> None:
+    """By mail the first goes at once, the others wait until half a minute after it."""
+    async with SmtpServer() as mail:
+        await world.apply(rules=samples.MATCH, notify=samples.mail(mail.port))
+        async with world.evaluating(), world.delivering():
+            await world.log("charge failed", worker="w1")
+            await mail.wait_for()
+            for n in range(2, 5):
+                await world.log("charge failed", worker=f"w{n}")
+            await world.until("select count(*) from alerts", lambda n: n == 4)
+            wait = await world.value(
+                "select min(not_before - created_at) from notifications"
+                " where channel = 'mail' and fate = 'waiting'"
+            )
+            assert len(mail.letters) == 1
+            await world.connection.execute(
+                "update notifications set not_before = now() where channel = 'mail'"
+            )
+            letter = await mail.wait_for(count=2)
+            await world.until(WAITING, lambda n: n == 0)
+
+    assert 25 < wait.total_seconds() <= 30
+    assert len(mail.letters) == 2
+    assert "a charge failed on w2, and 2 more" in letter.part("plain")
+
+
+async def test_a_storm_is_one_message_and_critical_ones_overtake(
+    world: World, telegram: BotApi
+) -> None:
+    """Forty rules fire while nobody delivers: the critical one first, the rest in one message."""
+    rules = "".join(
+        samples.match_on(f"w{n}").replace('"critical"', '"warning"') for n in range(40)
+    ) + samples.match_on("w40")
+    await world.apply(rules=rules, notify=samples.notify(telegram.url))
+    async with world.evaluating():
+        for n in range(41):
+            await world.log("charge failed", worker=f"w{n}")
+        await world.until("select count(*) from alerts", lambda n: n == 41)
+
+    async with world.delivering():
+        await telegram.wait_for(count=2)
+        await world.until(WAITING, lambda n: n == 0)
+
+    critical, storm = telegram.messages
+    assert "a charge failed on w40" in critical.text
+    assert "a charge failed on w0, and 39 more" in storm.text
+    assert "29 more in the list of alerts" in storm.text
+    assert await world.notices() == [("fired", "sent")] * 41
+
+
+async def test_what_a_channel_refuses_goes_to_its_fallback(world: World, telegram: BotApi) -> None:
+    """Kicked out of the chat: within seconds the fallback has it, and later its resolve."""
+    telegram.blocked.add(77)
+    async with SmtpServer() as mail:
+        letters = samples.mail(mail.port).split("[[route]]", maxsplit=1)[0]
+        ops = samples.notify(telegram.url).replace(
+            'type = "telegram"', 'type = "telegram"\nfallback = "mail"'
+        )
+        await world.apply(rules=samples.LIVENESS, notify=ops + letters)
+        async with world.evaluating(), world.delivering():
+            await world.set_state("dead")
+            fired = await mail.wait_for(within_s=5)
+            await world.until(WAITING, lambda n: n == 0)
+            await world.set_state("up")
+            resolved = await mail.wait_for(count=2)
+            await world.until(WAITING, lambda n: n == 0)
+
+    assert "Told here because it did not reach ops." in fired.part("plain")
+    assert fired.message["Subject"] == resolved.message["Subject"]
+    assert await world.notices("ops") == [("fired", "failed"), ("resolved", "suppressed")]
+    assert await world.notices("mail") == [("fired", "sent"), ("resolved", "sent")]
+    why = await world.value(
+        "select why from notifications where channel = 'in-app' and notice = 'fired'"
+    )
+    assert "ops: failed: Forbidden" in why
+
+
+async def test_a_moved_chat_is_remembered_by_all(world: World, telegram: BotApi) -> None:
+    """Another deliverer, started later, sends to the new address without a detour."""
+    telegram.migrated[77] = -10077
+    rules = samples.match_on("w1") + samples.match_on("w2")
+    await world.apply(rules=rules, notify=samples.notify(telegram.url))
+
+    async with world.evaluating():
+        async with world.delivering("one"):
+            await world.log("charge failed", worker="w1")
+            await telegram.wait_for()
+            await world.until(WAITING, lambda n: n == 0)
+        refused = len(telegram.refused)
+        async with world.delivering("two"):
+            await world.log("charge failed", worker="w2")
+            await telegram.wait_for(count=2)
+            await world.until(WAITING, lambda n: n == 0)
+
+    assert (refused, len(telegram.refused)) == (1, 1)
+    assert [sent.chat_id for sent in telegram.messages] == [-10077, -10077]
+    assert await world.value("select alias from conversation_aliases") == "-10077"
+
+
+async def test_a_chat_that_must_wait_keeps_its_order(world: World, telegram: BotApi) -> None:
+    """429 for the first of three: after the pause they arrive in the order they were decided."""
+    telegram.faults.append(Fault.TOO_MANY)
+    rules = "".join(samples.match_on(f"w{n}") for n in (1, 2, 3))
+    await world.apply(rules=rules, notify=samples.notify(telegram.url))
+    async with world.evaluating():
+        for n in (1, 2, 3):
+            await world.log("charge failed", worker=f"w{n}")
+            await world.until("select count(*) from alerts", lambda count, n=n: count == n)
+
+    async with world.delivering():
+        await telegram.wait_for(count=3)
+        await world.until(WAITING, lambda n: n == 0)
+
+    told = [sent.text.splitlines()[0][-2:] for sent in telegram.messages]
+    assert told == ["w1", "w2", "w3"]
+
+
+async def test_escalation_goes_on_until_somebody_acknowledges(
+    world: World, telegram: BotApi
+) -> None:
+    """Nobody acknowledges one alert: the next channel is told; of the other, nobody else is."""
+    notify = (
+        samples.notify(telegram.url)
+        + samples.notify(telegram.url, 78)
+        .replace('"ops"', '"boss"', 1)
+        .split("[[route]]", maxsplit=1)[0]
+    )
+    notify = notify.replace(
+        'channels = ["ops"]', 'channels = ["ops"]\nescalate = [{after = "1s", channels = ["boss"]}]'
+    )
+    rules = samples.match_on("w1") + samples.match_on("w2")
+    rules = rules.replace('keep_firing_for = "1s"', 'keep_firing_for = "60s"')
+    await world.apply(rules=rules, notify=notify)
+
+    async with world.evaluating(), world.delivering():
+        await world.log("charge failed", worker="w1")
+        first = await world.until("select max(id) from alerts")
+        await world.acknowledge(first)
+        await world.log("charge failed", worker="w2")
+        message = await telegram.wait_for(lambda sent: sent.chat_id == 78)
+        await world.until(WAITING, lambda n: n == 0)
+
+    assert "Nobody has acknowledged it." in message.text
+    assert "w2" in message.text
+    assert await world.notices("boss") == [("escalation:1", "sent")]
