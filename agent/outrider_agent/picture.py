@@ -47,7 +47,8 @@ def paint(files: Iterable[Followed], waiting_bytes: int, now_us: int) -> Picture
         age_us = max(age_us, followed.backlog_age_us(now_us))
         segment, stream = followed.segment, followed.tail.stream
         if followed.has_file and not (segment is not None and segment.closing):
-            last_us = followed.tail.last_line_us
+            # The file's own time as well: an agent that restarts has read no line of a quiet one.
+            last_us = max(0, followed.tail.active_us)
             workers.append(WorkerPicture(stream.service, stream.worker, waiting, last_us, segment))
     ends = frozenset((w.service, w.worker, w.segment and w.segment.state) for w in workers)
     return Picture(backlog_bytes, age_us // 1000, count, tuple(workers), ends)

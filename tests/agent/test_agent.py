@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider_agent import endings, state
+from outrider_agent.times import from_unix_us
 from tests.agent.fake_collector import FakeCollector, now_us
 from tests.agent.harness import Site
 
@@ -138,6 +139,23 @@ async def test_a_restarted_agent_goes_on_where_postgres_stands(
     bots = [s for s in collector.database.streams.values() if s.info.service == "bots"]
     assert len(bots) == 1
     assert collector.database.gaps == {}
+
+
+async def test_a_quiet_file_is_as_fresh_after_a_restart_as_before(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """The first heartbeat that has its worker tells when the file was last written."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", "a line\n")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1)
+    collector.heartbeats.clear()
+    async with site.agent():
+        await collector.until(lambda: any(beat.workers for beat in collector.heartbeats))
+
+    beats = [one for beat in collector.heartbeats for one in beat.workers if one.service == "bots"]
+    written_us = from_unix_us(path.stat().st_mtime_ns // 1000)
+    assert abs(beats[0].last_line_us - written_us) < 5_000_000
 
 
 @pytest.mark.parametrize("name", ["cache.json", "journal"])

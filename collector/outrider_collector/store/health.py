@@ -144,15 +144,27 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
     """Return the states that differ from what is stored, in the order of their keys.
 
     What is retired stays so until it shows life: that nothing is known of it, or that it died
-    before, is no news.
+    before, is no news. Nor is it news that a component is unknown for another reason than before
+    (its agent is back, say): the reason is rewritten where it stands.
     """
     ordered = sorted(rows, key=lambda row: (row.component.kind, row.component.name))
     cursor = await connection.execute(
         """
         with new as (
             select * from unnest(%(kinds)s::text[], %(names)s::text[], %(states)s::text[],
-                                 %(ended)s::timestamptz[]) with ordinality
-                     as new (kind, component, state, ended_at, place)
+                                 %(reasons)s::text[], %(ended)s::timestamptz[]) with ordinality
+                     as new (kind, component, state, reason, ended_at, place)
+        ), stale as (
+            select h.component_kind, h.component, new.reason
+            from new join system_health h
+                 on h.component_kind = new.kind and h.component = new.component
+            where h.state = 'unknown' and new.state = 'unknown' and h.reason <> new.reason
+            order by h.component_kind, h.component
+            for update of h
+        ), reworded as (
+            update system_health h set reason = stale.reason
+            from stale
+            where h.component_kind = stale.component_kind and h.component = stale.component
         )
         select new.place, h.state
         from new left join system_health h
@@ -166,6 +178,7 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
             "kinds": [row.component.kind for row in ordered],
             "names": [row.component.name for row in ordered],
             "states": [row.state for row in ordered],
+            "reasons": [row.reason[:REASON_CHARACTERS] for row in ordered],
             "ended": [row.ended_at for row in ordered],
         },
     )

@@ -8,6 +8,7 @@ from outrider_alerting.durations import Duration
 from outrider_protos.v1 import ingest_pb2
 from tests.collector.service.agent_client import Agent, bearer
 from tests.collector.service.running import ask, eventually
+from tests.collector.store.making import now_us
 
 if TYPE_CHECKING:
     from tests.collector.service.conftest import Start
@@ -174,6 +175,32 @@ async def test_agent_that_stops_on_purpose_is_retired(
     await eventually(lambda: states(database_url).get("agent", ("", ""))[0] == "retired")
 
     assert states(database_url)[W1][0] == "unknown"
+
+
+async def test_a_quiet_worker_comes_back_with_its_agent(
+    collector: Running, database_url: str
+) -> None:
+    """After a restart of the agent it is what its file says, not what the agent left behind: up
+    where the file was written lately, else unknown with a reason of now.
+    """
+    unspecified = ingest_pb2.WORKER_END_UNSPECIFIED
+    w1 = worker(end=unspecified, last_line_us=now_us() - 60_000_000)
+    w2 = worker("w2", end=unspecified)
+    beats = Beats(await collector.agent())
+    await beats.beat(w1, w2, stopping=True)
+    await eventually(lambda: W1 in states(database_url))
+    assert states(database_url)[W1] == ("unknown", "its agent stopped on purpose")
+    await beats.end()
+    await Beats(await collector.agent()).beat(w1, w2)
+
+    await eventually(lambda: states(database_url)[W1][0] == "up")
+    quiet = ("unknown", "no process is known, and its log file is quiet")
+    await eventually(lambda: states(database_url)["payments/w2@test-host"] == quiet)
+    history = ask(
+        database_url,
+        "select to_state from system_health_history where component = 'payments/w2@test-host'",
+    )
+    assert history == [("unknown",)]
 
 
 async def test_absence_of_the_collector_makes_nobody_silent(
