@@ -59,7 +59,7 @@ class BotApi:
         # Topics that exist, where a group has some; None: any is good.
         self.topics: set[int] | None = None
         self.webhook = False
-        self._polling = 0
+        self._polls = 0
         self.on_message: Callable[[Sent], None] | None = None
         self._ids = 0
         # Telegram lets short bursts into a private chat; a sender must not lean on it.
@@ -301,17 +301,10 @@ class BotApi:
                 "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook"
                 " to delete the webhook first",
             )
-        if self._polling:
-            raise Refused(
-                409,
-                "Conflict: terminated by other getUpdates request; make sure that only one bot"
-                " instance is running",
-            )
-        self._polling += 1
-        try:
-            return await self._get_updates(parameters)
-        finally:
-            self._polling -= 1
+        # The newest poll is served, the one before it is told to go.
+        self._polls += 1
+        self._news.set()
+        return await self._get_updates(parameters, self._polls)
 
     async def wait_until(self, wanted: Callable[[], bool], *, within_s: float = 10) -> None:
         """Wait until something that was told makes it so: an edit, an answer to a press."""
@@ -320,10 +313,16 @@ class BotApi:
                 self._news.clear()
                 await self._news.wait()
 
-    async def _get_updates(self, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _get_updates(self, parameters: dict[str, Any], number: int) -> list[dict[str, Any]]:
         offset = int(parameters.get("offset", 0))
         deadline = time.monotonic() + min(int(parameters.get("timeout", 0)), 50)
         while True:
+            if number != self._polls:
+                raise Refused(
+                    409,
+                    "Conflict: terminated by other getUpdates request; make sure that only one "
+                    "bot instance is running",
+                )
             self.updates = [update for update in self.updates if update["update_id"] >= offset]
             left_s = deadline - time.monotonic()
             if self.updates or left_s <= 0:

@@ -62,7 +62,8 @@ def build(config: rules.Channel, secrets_dir: Path) -> Outlet:
     return _telegram(config, secrets_dir)
 
 
-def _telegram(config: rules.TelegramChannel, secrets_dir: Path) -> Outlet:
+def telegram_settings(config: rules.TelegramChannel, secrets_dir: Path) -> TelegramSettings:
+    """Read the bot's token. Raises ChannelError."""
     token = _secret(config.name, "bot_token_file", config.bot_token_file, secrets_dir)
     number, _, rest = token.partition(":")
     if not (number.isdecimal() and rest):
@@ -70,7 +71,7 @@ def _telegram(config: rules.TelegramChannel, secrets_dir: Path) -> Outlet:
             f"channel {config.name}: {config.bot_token_file} holds no bot token: "
             "write the one line that BotFather gave, like 123456:ABC..."
         )
-    settings = TelegramSettings(
+    return TelegramSettings(
         name=config.name,
         token=token,
         chat_id=config.chat_id,
@@ -78,6 +79,10 @@ def _telegram(config: rules.TelegramChannel, secrets_dir: Path) -> Outlet:
         thread_id=config.topic,
         users={number: name for name, number in config.users.items()},
     )
+
+
+def _telegram(config: rules.TelegramChannel, secrets_dir: Path) -> Outlet:
+    settings = telegram_settings(config, secrets_dir)
     return Outlet(TelegramChannel(settings), settings.account, limits_of(config))
 
 

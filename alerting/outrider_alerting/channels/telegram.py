@@ -31,6 +31,7 @@ Bot API has no key for a message and no list of what was sent: what is unknown s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from dataclasses import dataclass, field, replace
@@ -190,6 +191,13 @@ class TelegramChannel:
             message_thread_id=attempt.thread,
         )
         return sent.message_id
+
+    async def refresh(self, message: Message) -> None:
+        """Let the firing's message say ``firing_now``; nothing depends on whether that works."""
+        chat = int(message.address) if message.address is not None else self._chat_id
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._edit_firing(_Attempt(chat, message, None))
 
     async def _edit_firing(self, attempt: _Attempt) -> None:
         """Let the firing's message say how things are now; what came of it changes no fate."""

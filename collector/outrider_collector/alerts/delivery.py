@@ -32,7 +32,7 @@ from outrider_alerting.channels.limiter import Candidate, Limiter
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
 from outrider_collector.alerts import times
 from outrider_collector.alerts.fates import judge
-from outrider_collector.store import outbox, outcomes, rules
+from outrider_collector.store import outbox, outcomes, pressed, rules
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
@@ -53,6 +53,7 @@ LOOK_AHEAD: Final = 500
 STOP_WITHIN_S: Final = 4.0
 _EXPIRED_EVERY_S = 1.0
 _HOLD_MARGIN_S = 0.3
+_LISTENED_EVERY_S = 1.0
 _LONGEST_WINDOW_S = 65.0
 _PRIORITY = {"info": 0, "warning": 1, "critical": 2}
 
@@ -94,6 +95,9 @@ class Deliverer:
         self._own_attempts: set[int] = set()
         # Until when an account has a conversation that was told to wait.
         self._told_to_wait: dict[str, float] = {}
+        # Accounts whose buttons somebody reads.
+        self._listened: set[str] = set()
+        self._listened_looked_at = float("-inf")
 
     def health(self) -> dict[str, dict[str, Any]]:
         """Return how each channel is, for the collector's status row."""
@@ -140,6 +144,9 @@ class Deliverer:
             return self._settings.poll_s
         await self._follow_rules(connection)
         await self._learn(connection)
+        if now - self._listened_looked_at > _LISTENED_EVERY_S:
+            self._listened_looked_at = now
+            self._listened = await pressed.listened(connection)
         candidates = [self._candidate(row) for row in waiting]
         chosen = self._limiter.choose(candidates, now, IN_FLIGHT_MAX - len(self._tasks))
         if chosen:
@@ -222,7 +229,7 @@ class Deliverer:
         if not isinstance(outlet, Outlet):
             return outlet
         try:
-            message = message_of(claim)
+            message = message_of(claim, buttons=outlet.sender in self._listened)
         except msgspec.ValidationError as error:
             return Failed(f"what was to be said cannot be read by this version: {error}")
         return await outlet.channel.send(message)
@@ -260,17 +267,17 @@ class Deliverer:
 
 def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
     """Make the message of a claim. Raises msgspec.ValidationError for words of another version."""
-    own = _told(claim.parts)
-    joined = _told(claim.joined.parts) if claim.joined else []
+    own = told(claim.parts)
+    joined = told(claim.joined.parts) if claim.joined else []
     before = claim.joined.total if claim.joined else 0
     content = own[0].content
     if len(claim.parts) + before > 1:
         # Whether the alert is over by now is for its own notice to tell.
-        told = [*joined, *own] if joined else [say.Told(content=part.content) for part in own]
-        content = say.together(told, before + len(claim.parts))
+        all_of_it = [*joined, *own] if joined else [say.Told(content=part.content) for part in own]
+        content = say.together(all_of_it, before + len(claim.parts))
     firing_now = None
     if claim.firing is not None:
-        firing_now = say.together(_told(claim.firing.parts), claim.firing.total)
+        firing_now = say.together(told(claim.firing.parts), claim.firing.total)
     return Message(
         notification=claim.id,
         alert=claim.alert or 0,
@@ -290,7 +297,8 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
     )
 
 
-def _told(parts: Sequence[outbox.Part]) -> list[say.Told]:
+def told(parts: Sequence[outbox.Part]) -> list[say.Told]:
+    """Return parts of a message as the words of today. Raises msgspec.ValidationError."""
     return [
         say.Told(
             content=msgspec.convert(part.content, say.Content),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from outrider import filter as filters
 from outrider.errors import Fault, Reason
+from outrider_alerting import schedules
 from outrider_collector.store import feed, health
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ ACTOR_BYTES_MAX: Final = 128
 NAME_BYTES_MAX: Final = 512
 COMMENT_BYTES_MAX: Final = 512
 SILENCE_MAX: Final = timedelta(days=366)
+WEEKLY_MAX: Final = timedelta(days=3660)
+"""Longest span of a silence that holds only in windows of every week."""
 SILENCES_MAX: Final = 1_000
 """Silences that may be in force or to come at a time."""
 
@@ -40,6 +43,23 @@ class Silenced:
 
     silence: int
     alerts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Weekly:
+    """When, within its span, a silence holds: windows of every week."""
+
+    schedule: str
+    timezone: str
+    # Critical alerts pass.
+    quiet_hours: bool = False
+
+    def check(self) -> None:
+        """Raise CONFIG_INVALID for windows or a zone that cannot be read."""
+        try:
+            schedules.parse(self.schedule, self.timezone)
+        except schedules.ScheduleError as error:
+            raise Fault(Reason.CONFIG_INVALID, detail=f"the schedule: {error}") from error
 
 
 async def acknowledge(
@@ -86,25 +106,44 @@ async def add_silence(
     ends_at: datetime,
     actor: str,
     comment: str = "",
+    weekly: Weekly | None = None,
+    origin: str | None = None,
 ) -> Silenced:
     """Keep alerts that match from being told until ``ends_at``; ``starts_at`` None is now.
 
-    Raises FILTER_INVALID, or CONFIG_INVALID for times that make no span.
+    With ``weekly`` only inside its windows. The same ``origin`` twice is one silence. Raises
+    FILTER_INVALID, or CONFIG_INVALID for times that make no span or windows that cannot be read.
     """
     actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
     comment = _text("comment", comment, COMMENT_BYTES_MAX)
     chosen = parse_filter(filter_text)
+    if weekly is not None:
+        weekly.check()
     async with feed.transaction(connection):
-        begin = await _span(connection, starts_at, ends_at)
+        if origin is not None and (before := await _made_by(connection, origin)) is not None:
+            return Silenced(silence=before, alerts=[])
+        begin = await _span(connection, starts_at, ends_at, forever=weekly is not None)
         cursor = await connection.execute(
             """
-            insert into silences (filter, starts_at, ends_at, created_by, comment)
-            select %s, %s, %s, %s, %s
+            insert into silences (filter, starts_at, ends_at, created_by, comment, schedule,
+                                  timezone, quiet_hours, origin)
+            select %s, %s, %s, %s, %s, %s, %s, %s, %s
             where (select count(*) from silences
                    where ended_at is null and ends_at > clock_timestamp()) < %s
             returning id
             """,
-            (filter_text, begin, ends_at, actor, comment, SILENCES_MAX),
+            (
+                filter_text,
+                begin,
+                ends_at,
+                actor,
+                comment,
+                weekly.schedule if weekly else None,
+                weekly.timezone if weekly else None,
+                weekly is not None and weekly.quiet_hours,
+                origin,
+                SILENCES_MAX,
+            ),
         )
         row = await cursor.fetchone()
         if row is None:
@@ -204,8 +243,14 @@ async def retire_worker(connection: AsyncConnection, name: str, actor: str) -> b
     return True
 
 
+async def _made_by(connection: AsyncConnection, origin: str) -> int | None:
+    cursor = await connection.execute("select id from silences where origin = %s", (origin,))
+    row = await cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
 async def _span(
-    connection: AsyncConnection, starts_at: datetime | None, ends_at: datetime
+    connection: AsyncConnection, starts_at: datetime | None, ends_at: datetime, *, forever: bool
 ) -> datetime:
     cursor = await connection.execute("select clock_timestamp()")
     row = await cursor.fetchone()
@@ -217,10 +262,11 @@ async def _span(
             detail="the silence would end before it begins or is over already: "
             "give an end that is later",
         )
-    if ends_at - begin > SILENCE_MAX:
+    longest = WEEKLY_MAX if forever else SILENCE_MAX
+    if ends_at - begin > longest:
         raise Fault(
             Reason.CONFIG_INVALID,
-            detail=f"a silence lasts at most {SILENCE_MAX.days} days: give an earlier end",
+            detail=f"a silence lasts at most {longest.days} days: give an earlier end",
         )
     return begin
 

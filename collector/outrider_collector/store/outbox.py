@@ -272,10 +272,10 @@ async def claimed(
         ids = members[row["id"]]
         attempt_ids = await _newest_attempts(connection, ids)
         parts = await _parts(connection, ids)
-        joined = await _shown(connection, row["channel"], row["joins"])
+        joined = await shown(connection, row["channel"], row["joins"])
         over = row["notice"] == "resolved"
         firing = row["firing_provider_id"] if over else None
-        told = await _shown(connection, row["channel"], firing)
+        told = await shown(connection, row["channel"], firing)
         claims.append(
             Claim(**row, attempt_ids=attempt_ids, parts=parts, joined=joined, firing=told)
         )
@@ -306,10 +306,8 @@ async def _parts(connection: AsyncConnection, ids: list[int]) -> list[Part]:
     return await cursor.fetchall()
 
 
-async def _shown(
-    connection: AsyncConnection, channel: str, provider_id: str | None
-) -> Shown | None:
-    """Read what a message that was sent tells, but for ends."""
+async def shown(connection: AsyncConnection, channel: str, provider_id: str | None) -> Shown | None:
+    """Return what a message that was sent tells, but for ends; None where it is not known."""
     if provider_id is None:
         return None
     cursor = await connection.execute(

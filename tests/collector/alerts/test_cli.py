@@ -113,13 +113,19 @@ async def test_lint_names_secrets_that_cannot_be_read_here(
     """A missing secret file is a note with its line and its path, not a fault of the rules."""
     (rules_dir / "notify.toml").write_text(samples.notify("https://telegram.test"))
     missing = await terminal("rules", "lint", str(rules_dir))
+    as_json = await terminal("rules", "lint", str(rules_dir), "--json")
     secret = tmp_path / "collector" / "telegram.token"
     secret.parent.mkdir()
     secret.write_text("42:loopback-token-of-the-test-bot\n")
     there = await terminal("rules", "lint", str(rules_dir))
 
     assert missing.code == 0 and "1 channel, " in missing.out
-    assert "`bot_token_file` of channel `ops`: " in missing.err
+    assert missing.out.endswith(", 1 warning\n")
+    assert missing.err.startswith("outrider: warning: `bot_token_file` of channel `ops`: ")
+    assert as_json.code == 0
+    (warning,) = as_json.document
+    assert (warning["file"], warning["line"], warning["is_error"]) == ("notify.toml", 5, False)
+    assert warning["key"] == "channel[0].bot_token_file"
     assert "notify.toml:5" in missing.err and str(secret) in missing.err
     assert (there.code, there.err) == (0, "")
 
@@ -135,6 +141,26 @@ async def test_a_directory_that_is_none_is_a_usage_error(
 
     assert done.code == 2
     assert done.err.startswith("outrider: ") and name in done.err
+
+
+async def test_apply_tells_that_the_next_start_undoes_it(
+    terminal: Terminal, rules_dir: Path, tmp_path: Path, collector: None
+) -> None:
+    """Where `outrider up` ran it applies its own directory again, unless that holds the same."""
+    theirs, mine = rules_dir, tmp_path / "mine"
+    mine.mkdir()
+    file = mine / "workers.toml"
+    file.write_text(f"# mine\n{samples.LIVENESS}")
+    alone = await terminal("rules", "apply", str(mine))
+    (tmp_path / "up.lock").touch()
+    undone = await terminal("rules", "apply", str(mine))
+    its_own = await terminal("rules", "apply", str(theirs))
+    file.write_text(samples.LIVENESS)
+    same = await terminal("rules", "apply", str(mine))
+
+    assert [done.code for done in (alone, undone, same, its_own)] == [0, 0, 0, 0]
+    assert f"the next start of `outrider up` undoes this: it applies {theirs}: " in undone.err
+    assert (alone.err, same.err, its_own.err) == ("", "", "")
 
 
 async def test_apply_and_diff(terminal: Terminal, rules_dir: Path, collector: None) -> None:
