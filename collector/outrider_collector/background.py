@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from outrider_collector.alerts import delivery, evaluator
+from outrider_collector.alerts.buttons import Buttons
 from outrider_collector.alerts.outlets import Outlets
 from outrider_collector.store.housekeeping import Housekeeper
 
@@ -48,18 +49,25 @@ class Background:
             to_deliver,
         )
 
+        self._buttons = Buttons(config.database_url, holder, config.data_dir / "collector")
+
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start every loop in the group."""
         self._tasks = [
             group.create_task(self.housekeeper.run(self._stop)),
             group.create_task(self._evaluator.run(self._stop)),
             group.create_task(self._deliverer.run(self._stop)),
+            group.create_task(self._buttons.run(self._stop)),
         ]
         return self._tasks
 
     def status(self) -> dict[str, Any]:
         """Return how evaluation and each channel are, for the collector's row."""
-        return {"evaluator": self._evaluator.health(), "channels": self._deliverer.health()}
+        return {
+            "evaluator": self._evaluator.health(),
+            "channels": self._deliverer.health(),
+            "buttons": self._buttons.health(),
+        }
 
     async def stop(self) -> None:
         """Ask the loops to end and give them their time."""
