@@ -1,4 +1,4 @@
-"""What the state of one component says about one liveness rule.
+"""What the state of one component says about one rule.
 
 Liveness is decided elsewhere, by the database's clock; here a state is a fact with a time. States
 are told at every change and all together now and then, so telling one twice changes nothing.
@@ -14,7 +14,7 @@ from outrider_alerting.durations import compact
 
 if TYPE_CHECKING:
     from outrider_alerting.episodes import Episode, Finding, Key
-    from outrider_alerting.rules import LivenessRule
+    from outrider_alerting.kinds import ComponentRule
     from outrider_alerting.state import RuleState
 
 
@@ -25,7 +25,7 @@ class ComponentState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     component_kind: str
-    """``worker`` or ``agent``."""
+    """``worker``, ``agent``, or what else is looked after."""
     component: str
     service: str = ""
     worker: str = ""
@@ -35,16 +35,19 @@ class ComponentState(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
     def key(self) -> Key:
-        """Return its key under a liveness rule (``rules.LIVENESS_BY``)."""
+        """Return its key under a rule (``program.key_names``)."""
         if self.component_kind == "worker":
             return (self.service, self.worker, self.host)
-        return (self.host, self.component)
+        if self.component_kind == "agent":
+            return (self.host, self.component)
+        return (self.component, self.host)
 
-    def concerns(self, rule: LivenessRule) -> bool:
+    def concerns(self, rule: ComponentRule) -> bool:
         """Tell whether the rule looks at this component."""
         if self.component_kind != rule.of:
             return False
         named = {"service": self.service, "worker": self.worker, "host": self.host}
+        named["component"] = self.component
         return rule.filter is None or rule.filter.match_labels(named)
 
 
@@ -62,7 +65,7 @@ class Move(NamedTuple):
 
 
 def observed(
-    state: RuleState, rule: LivenessRule, seen: ComponentState
+    state: RuleState, rule: ComponentRule, seen: ComponentState
 ) -> tuple[RuleState, list[Move]]:
     """Return the state after a component was seen, and the moves."""
     moves: list[Move] = []
@@ -92,14 +95,14 @@ def observed(
     return _with(state, after.over(), rule, found, why), moves
 
 
-def elapsed(state: RuleState, rule: LivenessRule, now_us: int) -> tuple[RuleState, list[Move]]:
+def elapsed(state: RuleState, rule: ComponentRule, now_us: int) -> tuple[RuleState, list[Move]]:
     """Return the state after what only needed time to pass, and the moves."""
     episode, moves = _due(state.episode, state, rule, now_us)
     return _with(state, episode, rule, state.found, state.reason), moves
 
 
 def _due(
-    episode: Episode, state: RuleState, rule: LivenessRule, now_us: int
+    episode: Episode, state: RuleState, rule: ComponentRule, now_us: int
 ) -> tuple[Episode, list[Move]]:
     at = _timer(episode, rule)
     if at is None or at > now_us:
@@ -114,7 +117,7 @@ def _due(
     return after.over(), [Move(finding, episode, after, at, text, state.found, state.reason)]
 
 
-def _timer(episode: Episode, rule: LivenessRule) -> int | None:
+def _timer(episode: Episode, rule: ComponentRule) -> int | None:
     if episode.state == "pending":
         return episode.started_us + rule.for_.us
     if episode.state == "recovering" and episode.ceased_us is not None:
@@ -123,7 +126,7 @@ def _timer(episode: Episode, rule: LivenessRule) -> int | None:
 
 
 def _with(
-    state: RuleState, episode: Episode, rule: LivenessRule, found: str, reason: str
+    state: RuleState, episode: Episode, rule: ComponentRule, found: str, reason: str
 ) -> RuleState:
     return msgspec.structs.replace(
         state,

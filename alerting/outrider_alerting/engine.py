@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import msgspec
 
-from outrider_alerting import liveness, overflow, records
+from outrider_alerting import composites, gaps, jobs, judging, liveness, overflow, records
 from outrider_alerting.components import ComponentState
 from outrider_alerting.episodes import (  # noqa: TC001  msgspec reads the annotations
     Key,
     StaleChange,
     Transition,
 )
+from outrider_alerting.gaps import GapSeen  # noqa: TC001  msgspec reads the annotations
 from outrider_alerting.hits import Hit  # noqa: TC001  msgspec reads the annotations
+from outrider_alerting.kinds import ComponentRule, CompositeRule, ScheduleRule
 from outrider_alerting.overlay import Overlay
-from outrider_alerting.program import Program, key_names
-from outrider_alerting.rules import LivenessRule
+from outrider_alerting.program import Program, key_names, sort_of
 from outrider_alerting.state import Address, EngineState, General, RuleState
 from outrider_alerting.watermarks import Quorum, Record, Scope
 
@@ -37,6 +38,7 @@ class StepInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     hits: tuple[Hit, ...] = ()
     health: tuple[ComponentState, ...] = ()
+    gaps: tuple[GapSeen, ...] = ()
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +53,8 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     """Engine-wide state to store, JSON."""
     record: Record = Record()
     """What the quorum was asked and answered; stored with the inputs of a recorded step."""
+    moved: bool = False
+    """Something was judged, without a transition: a replay needs this step too."""
     dropped_records: int = 0
     """Hits of no active rule: counted by a collector under another rule set."""
 
@@ -68,20 +72,42 @@ def step(
     if state.general.rule_set != program.version:
         for address in sorted(state.rules):
             _adopt(overlay, address)
+        _begin(overlay)
     dropped = sum(records.count(overlay, hit) for hit in inputs.hits)
     for seen in inputs.health:
         liveness.observe(overlay, seen)
+    for gap in inputs.gaps:
+        gaps.note(overlay, gap)
     _conclude(overlay)
+    if program.composites:
+        firing = overlay.firing()
+        for rule in program.composites:
+            composites.evaluate(overlay, rule, firing)
     marks = dict(sorted(quorum.marks.items()))
     answers = sorted(overlay.asked.items(), key=lambda pair: _ordered(pair[0]))
     return StepResult(
         transitions=tuple(overlay.transitions),
         stale=tuple(overlay.stale),
         changed=overlay.changed,
-        general=msgspec.json.encode(General(rule_set=program.version, marks=marks)),
+        general=msgspec.json.encode(
+            General(rule_set=program.version, marks=marks, since=overlay.since)
+        ),
         record=Record(marks=marks, answers=tuple(answers)),
+        moved=overlay.moved,
         dropped_records=dropped,
     )
+
+
+def _begin(overlay: Overlay) -> None:
+    """Note since when everything is counted, and look at what watches for what does not come."""
+    known, program = overlay.since, overlay.program
+    overlay.since = {s: known.get(s, overlay.now_s) for s in sorted(program.subjects)}
+    for rule in program.standing:
+        if overlay.get((rule.name, ())) is None:
+            if isinstance(rule, ScheduleRule):
+                jobs.begin(overlay, rule)
+            elif not isinstance(rule, CompositeRule):
+                judging.begin(overlay, rule)
 
 
 def _conclude(overlay: Overlay) -> None:
@@ -93,9 +119,13 @@ def _conclude(overlay: Overlay) -> None:
             continue
         if overflow.is_overflow(rule, address[1]):
             overflow.end(overlay, address, state)
-        elif isinstance(rule, LivenessRule):
+        elif isinstance(rule, ComponentRule):
             liveness.elapse(overlay, rule, address, state)
-        else:
+        elif isinstance(rule, ScheduleRule):
+            jobs.evaluate(overlay, rule, address, state)
+        elif rule.name in overlay.program.judgements:
+            judging.evaluate(overlay, rule, address, state)
+        elif rule.name in overlay.program.thresholds:
             records.evaluate(overlay, rule, address, state)
 
 
@@ -108,20 +138,18 @@ def _adopt(overlay: Overlay, address: Address) -> None:
     if rule is None:
         overlay.withdraw(address, state, "the rule was deleted")
         return
-    is_liveness = isinstance(rule, LivenessRule)
-    if ",".join(key_names(rule)) != state.by or is_liveness != state.is_liveness:
+    subject = overlay.program.subject(rule)
+    if ",".join(key_names(rule)) != state.by or sort_of(subject) != sort_of(state.subject):
         overlay.withdraw(address, state, "the rule was changed to other keys")
         return
-    if overflow.is_overflow(rule, address[1]) or isinstance(rule, LivenessRule):
+    if overflow.is_overflow(rule, address[1]) or isinstance(rule, ComponentRule | CompositeRule):
         return
-    subject = overlay.program.subject(rule)
-    if subject != state.subject:
-        # Other records are counted from now on; an end needs a whole window of them.
-        until_s = overlay.now_s + overlay.program.thresholds[rule.name].window_s
-        state = msgspec.structs.replace(
-            state, subject=subject, buckets=(), names=(), told=(), floor_s=until_s, expiry_s=until_s
-        )
-    overlay.put(address, msgspec.structs.replace(state, wake_s=None))
+    if isinstance(rule, ScheduleRule):
+        jobs.adopt(overlay, rule, address, state)
+    elif rule.name in overlay.program.judgements:
+        judging.adopt(overlay, rule, address, state)
+    else:
+        records.adopt(overlay, rule, address, state)
     overlay.touched.add(address)
 
 

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from outrider_alerting.rules import Priority  # noqa: TC001  msgspec reads the annotations
+from outrider_alerting.kinds import Priority  # noqa: TC001  msgspec reads the annotations
 
 State = Literal["inactive", "pending", "firing", "recovering", "resolved"]
 Finding = Literal["holds", "lasted", "ceased", "stayed_away", "withdrawn"]

@@ -17,22 +17,27 @@ what it needs (:mod:`.needs`), and a key is made only for records that match.
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from outrider import severity
-from outrider.filter import Filter, attribute_path
+from outrider.filter import attribute_path
 from outrider.filter.text import raw_text
 from outrider_alerting.durations import MINUTE_US, SECOND_US
+from outrider_alerting.fingerprints import fingerprint
+from outrider_alerting.kinds import top_priority
 from outrider_alerting.needs import needs_of, words_of
-from outrider_alerting.rules import LivenessRule, RuleSet, hits_key
+from outrider_alerting.watches import watches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from outrider.columns import Columns
     from outrider_alerting.needs import Needs
+    from outrider_alerting.rules import RuleSet
+    from outrider_alerting.watches import Watch
 
 MAX_KEYS: Final = 1_000
 """Values of ``by`` of one filter in one batch; the records of all further ones are one hit."""
@@ -56,8 +61,9 @@ MAX_URGENT_BYTES: Final = 1_024
 CONSTANTS: Final = ("service", "worker", "host", "source")
 DICTIONARIES: Final = ("logger", "event", "error_code")
 TEXTS: Final = ("correlation_id", "trace_id")
-BY_FIELDS: Final = (*CONSTANTS, *DICTIONARIES, *TEXTS, "severity")
-"""What ``by`` may name, beside ``attributes.PATH``."""
+ERROR: Final = "error"
+BY_FIELDS: Final = (*CONSTANTS, *DICTIONARIES, *TEXTS, "severity", ERROR)
+"""What ``by`` may name, beside ``attributes.PATH``; ``error`` is what kind of error it is."""
 
 Key = tuple[str, ...]
 
@@ -76,19 +82,21 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """True: the event times were absurd and the observed times were taken."""
     names: tuple[tuple[int, int], ...] = ()
     """(stream, offset) of the first records, at most 10."""
+    numbers: tuple[float, float, float, float] | None = None
+    """Sum, lowest, highest and last of the numbers that the records carry, where they are asked."""
 
 
 class HitCounter:
     """Counts the hits of one rule set, batch after batch. Holds no state between batches."""
 
     def __init__(self, rule_set: RuleSet) -> None:
-        watches: dict[bytes, _Watch] = {}
+        found: dict[bytes, _Watch] = {}
         for rule in rule_set.rules:
-            key = hits_key(rule)
-            if not isinstance(rule, LivenessRule) and key is not None and key not in watches:
-                watches[key] = _Watch(key, rule.filter, rule.by)
+            for watch in watches(rule):
+                if watch.key not in found:
+                    found[watch.key] = _Watch(watch)
         # One comparison ends the search: those that need the highest severity come last.
-        ordered = sorted(watches.values(), key=lambda watch: watch.needs.severity)
+        ordered = sorted(found.values(), key=lambda watch: watch.needs.severity)
         anywhere = [watch for watch in ordered if watch.needs.services is None]
         self._anywhere = _Group(anywhere)
         services = {name for watch in ordered for name in watch.needs.services or ()}
@@ -186,11 +194,11 @@ def urgent_filters(rule_set: RuleSet) -> list[str]:
     """
     chosen: dict[str, None] = {}
     for rule in rule_set.rules:
-        if isinstance(rule, LivenessRule):
-            continue
-        urgent = rule.priority == "critical" if rule.urgent is None else rule.urgent
-        if urgent and len(rule.filter.key.encode()) <= MAX_URGENT_BYTES:
-            chosen[rule.filter.key] = None
+        asked = watches(rule)
+        said = getattr(rule, "urgent", None)
+        urgent = top_priority(rule) == "critical" if said is None else said
+        if asked and urgent and len(asked[0].filter.key.encode()) <= MAX_URGENT_BYTES:
+            chosen[asked[0].filter.key] = None
     return list(chosen)[:MAX_URGENT]
 
 
@@ -217,16 +225,21 @@ class _Clock:
 class _Watch:
     """One filter with one ``by``."""
 
-    __slots__ = ("_by", "filter", "hits_key", "needs")
+    __slots__ = ("_by", "_number", "filter", "hits_key", "needs")
 
-    def __init__(self, key: bytes, asked: Filter, by: Sequence[str]) -> None:
-        self.hits_key = key
-        self.filter = asked
-        self.needs = needs_of(asked.node)
-        self._by = [_reader(name) for name in by]
+    def __init__(self, watch: Watch) -> None:
+        self.hits_key = watch.key
+        self.filter = watch.filter
+        self.needs = needs_of(watch.filter.node)
+        self._by = [_reader(name) for name in watch.by]
+        self._number = None if watch.number is None else attribute_path(watch.number)
 
     def hits(self, columns: Columns, rows: list[int], clock: _Clock) -> list[Hit]:
         """Group the matching rows by key and second."""
+        numbers: dict[int, float] = {}
+        if self._number is not None:
+            numbers = _numbers(columns, rows, self._number)
+            rows = [row for row in rows if row in numbers]
         keys = self._keys(columns, rows)
         groups: dict[tuple[Key | None, int, bool], list[int]] = {}
         known: set[Key] = set()
@@ -255,6 +268,7 @@ class _Watch:
                 names=tuple(
                     (columns.stream, columns.stream_offset[row]) for row in members[:MAX_NAMES]
                 ),
+                numbers=_summed(columns, members, numbers) if numbers else None,
             )
             for (key, second, replaced), members in groups.items()
         ]
@@ -275,8 +289,40 @@ def _reader(name: str) -> Callable[[Columns, list[int]], list[str]]:
         return lambda columns, rows: _texts(getattr(columns, name), rows)
     if name == "severity":
         return lambda columns, rows: [severity.name(columns.severity[row]) for row in rows]
+    if name == ERROR:
+        return _errors
     path = attribute_path(name)
     return lambda columns, rows: _attributes(columns, rows, path)
+
+
+def _errors(columns: Columns, rows: list[int]) -> list[str]:
+    codes = _dictionary(columns, "error_code", rows)
+    message = raw_text(columns, "message_raw").value if columns.message_raw else None
+    return [
+        code or fingerprint(message(row).decode("utf-8", "replace") if message else "")
+        for code, row in zip(codes, rows, strict=True)
+    ]
+
+
+def _numbers(columns: Columns, rows: list[int], path: tuple[str, ...]) -> dict[int, float]:
+    """Return the numbers of those records that carry one."""
+    found: dict[int, float] = {}
+    for row, text in zip(rows, _attributes(columns, rows, path), strict=True):
+        try:
+            number = float(text)
+        except ValueError:
+            continue
+        if math.isfinite(number):
+            found[row] = number
+    return found
+
+
+def _summed(
+    columns: Columns, rows: list[int], numbers: dict[int, float]
+) -> tuple[float, float, float, float]:
+    values = [numbers[row] for row in rows]
+    last = max(rows, key=lambda row: (columns.ts_us[row], row))
+    return math.fsum(values), min(values), max(values), numbers[last]
 
 
 def _dictionary(columns: Columns, name: str, rows: list[int]) -> list[str]:

@@ -12,14 +12,14 @@ from outrider_alerting.program import key_names
 from outrider_alerting.state import Opened, RuleState
 
 if TYPE_CHECKING:
+    from outrider_alerting.kinds import ComponentRule
     from outrider_alerting.overlay import Overlay
-    from outrider_alerting.rules import LivenessRule
     from outrider_alerting.state import Address
 
 
 def observe(overlay: Overlay, seen: ComponentState) -> None:
     """Take note of a component's state, for every liveness rule that looks at it."""
-    for rule in overlay.program.liveness:
+    for rule in overlay.program.components:
         if not seen.concerns(rule):
             continue
         address = (rule.name, seen.key())
@@ -40,7 +40,7 @@ def observe(overlay: Overlay, seen: ComponentState) -> None:
             overlay.put(address, None)
 
 
-def elapse(overlay: Overlay, rule: LivenessRule, address: Address, state: RuleState) -> None:
+def elapse(overlay: Overlay, rule: ComponentRule, address: Address, state: RuleState) -> None:
     """Draw what only needed time to pass, or a place to become free."""
     if state.blocked:
         if not overlay.may_open(rule):
@@ -53,11 +53,11 @@ def elapse(overlay: Overlay, rule: LivenessRule, address: Address, state: RuleSt
         _store(overlay, rule, address, after, moves)
 
 
-def _as_seen(rule: LivenessRule, address: Address, state: RuleState) -> ComponentState:
+def _as_seen(rule: ComponentRule, address: Address, state: RuleState) -> ComponentState:
     names = dict(zip(key_names(rule), address[1], strict=False))
     return ComponentState(
         component_kind=rule.of,
-        component=names.get("agent", ""),
+        component=names.get("agent", "") or names.get("component", ""),
         service=names.get("service", ""),
         worker=names.get("worker", ""),
         host=names.get("host", ""),
@@ -69,7 +69,7 @@ def _as_seen(rule: LivenessRule, address: Address, state: RuleState) -> Componen
 
 def _store(
     overlay: Overlay,
-    rule: LivenessRule,
+    rule: ComponentRule,
     address: Address,
     state: RuleState,
     moves: list[components.Move],

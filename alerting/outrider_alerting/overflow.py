@@ -19,13 +19,16 @@ from outrider_alerting.state import Opened
 
 if TYPE_CHECKING:
     from outrider_alerting.episodes import Key
+    from outrider_alerting.kinds import Rule
     from outrider_alerting.overlay import Overlay
-    from outrider_alerting.rules import Rule
     from outrider_alerting.state import Address, RuleState
 
 KEY: Final[Key] = ()
 MAX_KEYS: Final = 10_000
 """Keys of one rule that are counted at a time."""
+
+MAX_WATCHED: Final = 1_000
+"""Of a rule that watches for what does not come: each key of it is looked at all the time."""
 
 QUIET_US: Final = 5 * MINUTE_US
 
@@ -35,9 +38,14 @@ def hit_reason(n: int) -> str:
     return f"more than 1,000 keys in one batch; {wording.records(n)} beyond them"
 
 
-def keys_reason() -> str:
+def keys_reason(limit: int) -> str:
     """Say that a rule has too many keys."""
-    return f"more than {MAX_KEYS:,} keys are counted, further ones are not told apart"
+    return f"more than {limit:,} keys are counted, further ones are not told apart"
+
+
+def max_keys(overlay: Overlay, rule: Rule) -> int:
+    """Return how many keys of a rule are counted at a time."""
+    return MAX_WATCHED if rule.name in overlay.program.judgements else MAX_KEYS
 
 
 def instances_reason(limit: int) -> str:

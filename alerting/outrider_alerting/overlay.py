@@ -18,8 +18,8 @@ from outrider_alerting.watermarks import combined
 
 if TYPE_CHECKING:
     from outrider_alerting.episodes import Episode
+    from outrider_alerting.kinds import Rule
     from outrider_alerting.program import Program
-    from outrider_alerting.rules import CountRule, MatchRule, Rule
     from outrider_alerting.state import Address, EngineState, Opened
     from outrider_alerting.watermarks import Answer, Quorum, Scope
 
@@ -39,6 +39,9 @@ class Overlay:
         self.touched: set[Address] = set()
         """Record keys to evaluate whatever the watermarks say."""
         self.asked: dict[Scope, Answer] = {}
+        self.moved = False
+        """Something was judged: a replay without this step might judge it with later records."""
+        self.since: dict[str, int] = state.general.since
         self._state = state
         self._quorum = quorum
         self._tracked: dict[str, int] = {}
@@ -76,6 +79,10 @@ class Overlay:
         of_step = {a for a, state in self.changed.items() if state is not None and state.is_active}
         return self._state.active | of_step
 
+    def counted_since_s(self, rule: Rule) -> int:
+        """Return since when the rule, or one about the same, has counted."""
+        return self.since.get(self.program.subject(rule), self.now_s)
+
     # -------------------------------------------------------------- limits
 
     def may_open(self, rule: Rule) -> bool:
@@ -86,13 +93,20 @@ class Overlay:
         """Return how many alerts of a rule are open, the overflow alert aside."""
         return self._state.instances.get(rule, 0) + self._instances.get(rule, 0)
 
+    def firing(self) -> frozenset[str]:
+        """Return the rules of which an alert is firing (or has ceased and is kept firing)."""
+        states = ((address[0], self.get(address)) for address in self.active())
+        return frozenset(
+            rule for rule, s in states if s is not None and s.phase in {"firing", "recovering"}
+        )
+
     def tracked(self, rule: str) -> int:
         """Return how many keys of a rule have a state."""
         return self._state.tracked.get(rule, 0) + self._tracked.get(rule, 0)
 
     # -------------------------------------------------------------- conclusions
 
-    def answer(self, rule: MatchRule | CountRule, key: tuple[str, ...]) -> Answer:
+    def answer(self, rule: Rule, key: tuple[str, ...]) -> Answer:
         """Return how far the records of (rule, key) are complete."""
         answers: list[Answer] = []
         for scope in self.program.scopes(rule, key):

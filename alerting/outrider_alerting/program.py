@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from outrider_alerting.durations import SECOND_US, Duration
-from outrider_alerting.needs import needs_of
-from outrider_alerting.rules import (
-    DEFAULT_QUIET,
+from outrider_alerting.kinds import (
+    GAP_BY,
+    HEALTH_BY,
     LIVENESS_BY,
-    CountRule,
-    LivenessRule,
-    MatchRule,
+    ComponentRule,
+    CompositeRule,
+    GapRule,
     Rule,
-    RuleSet,
-    hits_key,
+    ScheduleRule,
 )
+from outrider_alerting.needs import needs_of
+from outrider_alerting.terms import Judgement, Threshold, is_threshold, judgement, threshold
+from outrider_alerting.watches import Part, watches
 from outrider_alerting.watermarks import Scope
 
-MAX_BUCKETS_A_WINDOW: Final = 600
-"""Windows over 10 minutes count in coarser steps than a second, so that a key's state is small."""
+if TYPE_CHECKING:
+    from outrider_alerting.rules import RuleSet
 
 
-class Threshold(NamedTuple):
-    """What ``match`` and ``count`` come down to."""
+class Wanted(NamedTuple):
+    """A rule that wants some hits, and what they are for it."""
 
-    window_s: int
-    """A multiple of ``step_s``, never more than the rule's window: nothing is over-counted."""
-    step_s: int
-    above: int
-    resolve: int
-    for_us: int
-    keep_us: int
-    lateness_us: int
+    rule: Rule
+    part: Part
 
 
 class Program:
@@ -42,28 +37,63 @@ class Program:
         self.rule_set = rule_set
         self.version = version
         self.rules: dict[str, Rule] = {rule.name: rule for rule in rule_set.rules}
-        self.by_hits: dict[bytes, list[MatchRule | CountRule]] = {}
-        self.liveness: list[LivenessRule] = []
+        self.by_hits: dict[bytes, list[Wanted]] = {}
+        self.components: list[ComponentRule] = []
+        self.gaps: list[GapRule] = []
+        self.composites: list[CompositeRule] = []
+        self.standing: list[Rule] = []
+        """Rules without keys that watch for what does not come."""
         self.thresholds: dict[str, Threshold] = {}
+        self.judgements: dict[str, Judgement] = {}
         self._subjects: dict[str, str] = {}
         self._services: dict[str, frozenset[str] | None] = {}
         for rule in rule_set.rules:
-            key = hits_key(rule)
-            if isinstance(rule, LivenessRule) or key is None:
-                self.liveness.extend([rule] if isinstance(rule, LivenessRule) else [])
-                continue
-            self.by_hits.setdefault(key, []).append(rule)
-            self._subjects[rule.name] = key.hex()[:16]
+            self._add(rule)
+
+    def _add(self, rule: Rule) -> None:
+        for watch in watches(rule):
+            self.by_hits.setdefault(watch.key, []).append(Wanted(rule, watch.part))
+        if isinstance(rule, ComponentRule):
+            self.components.append(rule)
+            known = rule.of in LIVENESS_BY
+            self._subjects[rule.name] = rule.of if known else f"component:{rule.of}"
+            return
+        if isinstance(rule, CompositeRule):
+            self.composites.append(rule)
+            self._subjects[rule.name] = "composite:"
+            return
+        if isinstance(rule, GapRule):
+            self.gaps.append(rule)
             self.thresholds[rule.name] = threshold(rule)
-            self._services[rule.name] = needs_of(rule.filter.node).services
+            self._subjects[rule.name] = f"gap:{rule.filter.key if rule.filter else ''}"
+            return
+        asked = watches(rule)
+        subject = asked[0].key.hex()[:16]
+        self._services[rule.name] = needs_of(asked[-1].filter.node).services
+        if isinstance(rule, ScheduleRule):
+            subject = f"schedule:{subject}:{rule.cron}:{rule.timezone}"
+        elif is_threshold(rule):
+            self.thresholds[rule.name] = threshold(rule)  # type: ignore[arg-type]  # by its kind
+        else:
+            self.judgements[rule.name] = spec = judgement(rule)  # type: ignore[arg-type]  # by its kind
+            # Other lengths are other questions: what was counted so far cannot answer them.
+            subject = f"judged:{subject}:{spec.reach_s}:{asked[-1].key.hex()[:8]}"
+        self._subjects[rule.name] = subject
+        if rule.name not in self.thresholds and not key_names(rule):
+            self.standing.append(rule)
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """What the rules are about, altogether."""
+        return frozenset(self._subjects.values())
 
     def subject(self, rule: Rule) -> str:
         """Return what the keys of a rule are about: another subject, another window."""
-        return rule.of if isinstance(rule, LivenessRule) else self._subjects[rule.name]
+        return self._subjects[rule.name]
 
-    def scopes(self, rule: MatchRule | CountRule, key: tuple[str, ...]) -> list[Scope]:
+    def scopes(self, rule: Rule, key: tuple[str, ...]) -> list[Scope]:
         """Return whose watermarks an end of (rule, key) needs."""
-        known = dict(zip(rule.by, key, strict=False))
+        known = dict(zip(key_names(rule), key, strict=False))
         worker, host = known.get("worker"), known.get("host")
         if "service" in known:
             return [Scope(known["service"], worker, host)]
@@ -73,34 +103,19 @@ class Program:
         return [Scope(service, worker, host) for service in sorted(services)]
 
 
+def sort_of(subject: str) -> str:
+    """Return which part of the engine evaluates keys about this: other sorts share no state."""
+    if subject in LIVENESS_BY:
+        return "component"
+    return subject.partition(":")[0] if ":" in subject else "records"
+
+
 def key_names(rule: Rule) -> tuple[str, ...]:
     """Return the names of a rule's key values, as labels call them."""
-    if isinstance(rule, LivenessRule):
-        return LIVENESS_BY[rule.of]
+    if isinstance(rule, ComponentRule):
+        return LIVENESS_BY.get(rule.of, HEALTH_BY)
+    if isinstance(rule, GapRule):
+        return GAP_BY
+    if isinstance(rule, CompositeRule | ScheduleRule):
+        return ()
     return tuple(name.removeprefix("attributes.") for name in rule.by)
-
-
-def threshold(rule: MatchRule | CountRule) -> Threshold:
-    """Say what a rule counts, in the terms of the sliding window.
-
-    ``match`` is more than none in the quiet time: it stays one alert while records keep coming, and
-    ends when the quiet time has passed without one.
-    """
-    if isinstance(rule, CountRule):
-        window_us, above = rule.window.us, rule.above
-        resolve = rule.above if rule.resolve is None else rule.resolve
-        keep_us = rule.keep_firing_for.us if rule.keep_firing_for else 0
-    else:
-        window_us = (rule.keep_firing_for or Duration(DEFAULT_QUIET)).us
-        above = resolve = keep_us = 0
-    window_s = max(1, window_us // SECOND_US)
-    step_s = -(-window_s // MAX_BUCKETS_A_WINDOW)
-    return Threshold(
-        window_s=window_s // step_s * step_s,
-        step_s=step_s,
-        above=above,
-        resolve=resolve,
-        for_us=rule.for_.us,
-        keep_us=keep_us,
-        lateness_us=rule.lateness.us,
-    )

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from outrider_alerting import overflow, thresholds, wording
-from outrider_alerting.durations import DAY_US, SECOND_US
+from outrider_alerting import jobs, judging, overflow, thresholds, wording
+from outrider_alerting.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from outrider_alerting.kinds import GapRule, ScheduleRule, is_higher
 from outrider_alerting.state import Opened
+from outrider_alerting.watermarks import Answer
 
 if TYPE_CHECKING:
     from outrider_alerting.hits import Hit
+    from outrider_alerting.kinds import Rule
     from outrider_alerting.overlay import Overlay
-    from outrider_alerting.program import Threshold
-    from outrider_alerting.rules import CountRule, MatchRule
+    from outrider_alerting.program import Wanted
     from outrider_alerting.state import Address, RuleState
-    from outrider_alerting.watermarks import Answer
+    from outrider_alerting.terms import Judgement, Threshold
 
 COUNT: Final = itemgetter(1)
 """Of a bucket."""
@@ -25,72 +27,152 @@ COUNT: Final = itemgetter(1)
 MANY_BUCKETS: Final = 64
 """With more, a key that cannot fire is rid of those that are settled."""
 
+SILENT_US: Final = MINUTE_US
+"""A source that is not heard from for so long has left the quorum."""
+
 
 def count(overlay: Overlay, hit: Hit) -> int:
     """Add a hit to the windows of its rules; return how many records no rule wanted."""
-    rules = overlay.program.by_hits.get(hit.hits_key)
-    if rules is None:
+    wanted = overlay.program.by_hits.get(hit.hits_key)
+    if wanted is None:
         return hit.n
-    for rule in rules:
+    for want in wanted:
         if hit.overflow:
-            overflow.exceeded(overlay, rule, overflow.hit_reason(hit.n))
-            continue
-        address = (rule.name, hit.key)
-        state = overlay.get(address)
-        if state is None and overlay.tracked(rule.name) >= overflow.MAX_KEYS:
-            overflow.exceeded(overlay, rule, overflow.keys_reason())
-            continue
-        spec = overlay.program.thresholds[rule.name]
-        known = thresholds.pruned(state or overlay.new(rule), spec, overlay.now_s)
-        overlay.put(
-            address,
-            thresholds.counted(
-                known,
-                spec,
-                bucket_us=hit.bucket_us,
-                n=hit.n,
-                names=hit.names,
-                now_s=overlay.now_s,
-            ),
-        )
-        overlay.touched.add(address)
+            overflow.exceeded(overlay, want.rule, overflow.hit_reason(hit.n))
+        else:
+            _count(overlay, want, hit)
     return 0
 
 
-def evaluate(
-    overlay: Overlay, rule: MatchRule | CountRule, address: Address, state: RuleState
+def _count(overlay: Overlay, want: Wanted, hit: Hit) -> None:
+    rule, part = want
+    last = part in {"values", "events"}
+    key = hit.key[:-1] if last else hit.key
+    address = (rule.name, key)
+    state = overlay.get(address)
+    if state is None and overlay.tracked(rule.name) >= overflow.max_keys(overlay, rule):
+        overflow.exceeded(overlay, rule, overflow.keys_reason(overflow.max_keys(overlay, rule)))
+        return
+    if isinstance(rule, ScheduleRule):
+        jobs.heard(overlay, rule, address, state, hit=hit)
+    elif rule.name in overlay.program.judgements:
+        judging.counted(overlay, rule, address, state, part=part, hit=hit)
+    else:
+        spec = overlay.program.thresholds[rule.name]
+        if spec.remember_s and _is_known(overlay, rule, address, state, spec):
+            return
+        value = hit.key[-1] if last else None
+        counted(overlay, rule, address, hit.bucket_us, hit.n, hit.names, value)
+        if spec.remember_s and (after := overlay.get(address)) is not None:
+            expiry_s = overlay.now_s + spec.remember_s
+            overlay.put(address, msgspec.structs.replace(after, expiry_s=expiry_s))
+    overlay.touched.add(address)
+
+
+def _is_known(
+    overlay: Overlay, rule: Rule, address: Address, state: RuleState | None, spec: Threshold
+) -> bool:
+    """Take note of something that was seen before, or while the rule was learning."""
+    learn_us = getattr(rule, "learn").us  # noqa: B009  only rules that remember have it
+    learning = overlay.now_s < overlay.counted_since_s(rule) + learn_us // SECOND_US
+    if state is None and not learning:
+        return False
+    known = state or overlay.new(rule)
+    if known.phase != "inactive" or known.blocked:
+        return False
+    # Once an hour is enough: what is seen every second is not stored every second.
+    expiry_s = overlay.now_s + spec.remember_s
+    if state is None or expiry_s - known.expiry_s > HOUR_US // SECOND_US:
+        overlay.put(address, msgspec.structs.replace(known, expiry_s=expiry_s))
+    return True
+
+
+def counted(
+    overlay: Overlay,
+    rule: Rule,
+    address: Address,
+    bucket_us: int,
+    n: int,
+    names: tuple[tuple[int, int], ...] = (),
+    value: str | None = None,
 ) -> None:
+    """Add records to the window of a key."""
+    spec = overlay.program.thresholds[rule.name]
+    known = overlay.get(address) or overlay.new(rule)
+    known = thresholds.pruned(known, spec, overlay.now_s)
+    overlay.put(
+        address,
+        thresholds.counted(
+            known,
+            spec,
+            bucket_us=bucket_us,
+            n=n,
+            names=names,
+            now_s=overlay.now_s,
+            value=value,
+        ),
+    )
+    overlay.touched.add(address)
+
+
+def adopt(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -> None:
+    """Carry a key over to a new rule set."""
+    subject = overlay.program.subject(rule)
+    if subject != state.subject:
+        # Other records are counted from now on; an end needs a whole window of them.
+        until_s = overlay.now_s + overlay.program.thresholds[rule.name].reach_s
+        state = msgspec.structs.replace(
+            state,
+            subject=subject,
+            buckets=(),
+            names=(),
+            told=(),
+            values={},
+            floor_s=until_s,
+            expiry_s=until_s,
+        )
+    overlay.put(address, msgspec.structs.replace(state, wake_s=None))
+
+
+def evaluate(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -> None:
     """Draw what can be concluded about a key."""
     spec = overlay.program.thresholds[rule.name]
     # More records can only put off the end of what fires: its last estimate is a lower bound.
-    put_off = state.phase == "firing" and state.wake_s is not None
+    at_top = (
+        len(spec.rungs) == 1
+        or state.opened is None
+        or not is_higher(spec.rungs[-1][0], state.opened.priority)
+    )
+    put_off = state.phase == "firing" and state.wake_s is not None and at_top
     touched = address in overlay.touched and not put_off
     can_fire = state.is_active or sum(map(COUNT, state.buckets)) > spec.above
     if not can_fire and len(state.buckets) <= MANY_BUCKETS:
         return
-    answer = overlay.answer(rule, address[1])
+    answer = _answer(overlay, rule, address)
     if not can_fire:
-        overlay.put(address, thresholds.settled(state, spec, _concluded_s(answer, spec)))
+        overlay.put(address, thresholds.settled(state, spec, concluded_s(answer, spec)))
         return
-    # Only after a day of its own: a source as new as its alert may not be known here yet.
-    if answer.gone and state.episode.is_open and overlay.now_us - state.started_us > DAY_US:
+    if is_gone(overlay, state, answer):
         overlay.withdraw(address, state, "nothing has come from there for 24 hours")
         return
-    concluded_s = _concluded_s(answer, spec)
-    if not touched and not _due(overlay, rule, state, concluded_s):
+    if spec.no_data == "resolve" and state.episode.is_open and is_blind(overlay, rule, answer):
+        end_blind(overlay, address, state, answer)
+        return
+    until_s = concluded_s(answer, spec)
+    if not touched and not _due(overlay, rule, state, until_s):
         overlay.mark_stale(address, state, answer)
         return
     after, moves = thresholds.advance(
         state,
         spec,
         now_s=overlay.now_s,
-        concluded_s=concluded_s,
+        concluded_s=until_s,
         may_open=overlay.may_open(rule),
     )
     if after.blocked and touched:
         overflow.exceeded(overlay, rule, overflow.instances_reason(rule.max_instances))
     for move in moves:
-        after = _tell(overlay, rule, address, after, move=move, answer=answer)
+        after = tell(overlay, rule, address, after, move=move, answer=answer)
     if not after.episode.is_open and after.expiry_s <= overlay.now_s:
         overlay.put(address, None)
         return
@@ -98,53 +180,91 @@ def evaluate(
     overlay.mark_stale(address, after, answer)
 
 
-def _due(
-    overlay: Overlay, rule: MatchRule | CountRule, state: RuleState, concluded_s: int | None
-) -> bool:
+def _answer(overlay: Overlay, rule: Rule, address: Address) -> Answer:
+    if isinstance(rule, GapRule):
+        return Answer(until_us=overlay.now_us)
+    return overlay.answer(rule, address[1])
+
+
+def _due(overlay: Overlay, rule: Rule, state: RuleState, until_s: int | None) -> bool:
     if state.blocked:
         return overlay.may_open(rule) or state.expiry_s <= overlay.now_s
     if state.timer_us is not None and state.timer_us <= overlay.now_us:
         return True
-    return state.wake_s is not None and concluded_s is not None and state.wake_s <= concluded_s
+    return state.wake_s is not None and until_s is not None and state.wake_s <= until_s
 
 
-def _tell(
+def is_gone(overlay: Overlay, state: RuleState, answer: Answer) -> bool:
+    """Tell whether nothing can ever be concluded about what is open."""
+    # Only after a day of its own: a source as new as its alert may not be known here yet.
+    open_long = state.episode.is_open and overlay.now_us - state.started_us > DAY_US
+    return answer.gone and open_long
+
+
+def is_blind(overlay: Overlay, rule: Rule, answer: Answer, wait_s: int = 0) -> bool:
+    """Tell whether no source is left to tell, for so long that `no_data` counts.
+
+    ``wait_s`` is how long nothing must have been heard, beside the time after which a source is
+    called silent.
+    """
+    if answer.until_us is not None:
+        return False
+    since_us = overlay.counted_since_s(rule) * SECOND_US
+    heard_us = max(since_us, answer.last_seen_us or 0)
+    return overlay.now_us - heard_us >= SILENT_US + wait_s * SECOND_US
+
+
+def end_blind(overlay: Overlay, address: Address, state: RuleState, answer: Answer) -> None:
+    """Close what is open because the rule says so where nobody can tell."""
+    before = state.episode
+    after = before.moved("withdrawn", overlay.now_us)
+    if state.opened is not None:
+        reason = wording.blind_reason(answer, overlay.now_us)
+        overlay.tell(address, before, after, at_us=overlay.now_us, reason=reason,
+                     opened=state.opened)  # fmt: skip
+    closed = state.with_episode(after.over(), opened=None)
+    overlay.put(address, msgspec.structs.replace(closed, stale=False, wake_s=None))
+
+
+def tell(
     overlay: Overlay,
-    rule: MatchRule | CountRule,
+    rule: Rule,
     address: Address,
     state: RuleState,
     *,
     move: thresholds.Move,
     answer: Answer,
 ) -> RuleState:
-    spec = overlay.program.thresholds[rule.name]
+    """Tell a move of a window's count; return the state with what its alert says of itself."""
+    spec: Threshold | Judgement | None = overlay.program.thresholds.get(rule.name)
+    spec = spec or overlay.program.judgements[rule.name]
     opened = state.opened
     rising = move.finding in {"holds", "lasted"}
-    if opened is None or move.finding == "lasted":
+    if opened is None or move.finding == "lasted" or move.before.state == move.after.state:
         opened = Opened(
             kind=rule.kind,
-            priority=rule.priority,
-            labels=wording.labels(rule, address[1]),
-            summary=wording.count_summary(rule, address[1], spec, move.value),
+            priority=move.priority,
+            labels=wording.labels(rule, address[1], move.priority),
+            summary=wording.count_summary(rule, address[1], spec, move, state.reason),
             runbook=rule.runbook,
             value=float(move.value),
-            threshold=float(spec.above),
+            threshold=wording.limit(spec, move.priority),
         )
     overlay.tell(
         address,
         move.before,
         move.after,
         at_us=move.at_s * SECOND_US,
-        reason=wording.count_reason(move.finding, spec, move.value),
+        reason=wording.count_reason(rule, spec, move),
         opened=msgspec.structs.replace(opened, value=float(move.value)),
         without=() if rising else answer.without,
-        evidence=_evidence(rule, state, spec, move.at_s) if rising else (),
+        evidence=evidence(rule, state, spec, move.at_s) if rising else (),
     )
     still_open = move.after.is_open
     return msgspec.structs.replace(state, opened=opened if still_open else None)
 
 
-def _concluded_s(answer: Answer, spec: Threshold) -> int | None:
+def concluded_s(answer: Answer, spec: Threshold | Judgement) -> int | None:
     """Return the last second for which a window's end can be concluded."""
     if answer.until_us is None:
         return None
@@ -152,11 +272,12 @@ def _concluded_s(answer: Answer, spec: Threshold) -> int | None:
     return (answer.until_us - spec.lateness_us) // SECOND_US - spec.step_s
 
 
-def _evidence(
-    rule: MatchRule | CountRule, state: RuleState, spec: Threshold, at_s: int
+def evidence(
+    rule: Rule, state: RuleState, spec: Threshold | Judgement, at_s: int
 ) -> tuple[tuple[int, int], ...]:
     """Return the names of the newest records in the window that ends at ``at_s``."""
+    wanted = getattr(rule, "evidence", 0)
     window = range(at_s - spec.window_s + 1, at_s + spec.step_s)
     inside = [name for name in state.names if name[0] in window] or list(state.names)
-    chosen = inside[-rule.evidence :] if rule.evidence else []
+    chosen = inside[-wanted:] if wanted else []
     return tuple((stream, offset) for _, stream, offset in chosen)

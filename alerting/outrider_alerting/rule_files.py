@@ -15,12 +15,11 @@ import msgspec
 from outrider import configuration
 from outrider.configuration import ConfigError, suggest
 from outrider.filter import FilterError, parse
-from outrider_alerting import checks
+from outrider_alerting import checks, rule_checks
 from outrider_alerting.durations import Duration
+from outrider_alerting.kinds import KINDS, GapRule, HealthRule, LivenessRule
 from outrider_alerting.rules import (
     CHANNEL_TYPES,
-    KINDS,
-    LivenessRule,
     Route,
     RuleSet,
 )
@@ -133,7 +132,8 @@ class _Reader:
         if path[0] == "rule":
             rule = self._chosen(source, path, table, "kind", KINDS)
             if rule is not None:
-                self._keep(self.rules, source, path, checks.normal(rule), checks.rule_faults)
+                rule = rule_checks.normal(rule)
+                self._keep(self.rules, source, path, rule, rule_checks.rule_faults)
         elif path[0] == "channel":
             self.channel_names.append(table.get("name"))
             channel = self._chosen(source, path, table, "type", CHANNEL_TYPES)
@@ -203,7 +203,7 @@ class _Reader:
                 key = str(found.path[0])
                 if key not in wrong:
                     where = path if found.is_missing else (*path, *found.path)
-                    told = found.what.format(configuration.dotted(found.path))
+                    told = _in_toml(found.what.format(configuration.dotted(found.path)))
                     self._report(source, where, told, found.hint)
                 if found.is_missing:
                     # The first of the missing keys ends the search: the rest cannot be asked for.
@@ -226,6 +226,10 @@ class _Reader:
         for kept in (self.rules, self.channels):
             self._same_names(kept)
         self._routes()
+        rules = [item.value for item in self.rules]
+        for item in self.rules:
+            for fault in rule_checks.member_faults(item.value, rules):
+                self._report(item.source, (*item.path, fault.key), fault.message, fault.hint)
 
     def _same_names(self, kept: list[_Read]) -> None:
         first: dict[str, _Read] = {}
@@ -295,8 +299,8 @@ class _Reader:
 
 
 def _hook_for(shape: type) -> Callable[[type, Any], Any]:
-    """Return msgspec's hook for our own types; routes and liveness rules filter labels."""
-    labels = shape in {Route, LivenessRule}
+    """Return msgspec's hook for our own types; routes and rules about components filter labels."""
+    labels = shape in {Route, LivenessRule, HealthRule, GapRule}
 
     def hook(wanted: type, value: Any) -> Any:
         if not isinstance(value, str):
@@ -318,6 +322,11 @@ def _named_by(route: Route) -> Iterable[tuple[tuple[str | int, ...], str]]:
     for step, escalation in enumerate(route.escalate):
         for index, channel in enumerate(escalation.channels):
             yield ("escalate", step, "channels", index), channel
+
+
+def _in_toml(told: str) -> str:
+    """Say types as TOML calls them."""
+    return told.replace(" | null`", "`").replace(" | object", " | table")
 
 
 def _called(path: tuple[str | int, ...], table: dict[str, Any]) -> str:

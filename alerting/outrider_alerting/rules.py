@@ -1,108 +1,66 @@
 """Rules, channels and routes as values: what a set of rule files says, checked and typed.
 
 A set is one versioned whole. :func:`outrider_alerting.rule_files.read` makes it from TOML texts and
-refuses what does not work; nothing else constructs these structs from outside input. Kinds:
-
-* ``match``: every record that matches counts; the alert ends when ``keep_firing_for`` (5 minutes)
-  has passed without one.
-* ``count``: more than ``above`` matching records in some position of a sliding ``window``.
-* ``liveness``: a worker or agent is in one of the named ``states``.
+refuses what does not work; nothing else constructs these structs from outside input. The kinds
+of rules are in :mod:`.kinds`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
 from outrider.filter import Filter
 from outrider_alerting.durations import Duration
+from outrider_alerting.kinds import (
+    FIRST_KINDS,
+    KINDS,
+    LIVENESS_BY,
+    PRIORITIES,
+    CountRule,
+    LivenessRule,
+    MatchRule,
+    Priority,
+    RecordRule,
+    Rule,
+)
+from outrider_alerting.watches import hits_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENGINE_VERSION: Final = 1
+__all__ = [
+    "CHANNEL_TYPES",
+    "ENGINE_VERSION",
+    "IN_APP",
+    "KINDS",
+    "LIVENESS_BY",
+    "PRIORITIES",
+    "Changes",
+    "Channel",
+    "CountRule",
+    "EmailChannel",
+    "Escalation",
+    "LivenessRule",
+    "MatchRule",
+    "Priority",
+    "RecordRule",
+    "Route",
+    "Rule",
+    "RuleSet",
+    "TelegramChannel",
+    "WebhookChannel",
+    "definition",
+    "diff",
+    "hits_key",
+]
+
+ENGINE_VERSION: Final = 2
 """What this engine can evaluate; a set names the oldest engine that evaluates it right."""
-
-Priority = Literal["info", "warning", "critical"]
-"""An alert's own scale, so that severity always means a record's."""
-
-PRIORITIES: Final[tuple[Priority, ...]] = ("info", "warning", "critical")
 
 IN_APP: Final = "in-app"
 """The notification centre: a destination of every alert, never declared."""
-
-DEFAULT_QUIET: Final = "5m"
-MAX_WINDOW_US: Final = 24 * 3600 * 1_000_000
-
-
-class Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every kind of rule may say."""
-
-    name: str
-    kind: str
-    priority: Priority = "warning"
-    for_: Duration = msgspec.field(default_factory=lambda: Duration("0s"), name="for")
-    """How long the condition must hold without a break before the alert fires, in event time."""
-    keep_firing_for: Duration | None = None
-    """How long the condition must be gone before the alert resolves."""
-    max_instances: int = 100
-    """Open alerts of this rule at a time; all beyond are one overflow alert."""
-    labels: dict[str, str] = {}
-    """Added to the alert's labels; routes and silences filter on them."""
-    summary: str | None = None
-    """A template: ``{count} errors in {window} on {worker}``."""
-    runbook: str | None = None
-    """An http or https URL."""
-
-
-class RecordRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the kinds that look at records share."""
-
-    filter: Filter
-    by: tuple[str, ...] = ()
-    """One alert for each combination of values of these fields."""
-    evidence: int = 5
-    """Lines copied into the alert, at most 10."""
-    lateness: Duration = msgspec.field(default_factory=lambda: Duration("10s"))
-    """How much later than the watermarks say a record may come before an end is concluded."""
-    urgent: bool | None = None
-    """Whether agents send matching records at once; by default where the priority is critical."""
-
-
-class MatchRule(RecordRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fires with the first matching record."""
-
-
-class CountRule(RecordRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fires when more than ``above`` matching records fall into one window."""
-
-    window: Duration
-    above: int
-    resolve: int | None = None
-    """The alert ends when the window holds no more than this; by default ``above``."""
-
-
-LivenessState = Literal["silent", "dead", "lagging", "degraded"]
-
-
-class LivenessRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fires while a worker or agent is in one of the named states."""
-
-    of: Literal["worker", "agent"] = "worker"
-    states: tuple[LivenessState, ...] = ("silent", "dead")
-    filter: Filter | None = None
-    """On the labels service, worker and host."""
-
-
-Rule = MatchRule | CountRule | LivenessRule
-KINDS: Final[dict[str, type[MatchRule | CountRule | LivenessRule]]] = {
-    "match": MatchRule,
-    "count": CountRule,
-    "liveness": LivenessRule,
-}
-LIVENESS_BY: Final = {"worker": ("service", "worker", "host"), "agent": ("host", "agent")}
 
 
 class TelegramChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -194,7 +152,7 @@ class RuleSet(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def minimum_engine(self) -> int:
         """The oldest engine that evaluates this set right."""
-        return 1
+        return max((_engine_of(rule) for rule in self.rules), default=1)
 
     def rule(self, name: str) -> Rule | None:
         """The rule of that name, or None."""
@@ -216,19 +174,11 @@ class Changes(NamedTuple):
         return bool(self.added or self.changed or self.removed)
 
 
-def hits_key(rule: Rule) -> bytes | None:
-    """What hits of this rule are filed under: SHA-256 of filter and ``by``; None without records.
-
-    Two rules with one filter and ``by`` share their hits, and an edit of anything else keeps them.
-    """
-    if isinstance(rule, LivenessRule):
-        return None
-    return hashlib.sha256("\n".join((rule.filter.key, *rule.by)).encode()).digest()
-
-
 def definition(item: Rule | Channel | Route) -> dict[str, object]:
     """Return the JSON form of a rule, channel or route, as it was written."""
     built: dict[str, object] = msgspec.to_builtins(item, enc_hook=_encode, str_keys=True)
+    # What a rule is tested with is no part of what it does.
+    built.pop("test", None)
     return {key: value for key, value in built.items() if value is not None}
 
 
@@ -248,6 +198,15 @@ def _named(rule_set: RuleSet) -> Mapping[str, object]:
     if rule_set.routes:
         named["routes"] = [definition(route) for route in rule_set.routes]
     return named
+
+
+def _engine_of(rule: Rule) -> int:
+    """Return the oldest engine that evaluates a rule right."""
+    written = definition(rule)
+    is_ladder = isinstance(written.get("above"), dict)
+    is_plain = written.get("no_data", "keep") == "keep" and not is_ladder
+    more = {"below", "of"} & written.keys() if rule.kind == "count" else ()
+    return 1 if rule.kind in FIRST_KINDS and is_plain and not more else 2
 
 
 def _encode(value: object) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from outrider_alerting.episodes import Episode, Key, State
-from outrider_alerting.rules import Priority  # noqa: TC001  msgspec reads the annotations
+from outrider_alerting.kinds import Priority  # noqa: TC001  msgspec reads the annotations
 from outrider_alerting.windows import (  # noqa: TC001  msgspec reads the annotations
     Bucket,
     Span,
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 LINGER_S: Final = 360
 """A source that is behind is waited for five minutes; a minute more for what it brings."""
+
+Numbers = tuple[int, float, float, float, float]
+"""Of one bucket: its start; sum, lowest, highest and last number."""
 
 Address = tuple[str, Key]
 """(rule name, key)."""
@@ -57,11 +60,19 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     ceased_us: int | None = None
     opened: Opened | None = None
     subject: str = ""
-    """What the key means: the hits key (16 hex digits) or the component kind."""
+    """What the key means, see ``Program.subject``."""
     by: str = ""
     buckets: tuple[Bucket, ...] = ()
     packed: tuple[int, ...] = ()
     """The buckets in the JSON form only: start, n, touched, each as a difference."""
+    others: tuple[Bucket, ...] = ()
+    """Of a ratio: the records that its share is taken of."""
+    numbers: tuple[Numbers, ...] = ()
+    """Of a gauge, beside its buckets."""
+    values: dict[str, tuple[Span, ...]] = {}
+    """Different values: when each was seen, first and last, without a pause of a window."""
+    runs: tuple[int, int, int] = (0, 0, 0)
+    """Of a job: the second of its last start, end and failure."""
     names: tuple[tuple[int, int, int], ...] = ()
     """Newest records: (second, stream, offset), at most 10."""
     told: tuple[Span, ...] = ()
@@ -73,7 +84,9 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     timer_us: int | None = None
     """Something moves when the clock reaches this."""
     expiry_s: int = 0
-    """When the last bucket goes."""
+    """When the last bucket goes, or the key itself."""
+    watched: bool = False
+    """What does not come can move it: looked at in every step, open or not."""
     blocked: bool = False
     """The condition holds, but the rule has its ``max_instances``."""
     stale: bool = False
@@ -89,12 +102,7 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     @property
     def is_active(self) -> bool:
         """Whether time or the watermarks can move it."""
-        return self.phase != "inactive" or self.blocked
-
-    @property
-    def is_liveness(self) -> bool:
-        """Whether it is about a component, not about records."""
-        return self.subject in {"worker", "agent"}
+        return self.phase != "inactive" or self.blocked or self.watched
 
     def with_episode(self, episode: Episode, *, opened: Opened | None) -> RuleState:
         """Return the state with another episode."""
@@ -135,6 +143,8 @@ class General(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rule_set: int | None = None
     marks: dict[str, int] = {}
     """Service to the time up to which conclusions were drawn; never moves back."""
+    since: dict[str, int] = {}
+    """Subject to the second since which a rule has counted it."""
 
 
 class EngineState:

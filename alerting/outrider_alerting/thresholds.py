@@ -14,29 +14,36 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from outrider_alerting.durations import SECOND_US
+from outrider_alerting.kinds import is_higher
 from outrider_alerting.state import LINGER_S, RuleState
 from outrider_alerting.windows import (
+    MAX_TOLD,
     Bucket,
     Course,
     Span,
     add,
     count_at,
     course,
+    course_of_values,
     first_at_most,
     first_over,
     spans_above,
     tell,
     untold,
+    windows_above,
 )
 
 if TYPE_CHECKING:
     from outrider_alerting.episodes import Episode, Finding
-    from outrider_alerting.program import Threshold
+    from outrider_alerting.kinds import Priority
+    from outrider_alerting.terms import Threshold
 
 MAX_MOVES: Final = 32
 """Moves of one key in one step; what is left follows in the next step."""
 
 MAX_NAMES: Final = 10
+MAX_VALUES: Final = 1_001
+"""Different values of a key that are told apart: one more than a threshold can be."""
 LATE_S: Final = 60
 """A bucket that was last added to so much later than it began is late."""
 
@@ -52,7 +59,8 @@ class Move(NamedTuple):
     before: Episode
     after: Episode
     at_s: int
-    value: int
+    value: float
+    priority: Priority
 
 
 def pruned(state: RuleState, spec: Threshold, now_s: int) -> RuleState:
@@ -61,24 +69,25 @@ def pruned(state: RuleState, spec: Threshold, now_s: int) -> RuleState:
     Decided by when they were last added to, not by how far the watermarks are: so it makes no
     difference when, or whether, this is called between two additions.
     """
-    cut = now_s - spec.window_s - LINGER_S
+    cut = now_s - spec.reach_s - LINGER_S
     # As long as the oldest stays, so may those behind it: looking at each at every addition costs
     # more than they do.
     if not state.buckets or state.buckets[0][2] > cut:
         return state
     newest = state.buckets[-1][0]
-    held = newest - spec.window_s if state.phase != "inactive" else newest
+    held = newest - spec.reach_s if state.phase != "inactive" else newest
     buckets = tuple(b for b in state.buckets if b[2] > cut or (b[0] > held))
     if len(buckets) == len(state.buckets):
         return state
     if not buckets:
-        return msgspec.structs.replace(state, buckets=(), names=(), told=(), expiry_s=0)
+        return msgspec.structs.replace(state, buckets=(), names=(), told=(), values={}, expiry_s=0)
     oldest = buckets[0][0]
     return msgspec.structs.replace(
         state,
         buckets=buckets,
         names=tuple(name for name in state.names if name[0] >= oldest),
         told=tuple(span for span in state.told if span.end >= oldest),
+        values=_recent(state.values, oldest),
     )
 
 
@@ -90,19 +99,48 @@ def counted(
     n: int,
     names: tuple[tuple[int, int], ...],
     now_s: int,
+    value: str | None = None,
 ) -> RuleState:
-    """Return the state with ``n`` more records in the second that begins at ``bucket_us``."""
+    """Return the state with ``n`` more records in the second that begins at ``bucket_us``.
+
+    ``value`` is what they have in common, where different values are counted.
+    """
     second = bucket_us // SECOND_US
     start = second - second % spec.step_s
     return msgspec.structs.replace(
         state,
         buckets=add(state.buckets, start, n, now_s),
-        names=_newest(state.names, [(second, stream, offset) for stream, offset in names]),
-        expiry_s=max(state.expiry_s, now_s + spec.window_s + LINGER_S),
+        names=newest(state.names, [(second, stream, offset) for stream, offset in names]),
+        values=state.values if value is None else _seen(state.values, value, start, spec.window_s),
+        expiry_s=max(state.expiry_s, now_s + spec.reach_s + LINGER_S),
     )
 
 
-def _newest(names: tuple[Name, ...], more: list[Name]) -> tuple[Name, ...]:
+def _seen(
+    values: dict[str, tuple[Span, ...]], value: str, start: int, window_s: int
+) -> dict[str, tuple[Span, ...]]:
+    """Return the sightings with one more: those less than a window apart are one stretch."""
+    begin = end = start
+    apart: list[Span] = []
+    for span in values.get(value, ()):
+        if span.start - window_s <= end and begin <= span.end + window_s:
+            begin, end = min(begin, span.start), max(end, span.end)
+        else:
+            apart.append(span)
+    if value not in values and len(values) >= MAX_VALUES:
+        oldest = min(values, key=lambda name: (values[name][-1].end, name))
+        values = {name: spans for name, spans in values.items() if name != oldest}
+    return values | {value: tuple(sorted([*apart, Span(begin, end)])[-MAX_TOLD:])}
+
+
+def _recent(values: dict[str, tuple[Span, ...]], oldest: int) -> dict[str, tuple[Span, ...]]:
+    if not values:
+        return values
+    kept = {name: tuple(s for s in spans if s.end >= oldest) for name, spans in values.items()}
+    return {name: spans for name, spans in kept.items() if spans}
+
+
+def newest(names: tuple[Name, ...], more: list[Name]) -> tuple[Name, ...]:
     """Return the newest of both, in order; what comes is mostly newer than what is there."""
     if not more:
         return names
@@ -150,7 +188,7 @@ def _needed(
     """
     if settled_s is None:
         return buckets
-    cut = settled_s - spec.window_s
+    cut = settled_s - spec.reach_s
     return tuple(b for b in buckets if b[0] > cut or b[2] - b[0] > LATE_S)
 
 
@@ -177,9 +215,23 @@ class _Run:
         self.blocked = False
         self.wake_s: int | None = None
         self.timer_s: int | None = None
-        self.course: Course = course(state.buckets, spec.window_s)
+        self.course: Course = (
+            course_of_values(state.values.values(), spec.window_s)
+            if spec.counts_values
+            else course(state.buckets, spec.window_s)
+        )
+        self._bad = self._over(spec.above)
+        self._still = self._over(spec.resolve)
+        self.priority: Priority = state.opened.priority if state.opened else spec.rungs[0][0]
         self.for_s = spec.for_us // SECOND_US
         self.keep_s = spec.keep_us // SECOND_US
+
+    def _over(self, above: float) -> tuple[Course, float]:
+        """Return a course and the limit above which the condition holds."""
+        n, of = self.spec.windows
+        if of == 1:
+            return self.course, above
+        return windows_above(self.course, above, self.spec.window_s, of), n - 1
 
     def result(self) -> RuleState:
         """Return the state as the moves have left it."""
@@ -213,7 +265,7 @@ class _Run:
         return self._beginning()
 
     def _beginning(self) -> Move | None:
-        news = untold(spans_above(self.course, self.spec.above), self.told, self.concluded_s)
+        news = untold(spans_above(*self._bad), self.told, self.concluded_s)
         lasting = [span for span in news if span.end - span.start >= max(1, self.for_s)]
         ready = [s for s in lasting if not self.for_s or s.start + self.for_s <= self.now_s]
         self.blocked = bool(ready) and not self._allowed()
@@ -256,7 +308,9 @@ class _Run:
         return self._move("lasted", at, started_s=first.start)
 
     def _ending(self) -> Move | None:
-        end = first_at_most(self.course, self.spec.resolve, self.floor_s)
+        end = first_at_most(*self._still, self.floor_s)
+        if (raised := self._raised(end)) is not None:
+            return raised
         if not self._concluded(end):
             self.wake_s = end
             if self.concluded_s is not None:
@@ -265,9 +319,38 @@ class _Run:
             return None
         return self._move("ceased" if self.keep_s else "stayed_away", end)
 
+    def _raised(self, end: int) -> Move | None:
+        """Tell when the episode has reached a higher threshold than the one it is known for."""
+        begun = self.episode.started_us // SECOND_US
+        if len(self.spec.rungs) == 1:
+            return None
+        for priority, above in reversed(self.spec.rungs):
+            if not is_higher(priority, self.priority):
+                break
+            spans = spans_above(*self._over(above))
+            reached = [max(s.start, begun) for s in spans if s.end > begun and s.start < end]
+            if reached:
+                self.priority = priority
+                at_s = min(reached[0], self.now_s)
+                value = count_at(self.course, at_s)
+                return Move("holds", self.episode, self.episode, at_s, value, priority)
+        return None
+
+    def _height(self, at_s: int, value: int) -> int:
+        """Find the priority of what begins, and return the count that it is known for.
+
+        What has gone on to a higher threshold by now is told once, as that.
+        """
+        self.priority = self.spec.rungs[0][0]
+        for priority, above in self.spec.rungs[1:]:
+            if any(span.end > at_s for span in spans_above(*self._over(above))):
+                self.priority = priority
+                value = max(count for at, count in self.course if at >= at_s - self.spec.reach_s)
+        return value
+
     def _staying_away(self) -> Move | None:
         ceased = (self.episode.ceased_us or 0) // SECOND_US
-        again = first_over(self.course, self.spec.resolve, ceased)
+        again = first_over(*self._still, ceased)
         if again is not None and again < ceased + self.keep_s:
             self.floor_s = again
             return self._move("holds", again)
@@ -288,7 +371,10 @@ class _Run:
         before = self.episode
         started_us = None if started_s is None else min(started_s, self.now_s) * SECOND_US
         after = before.moved(finding, at_s * SECOND_US, started_us=started_us)
-        move = Move(finding, before, after, at_s, count_at(self.course, at_s))
+        value = count_at(self.course, at_s)
+        if after.state in {"pending", "firing"} and before.state in {"inactive", "pending"}:
+            value = self._height(at_s, value)
+        move = Move(finding, before, after, at_s, value, self.priority)
         if after.state == "resolved":
             self._close(after, at_s)
         self.episode = after.over()

@@ -47,10 +47,32 @@ def add(buckets: tuple[Bucket, ...], start: int, n: int, touched: int) -> tuple[
 
 def course(buckets: Iterable[Bucket], window: int) -> Course:
     """Return the count over time."""
+    return _summed((start, start + window, n) for start, n, _ in buckets)
+
+
+def course_of_values(seen: Iterable[Iterable[Span]], window: int) -> Course:
+    """Return over time how many values were seen within the window; each has stretches of its own.
+
+    The sightings of a stretch are less than a window apart: its value is there all along.
+    """
+    return _summed((s.start, s.end + window, 1) for stretches in seen for s in stretches)
+
+
+def windows_above(steps: Course, above: float, window: int, of: int) -> Course:
+    """Return over time how many of the last ``of`` windows, one after the other, are above."""
+    return _summed(
+        (span.start + i * window, span.end + i * window, 1)
+        for span in spans_above(steps, above)
+        for i in range(of)
+    )
+
+
+def _summed(parts: Iterable[tuple[int, int, int]]) -> Course:
+    """Return the sum of parts (from, to, n) over time."""
     changes: dict[int, int] = {}
-    for start, n, _ in buckets:
+    for start, end, n in parts:
         changes[start] = changes.get(start, 0) + n
-        changes[start + window] = changes.get(start + window, 0) - n
+        changes[end] = changes.get(end, 0) - n
     result: Course = []
     count = 0
     for at in sorted(changes):
@@ -70,7 +92,7 @@ def count_at(steps: Course, at: int) -> int:
     return count
 
 
-def spans_above(steps: Course, above: int) -> list[Span]:
+def spans_above(steps: Course, above: float) -> list[Span]:
     """Return when the count is more than ``above``, in order, never touching each other."""
     spans: list[Span] = []
     start: int | None = None
@@ -83,7 +105,7 @@ def spans_above(steps: Course, above: int) -> list[Span]:
     return spans
 
 
-def first_at_most(steps: Course, limit: int, since: int) -> int:
+def first_at_most(steps: Course, limit: float, since: int) -> int:
     """Return the first time from ``since`` on at which the count is no more than ``limit``.
 
     It exists: after the last record has left the window the count is 0.
@@ -93,7 +115,7 @@ def first_at_most(steps: Course, limit: int, since: int) -> int:
     return next((at for at, count in steps if at > since and count <= limit), since)
 
 
-def first_over(steps: Course, limit: int, since: int) -> int | None:
+def first_over(steps: Course, limit: float, since: int) -> int | None:
     """Return the first time after ``since`` at which the count is more than ``limit``, or None."""
     return next((at for at, count in steps if at > since and count > limit), None)
 

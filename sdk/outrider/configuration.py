@@ -241,7 +241,7 @@ def dotted(path: KeyPath) -> str:
 
 
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)")
-_AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+_AT = re.compile(r" - at `(?:key` in `)?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`")
 _MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`")
 _NOT_ONE_OF = re.compile(r"^Invalid enum value '?(?P<value>.*?)'?$", re.DOTALL)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from outrider_alerting import rule_files
 from outrider_alerting.engine import ComponentState, Program, StepInputs, step
 from outrider_alerting.hits import Hit
-from outrider_alerting.rules import hits_key
 from outrider_alerting.state import EngineState
+from outrider_alerting.watches import watches
 from outrider_alerting.watermarks import RecordedQuorum, Source, assess
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from outrider_alerting.engine import StepResult
     from outrider_alerting.episodes import Transition
+    from outrider_alerting.gaps import GapSeen
     from outrider_alerting.rules import RuleSet
     from outrider_alerting.watermarks import Quorum
 
@@ -74,15 +75,22 @@ class Scene:
         self.version += 1
 
     def hit(
-        self, at: float, n: int = 1, key: Sequence[str] = (), *, rule: str = "", first: int = 0
+        self,
+        at: float,
+        n: int = 1,
+        key: Sequence[str] = (),
+        *,
+        rule: str = "",
+        first: int = 0,
+        watch: int = 0,
+        numbers: tuple[float, float, float, float] | None = None,
     ) -> Hit:
         """A hit of a rule (by default the first) at a second of the scene."""
         chosen = self.rule_set.rule(rule) if rule else self.rule_set.rules[0]
         assert chosen is not None
-        found = hits_key(chosen)
-        assert found is not None
         return Hit(
-            hits_key=found,
+            hits_key=watches(chosen)[watch].key,
+            numbers=numbers,
             key=tuple(key),
             bucket_us=(T0 + int(at)) * S,
             n=n,
@@ -95,6 +103,7 @@ class Scene:
         *hits: Hit,
         sources: Sequence[Source] | None = None,
         health: Sequence[ComponentState] = (),
+        gaps: Sequence[GapSeen] = (),
     ) -> list[Transition]:
         """Take a step; by default each worker is complete up to now."""
         self.now = now
@@ -102,7 +111,7 @@ class Scene:
         known = [source(now, now, worker=worker) for worker in self.workers]
         known = known if sources is None else list(sources)
         quorum = assess(known, self.state.general.marks, now_us=now_us)
-        inputs = StepInputs(hits=tuple(hits), health=tuple(health))
+        inputs = StepInputs(hits=tuple(hits), health=tuple(health), gaps=tuple(gaps))
         return self.feed(inputs, now_us, quorum)
 
     def feed(self, inputs: StepInputs, now_us: int, quorum: Quorum) -> list[Transition]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting.durations import Duration
-from outrider_alerting.program import MAX_BUCKETS_A_WINDOW, threshold
+from outrider_alerting.terms import MAX_BUCKETS_A_WINDOW, threshold
 from tests.alerting.scene import COUNT, T0, S, Scene, rules, source
 
 MATCH = """

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from outrider.columns import Columns, pack_dictionary, pack_text
 from outrider_alerting import hits as hits_module
 from outrider_alerting.hits import HitCounter, urgent_filters
+from outrider_alerting.kinds import RecordRule
 from outrider_alerting.needs import needs_of, words_of
-from outrider_alerting.rules import RecordRule, hits_key
+from outrider_alerting.watches import hits_key
 from tests.alerting.scene import T0, S, rules
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from outrider_alerting.engine import Program, step
 from outrider_alerting.state import EngineState
+from outrider_alerting.watches import JOB_EVENTS
 from tests.alerting.scene import Scene, component, source
 
 if TYPE_CHECKING:
@@ -48,9 +49,80 @@ kind = "liveness"
 states = ["silent", "dead"]
 for = "4s"
 keep_firing_for = "3s"
+
+[[rule]]
+name = "few"
+kind = "count"
+filter = "severity>=warn"
+window = "5s"
+below = { warning = 3, critical = 1 }
+of = [1, 2]
+for = "2s"
+
+[[rule]]
+name = "absent"
+kind = "absence"
+filter = "needle"
+by = ["worker"]
+window = "6s"
+max_instances = 1
+
+[[rule]]
+name = "share"
+kind = "ratio"
+filter = "severity>=error"
+of = "service:pay"
+window = "8s"
+above = { warning = 0.2, critical = 0.8 }
+at_least = 2
+keep_firing_for = "4s"
+
+[[rule]]
+name = "spike"
+kind = "spike"
+filter = "severity>=warn"
+window = "4s"
+baseline = "12s"
+above = 1.5
+at_least = 2
+
+[[rule]]
+name = "users"
+kind = "distinct"
+filter = "needle"
+field = "worker"
+window = "5s"
+above = { info = 1, critical = 2 }
+
+[[rule]]
+name = "new"
+kind = "new_error"
+within = "1h"
+learn = "2s"
+keep_firing_for = "4s"
+
+[[rule]]
+name = "job"
+kind = "schedule"
+filter = "service:pay"
+cron = "* * * * *"
+grace = "5s"
+max_runtime = "20s"
+
+[[rule]]
+name = "both"
+kind = "composite"
+all = ["lasting"]
+any = ["few", "share"]
+none = ["dead"]
+for = "2s"
+keep_firing_for = "2s"
 """
 EDITED = RULES.replace("above = 3", "above = 4").replace("needle", "nail").replace("4s", "2s")
 WORKERS = ("w1", "w2", "w3")
+
+
+KEYED = ("burst", "seen", "users", "new")
 
 
 class Act(NamedTuple):
@@ -71,7 +143,7 @@ acts = st.lists(
         st.sampled_from((0.0, 0.5, 1.0, 1.0, 2.0, 5.0, 30.0)),
         st.lists(
             st.tuples(
-                st.sampled_from(("burst", "lasting", "seen")),
+                st.sampled_from((*KEYED, "lasting", "share", "share of", "job")),
                 st.sampled_from((0, 0, 0, 1, 3, 7, 40, 3000)),
                 st.integers(1, 5),
                 st.integers(0, 2),
@@ -100,7 +172,14 @@ def play(script: list[Act], *, restarts: bool) -> Scene:
             edited = not edited
             scene.apply_rules(EDITED if edited else RULES)
         hits = [
-            scene.hit(now - ago, n, _key(rule, WORKERS[w]), rule=rule, first=len(scene.steps))
+            scene.hit(
+                now - ago,
+                n,
+                _key(rule, WORKERS[w]),
+                rule=rule.partition(" ")[0],
+                first=len(scene.steps),
+                watch=int(rule == "share of"),
+            )
             for rule, ago, n, w in act.hits
         ]
         sources = [
@@ -113,7 +192,11 @@ def play(script: list[Act], *, restarts: bool) -> Scene:
 
 
 def _key(rule: str, worker: str) -> tuple[str, ...]:
-    return {"burst": ("pay", worker), "lasting": (), "seen": (worker,)}[rule]
+    if rule == "job":
+        return (JOB_EVENTS[WORKERS.index(worker)],)
+    if rule in {"burst", "new"}:
+        return ("pay", worker)
+    return (worker,) if rule in KEYED else ()
 
 
 def as_bytes(transitions: list[Transition]) -> bytes:
@@ -143,7 +226,8 @@ def test_replay_of_the_recorded_steps_equals_live(script: list[Act]) -> None:
     state = EngineState()
     for (inputs, now_us, quorum, version), result in zip(live.steps, live.results, strict=True):
         first_of_version = state.general.rule_set != version
-        if not (inputs.hits or inputs.health or result.transitions or first_of_version):
+        inputs_or_moves = inputs.hits or inputs.health or result.transitions or result.moved
+        if not (inputs_or_moves or first_of_version):
             continue
         again = step(state, inputs, now_us=now_us, program=rule_sets[version], quorum=quorum)
         state.apply(again)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import pytest
 
 from outrider_alerting import ready, rule_files
+from outrider_alerting.kinds import CountRule, LivenessRule, MatchRule
 from outrider_alerting.rule_files import RulesInvalid
 from outrider_alerting.rules import (
-    CountRule,
     EmailChannel,
-    LivenessRule,
-    MatchRule,
     TelegramChannel,
     definition,
     diff,
-    hits_key,
 )
+from outrider_alerting.watches import hits_key
 from tests.alerting.scene import COUNT, rules
 
 FULL = """
@@ -117,8 +115,8 @@ def test_the_ready_rules_are_without_a_fault() -> None:
         ("[[rules]]\n", "unknown table `rules`: a.toml:1: did you mean `rule`?"),
         ("[rule]\nname = 'a'\n", "`rule` is not a list of tables: a.toml:1: write [[rule]]"),
         (
-            '[[rule]]\nname = "a"\nkind = "ratio"\n',
-            "rule `a`: unknown kind `ratio`: a.toml:3: known: match, count, liveness",
+            '[[rule]]\nname = "a"\nkind = "zzz"\n',
+            "rule `a`: unknown kind `zzz`: a.toml:3: known: match, count, ratio, spike, absence",
         ),
         (
             '\n[[rule]]\nname = "a"\nkind = "cuont"\n',
@@ -130,15 +128,29 @@ def test_the_ready_rules_are_without_a_fault() -> None:
             COUNT + 'windw = "5m"\n',
             "rule `errors`: unknown key `windw`: a.toml:8: did you mean `window`?",
         ),
-        (COUNT + "below = 3\n", "unknown key `below`: a.toml:8"),
-        (COUNT + 'no_data = "fire"\n', "unknown key `no_data`: a.toml:8"),
+        (COUNT + "below = 3\n", "both `above` and `below`: a.toml:8: write two rules"),
+        (COUNT + "belwo = 3\n", "unknown key `belwo`: a.toml:8: did you mean `below`?"),
+        (COUNT + 'no_data = "fire"\n', "never said to be there unseen: a.toml:8: keep or resolve"),
+        (COUNT + "of = [6, 5]\n", "`of` is [6, 5]: a.toml:8: [3, 5] is 3 of the last 5 windows"),
+        (
+            COUNT.replace("above = 3", "above = { warning = 9, critical = 3 }"),
+            "`above` of a higher priority is not higher: a.toml:7",
+        ),
+        (COUNT.replace("above = 3", "above = { high = 3 }"), "a.toml:7: One of: info, warning, "),
+        (
+            COUNT.replace("above = 3", "above = {}"),
+            "`above` names no priority: a.toml:7: above = {",
+        ),
         (COUNT.replace('"10s"', '"10"'), "`10` is not a duration, write it like 30s, 5m or 1h30m"),
         (COUNT.replace('"10s"', "10"), "`window`: expected `str`, got `int`: a.toml:6"),
         (COUNT.replace('"10s"', '"0s"'), "`window` is shorter than 1s: a.toml:6"),
         (COUNT.replace('"10s"', '"25h"'), "`window` is longer than 24h: a.toml:6"),
         (COUNT.replace('"10s"', '"1500ms"'), "`window` is not whole seconds: a.toml:6"),
         (COUNT.replace("above = 3", "above = -1"), "`above` is -1: a.toml:7"),
-        (COUNT.replace("above = 3\n", ""), "rule `errors`: `above` is missing: a.toml:2"),
+        (
+            COUNT.replace("above = 3\n", ""),
+            "neither `above` nor `below`: a.toml:2: say above = 10, or below = 1",
+        ),
         (COUNT + "resolve = 4\n", "`resolve` is 4: a.toml:8: 0 to `above` (3)"),
         (COUNT + "max_instances = 0\n", "`max_instances` is 0: a.toml:8: 1 to 1000"),
         (COUNT + "evidence = 11\n", "`evidence` is 11: a.toml:8: 0 to 10 lines"),
@@ -211,7 +223,7 @@ def test_all_mistakes_of_one_rule_are_told_at_once() -> None:
     """One wrong value does not hide the others of its table, nor a key that is missing."""
     text = COUNT.replace('"10s"', '"x"').replace("above = 3", 'above = "3"')
     found = rule_files.lint([("a.toml", text + 'priority = "high"\n')])
-    lacking = rule_files.lint([("a.toml", COUNT.replace("above = 3", 'priority = "high"'))])
+    lacking = rule_files.lint([("a.toml", COUNT.replace('window = "10s"', 'priority = "high"'))])
 
     assert [(problem.line, problem.key) for problem in found] == [
         (6, "rule[0].window"), (7, "rule[0].above"), (8, "rule[0].priority"),

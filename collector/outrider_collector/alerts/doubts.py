@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.configuration import suggest
 from outrider.filter import PRIORITIES, Field, comparisons
+from outrider_alerting.kinds import KINDS, ComponentRule, ScheduleRule
 from outrider_alerting.program import key_names
-from outrider_alerting.rules import KINDS, LivenessRule
 from outrider_alerting.wording import RESERVED_LABELS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def doubts(
     labels = dict.fromkeys(RESERVED_LABELS)
     for rule in rule_set.rules:
         labels |= dict.fromkeys((*key_names(rule), *rule.labels))
-        if isinstance(rule, LivenessRule):
+        if isinstance(rule, ComponentRule | ScheduleRule):
             labels["state"] = None
     for carried in open_labels:
         labels |= dict.fromkeys(carried)

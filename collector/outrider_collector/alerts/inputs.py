@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider_alerting.engine import ComponentState
+from outrider_alerting.gaps import GapSeen
 from outrider_alerting.hits import Hit
 from outrider_alerting.watermarks import Source
 from outrider_collector.alerts.times import to_us
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         ComponentRow,
         EvidenceRow,
         FeedRow,
+        GapRow,
         HitRow,
         SourceRow,
     )
@@ -38,6 +40,26 @@ def hit(row: HitRow) -> Hit:
         n=row.n,
         time_replaced=row.time_replaced,
         names=tuple(zip(row.streams, row.stream_offsets, strict=False)),
+        numbers=_numbers(row.numbers),
+    )
+
+
+def _numbers(stored: list[float] | None) -> tuple[float, float, float, float] | None:
+    if not stored:
+        return None
+    total, lowest, highest, last = stored
+    return total, lowest, highest, last
+
+
+def gap(row: GapRow) -> GapSeen:
+    """Return a stored loss as the engine counts it."""
+    return GapSeen(
+        service=row.service,
+        worker=row.worker,
+        host=row.host,
+        reason=row.reason,
+        records=row.records,
+        detected_us=to_us(row.detected_at),
     )
 
 
@@ -86,8 +108,13 @@ def changes(row: FeedRow) -> list[ComponentState]:
     ]
 
 
-def sources(opened: Sequence[SourceRow], closed: Sequence[SourceRow]) -> list[Source]:
-    """Return all sources; one without an open stream is as complete as its agent."""
+def sources(
+    opened: Sequence[SourceRow], closed: Sequence[SourceRow], listening_since: datetime
+) -> list[Source]:
+    """Return all sources; one without an open stream is as complete as its agent.
+
+    Nobody is called silent for the time in which nobody listened, before ``listening_since``.
+    """
     known = {(row.agent, row.service, row.worker, row.host) for row in opened}
     agents: dict[int, datetime] = {}
     for row in opened:
@@ -95,19 +122,19 @@ def sources(opened: Sequence[SourceRow], closed: Sequence[SourceRow]) -> list[So
             agents[row.agent] = min(agents.get(row.agent, row.complete_at), row.complete_at)
     rest = [r for r in closed if (r.agent, r.service, r.worker, r.host) not in known]
     return [
-        *(_source(row, row.complete_at) for row in opened),
-        *(_source(row, agents.get(row.agent, row.seen_at)) for row in rest),
+        *(_source(row, row.complete_at, listening_since) for row in opened),
+        *(_source(row, agents.get(row.agent, row.seen_at), listening_since) for row in rest),
     ]
 
 
-def _source(row: SourceRow, complete_at: datetime | None) -> Source:
+def _source(row: SourceRow, complete_at: datetime | None, since: datetime) -> Source:
     return Source(
         agent=row.agent,
         service=row.service,
         worker=row.worker,
         host=row.host,
         complete_us=None if complete_at is None else to_us(complete_at),
-        seen_us=to_us(row.seen_at),
+        seen_us=to_us(max(row.seen_at, since)),
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from outrider_alerting.engine import ComponentState
+    from outrider_alerting.gaps import GapSeen
     from outrider_alerting.watermarks import Source
     from outrider_collector.store.evaluation import FeedRow, HitRow, SourceRow
 
@@ -80,6 +81,7 @@ class Leader:
         self._open_at = float("-inf")
         self._closed: list[SourceRow] = []
         self._closed_at = float("-inf")
+        self._listening_since: datetime | None = None
 
     async def load(self) -> None:
         """Read place, state and rule set. Raises RULES_TOO_NEW."""
@@ -107,6 +109,7 @@ class Leader:
             await self._use(batch.version)
             self._tell_all = True
         hits = await self._hits(batch)
+        gaps = await self._gaps(batch)
         health = await self._health(batch)
         read_to = batch.rows[-1].number if batch.rows else self._read_to
         if any(row.kind == "silences" for row in batch.rows):
@@ -115,8 +118,8 @@ class Leader:
             if row.kind == "alerts":
                 self._recorder.notices.look_at((row.detail or {}).get("look", ()))
         due = batch.version is not None or self._recorder.notices.due(batch.now)
-        if hits or health or due or self._clock() - self._stepped_at >= TICK_S:
-            await self._step(batch.now, read_to, hits, health)
+        if hits or health or gaps or due or self._clock() - self._stepped_at >= TICK_S:
+            await self._step(batch.now, read_to, hits, health, gaps)
             self._stepped_at = self._clock()
         self._read_to = read_to
         if self._clock() - self._stored_at >= PLACE_EVERY_S:
@@ -148,6 +151,12 @@ class Leader:
         self._recorder.commits.learn(rows)
         return translate.hits_in_order(batch.rows, rows)
 
+    async def _gaps(self, batch: Batch) -> list[GapSeen]:
+        if not self._program.gaps:
+            return []
+        commits = [row.commit_id for row in batch.rows if row.commit_id is not None]
+        return [translate.gap(row) for row in await evaluation.read_gaps(self._connection, commits)]
+
     async def _health(self, batch: Batch) -> list[ComponentState]:
         told = [
             change
@@ -165,10 +174,17 @@ class Leader:
         return [*rest, *told]
 
     async def _step(
-        self, now: datetime, read_to: int, hits: list[HitRow], health: list[ComponentState]
+        self,
+        now: datetime,
+        read_to: int,
+        hits: list[HitRow],
+        health: list[ComponentState],
+        gaps: list[GapSeen],
     ) -> None:
-        quorum = assess(await self._sources(), self._engine.general.marks, now_us=to_us(now))
-        inputs = StepInputs(hits=tuple(map(translate.hit, hits)), health=tuple(health))
+        quorum = assess(await self._sources(now), self._engine.general.marks, now_us=to_us(now))
+        inputs = StepInputs(
+            hits=tuple(map(translate.hit, hits)), health=tuple(health), gaps=tuple(gaps)
+        )
         result = step(self._engine, inputs, now_us=to_us(now), program=self._program, quorum=quorum)
         taken = Step(now=now, place=self._place, read_to=read_to, inputs=inputs, result=result)
         outcome = await self._recorder.take(taken)
@@ -180,15 +196,16 @@ class Leader:
         if outcome.to_deliver:
             self._told.set()
 
-    async def _sources(self) -> list[Source]:
+    async def _sources(self, at: datetime) -> list[Source]:
         now = self._clock()
+        self._listening_since = self._listening_since or at
         if now - self._closed_at >= _CLOSED_SOURCES_EVERY_S:
             self._closed_at = now
             self._closed = await evaluation.read_closed_sources(self._connection)
         if now - self._open_at >= _SOURCES_EVERY_S:
             self._open_at = now
             self._open = await evaluation.read_open_sources(self._connection)
-        return translate.sources(self._open, self._closed)
+        return translate.sources(self._open, self._closed, self._listening_since)
 
     async def settle(self) -> None:
         """Store what waits for a checkpoint, before somebody else takes over."""

@@ -104,8 +104,10 @@ class Recorder:
         """
         result = step.result
         adopted = step.place.rule_set != self._rule_set
-        spoke = bool(step.inputs.health or result.transitions or result.stale or adopted)
-        recorded = spoke or bool(step.inputs.hits)
+        spoke = bool(
+            step.inputs.health or step.inputs.gaps or result.transitions or result.stale or adopted
+        )
+        recorded = spoke or bool(step.inputs.hits) or result.moved
         due = self.notices.due(step.now)
         if recorded or due or result.changed:
             place = Cursor(
@@ -198,6 +200,7 @@ class Recorder:
                 inputs={
                     "quorum": msgspec.to_builtins(waiting.step.result.record),
                     "health": msgspec.to_builtins(waiting.step.inputs.health),
+                    "gaps": msgspec.to_builtins(waiting.step.inputs.gaps),
                 },
             )
             for waiting in self._waiting

@@ -47,6 +47,20 @@ class HitRow(NamedTuple):
     time_replaced: bool
     streams: list[int]
     stream_offsets: list[int]
+    # Sum, lowest, highest, last.
+    numbers: list[float] | None = None
+
+
+class GapRow(NamedTuple):
+    """A loss as an ingest transaction stored it."""
+
+    commit_id: int
+    service: str
+    worker: str
+    host: str
+    reason: str
+    records: int
+    detected_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +176,7 @@ async def read_hits(connection: AsyncConnection, commit_ids: Sequence[int]) -> l
     cursor = await connection.execute(
         """
         select commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
-               stream_offsets
+               stream_offsets, numbers
         from hits where commit_id = any(%s)
         order by commit_id, hits_key, key, overflow, bucket, n, time_replaced
         """,
@@ -170,6 +184,21 @@ async def read_hits(connection: AsyncConnection, commit_ids: Sequence[int]) -> l
         prepare=True,
     )
     return [HitRow(*row) for row in await cursor.fetchall()]
+
+
+async def read_gaps(connection: AsyncConnection, commit_ids: Sequence[int]) -> list[GapRow]:
+    """Return the losses of some commits, in the order in which they were stored."""
+    if not commit_ids:
+        return []
+    cursor = await connection.execute(
+        """
+        select commit_id, service, worker, host, reason, records, detected_at
+        from gaps where commit_id = any(%s) order by commit_id, id
+        """,
+        (list(commit_ids),),
+        prepare=True,
+    )
+    return [GapRow(*row) for row in await cursor.fetchall()]
 
 
 async def read_components(connection: AsyncConnection) -> list[ComponentRow]:

@@ -40,6 +40,8 @@ MAX_HIT_KEYS = 1_000
 MAX_HIT_NAMES = 10
 
 _INT8_MAX = 2**63 - 1
+_Numbers = tuple[float, float, float, float]
+_Sum = tuple[int, list[tuple[int, int]], _Numbers | None]
 _TIMES = (-946_684_800_000_000, 3_155_760_000_000_000)  # 1970 to 2100
 
 _INSERT_BLOCK = """
@@ -62,12 +64,12 @@ on conflict (gap_id) do nothing
 
 _INSERT_HITS = """
 insert into hits (commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
-    stream_offsets)
+    stream_offsets, numbers)
 select %s, hits_key, key::text[], overflow, bucket, n, time_replaced, streams::bigint[],
-    offsets::bigint[]
+    offsets::bigint[], nullif(numbers, '')::double precision[]
 from unnest(%s::bytea[], %s::text[], %s::boolean[], %s::timestamptz[], %s::integer[],
-    %s::boolean[], %s::text[], %s::text[])
-    u(hits_key, key, overflow, bucket, n, time_replaced, streams, offsets)
+    %s::boolean[], %s::text[], %s::text[], %s::text[])
+    u(hits_key, key, overflow, bucket, n, time_replaced, streams, offsets, numbers)
 """
 
 _CLOSE = """
@@ -212,6 +214,9 @@ async def insert_hits(connection: AsyncConnection, commit_id: int, hits: Sequenc
             bool_array(hit.time_replaced for hit in hits),
             text_array(array_literal(str(stream) for stream, _ in hit.names) for hit in hits),
             text_array(array_literal(str(offset) for _, offset in hit.names) for hit in hits),
+            text_array(
+                array_literal(map(repr, hit.numbers)) if hit.numbers else "" for hit in hits
+            ),
         ),
         prepare=True,
     )
@@ -231,8 +236,7 @@ def merge_hits(
     builds a hit from keywords.
     """
     keys: dict[bytes, set[tuple[str, ...]]] = {}
-    sums: dict[tuple[bytes, tuple[str, ...], bool, int, bool], tuple[int, list[tuple[int, int]]]]
-    sums = {}
+    sums: dict[tuple[bytes, tuple[str, ...], bool, int, bool], _Sum] = {}
     for hit in found:
         key, overflow = hit.key, hit.overflow
         if not overflow:
@@ -242,8 +246,12 @@ def merge_hits(
             else:
                 seen.add(key)
         name = (hit.hits_key, key, overflow, hit.bucket_us, hit.time_replaced)
-        n, names = sums.get(name, (0, []))
-        sums[name] = (n + hit.n, [*names, *hit.names][:MAX_HIT_NAMES])
+        n, names, numbers = sums.get(name, (0, [], None))
+        sums[name] = (
+            n + hit.n,
+            [*names, *hit.names][:MAX_HIT_NAMES],
+            _with_numbers(numbers, hit.numbers),
+        )
     return [
         make(
             hits_key=hits_key,
@@ -253,9 +261,21 @@ def merge_hits(
             n=n,
             time_replaced=time_replaced,
             names=tuple(names),
+            numbers=numbers,
         )
-        for (hits_key, key, overflow, bucket_us, time_replaced), (n, names) in sums.items()
+        for (hits_key, key, overflow, bucket_us, time_replaced), (
+            n,
+            names,
+            numbers,
+        ) in sums.items()
     ]
+
+
+def _with_numbers(known: _Numbers | None, new: _Numbers | None) -> _Numbers | None:
+    """Return sum, lowest, highest and last of both; the new ones come later."""
+    if known is None or new is None:
+        return known or new
+    return known[0] + new[0], min(known[1], new[1]), max(known[2], new[2]), new[3]
 
 
 # ------------------------------------------------------------------ arrays of a few values

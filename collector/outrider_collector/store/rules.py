@@ -21,7 +21,8 @@ from psycopg.types.json import Jsonb
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
 from outrider_alerting import rule_files
-from outrider_alerting.rules import ENGINE_VERSION, Changes, RuleSet, definition, diff, hits_key
+from outrider_alerting.rules import ENGINE_VERSION, Changes, RuleSet, definition, diff
+from outrider_alerting.watches import hits_key
 from outrider_collector.store import feed
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from outrider_alerting.engine import ComponentState, StepInputs, step
+from outrider_alerting.gaps import GapSeen
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
 from outrider_alerting.watermarks import Record, RecordedQuorum
@@ -40,17 +41,18 @@ async def test_stored_steps_replay_to_the_stored_transitions(world: World) -> No
         await world.set_state("up")
         await world.until("select count(*) from alerts where state = 'resolved'")
 
-    told = await world.rows(
+    stored = await world.rows(
         "select a.rule, a.key, t.from_state, t.to_state, t.at, t.concluded_at, t.reason, t.value"
         " from alert_transitions t join alerts a on a.id = t.alert order by t.id"
     )
-    replayed = await _replay(world)
+    replayed = await replay(world)
 
-    assert len(told) >= 4
-    assert [_told(transition) for transition in replayed] == [tuple(row.values()) for row in told]
+    assert len(stored) >= 4
+    assert [told(transition) for transition in replayed] == [tuple(row.values()) for row in stored]
 
 
-async def _replay(world: World) -> list[Transition]:
+async def replay(world: World) -> list[Transition]:
+    """Take the stored steps again."""
     state = EngineState()
     transitions: list[Transition] = []
     for stored in await world.rows("select * from evaluation_steps order by step"):
@@ -73,10 +75,12 @@ async def _inputs(world: World, stored: dict[str, Any]) -> StepInputs:
     commits = [row.commit_id for row in feed if row.commit_id is not None]
     hits = translate.hits_in_order(feed, await evaluation.read_hits(world.connection, commits))
     health = msgspec.convert(stored["inputs"]["health"], tuple[ComponentState, ...])
-    return StepInputs(hits=tuple(map(translate.hit, hits)), health=health)
+    gaps = msgspec.convert(stored["inputs"]["gaps"], tuple[GapSeen, ...])
+    return StepInputs(hits=tuple(map(translate.hit, hits)), health=health, gaps=gaps)
 
 
-def _told(transition: Transition) -> Told:
+def told(transition: Transition) -> Told:
+    """Return a transition as its row has it."""
     return (
         transition.rule,
         list(transition.key),

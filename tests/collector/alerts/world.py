@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, Self
 from psycopg.rows import dict_row
 
 from outrider import severity
-from outrider.columns import Columns, pack_text
+from outrider.columns import Columns, DictionaryColumn, pack_text
 from outrider_alerting.channels.build import build
 from outrider_alerting.hits import HitCounter
 from outrider_alerting.rules import RuleSet
@@ -28,10 +28,12 @@ from outrider_collector.store.connect import connect
 from outrider_collector.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from psycopg import AsyncConnection
+
+    from outrider_collector.store.claim import Gap
 
 _ids = itertools.count(1)
 
@@ -81,12 +83,19 @@ class World:
         level: str = "error",
         at_us: int | None = None,
         watermark_us: int | None = None,
+        event: str = "",
+        attributes: str = "",
+        gaps: Sequence[Gap] = (),
     ) -> None:
         """Commit lines of one worker; by default they are of now, and all is shipped until now."""
         now = await self.now_us() if at_us is None else at_us
         stream, begin = await self._stream(service, worker)
         end = begin + len(messages)
         columns = _columns(stream, service, worker, messages, begin, now, level)
+        if event:
+            columns.event = DictionaryColumn((event,), b"\x01" * len(messages))
+        if attributes:
+            columns.attributes_raw = pack_text([attributes.encode()] * len(messages))
         batch = PendingBatch(
             agent=self.agent,
             session=self.session,
@@ -100,6 +109,7 @@ class World:
             previous_digest=str(begin).encode() if begin else b"",
             digest=str(end).encode(),
             columns=columns if messages else None,
+            gaps=gaps,
             watermark_us=now if watermark_us is None else watermark_us,
         )
         result = await self._writer.commit([batch], self.counter.count, self.version)

@@ -1,0 +1,71 @@
+"""What a rule wants to know of records: filters whose hits are counted in the path of the records.
+
+Hits are filed under what was asked, not under the rule: two rules that ask the same share them, and
+an edit of anything else keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from outrider.filter import Filter, parse
+from outrider_alerting.kinds import (
+    ComponentRule,
+    CompositeRule,
+    DistinctRule,
+    GapRule,
+    GaugeRule,
+    RatioRule,
+    Rule,
+    ScheduleRule,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Part = Literal["records", "whole", "values", "numbers", "events"]
+"""What the hits are for the rule: its records; what their share is taken of; values of a field, the
+last in the key; numbers of a field; events of a job, the last in the key."""
+
+JOB_EVENTS: Final = ("job.started", "job.finished", "job.failed")
+
+
+class Watch(NamedTuple):
+    """One filter with one ``by``, and the attribute whose numbers are summed up, if any."""
+
+    filter: Filter
+    by: tuple[str, ...]
+    number: str | None = None
+    part: Part = "records"
+
+    @property
+    def key(self) -> bytes:
+        """What its hits are filed under: SHA-256 of what is asked."""
+        asked = [self.filter.key, *self.by]
+        if self.number is not None:
+            asked.append(f"\0{self.number}")
+        return hashlib.sha256("\n".join(asked).encode()).digest()
+
+
+def watches(rule: Rule) -> Sequence[Watch]:
+    """Return what a rule asks of records; nothing for rules about something else."""
+    if isinstance(rule, ComponentRule | GapRule | CompositeRule):
+        return ()
+    if isinstance(rule, ScheduleRule):
+        asked = parse(f"({rule.filter.text}) event:({' OR '.join(JOB_EVENTS)})")
+        return (Watch(asked, ("event",), part="events"),)
+    if isinstance(rule, RatioRule):
+        # The share of what `of` selects: a record that matches only `filter` is not in it.
+        part = parse(f"({rule.of.text}) ({rule.filter.text})")
+        return Watch(part, rule.by), Watch(rule.of, rule.by, part="whole")
+    if isinstance(rule, DistinctRule):
+        return (Watch(rule.filter, (*rule.by, rule.field), part="values"),)
+    if isinstance(rule, GaugeRule):
+        return (Watch(rule.filter, rule.by, rule.field, part="numbers"),)
+    return (Watch(rule.filter, rule.by),)
+
+
+def hits_key(rule: Rule) -> bytes | None:
+    """Return what the hits of a rule's records are filed under; None for a rule without records."""
+    return next((watch.key for watch in watches(rule)), None)

@@ -1,0 +1,450 @@
+"""Rules that wait for the watermarks, ladders, N of M windows: each kind by its promise."""
+
+from __future__ import annotations
+
+import pytest
+
+from outrider_alerting.components import ComponentState
+from outrider_alerting.gaps import GapSeen
+from tests.alerting.scene import COUNT, T0, S, Scene, component, source
+
+LADDER = COUNT.replace("above = 3", "above = { warning = 3, critical = 20 }")
+TWO_OF_THREE = COUNT + "of = [2, 3]\n"
+BELOW = COUNT.replace("above = 3", "below = 3")
+ABSENCE = """
+[[rule]]
+name = "no-orders"
+kind = "absence"
+filter = "event:order.filled"
+window = "60s"
+"""
+RATIO = """
+[[rule]]
+name = "failing"
+kind = "ratio"
+filter = "severity>=error"
+of = "service:pay"
+window = "10s"
+above = { warning = 0.05, critical = 0.5 }
+at_least = 10
+"""
+SPIKE = """
+[[rule]]
+name = "spike"
+kind = "spike"
+filter = "severity>=error"
+window = "10s"
+baseline = "60s"
+above = 3
+at_least = 10
+"""
+DISTINCT = """
+[[rule]]
+name = "many-users"
+kind = "distinct"
+filter = "event:auth.failed"
+field = "attrs.user"
+window = "10s"
+above = 2
+"""
+GAUGE = """
+[[rule]]
+name = "depth"
+kind = "gauge"
+filter = "event:app.queue"
+field = "attrs.depth"
+window = "10s"
+above = 100
+resolve = 50
+"""
+NEW_ERROR = """
+[[rule]]
+name = "new"
+kind = "new_error"
+within = "2h"
+learn = "60s"
+"""
+GAP = """
+[[rule]]
+name = "gap"
+kind = "gap"
+keep_firing_for = "60s"
+"""
+HEALTH = """
+[[rule]]
+name = "exchange-down"
+kind = "health"
+of = "exchange"
+states = ["dead", "degraded"]
+"""
+COMPOSITE = (
+    COUNT
+    + COUNT.replace('"errors"', '"others"').replace(">=error", ">=fatal")
+    + """
+[[rule]]
+name = "errors-alone"
+kind = "composite"
+all = ["errors"]
+none = ["others"]
+for = "5s"
+"""
+)
+
+
+def times(scene: Scene) -> list[tuple[str, str, float]]:
+    """What was told."""
+    return scene.told()
+
+
+# ---------------------------------------------------------------- ladders, N of M
+
+
+def test_a_ladder_fires_low_and_is_raised_once() -> None:
+    """An alert that opened as a warning is told again, once, when it becomes critical."""
+    scene = Scene(LADDER)
+    scene.step(0, scene.hit(0, 4))
+    scene.step(1, scene.hit(1, 30))
+    scene.step(2, scene.hit(2, 30))
+
+    assert [(t.from_state, t.to_state, t.priority) for t in scene.transitions] == [
+        ("inactive", "firing", "warning"),
+        ("firing", "firing", "critical"),
+    ]
+    assert scene.transitions[1].labels["priority"] == "critical"
+    assert scene.transitions[1].threshold == 20
+
+
+def test_what_is_critical_at_once_is_told_once() -> None:
+    """A burst over both thresholds opens as critical, with the count it is known for."""
+    scene = Scene(LADDER)
+    (fired,) = scene.step(5, *[scene.hit(i, 10) for i in range(5)])
+
+    assert (fired.priority, fired.value, fired.reason) == (
+        "critical", 50.0, "50 records in 10s, above 20",
+    )  # fmt: skip
+
+
+def test_a_raised_alert_stays_raised_until_it_ends() -> None:
+    """Falling below the higher threshold tells nothing; the end is that of the lowest."""
+    scene = Scene(LADDER)
+    scene.step(0, scene.hit(0, 30))
+    for at in range(1, 60):
+        scene.step(at, *([scene.hit(at)] if at < 30 else []))
+
+    assert times(scene) == [("inactive", "firing", 0), ("firing", "resolved", 36)]
+    assert scene.transitions[-1].priority == "critical"
+
+
+def test_n_of_m_windows() -> None:
+    """`of = [2, 3]` needs two of three windows that follow each other, and ends without them."""
+    scene = Scene(TWO_OF_THREE)
+    scene.step(0, scene.hit(0, 4))
+    for at in range(1, 60):
+        scene.step(at, *([scene.hit(at, 4)] if at == 22 else []))
+
+    # Window ends 22..: of its three windows those of second 0 (until 30) and of 22 are above.
+    assert times(scene) == [("inactive", "firing", 22), ("firing", "resolved", 30)]
+
+
+def test_one_bad_window_of_three_is_not_enough() -> None:
+    """One burst alone never fires a 2-of-3 rule, however high."""
+    scene = Scene(TWO_OF_THREE)
+    scene.step(0, scene.hit(0, 400))
+    scene.run(1, 60)
+
+    assert times(scene) == []
+
+
+# ---------------------------------------------------------------- fewer than
+
+
+def test_below_is_concluded_by_the_watermark_alone() -> None:
+    """Fewer than three in a window fires when the sources are complete past it, dated by it."""
+    scene = Scene(BELOW)
+    for at in range(40):
+        scene.step(at, scene.hit(at))
+    scene.run(40, 70)
+    assert times(scene) == [("inactive", "firing", 47)]
+    assert scene.transitions[0].reason == "2 records in 10s, fewer than 3"
+
+    for at in range(70, 100):
+        scene.step(at, scene.hit(at))
+    assert times(scene)[1:] == [("firing", "resolved", 72)]
+
+
+def test_absence_is_never_concluded_from_lag() -> None:
+    """While the watermark stands still nothing is missing, however long nothing comes."""
+    scene = Scene(ABSENCE)
+    scene.step(0, scene.hit(0))
+    for at in range(1, 250):
+        scene.step(at, sources=[source(30, at)])
+    assert times(scene) == []
+
+    # The records were there all the time.
+    scene.step(250, *[scene.hit(at) for at in range(30, 250, 10)], sources=[source(250, 250)])
+    assert times(scene) == []
+
+
+def test_absence_of_what_never_came_at_all() -> None:
+    """A rule whose filter has never matched anything fires one window after it was applied."""
+    scene = Scene(ABSENCE)
+    scene.run(0, 100)
+
+    assert times(scene) == [("inactive", "firing", 60)]
+    assert scene.transitions[0].reason == "no records in 1m, fewer than 1"
+
+
+def test_absence_is_one_episode_and_ends_with_the_first_record() -> None:
+    """However long nothing comes it is one alert; the first record ends it."""
+    scene = Scene(ABSENCE)
+    scene.run(0, 400, every=5)
+    scene.step(400, scene.hit(400))
+    scene.run(401, 420)
+
+    assert times(scene) == [("inactive", "firing", 60), ("firing", "resolved", 400)]
+
+
+def test_absence_by_key_watches_what_was_seen() -> None:
+    """With `by`, each worker that was seen is watched; one that stops is told by name."""
+    scene = Scene(ABSENCE + 'by = ["worker"]\n', workers=("w1", "w2"))
+    for at in range(0, 200, 10):
+        keys = ["w1", "w2"] if at < 60 else ["w1"]
+        scene.step(at, *[scene.hit(at, key=(key,)) for key in keys])
+
+    assert [(t.key, t.to_state, t.at_us // S - T0) for t in scene.transitions] == [
+        (("w2",), "firing", 110)
+    ]
+
+
+def test_sources_that_are_gone_are_told() -> None:
+    """With `no_data = fire`, absence's default, it is told that nobody is left to tell."""
+    scene = Scene(ABSENCE)
+    scene.step(0, scene.hit(0))
+    for at in range(1, 300):
+        scene.step(at, sources=[source(0, 0)])
+
+    (fired,) = scene.transitions
+    assert fired.to_state == "firing"
+    assert fired.reason.startswith("cannot tell: the last source was heard at ")
+    # A minute until a source counts as silent, and the window.
+    assert fired.at_us // S - T0 == 120
+
+
+def test_no_data_keep_says_nothing_and_resolve_ends() -> None:
+    """`keep` leaves what is open as it is, stale; `resolve` ends it as not to be told."""
+    kept, ended = Scene(COUNT), Scene(COUNT + 'no_data = "resolve"\n')
+    for scene in (kept, ended):
+        scene.step(0, scene.hit(0, 4))
+        for at in range(1, 200):
+            scene.step(at, sources=[source(0, 0)])
+
+    assert times(kept) == [("inactive", "firing", 0)]
+    assert [change.stale for result in kept.results for change in result.stale] == [True]
+    assert times(ended) == [("inactive", "firing", 0), ("firing", "resolved", 61)]
+    assert ended.transitions[-1].reason.startswith("cannot tell")
+
+
+def test_a_late_record_does_not_mute_an_absence_that_was_told() -> None:
+    """What comes late for a time that was judged changes nothing that was told."""
+    scene = Scene(ABSENCE)
+    scene.run(0, 150)
+    before = times(scene)
+    scene.step(150, scene.hit(20))
+    scene.run(151, 200)
+
+    assert times(scene) == before
+
+
+def test_keep_firing_for_and_for_of_a_judged_rule() -> None:
+    """`for` and `keep_firing_for` count in the time of the records."""
+    scene = Scene(ABSENCE + 'for = "20s"\nkeep_firing_for = "30s"\n')
+    scene.run(0, 120)
+    scene.step(120, scene.hit(120))
+    scene.run(121, 180)
+
+    assert times(scene) == [
+        ("inactive", "pending", 60),
+        ("pending", "firing", 80),
+        ("firing", "recovering", 120),
+        ("recovering", "resolved", 150),
+    ]
+
+
+# ---------------------------------------------------------------- ratio, spike
+
+
+def test_a_share_of_failures() -> None:
+    """6 of 20 are 30 %: above 5 %; later 19 of 20 raise it; it ends with the failures."""
+    scene = Scene(RATIO)
+    scene.step(0, scene.hit(0, 6), scene.hit(0, 20, watch=1))
+    scene.step(5, scene.hit(5, 40), scene.hit(5, 40, watch=1))
+    for at in range(6, 60):
+        scene.step(at, scene.hit(at, 20, watch=1))
+
+    assert [(t.to_state, t.priority) for t in scene.transitions] == [
+        ("firing", "warning"), ("firing", "critical"), ("resolved", "critical"),
+    ]  # fmt: skip
+    assert scene.transitions[0].reason == "30 % of records in 10s, above 5 %"
+    assert scene.transitions[-1].at_us // S - T0 == 15
+
+
+def test_too_few_records_are_no_share() -> None:
+    """One failure of one record says nothing where 10 are asked for."""
+    scene = Scene(RATIO)
+    scene.step(0, scene.hit(0, 1), scene.hit(0, 1, watch=1))
+    scene.run(1, 60)
+
+    assert times(scene) == []
+
+
+def test_a_spike_against_the_baseline_before() -> None:
+    """Four times as many as in the minute before fire; the same load for long does not."""
+    scene = Scene(SPIKE)
+    for at in range(200):
+        scene.step(at, scene.hit(at, 8 if 150 <= at < 165 else 2))
+    scene.run(200, 230)
+
+    (fired, over) = scene.transitions
+    assert (fired.to_state, over.to_state) == ("firing", "resolved")
+    assert 150 <= fired.at_us // S - T0 < 160
+    assert fired.reason.endswith("times as many in 10s as the 1m before, above 3")
+
+
+def test_a_spike_needs_a_baseline() -> None:
+    """Right after the rule was applied there is nothing to compare with."""
+    scene = Scene(SPIKE)
+    for at in range(60):
+        scene.step(at, scene.hit(at, 50))
+    scene.run(60, 90)
+
+    assert times(scene) == []
+
+
+# ---------------------------------------------------------------- distinct, gauge
+
+
+def test_different_values_are_counted_once_each() -> None:
+    """A thousand records of two users are two; the third user within the window fires."""
+    scene = Scene(DISTINCT)
+    for at in range(20):
+        scene.step(at, scene.hit(at, 50, ("anna",)), scene.hit(at, 50, ("bert",)))
+    assert times(scene) == []
+    (fired,) = scene.step(20, scene.hit(20, 1, ("carla",)))
+    scene.run(21, 60)
+
+    assert fired.reason == "3 values of user in 10s, above 2"
+    assert times(scene) == [("inactive", "firing", 20), ("firing", "resolved", 29)]
+
+
+@pytest.mark.parametrize(
+    ("use", "fires"), [("last", False), ("max", True), ("avg", False), ("min", False)]
+)
+def test_a_gauge_by_its_use(use: str, fires: bool) -> None:
+    """One high reading among low ones is a maximum, not an average, and not the last."""
+    scene = Scene(GAUGE + f'use = "{use}"\n')
+    scene.step(0, scene.hit(0, 3, numbers=(260.0, 10.0, 200.0, 50.0)))
+    scene.run(1, 40)
+
+    assert any(t.to_state == "firing" for t in scene.transitions) is fires
+
+
+def test_a_gauge_keeps_its_state_without_readings() -> None:
+    """A high reading fires; silence of the gauge is no recovery; a low reading is."""
+    scene = Scene(GAUGE)
+    scene.step(0, scene.hit(0, 1, numbers=(150.0, 150.0, 150.0, 150.0)))
+    scene.run(1, 60)
+    assert times(scene) == [("inactive", "firing", 0)]
+    scene.step(60, scene.hit(60, 1, numbers=(70.0, 70.0, 70.0, 70.0)))
+    scene.run(61, 80)
+    assert len(scene.transitions) == 1
+    scene.step(80, scene.hit(80, 1, numbers=(40.0, 40.0, 40.0, 40.0)))
+    scene.run(81, 100)
+
+    assert times(scene)[1:] == [("firing", "resolved", 80)]
+    assert scene.transitions[0].reason == "last of depth 150 in 10s, above 100"
+
+
+# ---------------------------------------------------------------- new errors, gaps, health
+
+
+def test_a_new_error_is_told_once() -> None:
+    """What was there while the rule learned is known; a new one fires, and not again."""
+    scene = Scene(NEW_ERROR)
+    scene.step(0, scene.hit(0, 5, ("pay", "timed out")))
+    scene.step(100, scene.hit(100, 5, ("pay", "timed out")))
+    assert times(scene) == []
+    (fired,) = scene.step(101, scene.hit(101, 1, ("pay", "no such order #")))
+    scene.run(102, 600, every=5)
+    scene.step(600, scene.hit(600, 1, ("pay", "no such order #")))
+    scene.run(601, 700, every=5)
+
+    assert fired.labels["error"] == "no such order #"
+    assert fired.summary == "new: an error not seen for 2h of service pay, error no such order #"
+    assert times(scene) == [("inactive", "firing", 101), ("firing", "resolved", 401)]
+
+
+def test_an_error_that_was_not_seen_for_long_is_new_again() -> None:
+    """After `within` without it, an error is forgotten, and news when it comes back."""
+    scene = Scene(NEW_ERROR, restarts=True)
+    scene.step(0, scene.hit(0, 5, ("pay", "timed out")))
+    scene.run(1, 7_600, every=60)
+    (fired,) = scene.step(7_600, scene.hit(7_600, 1, ("pay", "timed out")))
+
+    assert fired.to_state == "firing"
+
+
+def _gap(at: float, n: int = 37) -> GapSeen:
+    return GapSeen(
+        service="pay", worker="w1", host="h1", reason="disk_full", records=n,
+        detected_us=int((T0 + at) * S),
+    )  # fmt: skip
+
+
+def test_a_gap_is_told_by_its_row() -> None:
+    """A gap row fires at once, more of it are the same alert, and it ends by the clock."""
+    scene = Scene(GAP)
+    (fired,) = scene.step(1, gaps=[_gap(1)])
+    scene.step(30, gaps=[_gap(30)])
+    for at in range(31, 120):
+        scene.step(at, sources=[])
+
+    assert fired.summary == "gap: 37 records lost of service pay, worker w1, host h1: disk_full"
+    assert times(scene) == [("inactive", "firing", 1), ("firing", "resolved", 90)]
+
+
+def test_a_component_of_any_kind() -> None:
+    """`health` looks at the components of its kind, and at no other."""
+    scene = Scene(HEALTH)
+    kraken = {"component_kind": "exchange", "component": "kraken", "host": "h1"}
+    down = [_component("dead", 1, "timed out", **kraken)]
+    scene.step(1, health=[*down, component("dead", 1)])
+    scene.step(5, health=[_component("up", 5, "", **kraken)])
+
+    assert [(t.key, t.to_state, t.summary) for t in scene.transitions] == [
+        (("kraken", "h1"), "firing", "exchange kraken is dead: timed out"),
+        (("kraken", "h1"), "resolved", "exchange kraken is dead: timed out"),
+    ]
+
+
+def _component(state: str, since: float, reason: str, **named: str) -> ComponentState:
+    return ComponentState(state=state, since_us=int((T0 + since) * S), reason=reason, **named)
+
+
+# ---------------------------------------------------------------- composite
+
+
+def test_a_composite_fires_by_the_states_of_others() -> None:
+    """Errors without the others for five seconds fire; when the others come, it ends."""
+    scene = Scene(COMPOSITE)
+    for at in range(10):
+        scene.step(at, scene.hit(at, 4, rule="errors"))
+    scene.step(10, scene.hit(10, 4, rule="others"))
+    scene.run(11, 40)
+
+    told = [t for t in scene.transitions if t.rule == "errors-alone"]
+    assert [(t.from_state, t.to_state, t.at_us // S - T0) for t in told] == [
+        ("inactive", "pending", 0),
+        ("pending", "firing", 5),
+        ("firing", "resolved", 10),
+    ]
+    assert told[1].reason == "errors fires"
