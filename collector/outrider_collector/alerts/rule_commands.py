@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from outrider.command import DONE, FOUND, USAGE
 from outrider_alerting import rule_files
 from outrider_collector import config as configuration
-from outrider_collector.alerts.rule_directory import read_directory, secret_notes
+from outrider_collector.alerts.rule_directory import read_directory, secret_notes, undone_by
 from outrider_collector.store import rules as store_rules
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 
@@ -22,7 +22,10 @@ def rules(argv: list[str]) -> int:
     """Check, compare and apply a directory of rule files; return the exit code."""
     parser = Parser("rules", "Rules, channels and routes: one set, applied as a version.")
     for name, what in (
-        ("lint", "check the files; exit 3 when something is wrong or doubtful"),
+        (
+            "lint",
+            "check the files; exit 3 when a rule is wrong or doubtful, 0 with a note on a secret",
+        ),
         ("diff", "what applying them would change; exit 3 when there is something"),
         ("apply", "make them the active set"),
     ):
@@ -33,13 +36,17 @@ def rules(argv: list[str]) -> int:
 async def _lint(arguments: argparse.Namespace) -> int:
     files = read_directory(arguments.directory)
     problems = rule_files.lint(files.items())
+    secrets_dir = configuration.load(arguments.config).data_dir / "collector"
+    # They are no mistake of the rules: only the collector's host needs the secrets.
+    warnings = [*secret_notes(files, secrets_dir)]
     if arguments.json:
-        say(json.dumps([problem._asdict() for problem in problems]))
+        told = [problem._asdict() for problem in problems]
+        say(json.dumps([*told, *(warning._asdict() for warning in warnings)]))
     else:
         for problem in problems:
             say(f"{problem}" if problem.is_error else f"doubtful: {problem}")
-    for note in secret_notes(files, configuration.load(arguments.config).data_dir / "collector"):
-        sys.stderr.write(f"outrider: {note}\n")
+        for warning in warnings:
+            sys.stderr.write(f"outrider: warning: {warning}\n")
     if problems:
         return FOUND
     if not arguments.json:
@@ -47,6 +54,7 @@ async def _lint(arguments: argparse.Namespace) -> int:
         say(
             f"in order: {_count(found.rules, 'rule')}, {_count(found.channels, 'channel')}, "
             f"{_count(found.routes, 'route')}"
+            + (f", {_count(warnings, 'warning')}" if warnings else "")
         )
     return DONE
 
@@ -81,6 +89,12 @@ async def _apply(arguments: argparse.Namespace) -> int:
         say(json.dumps({"version": done.version, **changes}))
     else:
         say("\n".join([*_changed(**changes), f"rule set {done.version} is active"]))
+    data_dir = configuration.load(arguments.config).data_dir
+    if (theirs := undone_by(arguments.directory, files, data_dir)) is not None:
+        sys.stderr.write(
+            f"outrider: the next start of `outrider up` undoes this: it applies {theirs}: keep "
+            "your rule files there\n"
+        )
     return DONE
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from outrider.configuration import ConfigError, Source, parse, read_secret
+from outrider.configuration import ConfigError, Source, dotted, parse, read_secret
+from outrider_alerting.rule_files import Problem
 from outrider_collector.store.rules import FILES_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+
+RULES_DIRECTORY: Final = "rules"
+"""Inside the data directory of `outrider up`: what it applies at each start."""
+UP_LOCK: Final = "up.lock"
+"""Inside the data directory of `outrider up`: held while it runs, left where it ran."""
 
 
 def read_directory(directory: str | Path) -> dict[str, str]:
@@ -34,7 +41,28 @@ def read_directory(directory: str | Path) -> dict[str, str]:
     return texts
 
 
-def secret_notes(files: Mapping[str, str], secrets_dir: Path) -> Iterator[str]:
+def undone_by(directory: str | Path, files: Mapping[str, str], data_dir: Path) -> Path | None:
+    """Return the directory whose other files `outrider up` applies at its next start.
+
+    None where it holds the same, or where no `outrider up` was ever run in this data directory.
+    """
+    theirs = data_dir / RULES_DIRECTORY
+    if not (data_dir / UP_LOCK).exists() or _is_same(Path(directory), theirs):
+        return None
+    try:
+        return None if read_directory(theirs) == files else theirs
+    except ConfigError:
+        return theirs
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def secret_notes(files: Mapping[str, str], secrets_dir: Path) -> Iterator[Problem]:
     """Yield what keeps secrets of channels from being read here.
 
     It is no mistake of the rules: only the collector's host needs the files.
@@ -51,11 +79,16 @@ def secret_notes(files: Mapping[str, str], secrets_dir: Path) -> Iterator[str]:
                     try:
                         read_secret(name, secrets_dir)
                     except ConfigError as error:
-                        where = source.where(("channel", index, key))
-                        yield (
-                            f"`{key}` of channel `{channel.get('name')}`: {error.what}: {where}: "
+                        path = ("channel", index, key)
+                        _, _, line = source.where(path).rpartition(":")
+                        yield Problem(
+                            file,
+                            int(line) if line.isdigit() else None,
+                            dotted(path),
+                            f"`{key}` of channel `{channel.get('name')}`: {error.what}",
                             f"put the secret into {secrets_dir / name}, readable for the "
-                            "collector, if this is the collector's host"
+                            "collector, if this is the collector's host",
+                            is_error=False,
                         )
 
 

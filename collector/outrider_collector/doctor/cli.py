@@ -17,7 +17,7 @@ from outrider_collector.terminal.render import GREEN, RED, YELLOW, coloured, vis
 if TYPE_CHECKING:
     from outrider_collector.doctor.finding import Finding
 
-_COLOURS = {"ok": GREEN, "warn": YELLOW, "bad": RED}
+_COLOURS = {"ok": GREEN, "note": GREEN, "warn": YELLOW, "bad": RED}
 _CODES = {"ok": DONE, "warn": FOUND, "bad": FAILED}
 
 

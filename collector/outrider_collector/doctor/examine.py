@@ -8,13 +8,23 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from outrider.configuration import find
+import msgspec
+
+from outrider.configuration import find, load
 from outrider.errors import Fault
 from outrider_collector.doctor import judge
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.service.tokens import ADMIN_FILE
 from outrider_collector.store import partitions, rules, schema
-from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
+from outrider_collector.store.connect import (
+    EMBEDDED_SOCKET,
+    READ_ROLE,
+    DatabaseConfig,
+    connect,
+    database_url,
+    driver_errors,
+    target,
+)
 from outrider_collector.store.reading import fleet, health
 
 if TYPE_CHECKING:
@@ -34,8 +44,12 @@ select exists (select from pg_roles where rolname = %(role)s),
                  where rolname = %(role)s), false)
 """
 _UNDELIVERED = """
-select channel, count(*) from notifications
+select channel, count(*) from notifications as lost
 where fate in ('failed', 'dead', 'unknown') and created_at > now() - interval '1 day'
+  and channel = any(%s)
+  and not exists (select from notifications as later
+                  where later.channel = lost.channel and later.fate = 'sent'
+                    and later.created_at > lost.created_at)
 group by channel order by channel
 """
 
@@ -46,6 +60,8 @@ async def examine(config: Configuration, file: str | None) -> AsyncIterator[Find
     yield Finding("ok", "settings", str(found) if found else "none, the defaults hold")
     for finding in _disks(config):
         yield finding
+    if (elsewhere := _two_installations(config, file)) is not None:
+        yield elsewhere
     host, port = config.collector.address()
     yield judge.address(config.collector.listen, answers=await _answers(host.strip("[]"), port))
     try:
@@ -55,6 +71,17 @@ async def examine(config: Configuration, file: str | None) -> AsyncIterator[Find
                     yield finding
     except Fault as fault:
         yield Finding("bad", "database", fault.text)
+
+
+def _two_installations(config: Configuration, file: str | None) -> Finding | None:
+    if not os.environ.get("OUTRIDER_DATABASE_URL"):
+        return None
+    database: DatabaseConfig = load(file, msgspec.convert, {"database": DatabaseConfig})["database"]
+    is_configured = bool(database.url or database.url_file)
+    if not is_configured and not (config.data_dir / "postgres").exists():
+        return None
+    settings = target(database_url(database, config.data_dir, {}))
+    return judge.installations(target(config.database_url), settings, is_configured=is_configured)
 
 
 def _disks(config: Configuration) -> Iterator[Finding]:
@@ -84,7 +111,8 @@ async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncI
     yield Finding("ok", "database", f"{target(config.database_url)} answers")
     name = conn.info.parameter_status("server_version") or "?"
     lz4 = await partitions.has_lz4(conn)
-    yield judge.server(conn.info.server_version, name.split(" ")[0], has_lz4=lz4)
+    is_ours = conn.info.host == str(config.data_dir / EMBEDDED_SOCKET)
+    yield judge.server(conn.info.server_version, name.split(" ")[0], has_lz4=lz4, is_ours=is_ours)
     yield judge.clock(await _skew_s(conn))
     state = await schema.check(conn)
     finding = judge.schema(state)
@@ -105,7 +133,8 @@ async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncI
         yield finding
     for finding in _channels(rule_set, config):
         yield finding
-    rows = await (await conn.execute(_UNDELIVERED)).fetchall()
+    channels = [channel.name for channel in rule_set.channels] if rule_set else []
+    rows = await (await conn.execute(_UNDELIVERED, (channels,))).fetchall()
     for finding in judge.deliveries(dict(rows)):
         yield finding
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Level = Literal["ok", "warn", "bad"]
+Level = Literal["ok", "note", "warn", "bad"]
 
 
 class Finding(NamedTuple):
     """A fact and its judgement."""
 
     level: Level
-    """ok; warn: it works, but not as it should or not for long; bad: something does not work."""
+    """ok; note: worth knowing, nothing to do; warn: it works, but not as it should or not for long;
+    bad: something does not work."""
     part: str
     fact: str
     what_to_do: str = ""

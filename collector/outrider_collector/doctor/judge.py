@@ -27,16 +27,40 @@ FREE_BAD_BYTES: Final = 200 << 20
 _SHOWN: Final = 5
 
 
-def server(version: int, name: str, *, has_lz4: bool) -> Finding:
-    """Judge the server's version and whether it was built with lz4."""
+def server(version: int, name: str, *, has_lz4: bool, is_ours: bool = False) -> Finding:
+    """Judge the server's version and whether it was built with lz4; ``is_ours``: embedded."""
     if version < SERVER_MIN:
         return Finding("bad", "database", f"Postgres {name}", "upgrade it to 15 or newer")
+    if not has_lz4 and is_ours:
+        return Finding(
+            "note",
+            "database",
+            f"Postgres {name}, embedded, built without lz4: logs lie uncompressed",
+        )
     if not has_lz4:
         return Finding(
             "warn", "database", f"Postgres {name}, built without lz4",
             "logs lie uncompressed: use a build with lz4, as most distributions have",
         )  # fmt: skip
     return Finding("ok", "database", f"Postgres {name}, with lz4")
+
+
+def installations(variable: str, settings: str, *, is_configured: bool) -> Finding | None:
+    """Judge whether $OUTRIDER_DATABASE_URL leads elsewhere than the settings; no passwords.
+
+    ``is_configured``: the settings name a database, there is not only an embedded one.
+    """
+    if variable == settings:
+        return None
+    if not is_configured:
+        return Finding(
+            "note", "database", f"OUTRIDER_DATABASE_URL ({variable}) is used, not the embedded one "
+            f"({settings})", "a command without the variable asks that one",
+        )  # fmt: skip
+    return Finding(
+        "warn", "database", f"OUTRIDER_DATABASE_URL ({variable}) is used, [database] of the "
+        f"settings names another ({settings})", "unset the variable, or correct the settings",
+    )  # fmt: skip
 
 
 def schema(state: State) -> Finding:
@@ -176,11 +200,11 @@ def channel(name: str, error: str, *, is_collector_host: bool) -> Finding:
 
 
 def deliveries(failed: Mapping[str, int]) -> Iterable[Finding]:
-    """Judge messages of the last day that did not arrive, by channel."""
+    """Judge messages that did not arrive since the last that did, by channel."""
     for name, count in failed.items():
-        messages = "message" if count == 1 else "messages"
+        last = "the last message" if count == 1 else f"the last {count:,} messages"
         yield Finding(
-            "warn", "channels", f"{count:,} {messages} of the last day to {name} did not arrive",
+            "warn", "channels", f"{last} to {name} did not arrive",
             f"'outrider alerts explain ID' says why, 'outrider notify test {name}' tries again",
         )  # fmt: skip
 

@@ -118,7 +118,7 @@ class AdminClient:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return Fault(
                 Reason.COLLECTOR_UNREACHABLE,
-                detail=f"no collector answers: {self._address}: start it (outrider collector), "
+                detail=f"no collector answers: {self._address}: start it (outrider up), "
                 "or name its configuration with --config",
             )
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -47,6 +47,10 @@ _SOCKET = {
 }
 
 
+EMBEDDED_SOCKET = "run"
+"""Inside the data directory: where the embedded server of `outrider up` listens."""
+
+
 class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Table ``[database]`` of the configuration."""
 
@@ -79,7 +83,7 @@ def database_url(
 
 def _embedded_url(data_dir: Path) -> str:
     return make_conninfo(
-        host=str(data_dir / "run"), user="outrider", dbname="outrider", port="5432"
+        host=str(data_dir / EMBEDDED_SOCKET), user="outrider", dbname="outrider", port="5432"
     )
 
 

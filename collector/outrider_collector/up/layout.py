@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.configuration import ConfigError
+from outrider_collector.alerts.rule_directory import RULES_DIRECTORY, UP_LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ class Layout:
     @property
     def rules(self) -> Path:
         """The directory of rules."""
-        return self.root / "rules"
+        return self.root / RULES_DIRECTORY
 
     @property
     def logs(self) -> Path:
@@ -105,7 +106,7 @@ class Layout:
 
         Raises ConfigError naming the holder when another process has it.
         """
-        path = self.root / "up.lock"
+        path = self.root / UP_LOCK
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -148,6 +148,12 @@ class Postgres:
         """Connection URL over the socket."""
         return f"postgresql:///{database}?host={quote(str(self.socket_dir))}&user={user}"
 
+    def psql(self) -> str:
+        """Return the command line that opens it: the machine's own psql, else ours."""
+        program = shutil.which("psql") or packaged_binaries().program("psql")
+        name = "psql" if shutil.which("psql") else program
+        return f"{name} '{self.url()}'"
+
     def start(self, timeout_s: float = 60.0) -> None:
         """Make the cluster if there is none, start the server and wait until it answers.
 

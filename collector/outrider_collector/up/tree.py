@@ -20,10 +20,10 @@ import msgspec
 from outrider.command import USAGE, version
 from outrider.configuration import ConfigError, find, load
 from outrider.errors import Fault
-from outrider_collector.store.connect import connect
-from outrider_collector.store.rules import active_version
+from outrider_collector.store.connect import DatabaseConfig, connect, database_url
 from outrider_collector.store.schema import migrate
 from outrider_collector.up.announce import announce_alerts
+from outrider_collector.up.apply import apply_rules
 from outrider_collector.up.children import Child
 from outrider_collector.up.layout import Layout
 from outrider_collector.up.postgres import Postgres
@@ -126,7 +126,7 @@ async def _start(
     await _listening(listen["collector"], collector, stop)
     if stop.is_set():
         return
-    await _apply_rules(layout, environment, url)
+    await apply_rules(layout.rules, environment, url, say)
     await started(child("agent", *outrider, "agent", "run"))
     dashboard = await started(child("dashboard", *outrider, "dashboard"))
     await _listening(listen["dashboard"], dashboard, stop)
@@ -136,10 +136,8 @@ async def _start(
     say(f"  settings   {layout.configuration}")
     say(f"  inbox      {layout.inbox}")
     say(f"  rules      {layout.rules}")
-    if find(None) != layout.configuration:
-        # Found by nobody who is not told: neither at its usual place nor named by the environment.
-        say(f"  elsewhere  export OUTRIDER_CONFIG={layout.configuration}   for commands")
-        say(f"             export OUTRIDER_INBOX={layout.inbox}   for workers")
+    for line in _exports(layout, url):
+        say(line)
     workers = _demo_workers(child) if options.demo else []
     for worker in workers:
         await started(worker)
@@ -151,11 +149,30 @@ async def _start(
     say(f"Stopping at {datetime.now(UTC):%H:%M:%S} UTC ...")
 
 
+def _exports(layout: Layout, url: str) -> list[str]:
+    """Return the lines of what commands and workers would not find by themselves."""
+    lines = []
+    if find(None) != layout.configuration:
+        # Neither at its usual place nor named by the environment.
+        lines.append(f"export OUTRIDER_CONFIG={layout.configuration}   for commands")
+        lines.append(f"export OUTRIDER_INBOX={layout.inbox}   for workers")
+    if os.environ.get("OUTRIDER_DATABASE_URL"):
+        # What may hold a password is not printed.
+        shown = f"'{url}'" if "@" not in url and "password" not in url else "...  as here,"
+        lines.append(f"export OUTRIDER_DATABASE_URL={shown}   for commands")
+    heads = ["elsewhere", *[""] * len(lines)]
+    return [f"  {head:<9}  {line}" for head, line in zip(heads, lines, strict=False)]
+
+
 async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
     """Return the URL of a migrated database: the one given, else an embedded one, started here."""
-    url = os.environ.get("OUTRIDER_DATABASE_URL")
-    if url:
-        say("  database   from OUTRIDER_DATABASE_URL")
+    configured = load(layout.configuration, _lenient_convert, {"database": DatabaseConfig})
+    config: DatabaseConfig = configured["database"]
+    named = os.environ.get("OUTRIDER_DATABASE_URL")
+    if named or config.url or config.url_file:
+        source = "OUTRIDER_DATABASE_URL" if named else "[database] of the settings"
+        say(f"  database   from {source}")
+        url = database_url(config, layout.root)
         await migrate(url)
         return url
     postgres = Postgres(layout.root / "postgres", layout.root / "run")
@@ -169,6 +186,7 @@ async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
         await connection.commit()
         row = await (await connection.execute("show server_version")).fetchone()
     say(f"  database   Postgres {row[0] if row else '?'}, embedded")
+    say(f"  psql       {postgres.psql()}")
     return postgres.url()
 
 
@@ -234,25 +252,6 @@ async def _listening(address: str, process: Child, stop: asyncio.Event) -> None:
         else:
             writer.close()
             return
-
-
-async def _apply_rules(layout: Layout, environment: dict[str, str], url: str) -> None:
-    """Apply the directory of rules; a bad file keeps the set that was active."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "outrider.command", "rules", "apply", str(layout.rules),
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    _, errors = await process.communicate()
-    if not process.returncode:
-        return
-    async with await connect(url, application_name="outrider up") as connection:
-        before = await active_version(connection)
-    state = f"rule set {before} stays active" if before else "no rule is active, nobody is alerted"
-    say(f"  rules      not applied, {state}:")
-    say("\n".join(f"    {line}" for line in errors.decode(errors="replace").strip().splitlines()))
-    say(f"             correct the files, then: outrider rules apply {layout.rules}")
 
 
 def _demo_workers(child: Callable[..., Child]) -> list[Child]:

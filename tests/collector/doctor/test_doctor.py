@@ -40,6 +40,7 @@ def collector(*, alive: bool) -> Collector:
     [
         (judge.server(140_010, "14.10", has_lz4=True), "bad", "upgrade it to 15"),
         (judge.server(160_001, "16.1", has_lz4=False), "warn", "without lz4"),
+        (judge.server(180_001, "18.1", has_lz4=False, is_ours=True), "note", "embedded"),
         (judge.server(160_001, "16.1", has_lz4=True), "ok", "Postgres 16.1"),
         (judge.schema(State(1, (STEP,), (), None)), "bad", "run 'outrider store migrate'"),
         (judge.schema(State(2, (), ("0001_x",), None)), "bad", "0001_x was changed"),
@@ -103,6 +104,17 @@ def test_the_worst_decides() -> None:
     """One bad finding outweighs any number of good ones."""
     ok, warn, bad = (Finding(level, "p", "f") for level in ("ok", "warn", "bad"))
     assert (worst([ok]), worst([ok, warn]), worst([warn, bad, ok])) == ("ok", "warn", "bad")
+
+
+def test_two_installations_are_remarked() -> None:
+    """The variable wins over the settings: that is said where they differ, and is in order where
+    the settings only have an embedded database left over.
+    """
+    assert judge.installations("h/d", "h/d", is_configured=True) is None
+    named = judge.installations("h/d", "other/d", is_configured=True)
+    left = judge.installations("h/d", "/data/run/outrider", is_configured=False)
+    assert named is not None and named.level == "warn" and "other/d" in named.fact
+    assert left is not None and left.level == "note" and "/data/run" in left.fact
 
 
 def test_a_database_that_nobody_serves(

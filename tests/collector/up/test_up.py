@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from outrider_collector.up.apply import changed
 from outrider_collector.up.children import Child
 
 if TYPE_CHECKING:
@@ -85,7 +86,20 @@ def test_settings_that_no_command_would_find_are_told(
     text = "".join(lines)
     assert f"export OUTRIDER_CONFIG={tmp_path}/outrider.toml " in text
     assert f"export OUTRIDER_INBOX={tmp_path}/inbox " in text
+    assert "export OUTRIDER_DATABASE_URL=" in text
     assert "rules      not applied" not in text
+    assert "applied    rule set 1: + rule " in text
+
+
+def test_the_start_says_what_applying_the_rules_changed() -> None:
+    """One line, with the names; nothing where nothing changed."""
+    same: dict[str, Any] = {"version": 4, "added": [], "changed": [], "removed": []}
+    assert changed(same) == []
+    assert changed({**same, "added": ["a"], "changed": ["b"], "removed": ["c"]}) == [
+        "  applied    rule set 4: + a, ~ b, - c"
+    ]
+    (many,) = changed({**same, "added": [f"r{n}" for n in range(30)]})
+    assert many.endswith("+ r7 and 22 more")
 
 
 async def test_a_child_is_started_again_unless_it_says_that_this_cannot_help(
