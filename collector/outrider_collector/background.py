@@ -1,4 +1,4 @@
-"""What a collector runs beside ingest: housekeeping, evaluation, delivery.
+"""What a collector runs beside ingest: housekeeping, compaction, evaluation, delivery.
 
 Each is a loop of its own part over a connection of its own; whichever collector holds a lease, or
 claims a row, does the work. Two events make them quick: something was committed, something is to be
@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from outrider_collector.alerts import delivery, evaluator
 from outrider_collector.alerts.buttons import Buttons
 from outrider_collector.alerts.outlets import Outlets
+from outrider_collector.compacting import keep_compacting
 from outrider_collector.store.housekeeping import Housekeeper
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ class Background:
         self._tasks: list[asyncio.Task[None]] = []
         self.housekeeper = Housekeeper(
             config.database_url,
-            timedelta(microseconds=config.retention.app.us),
+            config.retention.by_class(),
             holder=holder,
         )
+        self._config = config
+        self._holder = holder
         to_deliver = asyncio.Event()
         self._evaluator = evaluator.Evaluator(
             evaluator.Settings(config.database_url, holder), self.committed, to_deliver
@@ -59,6 +61,11 @@ class Background:
             group.create_task(self._deliverer.run(self._stop)),
             group.create_task(self._buttons.run(self._stop)),
         ]
+        if self._config.store.compact:
+            compacting = keep_compacting(
+                self._config.database_url, self._config.store, self._holder, self._stop
+            )
+            self._tasks.append(group.create_task(compacting))
         return self._tasks
 
     def status(self) -> dict[str, Any]:

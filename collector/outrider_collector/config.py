@@ -1,4 +1,4 @@
-"""The collector's configuration: tables [database], [collector] and [retention] of outrider.toml.
+"""The collector's configuration: [database], [collector], [retention] and [store] of outrider.toml.
 
 Every key works; a key for a later version is an unknown key now. Durations are written as people
 say them ("30s", "3d"). What cannot be right by itself (an address that others can reach, without
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,10 +20,13 @@ from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
 from outrider_alerting.durations import Duration
+from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import DatabaseConfig, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from outrider_collector.store.compaction.classes import Retention
 
 
 class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,10 +64,40 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long records are kept at least, counted from their arrival."""
+    """How long the records of each class are kept at least, counted from their arrival."""
 
+    debug: Duration = Duration("3d")
+    """Records below INFO, unless their event says another class."""
     app: Duration = Duration("30d")
-    """Hours of records older than this are dropped."""
+    """All records that are of no other class."""
+    ops: Duration = Duration("30d")
+    """Events of workers, jobs, exchanges, databases, networks and of Outrider itself."""
+    security: Duration = Duration("400d")
+    """Events of logins and tokens."""
+    audit: Duration = Duration("400d")
+    """Events of orders, positions, strategies, users, configuration and alerts."""
+
+    def by_class(self) -> Retention:
+        """Return the retention of each class of records."""
+        return {
+            record_class: timedelta(microseconds=getattr(self, record_class.label).us)
+            for record_class in RecordClass
+        }
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fresh blocks become compacted ones."""
+
+    compact: bool = True
+    """Whether this collector has a compactor; of several, one acts at a time."""
+    compact_after: Duration = Duration("2m")
+    """Younger blocks are not touched; at least 1m, which live views count on."""
+    compact_share: Annotated[float, msgspec.Meta(ge=0.01, le=1.0)] = 0.5
+    """Of the time that compaction may take; the rest is rest."""
+
+    def __post_init__(self) -> None:
+        if self.compact_after.us < 60_000_000:
+            raise ValueError(f"`compact_after` is at least 1m, and not {self.compact_after}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +108,7 @@ class Configuration:
     database_url: str
     collector: CollectorConfig
     retention: RetentionConfig
+    store: StoreConfig = field(default_factory=StoreConfig)
 
     @property
     def collector_name(self) -> str:
@@ -91,6 +126,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
             "database": DatabaseConfig,
             "collector": CollectorConfig,
             "retention": RetentionConfig,
+            "store": StoreConfig,
         },
         environ=environ,
     )
@@ -98,7 +134,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     collector.address()
     data_dir = Path(tables.get("data_dir") or configuration.default_data_dir(environ))
     url = database_url(tables["database"], data_dir, environ)
-    return Configuration(data_dir, url, collector, tables["retention"])
+    return Configuration(data_dir, url, collector, tables["retention"], tables["store"])
 
 
 def _convert(value: Any, *, type: Any) -> Any:  # noqa: A002  msgspec's own parameter name

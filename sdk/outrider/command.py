@@ -40,7 +40,9 @@ COMMANDS: dict[str, Command] = {
     "run": Command("outrider_agent.run:main", "a worker under the agent's eye", "agent"),
     "collector": Command("outrider_collector.cli:main", "the collector", "collector"),
     "store": Command(
-        "outrider_collector.store.cli:main", "the database: migrate, stats, retention", "collector"
+        "outrider_collector.store.cli:main",
+        "the database: migrate, compact, stats, retention",
+        "collector",
     ),
     "dashboard": Command("outrider_dashboard.cli:main", "the web pages", "dashboard"),
     "logs": Command(

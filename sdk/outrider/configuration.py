@@ -48,7 +48,7 @@ SYSTEM_PATH = Path("/etc/outrider/outrider.toml")
 FILENAME = "outrider.toml"
 """What the file is called in a data directory."""
 
-TOP_LEVEL = ("data_dir", "database", "collector", "dashboard", "agent", "retention")
+TOP_LEVEL = ("data_dir", "database", "collector", "dashboard", "agent", "retention", "store")
 """Top-level keys that some part reads; any other is a mistake, whichever part reads the file."""
 
 MAX_FILE_BYTES = 1 << 20

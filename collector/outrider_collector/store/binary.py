@@ -29,6 +29,13 @@ class Packed:
         self.data = data
 
 
+class Int2(Packed):
+    """smallint."""
+
+    __slots__ = ()
+    oid = 21
+
+
 class Int4(Packed):
     """integer."""
 
@@ -55,6 +62,13 @@ class Text(Packed):
 
     __slots__ = ()
     oid = 25
+
+
+class Bytea(Packed):
+    """bytea."""
+
+    __slots__ = ()
+    oid = 17
 
 
 class Timestamptz(Packed):
@@ -118,6 +132,11 @@ class UuidArray(Packed):
 
     __slots__ = ()
     oid = 2951
+
+
+def int2(value: int) -> Int2:
+    """Pack a smallint."""
+    return Int2(value.to_bytes(2, signed=True))
 
 
 def int4(value: int) -> Int4:

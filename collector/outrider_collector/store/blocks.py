@@ -58,6 +58,7 @@ _LITTLE = sys.byteorder == "little"
 # An int64 element as three native 32-bit words: its size, and room for the value.
 _SLOT = array("I", [int.from_bytes(_EIGHT, sys.byteorder), 0, 0])
 LEVELS = bytes([0, *(min(n - 1, 23) // 4 for n in range(1, 256))])
+"""Translates severities to levels: trace, debug, info, warn, error, fatal."""
 _LEVEL_COUNT = 6
 
 
@@ -276,12 +277,14 @@ def _bounds(times: array[int]) -> tuple[int, int]:
 
 
 def array_of_severities(severity: bytes) -> bytes:
+    """Return a binary array of smallints, one for each byte."""
     elements = bytearray(b"\x00\x00\x00\x02\x00\x00" * len(severity))
     elements[5::6] = severity
     return array_of_elements(OID_INT2, len(severity), (bytes(elements),))
 
 
 def level_counts(severity: bytes) -> bytes:
+    """Return a binary array of how many records each level has."""
     levels = severity.translate(LEVELS)
     counts = [levels.count(level) for level in range(_LEVEL_COUNT)]
     return array_of_values(OID_INT4, [count.to_bytes(4) for count in counts])

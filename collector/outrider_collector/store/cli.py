@@ -6,12 +6,12 @@ import argparse
 import asyncio
 import json
 import sys
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from outrider.errors import Fault, Reason
 from outrider_collector import config
 from outrider_collector.store import housekeeping, partitions, schema
+from outrider_collector.store.compaction import command
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
 from outrider_collector.store.reading import quarantine
 from outrider_collector.store.stats import read_stats
@@ -41,6 +41,12 @@ def main(argv: list[str]) -> int:
     )
     stats = commands.add_parser("stats", help="records, blocks, bytes and partitions")
     stats.add_argument("--json", action="store_true", help="one JSON document")
+    compact = commands.add_parser(
+        "compact", help="move fresh blocks to where they are small and quick to search"
+    )
+    compact.add_argument(
+        "--once", action="store_true", help="all that is old enough, without rests, then end"
+    )
     commands.add_parser("retention", help="drop what is older than the retention, now")
     aside = commands.add_parser(
         "quarantine", help="records that Postgres refused: list them, or show one"
@@ -58,6 +64,8 @@ def main(argv: list[str]) -> int:
         act = _stats(configuration, as_json=arguments.json)
     elif arguments.command == "quarantine":
         act = _quarantine(configuration, arguments)
+    elif arguments.command == "compact":
+        act = _compact(configuration, once=arguments.once)
     else:
         act = _retention(configuration)
     return asyncio.run(act)
@@ -106,7 +114,7 @@ async def _stats(configuration: Configuration, *, as_json: bool) -> int:
 
 async def _retention(configuration: Configuration) -> int:
     url = configuration.database_url
-    keep = timedelta(microseconds=configuration.retention.app.us)
+    keep = configuration.retention.by_class()
     async with await connect(url, application_name="outrider store") as connection:
         with driver_errors(url):
             (await schema.check(connection)).require(url)
@@ -115,7 +123,16 @@ async def _retention(configuration: Configuration) -> int:
         _say(f"dropped {name}")
     for table, rows in done.deleted.items():
         _say(f"deleted {rows} rows of {table}")
-    _say(f"everything kept arrived within {configuration.retention.app} or shares an hour with it")
+    kept = ", ".join(
+        f"{name} {getattr(configuration.retention, name)}"
+        for name in ("debug", "app", "ops", "security", "audit")
+    )
+    _say(f"every day kept has a record that is younger than its class's retention: {kept}")
+    return DONE
+
+
+async def _compact(configuration: Configuration, *, once: bool) -> int:
+    await command.run(configuration, once=once)
     return DONE
 
 

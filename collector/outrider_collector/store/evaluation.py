@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -289,35 +290,56 @@ async def read_evidence(
     names: Iterable[tuple[int, int]],
     since: datetime,
 ) -> list[EvidenceRow]:
-    """Return the named records (stream, offset) of these commits, which arrived since a time."""
-    pairs = sorted(set(names))
-    if not pairs or not commit_ids:
+    """Return the named records (stream, offset) of these commits, which arrived since a time.
+
+    They are fresh almost always. What is not there any more was moved before, so it is found among
+    the compacted, whatever the compactor does meanwhile.
+    """
+    wanted = set(names)
+    if not wanted or not commit_ids:
         return []
-    cursor = await connection.cursor(row_factory=class_row(EvidenceRow)).execute(
-        """
-        with wanted as (
-            select * from unnest(%(streams)s::bigint[], %(offsets)s::bigint[])
-                     as w (stream, stream_offset)
-        )
-        select u.stream, u.stream_offset, u.ts, u.severity, b.service, i.worker,
-               left(u.message, %(most)s) as message
-        from blocks_fresh b
-        cross join lateral unnest(b.stream, b.stream_offset, b.ts, b.severity, b.message)
-            as u (stream, stream_offset, ts, severity, message)
-        join wanted w on w.stream = u.stream and w.stream_offset = u.stream_offset
-        join stream_info i on i.id = u.stream
-        where b.commit_id = any(%(commits)s) and b.received_at >= %(since)s
-        order by u.ts, u.stream, u.stream_offset
-        """,
-        {
-            "streams": [pair[0] for pair in pairs],
-            "offsets": [pair[1] for pair in pairs],
-            "commits": list(commit_ids),
-            "since": since,
-            "most": MESSAGE_CHARACTERS,
-        },
+    found: list[EvidenceRow] = []
+    for blocks in (_FRESH_OF_COMMITS, _COMPACTED_OF_STREAMS):
+        if missing := sorted(wanted - {(row.stream, row.stream_offset) for row in found}):
+            cursor = await connection.cursor(row_factory=class_row(EvidenceRow)).execute(
+                _EVIDENCE.format(blocks=blocks),
+                {
+                    "streams": [pair[0] for pair in missing],
+                    "offsets": [pair[1] for pair in missing],
+                    "commits": list(commit_ids),
+                    "since": since,
+                    "most": MESSAGE_CHARACTERS,
+                },
+            )
+            found += await cursor.fetchall()
+    return sorted(found, key=lambda row: (row.ts, row.stream, row.stream_offset))
+
+
+_FRESH_OF_COMMITS: Final = sql.SQL(
+    "blocks_fresh b where b.commit_id = any(%(commits)s) and b.received_at >= %(since)s"
+)
+# Its records arrived since then, so it is of a day later than 8 days before.
+_COMPACTED_OF_STREAMS: Final = sql.SQL(
+    "blocks_compacted b where b.stream_ids && %(streams)s::bigint[]"
+    " and b.received_max >= %(since)s and b.day > %(since)s::timestamptz - interval '8 days'"
+)
+
+_EVIDENCE: Final = sql.SQL("""
+    with wanted as (
+        select * from unnest(%(streams)s::bigint[], %(offsets)s::bigint[])
+                 as w (stream, stream_offset)
     )
-    return await cursor.fetchall()
+    select u.stream, u.stream_offset, u.ts, u.severity, u.service, i.worker,
+           left(u.message, %(most)s) as message
+    from (
+        select unnest(b.stream) as stream, unnest(b.stream_offset) as stream_offset,
+               unnest(b.ts) as ts, unnest(b.severity) as severity, unnest(b.message) as message,
+               b.service
+        from {blocks}
+    ) u
+    join wanted w on w.stream = u.stream and w.stream_offset = u.stream_offset
+    join stream_info i on i.id = u.stream
+    """)
 
 
 async def move_cursor(connection: AsyncConnection, before: Cursor, after: Cursor) -> bool:

@@ -7,8 +7,11 @@ that is safe for many at once, and ingest stands still meanwhile.
 
 What is removed, and when:
 
-* hours of records: when the hour's end is older than the retention (arrival counts, so it means "at
-  least"); with them gaps and quarantined records as old;
+* hours of fresh blocks: once they are over and the compactor has emptied them;
+* days of compacted blocks, by class: when their newest record arrived longer ago than the class is
+  kept (arrival counts, so it means "at least");
+* gaps and quarantined records: after the longest of these retentions, and so does an hour that
+  nobody compacts;
 * feed: after a day, except what the evaluator has not read (a week at most) and the newest row;
 * evaluation steps: after a day, as the feed that a replay of them reads, except the newest;
 * hits: when they are a day old by arrival and two days by their own time;
@@ -30,14 +33,17 @@ from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault
 from outrider_collector.store import leases, partitions
+from outrider_collector.store.compaction import days
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from psycopg import AsyncConnection
+
+    from outrider_collector.store.compaction.classes import Retention
 
 LEASE = "housekeeper"
 PERIOD_S = 60.0
@@ -178,14 +184,16 @@ class Round:
     """Rows by table, where there were any."""
 
 
-async def keep_house(connection: AsyncConnection, retention: timedelta) -> Round:
+async def keep_house(connection: AsyncConnection, retention: Retention) -> Round:
     """Do one round. The connection is in autocommit mode."""
     made = await partitions.ensure_ahead(connection)
-    cursor = await connection.execute("select now() - %s::interval", (retention,))
+    cursor = await connection.execute("select clock_timestamp()")
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101  a select without from
-    cutoff: datetime = row[0]
-    dropped = await partitions.drop_before(connection, cutoff)
+    now: datetime = row[0]
+    cutoff = now - max(retention.values())
+    dropped = await partitions.drop_old(connection, now, cutoff)
+    dropped += await days.drop_old(connection, now, retention)
     deleted = {}
     for table, statement in _TRIM:
         if count := await _trim(connection, statement, cutoff):
@@ -197,7 +205,7 @@ class Housekeeper:
     """The loop that keeps house, in every collector; one of them acts."""
 
     def __init__(
-        self, url: str, retention: timedelta, *, holder: str, period_s: float = PERIOD_S
+        self, url: str, retention: Retention, *, holder: str, period_s: float = PERIOD_S
     ) -> None:
         self._url = url
         self._retention = retention
@@ -263,4 +271,4 @@ def _log_made(made: Sequence[str]) -> None:
 def _log_round(done: Round) -> None:
     _log_made(done.made)
     for name in done.dropped:
-        _LOG.info("dropped %s: older than the retention", name)
+        _LOG.info("dropped %s: emptied, or older than the retention", name)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _RELATIONS = """
 select c.relname from pg_class c
 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p', 'v')
-  and not c.relispartition and c.relname not like 'blocks\\_fresh\\_%'
+  and not c.relispartition and c.relname !~ '^blocks_(fresh|compacted)_'
 order by c.relname
 """
 

@@ -177,7 +177,7 @@ async def test_hours_outside_the_range_are_not_in_the_plan(
     run = Snapshot.rows
 
     async def explained(self: Snapshot, query: Any, parameters: Any = None) -> Any:
-        if "blocks_fresh" in query.as_string():
+        if "from blocks b" in query.as_string():
             explain = "explain (analyze, costs off, timing off, summary off) " + query.as_string()
             cursor = await self._cursor.execute(explain, parameters)
             plans.append("\n".join(row[0] for row in await cursor.fetchall()))

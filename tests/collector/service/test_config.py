@@ -32,6 +32,10 @@ def test_defaults_need_no_file(tmp_path: Path) -> None:
     assert loaded.collector.listen == "127.0.0.1:4510"
     assert loaded.collector.memory_bytes == 256 << 20
     assert loaded.retention.app.text == "30d"
+    assert loaded.store.compact
+    assert {c.label: kept.days for c, kept in loaded.retention.by_class().items()} == {
+        "debug": 3, "app": 30, "ops": 30, "security": 400, "audit": 400,
+    }  # fmt: skip
     assert loaded.collector_name == f"{socket.gethostname()}:4510"
 
 
@@ -55,6 +59,8 @@ def test_loopback_addresses_are_accepted(tmp_path: Path, listen: str) -> None:
         ("[collector]\nmemory_bytes = 5", [":2", "memory_bytes"]),
         ('[collector]\nheartbeat_interval = "soon"', [":2", "heartbeat_interval", "duration"]),
         ("[retention]\napp = 30", [":2", "retention.app"]),
+        ('[store]\ncompact_after = "5s"', ["compact_after", "1m"]),
+        ("[store]\ncompact_share = 0", [":2", "compact_share"]),
     ],
 )
 def test_mistakes_name_place_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:

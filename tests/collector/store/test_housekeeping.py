@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from outrider.errors import Fault
 from outrider_collector.store import housekeeping, leases, partitions
+from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import connect
 from outrider_collector.store.housekeeping import Housekeeper, keep_house
 from tests.collector.store.making import Store, commit
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-MONTH = timedelta(days=30)
+    from outrider_collector.store.compaction.classes import Retention
+
+
+def for_days(days: int) -> Retention:
+    """The same retention for every class."""
+    return dict.fromkeys(RecordClass, timedelta(days=days))
+
+
+MONTH = for_days(30)
 
 
 async def _until(condition: Callable[[], object]) -> None:
@@ -115,7 +124,7 @@ async def test_an_ended_stream_keeps_its_place_for_as_long_as_it_is_described(
     await store.connection.execute(
         "update stream_info set closed_at = now() - interval '40 days' where id = 1"
     )
-    await keep_house(store.connection, timedelta(days=90))
+    await keep_house(store.connection, for_days(90))
     opened = await store.open(1)
     assert [(state.committed, opened.refused) for state in opened.states] == [(11, {})]
 
@@ -155,7 +164,7 @@ async def test_resolved_alerts_go_with_all_that_was_told_of_them(store: Store) -
         await _old_alert(store, age_days=500, fate="waiting"),
         await _old_alert(store, age_days=500, fate="dead", state="firing"),
     ]
-    assert (await keep_house(store.connection, timedelta(days=450))).deleted == {}
+    assert (await keep_house(store.connection, for_days(450))).deleted == {}
     assert (await keep_house(store.connection, MONTH)).deleted == {"alerts": 1}
     assert old not in kept
     assert [row[0] for row in await store.rows("select id from alerts order by id")] == kept

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from psycopg import sql
 
-from outrider_collector.store import partitions
+from outrider_collector.store import attaching, partitions
+from outrider_collector.store.compaction import days
+from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import connect
 from outrider_collector.store.partitions import partition_hour, partition_name
 
@@ -86,24 +91,86 @@ async def test_big_columns_are_lz4_or_uncompressed(connection: AsyncConnection) 
     assert await cursor.fetchall() == [expected]
 
 
-async def test_hours_older_than_the_cutoff_are_dropped(connection: AsyncConnection) -> None:
-    """An hour goes when its end is past the cutoff; the hour that spans it stays."""
-    old, spanning = await _make_past(connection, 30), await _make_past(connection, 29)
-    cutoff = await _present(connection) - timedelta(hours=29)
-
-    assert await partitions.drop_before(connection, cutoff + timedelta(minutes=59)) == [old]
-    assert await partitions.drop_before(connection, cutoff + timedelta(hours=1)) == [spanning]
-    assert await partitions.drop_before(connection, cutoff + timedelta(hours=1)) == []
+NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-async def test_an_interrupted_drop_is_finished(connection: AsyncConnection) -> None:
-    """A table that was detached and not dropped goes with the next call."""
+async def _now(connection: AsyncConnection) -> datetime:
+    cursor = await connection.execute("select clock_timestamp()")
+    ((now,),) = await cursor.fetchall()
+    assert isinstance(now, datetime)
+    return now
+
+
+async def _put_block(connection: AsyncConnection, name: str) -> None:
+    """A block in an hour of the past, as a commit of then left it."""
+    hour = partition_hour(name)
+    await connection.execute(
+        "insert into blocks_fresh (received_at, commit_id, team, service, n, ts_min, ts_max,"
+        " level_counts, stream_ids, ts, observed_at, stream, stream_offset, severity)"
+        " values (%(t)s, 1, 1, 'shop', 1, %(t)s, %(t)s, '{0,0,1,0,0,0}', '{1}',"
+        " array[%(t)s::timestamptz], array[%(t)s::timestamptz], '{1}', '{0}', '{9}')",
+        {"t": hour},
+    )
+
+
+async def test_an_hour_goes_when_it_is_over_and_empty(connection: AsyncConnection) -> None:
+    """The present hour and one that ended just now stay; one with a block stays."""
+    just_over, full, empty = [await _make_past(connection, ago) for ago in (1, 29, 30)]
+    await _put_block(connection, full)
+    over = await _present(connection)
+
+    assert await partitions.drop_old(connection, over + timedelta(minutes=9), NEVER) == [empty]
+    later = over + timedelta(minutes=10)
+    assert await partitions.drop_old(connection, later, NEVER) == [just_over]
+    cursor = await connection.execute("select count(*) from blocks_fresh")
+    assert await cursor.fetchone() == (1,)
+
+
+async def test_hours_with_blocks_go_when_all_of_them_are_too_old(
+    connection: AsyncConnection,
+) -> None:
+    """An hour that nobody compacted goes when its end is past the cutoff; not a moment before."""
+    old = await _make_past(connection, 30)
+    await _put_block(connection, old)
+    now = await _now(connection)
+    end = await _present(connection) - timedelta(hours=29)
+
+    assert await partitions.drop_old(connection, now, end - timedelta(seconds=1)) == []
+    assert await partitions.drop_old(connection, now, end) == [old]
+
+
+async def test_an_hour_is_not_dropped_under_an_open_insert(
+    database_url: str, connection: AsyncConnection
+) -> None:
+    """A block that is not committed yet counts: the hour is locked before it is called empty."""
+    name = await _make_past(connection, 30)
+    now = await _now(connection)
+    async with await connect(database_url, application_name="test") as writer:
+        await writer.execute("begin")
+        await _put_block(writer, name)
+        assert await partitions.drop_old(connection, now, NEVER) == []
+        await writer.execute("commit")
+    assert await partitions.drop_old(connection, now, NEVER) == []
+    cursor = await connection.execute("select count(*) from blocks_fresh")
+    assert await cursor.fetchone() == (1,)
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+async def test_an_interrupted_drop_is_finished_or_taken_back(
+    connection: AsyncConnection, blocks: int
+) -> None:
+    """A table that was detached goes if it is empty; with a block in it, it comes back."""
     name = await _make_past(connection, 50)
+    if blocks:
+        await _put_block(connection, name)
     await connection.execute(
         sql.SQL("alter table blocks_fresh detach partition {}").format(sql.Identifier(name))
     )
+    dropped = await partitions.drop_old(connection, await _now(connection), NEVER)
 
-    assert await partitions.drop_before(connection, await _present(connection)) == [name]
+    assert dropped == ([] if blocks else [name])
+    cursor = await connection.execute("select count(*) from blocks_fresh")
+    assert await cursor.fetchone() == (blocks,)
 
 
 async def test_a_reader_delays_a_drop_but_not_ingest(
@@ -126,20 +193,76 @@ async def test_a_reader_delays_a_drop_but_not_ingest(
         if len(pauses) == 2:
             await reader.execute("commit")
 
-    dropped = await partitions.drop_before(connection, await _present(connection), sleep=pause)
+    now = await _now(connection)
+    # Not asked whether it is empty: for that, the reader alone would be enough to let it be.
+    dropped = await partitions.drop_old(connection, now, now, sleep=pause)
     await reader.close()
 
-    assert dropped == [name]
+    assert name in dropped
     assert len(pauses) >= 2
+
+
+async def test_ingest_goes_on_over_midnight_while_a_reader_stays(
+    store: Store, database_url: str, connection: AsyncConnection
+) -> None:
+    """Hours and days are made and removed while a reader holds its snapshot; no commit waits.
+
+    Housekeeping runs all the while, against the reader's locks on everything; a commit takes less
+    than the 200 ms for which the housekeeper may stand in a queue before it.
+    """
+    from tests.collector.store.making import commit
+
+    old = [await _make_past(connection, ago) for ago in (50, 51)]
+    await days.ensure(connection, [_DAY])
+    stop = asyncio.Event()
+
+    async def keep_house() -> None:
+        async with await connect(database_url, application_name="housekeeper") as keeper:
+            hours = partitions.HOURS_AHEAD
+            while not stop.is_set():
+                now, hours = await _now(keeper), hours + 1
+                with suppress(psycopg.errors.LockNotAvailable):
+                    await partitions.ensure_ahead(keeper, hours)
+                    await partitions.drop_old(keeper, now, NEVER)
+                    await days.drop_old(keeper, now, dict.fromkeys(RecordClass, timedelta(days=1)))
+
+    async with await connect(database_url, application_name="reader") as reader:
+        await reader.execute("begin isolation level repeatable read")
+        await reader.execute("set idle_in_transaction_session_timeout = 0")
+        await reader.execute("select count(*) from blocks")
+        keeping = asyncio.create_task(keep_house())
+        writer = store.writer()
+        longest, began, place = 0.0, time.monotonic(), 0
+        while time.monotonic() - began < 3:
+            start = time.monotonic()
+            assert (await commit(writer, store.batch(10 * place, [b"x"]))).acked
+            longest, place = max(longest, time.monotonic() - start), place + 1
+        await reader.execute("commit")
+        while (await _names(connection)) & {*old, _DAY.table}:
+            await asyncio.sleep(0.05)
+        stop.set()
+        await keeping
+    assert longest < 1.0
+    assert place > 30
+    assert len(await store.messages()) == place
+
+
+_DAY = days.Day(datetime(2001, 1, 1, tzinfo=UTC), RecordClass.APP)
+
+
+async def _names(connection: AsyncConnection) -> set[str]:
+    cursor = await connection.execute(
+        "select relname::text from pg_class where relname ~ '^blocks_(fresh|compacted)_'"
+        " and relkind = 'r'"
+    )
+    return {name for (name,) in await cursor.fetchall()}
 
 
 async def test_a_parent_that_stays_locked_is_an_error_after_some_tries(
     database_url: str, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting ends: the caller hears that the lock was never free."""
-    import psycopg
-
-    monkeypatch.setattr(partitions, "_TRIES", 2)
+    monkeypatch.setattr(attaching, "TRIES", 2)
 
     async def pause(_: float) -> None:
         return
@@ -148,6 +271,4 @@ async def test_a_parent_that_stays_locked_is_an_error_after_some_tries(
         await holder.execute("begin")
         await holder.execute("lock table blocks_fresh in access exclusive mode")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            await partitions._make(
-                connection, datetime(2040, 1, 1, tzinfo=UTC), lz4=False, sleep=pause
-            )
+            await partitions.ensure_ahead(connection, 40, sleep=pause)

@@ -39,7 +39,7 @@ async def test_an_empty_database_is_migrated_by_many_at_once(empty_url: str) -> 
 
     newest = schema.migrations()[-1].version
     assert [each.version for each in done] == [newest, newest]
-    assert sorted(len(each.applied) for each in done) == [0, newest]
+    assert sorted(len(each.applied) for each in done) == [0, len(schema.migrations())]
     async with await connect(empty_url, application_name="test") as connection:
         state = await schema.check(connection)
     assert state == schema.State(newest, (), (), None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
+from outrider_collector.store.reading.blocks import AT_PLACE, PLACE, arrived_since
 from outrider_collector.store.reading.feed import commits_after
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Activity, WorkerName
@@ -40,49 +41,56 @@ _MINUTE: Final = timedelta(minutes=1)
 # The first refresh: all blocks with lines of the window, newest first up to the limit.
 _ALL_BLOCKS: Final = sql.SQL("""
     with block as materialized (
-        select b.tableoid as partition, b.ctid as block, b.received_at, b.ts_max,
+        select {place}, b.ts_max,
                sum(b.n) over (order by b.ts_max desc rows unbounded preceding) as records
-        from blocks_fresh b
-        where b.received_at >= %(low)s::timestamptz - interval '1 hour'
+        from blocks b
+        where b.received_max >= %(arrived)s::timestamptz and b.day > %(day)s::timestamptz
           and b.ts_max >= %(low)s::timestamptz
     ), cut as (
         select max(ts_max) filter (where records > %(most)s) as low from block
     ), opened as (
         select block.* from block, cut where block.ts_max >= coalesce(cut.low, '-infinity')
     )
-    """)
+    """).format(place=PLACE)
 
 # Later ones: the blocks of the commits that the feed has named since.
 _NEW_COMMITS: Final = sql.SQL("""
     with opened as (
-        select b.tableoid as partition, b.ctid as block, b.received_at, b.n
-        from blocks_fresh b
+        select {place}
+        from blocks b
         where b.commit_id = any(%(commits)s::bigint[])
-          and b.received_at >= %(oldest)s::timestamptz - interval '1 hour'
+          and b.received_max >= %(oldest)s::timestamptz - interval '1 hour'
           and b.ts_max >= %(low)s::timestamptz
     ), cut as (
         select null::timestamptz as low
     )
-    """)
+    """).format(place=PLACE)
 
 _COUNTED: Final = sql.SQL("""
     select null as cut, u.stream, date_trunc('minute', u.ts, 'UTC'), count(*),
            count(*) filter (where u.severity between 13 and 16),
            count(*) filter (where u.severity >= 17)
     from (
-        select unnest(b.stream) as stream, unnest(b.ts) as ts, unnest(b.severity) as severity
-        from opened o join blocks_fresh b
-             on b.tableoid = o.partition and b.ctid = o.block and b.received_at = o.received_at
+        select r.*
+        from opened p
+        cross join lateral (
+            select unnest(b.stream) as stream, unnest(b.ts) as ts, unnest(b.severity) as severity
+            from blocks b where {at_place}
+        ) r
     ) u
     where u.ts >= %(low)s::timestamptz
     group by 2, 3
     union all
     select low, null, null, 0, 0, 0 from cut
-    """)
+    """).format(at_place=AT_PLACE)
 
 _FIRST: Final = sql.SQL("{}{}").format(_ALL_BLOCKS, _COUNTED)
 _NEXT: Final = sql.SQL("{}{}").format(_NEW_COMMITS, _COUNTED)
-_NEW_RECORDS: Final = sql.SQL("{} select coalesce(sum(n), 0) from opened").format(_NEW_COMMITS)
+_NEW_RECORDS: Final = sql.SQL("""
+    select coalesce(sum(b.n), 0)::bigint from blocks b
+    where b.commit_id = any(%(commits)s::bigint[])
+      and b.received_max >= %(oldest)s::timestamptz - interval '1 hour'
+    """)
 
 _STREAMS: Final = sql.SQL(
     "select id, service, worker, host from stream_info where id = any(%(ids)s::bigint[])"
@@ -122,14 +130,17 @@ class ActivityWindow:
     async def _rows(
         self, open_snapshot: Snapshot, low: datetime, new: Commits
     ) -> list[tuple[Any, ...]]:
-        parameters = {"low": low, "most": self._most_records, **new.parameters}
+        parameters = {
+            "low": low, **arrived_since(low), "most": self._most_records, **new.parameters,
+        }  # fmt: skip
         if self._feed_number is not None and not new.ids:
             return []
         if self._feed_number is not None and len(new.ids) < MOST_COMMITS:
             records = await open_snapshot.row(_NEW_RECORDS, parameters)
-            if records is not None and records[0] <= self._most_records:
+            # With less there than was stored, the compactor has moved some of it.
+            if records is not None and new.records <= records[0] <= self._most_records:
                 return await open_snapshot.rows(_NEXT, parameters)
-        # The beginning, or so far behind that beginning anew is cheaper.
+        # The beginning, or so far behind that beginning anew is cheaper or the only way.
         self._counts.clear()
         rows = await open_snapshot.rows(_FIRST, parameters)
         cut = next((row[0] for row in rows if row[0] is not None), None)

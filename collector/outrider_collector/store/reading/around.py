@@ -1,7 +1,7 @@
 """One record by its name, and what its stream said around it.
 
-A stream's records are committed in the order of their offsets, so its blocks, taken by arrival,
-hold rising offsets. Transactions that follow each other by milliseconds may carry arrival times
+A stream's records are committed in the order of their offsets, so its records, taken by arrival,
+have rising offsets. Transactions that follow each other by milliseconds may carry arrival times
 that do not: a margin of a minute, far beyond what the timeouts of a session allow, makes the walk
 exact.
 """
@@ -9,7 +9,7 @@ exact.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from psycopg import sql
 
@@ -37,13 +37,16 @@ _STREAM = sql.SQL("""
 
 # Blocks of a stream by arrival; {near} narrows by event time where it is known.
 _HITS = sql.SQL("""
-    select u.partition, u.block::text, u.received_at, u.place, u.ts, u.stream, u.stream_offset
+    select u.partition, u.block::text, u.received_min, u.day, u.place, u.ts, u.stream,
+           u.stream_offset, coalesce(u.received_at, u.received_min)
     from (
         select unnest(b.ts) as ts, unnest(b.stream) as stream,
-               unnest(b.stream_offset) as stream_offset, b.received_at,
-               b.tableoid as partition, b.ctid as block, generate_series(1, b.n) as place
-        from blocks_fresh b
-        where b.received_at >= %(from)s and b.received_at < %(to)s
+               unnest(b.stream_offset) as stream_offset, unnest(b.received_at) as received_at,
+               {place}, generate_series(1, b.n) as place
+        from blocks b
+        where b.received_max >= %(from)s and b.received_min < %(to)s
+          and b.day > %(from)s::timestamptz - interval '8 days'
+          and (b.day <= %(to)s::timestamptz + interval '1 hour' or b.class is null)
           and b.team = %(team)s and b.service = %(service)s and {near}
           and b.stream_ids @> array[%(stream)s::bigint]
     ) u
@@ -75,8 +78,8 @@ async def record(
     """
     async with snapshot(conn, timeout_ms) as open_snapshot:
         walk = await _Walk.begin(open_snapshot, stream, offset)
-        hit = await walk.centre(near)
-        return (await blocks.rows(open_snapshot, [hit]))[0]
+        centre = await walk.centre(near)
+        return (await blocks.rows(open_snapshot, [centre.hit]))[0]
 
 
 async def context(
@@ -95,14 +98,21 @@ async def context(
     """
     async with snapshot(conn, timeout_ms) as open_snapshot:
         walk = await _Walk.begin(open_snapshot, stream, offset)
-        hit = await walk.centre(near)
+        centre = await walk.centre(near)
         hits = [
-            *await walk.earlier(hit, min(max(before, 0), MOST_AROUND)),
-            hit,
-            *await walk.later(hit, min(max(after, 0), MOST_AROUND)),
+            *await walk.earlier(centre, min(max(before, 0), MOST_AROUND)),
+            centre.hit,
+            *await walk.later(centre, min(max(after, 0), MOST_AROUND)),
         ]
         rows = await blocks.rows(open_snapshot, hits)
     return sorted(rows, key=lambda row: row.stream_offset)
+
+
+class _Arrived(NamedTuple):
+    """A record and when it arrived."""
+
+    hit: blocks.Hit
+    at: datetime
 
 
 class _Walk:
@@ -126,12 +136,12 @@ class _Walk:
         # A stream that is closed may still have had a last batch on its way.
         return cls(open_snapshot, parameters, born - _MARGIN, closed + timedelta(hours=1))
 
-    async def centre(self, near: datetime | None) -> blocks.Hit:
+    async def centre(self, near: datetime | None) -> _Arrived:
         """Find the record itself."""
         for hint in (_NEAR, _NO_HINT) if near is not None else (_NO_HINT,):
-            hits = await self._hits(self._begin, self._end, _THIS, 1, hint=hint, near=near)
-            if hits:
-                return hits[0]
+            found = await self._find(self._begin, self._end, _THIS, 1, hint=hint, near=near)
+            if found:
+                return found[0]
         stream, offset = self._parameters["stream"], self._parameters["offset"]
         raise Fault(
             Reason.NOT_FOUND,
@@ -141,31 +151,31 @@ class _Walk:
             offset=offset,
         )
 
-    async def earlier(self, centre: blocks.Hit, limit: int) -> list[blocks.Hit]:
+    async def earlier(self, centre: _Arrived, limit: int) -> list[blocks.Hit]:
         """Return the neighbours before, nearest first."""
-        step, to = _FIRST_STEP, centre.received_at + _MARGIN
+        step, to = _FIRST_STEP, centre.at + _MARGIN
         while limit:
-            low = max(self._begin, centre.received_at - step)
-            hits = await self._hits(low, to, _BEFORE, limit)
-            enough = len(hits) == limit and min(h.received_at for h in hits) - _MARGIN >= low
+            low = max(self._begin, centre.at - step)
+            found = await self._find(low, to, _BEFORE, limit)
+            enough = len(found) == limit and min(each.at for each in found) - _MARGIN >= low
             if enough or low <= self._begin:
-                return hits
+                return [each.hit for each in found]
             step *= 4
         return []
 
-    async def later(self, centre: blocks.Hit, limit: int) -> list[blocks.Hit]:
+    async def later(self, centre: _Arrived, limit: int) -> list[blocks.Hit]:
         """Return the neighbours after, nearest first."""
-        step, low = _FIRST_STEP, centre.received_at - _MARGIN
+        step, low = _FIRST_STEP, centre.at - _MARGIN
         while limit:
-            to = min(self._end, centre.received_at + step)
-            hits = await self._hits(low, to, _AFTER, limit)
-            enough = len(hits) == limit and max(h.received_at for h in hits) + _MARGIN <= to
+            to = min(self._end, centre.at + step)
+            found = await self._find(low, to, _AFTER, limit)
+            enough = len(found) == limit and max(each.at for each in found) + _MARGIN <= to
             if enough or to >= self._end:
-                return hits
+                return [each.hit for each in found]
             step *= 4
         return []
 
-    async def _hits(
+    async def _find(
         self,
         low: datetime,
         to: datetime,
@@ -174,11 +184,14 @@ class _Walk:
         *,
         hint: sql.SQL = _NO_HINT,
         near: datetime | None = None,
-    ) -> list[blocks.Hit]:
+    ) -> list[_Arrived]:
         rows = await self._snapshot.rows(
             _HITS.format(
-                near=hint, wanted=wanted, direction=_FALLING if wanted is _BEFORE else _RISING
+                near=hint,
+                wanted=wanted,
+                direction=_FALLING if wanted is _BEFORE else _RISING,
+                place=blocks.PLACE,
             ),
             {**self._parameters, "from": low, "to": to, "limit": limit, "near": near},
         )
-        return [blocks.Hit(*row) for row in rows]
+        return [_Arrived(blocks.Hit(*row[:-1]), row[-1]) for row in rows]

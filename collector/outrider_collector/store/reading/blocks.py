@@ -1,9 +1,12 @@
 """How records are read out of blocks.
 
-Blocks are found by service and event time (index on team, service, ts_max), which is why every
-statement names the services it means, and by hour of arrival: a record's event time is at most an
-hour later than its arrival, so a block with records from ``low`` on arrived after ``low`` minus an
-hour, and older partitions are never touched.
+The view ``blocks`` is both levels, fresh and compacted. A statement reads it once, or several times
+in one snapshot, so a record that the compactor moves meanwhile is seen once, on one level.
+
+Blocks are found by service and event time (index on service, ts_max), which is why every statement
+names the services it means. Fresh ones are pruned by hour of arrival: a record's event time is at
+most an hour later than its arrival, so a block with records from ``low`` on arrived after ``low``
+minus an hour. Compacted ones are pruned by day, which is never before that of an event time.
 
 Records come out by set-returning functions in the select list, which stream; in FROM they would be
 written to a temporary store first, at three times the cost. Only the columns that a condition
@@ -13,7 +16,7 @@ reads are opened.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from psycopg import sql
@@ -51,12 +54,33 @@ MOST_STREAMS_NAMED = 200
 """With more streams than this, comparing them with a block's costs more than opening it."""
 
 IN_RANGE: Final = sql.SQL(
-    "b.received_at >= %(low)s::timestamptz - interval '1 hour'"
+    "b.received_max >= %(arrived)s::timestamptz and b.day > %(day)s::timestamptz"
     " and b.ts_max >= %(low)s::timestamptz and b.ts_min < %(high)s::timestamptz"
     " and b.team = any(%(teams)s::integer[]) and b.service = any(%(services)s::text[])"
     " and (%(stream_ids)s::bigint[] is null or b.stream_ids && %(stream_ids)s::bigint[])"
 )
-"""Blocks that can hold records of [low, high) and of the scope."""
+"""Blocks that can hold records of [low, high) and of the scope: parameters of ``between`` and of
+the scope. Nothing is left to compute, so that partitions are pruned while planning."""
+
+PLACE: Final = sql.SQL("b.partition, b.block, b.received_min, b.day")
+"""Where a block lies, good for this snapshot only."""
+
+AT_PLACE: Final = sql.SQL(
+    "b.partition = p.partition and b.block = p.block and b.received_min = p.received_min"
+    " and b.day = p.day"
+)
+"""The block at the place ``p``: one page of one partition."""
+
+
+def arrived_since(low: datetime) -> dict[str, datetime]:
+    """Return the parameters that prune what arrived too early to hold event times from ``low``."""
+    low = max(low, EARLIEST)
+    return {"arrived": low - timedelta(hours=1), "day": low - timedelta(days=1)}
+
+
+def between(low: datetime, high: datetime) -> dict[str, datetime]:
+    """Return the parameters of IN_RANGE for event times in [low, high)."""
+    return {"low": low, "high": high, **arrived_since(low)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +95,7 @@ class Scope:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters of IN_RANGE, without low and high."""
+        """The parameters of IN_RANGE, without those of ``between``."""
         return {"teams": self.teams, "services": self.services, "stream_ids": self.stream_ids}
 
 
@@ -114,7 +138,8 @@ async def scope(snapshot: Snapshot, conditions: Conditions) -> Scope:
 
 def unnested(columns: Iterable[str], *extra: str) -> Composable:
     """Return the select list that yields one row a record with these columns and the service."""
-    wanted = [name for name in RECORD_COLUMNS if name in set(columns)]
+    asked = set(columns)
+    wanted = [name for name in (*RECORD_COLUMNS, "received_at") if name in asked]
     items: list[Composable] = [
         sql.SQL("unnest(b.{0}) as {0}").format(sql.Identifier(name)) for name in wanted
     ]
@@ -130,7 +155,8 @@ class Hit(NamedTuple):
 
     partition: int
     block: str
-    received_at: datetime
+    received_min: datetime
+    day: datetime
     place: int
     ts: datetime
     stream: int
@@ -147,22 +173,25 @@ class Hit(NamedTuple):
 # Each block is opened once, whatever the planner thinks of: the hits of a block come as a mask, one
 # byte a record, and not as rows to be joined.
 _ROWS = sql.SQL("""
-    select r.ts, r.observed_at, r.received_at, r.severity, r.service, r.stream, r.logger, r.event,
-           r.message, r.error_code, r.trace_id, r.correlation_id, r.attributes, r.stream_offset,
-           r.replayed
+    select r.ts, r.observed_at, coalesce(r.received_at, r.received_min), r.severity, r.service,
+           r.stream, r.logger, r.event, r.message, r.error_code, r.trace_id,
+           r.correlation_id, r.attributes, r.stream_offset, r.replayed
     from (
-        select partition::oid as partition, block::tid as block, received_at, mask
+        select partition::oid as partition, block::tid as block, received_min, day, mask
         from unnest(%(partitions)s::bigint[], %(blocks)s::text[], %(received)s::timestamptz[],
-                    %(masks)s::bytea[]) as p(partition, block, received_at, mask)
+                    %(days)s::timestamptz[], %(masks)s::bytea[])
+             as p(partition, block, received_min, day, mask)
     ) p
     cross join lateral (
         select {columns}, generate_series(1, b.n) as place
-        from blocks_fresh b
-        where b.tableoid = p.partition and b.ctid = p.block and b.received_at = p.received_at
+        from blocks b where {at_place}
     ) r
     where case when r.place <= length(p.mask) then get_byte(p.mask, r.place - 1) = 1
                else false end
-    """).format(columns=unnested(RECORD_COLUMNS, "received_at", "replayed"))
+    """).format(
+    columns=unnested((*RECORD_COLUMNS, "received_at"), "received_min", "replayed"),
+    at_place=AT_PLACE,
+)
 
 _STREAM_NAMES = sql.SQL(
     "select id, worker, host, source from stream_info where id = any(%(ids)s::bigint[])"
@@ -177,15 +206,16 @@ async def rows(snapshot: Snapshot, hits: Sequence[Hit]) -> list[LogRow]:
     """Fetch the records of hits found in the same snapshot, newest first."""
     if not hits:
         return []
-    places: dict[tuple[int, str, datetime], list[int]] = {}
+    places: dict[tuple[int, str, datetime, datetime], list[int]] = {}
     for hit in hits:
-        places.setdefault((hit.partition, hit.block, hit.received_at), []).append(hit.place)
+        places.setdefault(hit[:4], []).append(hit.place)
     found = await snapshot.rows(
         _ROWS,
         {
-            "partitions": [partition for partition, _, _ in places],
-            "blocks": [block for _, block, _ in places],
-            "received": [received_at for _, _, received_at in places],
+            "partitions": [place[0] for place in places],
+            "blocks": [place[1] for place in places],
+            "received": [place[2] for place in places],
+            "days": [place[3] for place in places],
             "masks": [_mask(of_block) for of_block in places.values()],
         },
     )

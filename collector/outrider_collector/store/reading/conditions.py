@@ -1,7 +1,7 @@
 """What a filter asks of the store, as SQL in three depths.
 
 * ``streams`` is over ``stream_info i``: streams that can hold a match. None: any stream.
-* ``block`` is over ``blocks_fresh b`` and reads only summaries: blocks that can hold a match.
+* ``block`` is over ``blocks b`` and reads only summaries: blocks that can hold a match.
 * ``record`` is over ``u``, a record with its block's service: exactly the matches.
 
 The first two may let through too much, never too little. All values are parameters; the SQL is

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COST: Final = sql.SQL("""
     select coalesce(sum(b.n) filter (where {block}), 0)::bigint,
            count(*) filter (where {block}), count(*)
-    from blocks_fresh b where {in_range}
+    from blocks b where {in_range}
     """)
 
 
@@ -38,7 +38,7 @@ async def cost(
         scope = await blocks.scope(open_snapshot, conditions)
         row = await open_snapshot.row(
             _COST.format(block=conditions.block, in_range=blocks.IN_RANGE),
-            {**conditions.parameters, **scope.parameters, "low": low, "high": high},
+            {**conditions.parameters, **scope.parameters, **blocks.between(low, high)},
         )
     assert row is not None  # noqa: S101  an aggregate always returns one row
     return Cost(*row)

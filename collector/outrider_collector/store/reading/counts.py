@@ -1,7 +1,8 @@
 """Counting records: in all and by time.
 
-Where a filter asks only for services and whole levels, a block's summary is its count, and only
-blocks that cross an edge of a bucket are opened, for two small columns. All other counts open
+Where a filter asks only for services and whole levels, a block's summary is its count. A compacted
+block that crosses an edge of a bucket is counted by its roll-up where buckets begin with minutes;
+other blocks that do are opened, for two small columns. All other counts open
 blocks, newest first, up to a limit of records; what lies beyond it is said to be not known, never
 drawn as zero.
 """
@@ -31,6 +32,8 @@ MOST_RECORDS = 5_000_000
 """A count opens blocks of at most so many records."""
 
 MOST_BUCKETS = 1_000
+
+_MINUTE: Final = timedelta(minutes=1)
 
 
 async def count(
@@ -76,6 +79,8 @@ async def histogram(
 ) -> list[Bucket]:
     """Return matches by time and level in ``buckets`` equal parts of the range, oldest first.
 
+    A range and parts of whole minutes are counted from roll-ups, which is quickest.
+
     Where more than ``most_records`` would have to be looked at, the oldest buckets come with
     ``known`` False. Raises QUERY_TIMEOUT.
     """
@@ -117,33 +122,47 @@ _BY_LEVEL = sql.SQL(", ").join(
 
 _BY_RECORDS = sql.SQL("""
     select date_bin(%(width)s::interval, u.ts, %(origin)s::timestamptz), {by_level}
-    from (select {columns} from blocks_fresh b where {in_range} and {block}) u
+    from (select {columns} from blocks b where {in_range} and {block}) u
     where u.ts >= %(low)s::timestamptz and u.ts < %(high)s::timestamptz and {record}
     group by 1
     """)
 
 _BY_SUMMARIES = sql.SQL("""
     with part as materialized (
-        select b.ts_min, b.level_counts, b.tableoid as partition, b.ctid as block, b.received_at,
-               b.ts_min >= %(low)s::timestamptz and b.ts_max < %(high)s::timestamptz
-               and date_bin(%(width)s::interval, b.ts_min, %(origin)s::timestamptz)
-                   = date_bin(%(width)s::interval, b.ts_max, %(origin)s::timestamptz) as whole
-        from blocks_fresh b where {in_range} and {block}
+        select {place}, b.ts_min, b.level_counts, b.minute_counts,
+               case when b.ts_min < %(low)s::timestamptz or b.ts_max >= %(high)s::timestamptz
+                    then 'records'
+                    when date_bin(%(width)s::interval, b.ts_min, %(origin)s::timestamptz)
+                       = date_bin(%(width)s::interval, b.ts_max, %(origin)s::timestamptz)
+                    then 'block'
+                    when %(by_minute)s and b.minute_counts is not null then 'minutes'
+                    else 'records' end as counted_by
+        from blocks b where {in_range} and {block}
     )
     select start, sum(l0), sum(l1), sum(l2), sum(l3), sum(l4), sum(l5)
     from (
         select date_bin(%(width)s::interval, ts_min, %(origin)s::timestamptz),
                level_counts[1], level_counts[2], level_counts[3],
                level_counts[4], level_counts[5], level_counts[6]
-        from part where whole
+        from part where counted_by = 'block'
+        union all
+        select date_bin(%(width)s::interval, date_trunc('minute', ts_min, 'UTC')
+                        + minute * interval '1 minute', %(origin)s::timestamptz),
+               minute_counts[6 * minute + 1], minute_counts[6 * minute + 2],
+               minute_counts[6 * minute + 3], minute_counts[6 * minute + 4],
+               minute_counts[6 * minute + 5], minute_counts[6 * minute + 6]
+        from part cross join lateral generate_series(0, cardinality(minute_counts) / 6 - 1) minute
+        where counted_by = 'minutes'
         union all
         select date_bin(%(width)s::interval, u.ts, %(origin)s::timestamptz), {by_level}
         from (
-            select unnest(b.ts) as ts, unnest(b.severity) as severity
-            from part join blocks_fresh b
-                 on b.tableoid = part.partition and b.ctid = part.block
-                 and b.received_at = part.received_at
-            where not part.whole
+            select r.ts, r.severity
+            from part p
+            cross join lateral (
+                select unnest(b.ts) as ts, unnest(b.severity) as severity
+                from blocks b where {at_place}
+            ) r
+            where p.counted_by = 'records'
         ) u
         where u.ts >= %(low)s::timestamptz and u.ts < %(high)s::timestamptz
         group by 1
@@ -154,7 +173,7 @@ _BY_SUMMARIES = sql.SQL("""
 _CUT = sql.SQL("""
     with candidate as (
         select b.ts_max, sum(b.n) over (order by b.ts_max desc rows unbounded preceding) as records
-        from blocks_fresh b where {in_range} and {block}
+        from blocks b where {in_range} and {block}
     )
     select max(ts_max) filter (where records > %(most)s), coalesce(max(records), 0)::bigint
     from candidate
@@ -178,8 +197,7 @@ class Counting:
             **conditions.parameters,
             **scope.parameters,
             "origin": low,
-            "low": low,
-            "high": high,
+            **blocks.between(low, high),
         }
 
     async def cut(self, most_records: int) -> tuple[datetime, int]:
@@ -196,14 +214,23 @@ class Counting:
         levels = self._conditions.levels or frozenset()
         rows = await self._snapshot.rows(
             _BY_SUMMARIES.format(
-                in_range=blocks.IN_RANGE, block=self._conditions.block, by_level=_BY_LEVEL
+                in_range=blocks.IN_RANGE,
+                block=self._conditions.block,
+                by_level=_BY_LEVEL,
+                place=blocks.PLACE,
+                at_place=blocks.AT_PLACE,
             ),
-            {**self.parameters, "width": width},
+            {**self.parameters, "width": width, "by_minute": self._by_minute(width)},
         )
         return {
             start: tuple(int(n) if i in levels else 0 for i, n in enumerate(counts))
             for start, *counts in rows
         }
+
+    def _by_minute(self, width: timedelta) -> bool:
+        """Tell whether every bucket begins with a minute, so that roll-ups fit."""
+        origin: datetime = self.parameters["origin"]
+        return not (width % _MINUTE or origin.second or origin.microsecond)
 
     async def by_records(self, low: datetime, width: timedelta) -> dict[datetime, tuple[int, ...]]:
         """Count by bucket and level, looking at each record from ``low`` on."""

@@ -32,7 +32,7 @@ _FACETS = sql.SQL("""
         select grouping(level, u.service, u.stream, u.event, u.error_code) as field,
                level, u.service, u.stream, u.event, u.error_code, count(*) as n
         from (select {columns}
-              from blocks_fresh b where {in_range} and {block}) u
+              from blocks b where {in_range} and {block}) u
         cross join lateral (select least((greatest(u.severity, 1) - 1) / 4, 5)) l(level)
         where u.ts >= %(low)s::timestamptz and u.ts < %(high)s::timestamptz and {record}
         group by grouping sets ((level), (u.service), (u.stream), (u.event), (u.error_code))

@@ -53,6 +53,8 @@ class Commits:
     """The feed ends before the number asked for: this database was restored from a copy."""
     numbers: list[int]
     ids: list[int]
+    records: int
+    """What these transactions stored. Less of them on the fresh level: the compactor was there."""
     oldest: datetime | None
     """When the oldest was committed. Its blocks carry the beginning of their transaction, which
     the timeouts of a session keep far less than an hour before."""
@@ -72,7 +74,8 @@ async def commits_after(open_snapshot: Snapshot, after: int, most: int) -> Commi
     newest = await open_snapshot.row(sql.SQL("select coalesce(max(number), 0) from feed"))
     rows = await open_snapshot.rows(
         sql.SQL(
-            "select number, commit_id, committed_at from feed"
+            "select number, commit_id, committed_at, coalesce((detail ->> 'records')::bigint, 0)"
+            " from feed"
             " where number > %(after)s and kind = 'ingest' and commit_id is not null"
             " order by number desc limit %(most)s"
         ),
@@ -84,5 +87,6 @@ async def commits_after(open_snapshot: Snapshot, after: int, most: int) -> Commi
         went_back=newest[0] < after,
         numbers=[row[0] for row in rows],
         ids=[row[1] for row in rows],
+        records=sum(row[3] for row in rows),
         oldest=min((row[2] for row in rows), default=None),
     )

@@ -16,10 +16,17 @@ from psycopg import sql
 
 from outrider.errors import Fault, Reason
 from outrider.filter import And, Field, Node, Not, Or, Phrase, Regex, Word, severity_range
+from outrider.filter.folding import fold
 from outrider.filter.syntax import ATTRIBUTES
+from outrider_collector.store.compaction.tokens import (
+    WHOLE_COLUMNS,
+    tokens_sought,
+    whole_token,
+)
 from outrider_collector.store.reading.attribute_sql import attribute_condition
 from outrider_collector.store.reading.conditions import ALL_LEVELS, Conditions, stream_condition
 from outrider_collector.store.reading.logic import FALSE, TRUE, all_of, any_of, none_of
+from outrider_collector.store.reading.token_sql import has_all
 from outrider_collector.store.reading.word_sql import word_condition
 
 if TYPE_CHECKING:
@@ -167,8 +174,11 @@ class _Compiler:
         return Bounds(exact, exact)
 
     def block_bounds(self, node: Node) -> Bounds:
-        """Bound a term by the summaries of ``blocks_fresh b``."""
-        if not isinstance(node, Field):
+        """Bound a term by the summaries of ``blocks b``, and by its filter where it has one."""
+        if isinstance(node, (Word, Phrase)):
+            prefix = isinstance(node, Word) and node.prefix
+            return Bounds(has_all(tokens_sought(fold(node.text), prefix=prefix)), FALSE)
+        if not isinstance(node, Field) or node.op == "~":
             return UNKNOWN
         if node.name == "service":
             exact = self._text(node, sql.SQL("b.service"))
@@ -177,6 +187,8 @@ class _Compiler:
             return _severity_bounds(node)
         if node.name in {"event", "error_code"}:
             return Bounds(self._summary(node), FALSE)
+        if node.name in WHOLE_COLUMNS and not node.prefix:
+            return Bounds(has_all([whole_token(node.name, node.value)]), FALSE)
         return UNKNOWN
 
     def _summary(self, node: Field) -> Composable:

@@ -32,9 +32,9 @@ _PARTITIONS: Final = sql.SQL("""
     cross join lateral (
         select (found)[1]::timestamptz as low, (found)[2]::timestamptz as high
         from regexp_match(pg_get_expr(c.relpartbound, c.oid),
-                          'FROM \\(''([^'']+)''\\) TO \\(''([^'']+)''\\)') as found
+                          'FROM \\(''([^'']+)''.*TO \\(''([^'']+)''') as found
     ) bound
-    where i.inhparent = 'blocks_fresh'::regclass
+    where i.inhparent in ('blocks_fresh'::regclass, 'blocks_compacted'::regclass)
     """)
 
 # Over the blocks of the last minute: cheap, because arrival is what partitions are made by.

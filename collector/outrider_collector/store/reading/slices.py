@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from outrider_collector.store.reading.blocks import EARLIEST, IN_RANGE, LATEST, Hit, unnested
+from outrider_collector.store.reading.blocks import (
+    AT_PLACE,
+    EARLIEST,
+    IN_RANGE,
+    LATEST,
+    PLACE,
+    Hit,
+    between,
+    unnested,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,12 +48,15 @@ class Slice:
 
 
 _SLICE = sql.SQL("""
-    with candidate as materialized (
-        select b.ts_max, ({block}) as opened,
-               sum(b.n) filter (where {block}) over newest_first as records
-        from blocks_fresh b
+    with tested as materialized (
+        -- Once a block: a filter's test may fetch a page for each bit.
+        select {place}, b.ts_max, b.n, ({block}) as opened
+        from blocks b
         where {in_range}
-        window newest_first as (order by b.ts_max desc rows unbounded preceding)
+    ), candidate as materialized (
+        select tested.*, sum(n) filter (where opened) over newest_first as records
+        from tested
+        window newest_first as (order by ts_max desc rows unbounded preceding)
     ), cut as materialized (
         select coalesce(max(ts_max) filter (where records >= %(budget)s), %(low)s) as low
         from candidate
@@ -53,15 +65,15 @@ _SLICE = sql.SQL("""
         from candidate c, cut
         where c.ts_max >= cut.low and c.ts_max < %(counted_to)s
     ), hit as (
-        select u.partition, u.block::text as block, u.received_at, u.place,
+        select p.partition, p.block::text as block, p.received_min, p.day, u.place,
                u.ts, u.stream, u.stream_offset
-        from (
-            select {columns}, b.tableoid as partition, b.ctid as block,
-                   generate_series(1, b.n) as place
-            from blocks_fresh b
-            where {in_range} and b.ts_max >= (select low from cut) and {block}
+        from candidate p
+        cross join lateral (
+            select {columns}, generate_series(1, b.n) as place
+            from blocks b where {at_place}
         ) u
-        where u.ts >= (select low from cut) and u.ts < %(high)s::timestamptz
+        where p.opened and p.ts_max >= (select low from cut)
+          and u.ts >= (select low from cut) and u.ts < %(high)s::timestamptz
           and (%(after_ts)s::timestamptz is null
                or (u.ts, u.stream, u.stream_offset)
                   < (%(after_ts)s, %(after_stream)s::bigint, %(after_offset)s::bigint))
@@ -108,16 +120,15 @@ class Slices:
             _SLICE.format(
                 block=conditions.block,
                 in_range=IN_RANGE,
-                columns=unnested(
-                    {"ts", "stream", "stream_offset"} | conditions.columns, "received_at"
-                ),
+                place=PLACE,
+                at_place=AT_PLACE,
+                columns=unnested({"ts", "stream", "stream_offset"} | conditions.columns),
                 record=conditions.record,
             ),
             {
                 **conditions.parameters,
                 **scope.parameters,
-                "low": low,
-                "high": self.high,
+                **between(low, self.high),
                 "budget": max(self._budget, 2 * limit),
                 "counted_to": self._counted_to,
                 "limit": limit,

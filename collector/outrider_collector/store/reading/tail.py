@@ -2,7 +2,9 @@
 
 The feed names each commit; a block names its commit. Whoever remembers the last feed number it has
 seen misses nothing over a lost connection. A tail that is far behind does not try to show what
-nobody could read: it shows the newest matches and counts the ones it passed over.
+nobody could read: it shows the newest matches and counts the ones it passed over. Records that the
+compactor has moved meanwhile (they are minutes old) have lost their commit; they are counted among
+those that were not looked at.
 """
 
 from __future__ import annotations
@@ -32,24 +34,22 @@ _HITS = sql.SQL("""
     with new as materialized (
         select * from unnest(%(numbers)s::bigint[], %(commits)s::bigint[]) as new(number, commit_id)
     ), block as materialized (
-        select b.tableoid as partition, b.ctid as block, b.received_at, new.number, b.n,
-               sum(b.n) over (order by new.number desc, b.ctid desc
+        select {place}, new.number, b.n,
+               sum(b.n) over (order by new.number desc, b.block desc
                               rows unbounded preceding) as records
-        from new join blocks_fresh b on b.commit_id = new.commit_id
+        from new join blocks b on b.commit_id = new.commit_id
         where b.commit_id = any(%(commits)s::bigint[])
-          and b.received_at >= %(oldest)s::timestamptz - interval '1 hour'
+          and b.received_max >= %(oldest)s::timestamptz - interval '1 hour'
           and ({block})
     ), match as materialized (
-        select u.partition, u.block, u.received_at, u.place, u.ts, u.stream, u.stream_offset,
-               u.number
-        from (
-            select {columns}, generate_series(1, b.n) as place, p.partition, p.block, p.number
-            from block p join blocks_fresh b
-                 on b.tableoid = p.partition and b.ctid = p.block
-                 and b.received_at = p.received_at
-            where p.records - p.n < %(most)s
+        select p.partition, p.block, p.received_min, p.day, u.place, u.ts, u.stream,
+               u.stream_offset, p.number
+        from block p
+        cross join lateral (
+            select {columns}, generate_series(1, b.n) as place
+            from blocks b where {at_place}
         ) u
-        where {record}
+        where p.records - p.n < %(most)s and {record}
     ), shown as (
         select *, number as at_number from match
         order by number desc, ts desc, stream desc, stream_offset desc
@@ -57,10 +57,15 @@ _HITS = sql.SQL("""
     ), sums as (
         select (select count(*) from match) as matches,
                (select coalesce(sum(n), 0)::bigint from block
-                where records - n >= %(most)s) as unread
+                where records - n >= %(most)s)
+               + greatest(%(stored)s - (
+                    select coalesce(sum(b.n), 0)::bigint from blocks b
+                    where b.commit_id = any(%(commits)s::bigint[])
+                      and b.received_max >= %(oldest)s::timestamptz - interval '1 hour'
+               ), 0) as unread
     )
-    select sums.matches, sums.unread, s.partition, s.block::text, s.received_at,
-           s.place, s.ts, s.stream, s.stream_offset
+    select sums.matches, sums.unread, s.partition, s.block::text, s.received_min,
+           s.day, s.place, s.ts, s.stream, s.stream_offset
     from sums left join shown s on true
     order by s.number, s.ts, s.stream, s.stream_offset
     """)
@@ -87,14 +92,15 @@ async def tail(
         found = await open_snapshot.rows(
             _HITS.format(
                 block=conditions.block,
-                columns=blocks.unnested(
-                    {"ts", "stream", "stream_offset"} | conditions.columns, "received_at"
-                ),
+                place=blocks.PLACE,
+                at_place=blocks.AT_PLACE,
+                columns=blocks.unnested({"ts", "stream", "stream_offset"} | conditions.columns),
                 record=conditions.record,
             ),
             {
                 **conditions.parameters,
                 **new.parameters,
+                "stored": new.records,
                 "limit": limit,
                 "most": most_records,
             },

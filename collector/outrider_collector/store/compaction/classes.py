@@ -1,0 +1,62 @@
+"""The class of a record: what kind it is, hence how long it is kept.
+
+An event of the catalogue decides: ops, security and audit. All other records are ``debug`` below
+INFO, else ``app``. So an audit record is kept as one whatever its severity.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from outrider import severity
+from outrider.taxonomy import EVENTS, EventClass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class RecordClass(IntEnum):
+    """Numbers as in column ``class``; they never change."""
+
+    DEBUG = 0
+    APP = 1
+    OPS = 2
+    SECURITY = 3
+    AUDIT = 4
+
+    @property
+    def label(self) -> str:
+        """Its name in configuration and in the names of partitions."""
+        return self.name.lower()
+
+
+Retention = Mapping[RecordClass, timedelta]
+"""How long the records of each class are kept at least, counted from their arrival."""
+
+
+# Only events that decide; app.* and unknown names are left to the severity.
+_BY_EVENT: Final = {
+    event.name.encode(): RecordClass[event.event_class.name]
+    for event in EVENTS.values()
+    if event.event_class is not EventClass.APP
+}
+_BY_SEVERITY: Final = [
+    RecordClass.DEBUG if number < severity.INFO else RecordClass.APP for number in range(256)
+]
+
+
+def classes_of(events: Sequence[bytes | None] | None, severities: bytes) -> list[RecordClass]:
+    """Return the class of each record; ``events`` None: no record has one."""
+    by_severity = [_BY_SEVERITY[number] for number in severities]
+    if events is None:
+        return by_severity
+    # An event that is None is in no table, as an unknown one.
+    return [
+        _BY_EVENT.get(event, other)  # type: ignore[arg-type]
+        for event, other in zip(events, by_severity, strict=True)
+    ]

@@ -1,0 +1,86 @@
+"""``outrider store compact``: the compactor by hand, with its progress."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from outrider.errors import Fault, Reason
+from outrider_collector.store import schema
+from outrider_collector.store.compaction.compactor import Compactor, Pace
+from outrider_collector.store.connect import connect, driver_errors, target
+
+if TYPE_CHECKING:
+    from outrider_collector.config import Configuration
+    from outrider_collector.store.compaction.compactor import Totals
+
+
+async def run(configuration: Configuration, *, once: bool) -> None:
+    """Compact until interrupted; ``once``: all that is old enough, without rests, then end.
+
+    Raises a Fault where another process compacts, and those of the store.
+    """
+    url = configuration.database_url
+    async with await connect(url, application_name="outrider store") as connection:
+        with driver_errors(url):
+            (await schema.check(connection)).require(url)
+    store = configuration.store
+    pace = Pace(timedelta(microseconds=store.compact_after.us), store.compact_share)
+    if once:
+        pace = replace(pace, share=1.0, everything=True)
+    shown = _Progress()
+    compactor = Compactor(
+        url, pace, holder=f"outrider store compact {os.getpid()} {secrets.token_hex(4)}",
+        progress=shown.moved,
+    )  # fmt: skip
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if not once:
+        await compactor.run(stop)
+    elif not await compactor.once(stop):
+        raise Fault(
+            Reason.CONFLICT,
+            detail=f"another process compacts: {target(url)}: a collector does it by itself; "
+            "set `store.compact = false` there to do it by hand",
+        )
+    shown.end(compactor.totals)
+
+
+class _Progress:
+    """One line, rewritten on a terminal, at most ten times a second."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown_at = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def moved(self, totals: Totals) -> None:
+        """Show what was moved so far."""
+        now = time.monotonic()
+        if self._terminal and now - self._shown_at > 0.1:
+            self._shown_at = now
+            sys.stderr.write(f"\r{_sentence(totals, now - self._began)}\x1b[K")
+            sys.stderr.flush()
+
+    def end(self, totals: Totals) -> None:
+        """Say the sum."""
+        if self._terminal:
+            sys.stderr.write("\r\x1b[K")
+        sys.stdout.write(f"{_sentence(totals, time.monotonic() - self._began)}\n")
+
+
+def _sentence(totals: Totals, seconds: float) -> str:
+    if not totals.records:
+        return "nothing is old enough to be compacted"
+    return (
+        f"{totals.records:,} records: {totals.blocks_before:,} fresh blocks became "
+        f"{totals.blocks_after:,}, {totals.records / max(seconds, 0.001):,.0f} records/s"
+    )

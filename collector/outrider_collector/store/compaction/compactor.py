@@ -1,0 +1,175 @@
+"""The loop that compacts: one process at a time, by lease, and never faster than it is allowed.
+
+It runs in a process of its own (:mod:`outrider_collector.compacting` starts it): merging records is
+computing, and would take the collector's loop from ingest. After each move it rests, so that it
+takes at most ``share`` of a core and of the server's attention.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from outrider.errors import Fault
+from outrider_collector.store import attaching, binary, leases, partitions
+from outrider_collector.store.compaction.move import candidates, move
+from outrider_collector.store.compaction.plan import moves
+from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.waiting import first_of
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+    from outrider_collector.store.compaction.move import Moved
+    from outrider_collector.store.leases import Lease
+
+LEASE = "compactor"
+LEASE_S = 60.0
+PERIOD_S = 10.0
+"""Between two looks for work when there was none."""
+
+_LOG = logging.getLogger(__name__)
+# An hour is over for the plan when what began within it has come to its end.
+_HOUR_OVER = timedelta(hours=1, minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When blocks are moved, and how fast."""
+
+    age: timedelta = timedelta(minutes=2)
+    """Blocks younger than this stay: who follows the newest lines reads them there."""
+    share: float = 0.5
+    """Of the time; the rest is rest. 1: without rest."""
+    everything: bool = False
+    """Also what fills no block and would wait for company."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was moved since the start."""
+
+    records: int = 0
+    blocks_before: int = 0
+    blocks_after: int = 0
+    moves: int = 0
+    busy_s: float = field(default=0.0)
+
+    def add(self, moved: Moved, busy_s: float) -> None:
+        """Count one move."""
+        self.records += moved.records
+        self.blocks_before += moved.blocks_before
+        self.blocks_after += moved.blocks_after
+        self.moves += 1
+        self.busy_s += busy_s
+
+
+class Compactor:
+    """Moves what is due, for as long as it holds the lease."""
+
+    def __init__(
+        self,
+        url: str,
+        pace: Pace,
+        *,
+        holder: str,
+        period_s: float = PERIOD_S,
+        progress: Callable[[Totals], None] = lambda _: None,
+    ) -> None:
+        """Prepare; ``progress`` is called after each move."""
+        self._url = url
+        self._pace = pace
+        self._holder = holder
+        self._period_s = period_s
+        self._progress = progress
+        self.totals = Totals()
+        self.acting = False
+        """Whether this process holds the lease."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Compact until ``stop``; outages of the database are waited out."""
+        while not stop.is_set():
+            try:
+                with driver_errors(self._url):
+                    await self._run_connected(stop)
+            except (Fault, leases.LeaseLost) as error:
+                _LOG.warning("compaction waits: %s", error)
+                await first_of(min(self._period_s, 5.0), stop)
+
+    async def once(self, stop: asyncio.Event) -> bool:
+        """Move what is due now; False when another process holds the lease. Raises Fault."""
+        with driver_errors(self._url):
+            async with await self._connection() as connection:
+                lease = await leases.take(connection, LEASE, self._holder, LEASE_S)
+                if lease is None:
+                    return False
+                await self._round(connection, lease, stop)
+                await leases.release(connection, lease)
+        return True
+
+    async def _run_connected(self, stop: asyncio.Event) -> None:
+        async with await self._connection() as connection:
+            lease: Lease | None = None
+            while not stop.is_set():
+                if lease is None or not await leases.renew(connection, lease, LEASE_S):
+                    lease = await leases.take(connection, LEASE, self._holder, LEASE_S)
+                self.acting = lease is not None
+                if lease is None or not await self._round(connection, lease, stop):
+                    await first_of(self._period_s, stop)
+            if lease is not None:
+                await leases.release(connection, lease)
+
+    async def _connection(self) -> AsyncConnection:
+        connection = await connect(self._url, application_name="outrider compactor")
+        # Whatever holds a lock it needs is more important.
+        await connection.execute("set lock_timeout = '200ms'")
+        binary.register(connection)
+        return connection
+
+    async def _round(self, connection: AsyncConnection, lease: Lease, stop: asyncio.Event) -> int:
+        """Do every move that is due, the oldest hours first; return how many."""
+        done = 0
+        for hour in [name for name, _ in await attaching.attached(connection, partitions.PARENT)]:
+            try:
+                done += await self._hour(connection, lease, hour, stop)
+            except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable) as error:
+                # Dropped, or locked: what is in it is still there in the next round.
+                _LOG.info("compaction passes over %s: %s", hour, error)
+        return done
+
+    async def _hour(
+        self, connection: AsyncConnection, lease: Lease, hour: str, stop: asyncio.Event
+    ) -> int:
+        begin = partitions.partition_hour(hour)
+        cursor = await connection.execute("select clock_timestamp()")
+        row = await cursor.fetchone()
+        if begin is None or row is None or begin > row[0]:
+            return 0
+        everything = self._pace.everything or _is_over(begin, row[0], self._pace.age)
+        found = await candidates(connection, hour, self._pace.age)
+        done = 0
+        for planned in moves(found, all_of_them=everything):
+            if stop.is_set() or not await leases.renew(connection, lease, LEASE_S):
+                break
+            began = time.monotonic()
+            moved = await move(connection, lease, hour, planned)
+            busy_s = time.monotonic() - began
+            self.totals.add(moved, busy_s)
+            done += 1
+            self._progress(self.totals)
+            await first_of(busy_s * (1 - self._pace.share) / self._pace.share, stop)
+        return done
+
+
+def _is_over(begin: datetime, now: datetime, age: timedelta) -> bool:
+    """Tell whether all that arrived in the hour is old enough."""
+    return begin + _HOUR_OVER + age <= now

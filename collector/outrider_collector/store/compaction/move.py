@@ -1,0 +1,206 @@
+"""One move: blocks leave the fresh level and arrive on the other in one transaction.
+
+    BEGIN, hold the lease
+    DELETE .. RETURNING    the fresh blocks, by their place
+    INSERT                 the compacted ones
+    COMMIT
+
+A crash before COMMIT leaves the fresh blocks where they were; after it the records are on the other
+level. There is no moment at which a snapshot sees a record twice, or not at all, so readers need no
+word about it. Rows of the fresh level are locked by nobody else, and its tables only in a mode that
+writers do not feel: ingest never waits for a move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import sql
+from psycopg.rows import tuple_row
+from psycopg.types.numeric import Int8BinaryLoader
+from psycopg.types.string import ByteaBinaryLoader
+
+from outrider.failpoint import failpoint
+from outrider_collector.store import binary, leases
+from outrider_collector.store.binary import (
+    Int2Array,
+    Int4Array,
+    Int8Array,
+    TextArray,
+    TimestamptzArray,
+    UuidArray,
+)
+from outrider_collector.store.compaction import days
+from outrider_collector.store.compaction.days import Day
+from outrider_collector.store.compaction.merge import NUMBERS, TEXTS, FreshBlock, merge
+from outrider_collector.store.compaction.plan import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from psycopg import AsyncConnection
+
+    from outrider_collector.store.compaction.merge import CompactedBlock
+    from outrider_collector.store.compaction.plan import Move
+    from outrider_collector.store.leases import Lease
+
+MOST_CANDIDATES: Final = 50_000
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_COLUMNS: Final = (*NUMBERS, *TEXTS)
+_ARRAYS: Final = dict.fromkeys(TEXTS, TextArray) | {
+    "ts": TimestamptzArray,
+    "observed_at": TimestamptzArray,
+    "stream": Int8Array,
+    "stream_offset": Int8Array,
+    "severity": Int2Array,
+    "trace_id": UuidArray,
+}
+
+_CANDIDATES: Final = sql.SQL("""
+    select b.ctid::text, b.team, b.service, b.replayed, b.n,
+           (coalesce(pg_column_size(b.message), 0) + coalesce(pg_column_size(b.attributes), 0)
+            + 30 * b.n)::bigint, b.received_at
+    from only {hour} b
+    where b.received_at < clock_timestamp() - %s::interval
+    order by b.received_at limit %s
+    """)
+
+_TAKE: Final = sql.SQL("""
+    delete from only {hour} b where b.ctid = any(%s::tid[])
+    returning b.team, b.service, b.replayed, b.received_at, {columns}
+    """)
+
+_INSERT: Final = sql.SQL("""
+    insert into blocks_compacted (day, class, team, service, replayed, n, ts_min, ts_max,
+        received_min, received_max, level_counts, minute_counts, stream_ids, events, error_codes,
+        bloom, received_at, {columns})
+    values ({values})
+    """).format(
+    columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
+    values=sql.SQL(", ").join([sql.SQL("%s")] * (17 + len(_COLUMNS))),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What one move did."""
+
+    blocks_before: int
+    blocks_after: int
+    records: int
+
+
+async def candidates(connection: AsyncConnection, hour: str, age: timedelta) -> list[Candidate]:
+    """Return the blocks of an hour's table that arrived longer ago than ``age``, oldest first."""
+    cursor = await connection.execute(
+        _CANDIDATES.format(hour=sql.Identifier(hour)), (age, MOST_CANDIDATES)
+    )
+    return [Candidate(*row) for row in await cursor.fetchall()]
+
+
+async def move(connection: AsyncConnection, lease: Lease, hour: str, planned: Move) -> Moved:
+    """Move blocks of an hour's table. Raises LeaseLost, and the driver's errors.
+
+    The connection is in autocommit mode and knows the packed parameters
+    (:func:`~outrider_collector.store.binary.register`).
+    """
+    try:
+        return await _attempt(connection, lease, hour, planned)
+    except _DaysMissing as missing:
+        await days.ensure(connection, missing.days)
+    return await _attempt(connection, lease, hour, planned)
+
+
+class _DaysMissing(Exception):  # noqa: N818  the move is tried again when they are made
+    def __init__(self, missing: Sequence[Day]) -> None:
+        super().__init__(", ".join(day.table for day in missing))
+        self.days = missing
+
+
+async def _attempt(connection: AsyncConnection, lease: Lease, hour: str, planned: Move) -> Moved:
+    async with connection.transaction():
+        await leases.hold(connection, lease)
+        fresh = await _take(connection, hour, planned.blocks)
+        failpoint("compact/taken")
+        compacted = list(merge(fresh))
+        await _require_days(connection, compacted)
+        async with connection.pipeline():
+            for block in compacted:
+                await _insert(connection, block)
+        failpoint("compact/inserted")
+    failpoint("compact/committed")
+    return Moved(len(fresh), len(compacted), sum(block.n for block in compacted))
+
+
+async def _take(connection: AsyncConnection, hour: str, blocks: Sequence[str]) -> list[FreshBlock]:
+    query = _TAKE.format(
+        hour=sql.Identifier(hour),
+        columns=sql.SQL(", ").join(sql.Identifier("b", name) for name in _COLUMNS),
+    )
+    async with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+        # Times as integers and texts as bytes: what is moved is not to be understood.
+        cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
+        cursor.adapters.register_loader("text", ByteaBinaryLoader)
+        cursor.adapters.register_loader("uuid", ByteaBinaryLoader)
+        await cursor.execute(query, (list(blocks),))
+        return [_fresh(row) for row in await cursor.fetchall()]
+
+
+def _fresh(row: tuple[Any, ...]) -> FreshBlock:
+    team, service, replayed, received_at, *columns = row
+    named = dict(zip(_COLUMNS, columns, strict=True))
+    return FreshBlock(
+        team=team,
+        service=service.decode(),
+        replayed=replayed,
+        received_at=received_at,
+        numbers={name: named[name] for name in NUMBERS},
+        texts={name: named[name] for name in TEXTS},
+    )
+
+
+async def _require_days(connection: AsyncConnection, blocks: Sequence[CompactedBlock]) -> None:
+    needed = {_day_of(block) for block in blocks}
+    cursor = await connection.execute(
+        "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid"
+        " where i.inhparent = 'blocks_compacted'::regclass and not i.inhdetachpending"
+        " and c.relname::text = any(%s)",
+        ([day.table for day in needed],),
+    )
+    row = await cursor.fetchone()
+    if row is None or row[0] < len(needed):
+        raise _DaysMissing(sorted(needed))
+
+
+async def _insert(connection: AsyncConnection, block: CompactedBlock) -> None:
+    await connection.execute(
+        _INSERT,
+        (
+            binary.timestamptz(block.day_us),
+            binary.int2(block.record_class),
+            binary.int4(block.team),
+            binary.text(block.service),
+            binary.boolean(block.replayed),
+            binary.int4(block.n),
+            binary.timestamptz(block.ts_min_us),
+            binary.timestamptz(block.ts_max_us),
+            binary.timestamptz(block.received_min_us),
+            binary.timestamptz(block.received_max_us),
+            Int4Array(block.level_counts),
+            Int2Array(block.minute_counts),
+            Int8Array(block.stream_ids),
+            TextArray(block.events),
+            TextArray(block.error_codes),
+            binary.Bytea(block.bloom),
+            TimestamptzArray(block.received_at),
+            *(_ARRAYS[name](block.columns[name]) for name in _COLUMNS),
+        ),
+        prepare=True,
+    )
+
+
+def _day_of(block: CompactedBlock) -> Day:
+    return Day(_EPOCH + timedelta(microseconds=block.day_us), block.record_class)

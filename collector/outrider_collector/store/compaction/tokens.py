@@ -1,0 +1,86 @@
+r"""What a block's filter knows of its records: tokens, and which of them a search must find.
+
+A token is a longest run of ``[0-9a-z_]`` in text lowered as ASCII. Characters beyond ASCII are on
+neither side of that: they end a run, like a space. What a search of a whole word matches
+(:mod:`outrider.filter.folding`) therefore always leaves the word's own runs as tokens:
+
+* a run inside the word stands between the same characters in the text;
+* at the word's edges the boundary that a match demands ends the run too;
+* except behind the escape of a white space in JSON (``"\nValueError"``), where the text's run is
+  ``nvalueerror``: there the run without its first letter is a token as well.
+
+Numbers joined by one dot leave their pairs too ("10.2" and "2.3" of 10.2.3.4), because the parts of
+an address are in every block. Values of some columns that are looked up whole leave one token with
+the column's name before it.
+
+False tokens cost a look into a block; a missing one would hide a record. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WHOLE_COLUMNS: Final = ("logger", "trace_id", "correlation_id")
+"""Columns whose values are tokens as a whole; of a trace id, its 32 digits."""
+
+MOST_SOUGHT = 6
+"""Of one word or phrase at most so many tokens are tested, the rarest by their looks."""
+
+_WORD: Final = b"0123456789abcdefghijklmnopqrstuvwxyz_"
+# Upper case becomes lower; all but words and dots becomes a space.
+_TABLE: Final = bytes(
+    ord(chr(i).lower()) if i < 128 and chr(i).lower().encode() in _WORD + b"." and i != 0
+    else ord(".") if i == ord(".") else ord(" ")
+    for i in range(256)
+)  # fmt: skip
+_BEHIND_ESCAPE: Final = re.compile(rb"\\[nrtbf]([0-9a-z_.]+)")
+_RUN: Final = re.compile(r"[0-9a-z_]+")
+_PAIR: Final = re.compile(r"(?<![0-9a-z_])(?=([0-9]+\.[0-9]+)(?![0-9a-z_]))")
+
+
+def tokens_of_texts(texts: Iterable[bytes], *, json: bool = False) -> set[bytes]:
+    """Return the tokens of texts; ``json``: they are JSON, with its escapes."""
+    # A newline is no part of a word: the texts cannot grow together.
+    whole = b"\n".join(texts)
+    joined = set(whole.translate(_TABLE).split())
+    if json and b"\\" in whole:
+        joined.update(_BEHIND_ESCAPE.findall(whole.lower()))
+    dotted = {token for token in joined if b"." in token}
+    found = joined - dotted
+    for token in dotted:
+        parts = token.split(b".")
+        found.update(parts)
+        for first, second in pairwise(parts):
+            if first.isdigit() and second.isdigit():
+                found.add(first + b"." + second)
+    found.discard(b"")
+    return found
+
+
+def whole_token(column: str, value: str) -> bytes:
+    """Return the token that says: ``column`` of a record is exactly ``value``."""
+    return f"{column}={value}".encode()
+
+
+def tokens_sought(folded: str, *, prefix: bool) -> list[bytes]:
+    """Return tokens that every block with a match of a word or phrase has, rarest first.
+
+    ``folded`` is the word as the filter language folds it. With ``prefix`` its end is open. An
+    empty list: the filter says nothing about it.
+    """
+    found: dict[bytes, None] = {}
+    for pattern, group in ((_RUN, 0), (_PAIR, 1)):
+        for match in pattern.finditer(folded):
+            if not (prefix and match.end(group) == len(folded)):
+                found[match[group].encode()] = None
+    return sorted(found, key=_rarity, reverse=True)[:MOST_SOUGHT]
+
+
+def _rarity(token: bytes) -> tuple[bool, int]:
+    """Identifiers are rare: they have digits, and are long."""
+    return (len(token) > 3 and not token.isalpha()), len(token)
