@@ -32,12 +32,12 @@ from outrider_collector.ingest.figures import Figures
 from outrider_collector.ingest.heartbeats import HeartbeatBook
 from outrider_collector.ingest.keeper import Keeper
 from outrider_collector.ingest.links import Links
+from outrider_collector.ingest.liveness import Watch
 from outrider_collector.ingest.pace import Intervals
 from outrider_collector.ingest.pacer import Pacer
 from outrider_collector.ingest.queue import BatchQueue
 from outrider_collector.ingest.roster import Roster, Wishes
 from outrider_collector.ingest.rulebook import RuleBook
-from outrider_collector.ingest.liveness import Watch
 from outrider_collector.service.admin import AdminServicer
 from outrider_collector.service.auth import Authenticator
 from outrider_collector.service.backend import Backend

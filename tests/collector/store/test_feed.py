@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from outrider_collector.store import acts, feed, outbox, rules
+from outrider_collector.store import acts, feed, outbox, outcomes, rules
 from outrider_collector.store.connect import connect
 from outrider_collector.store.feed import Position
 from tests.collector.alerts import samples
@@ -234,13 +234,13 @@ async def _apply(connection: AsyncConnection) -> None:
 
 async def _finish(connection: AsyncConnection) -> None:
     (claim,) = await outbox.claim(connection, [1], holder="h", lease_s=60)
-    done = outbox.Finish(claim, outcome="sent", error=None, fate="sent")
-    assert await outbox.finish(connection, [done], holder="h") == 1
+    done = outcomes.Finish(claim, outcome="sent", error=None, fate="sent")
+    assert await outcomes.finish(connection, [done], holder="h") == 1
 
 
 async def _release(connection: AsyncConnection) -> None:
     await outbox.claim(connection, [1], holder="h", lease_s=-1)
-    assert await outbox.release_expired(connection) == 1
+    assert await outcomes.release_expired(connection) == 1
 
 
 @pytest.mark.parametrize("act", [_acknowledge, _silence, _end_silence, _apply, _finish, _release])
