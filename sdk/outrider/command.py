@@ -19,6 +19,8 @@ from outrider.errors import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_NEAR = 0.7
+"""difflib's ratio from which a word was probably meant to be a command: 'bogus' is not 'logs'."""
 DONE, FAILED, USAGE, FOUND, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -84,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     command = COMMANDS.get(name)
     if command is None:
-        near = suggest(name, COMMANDS)
+        near = suggest(name, COMMANDS, _NEAR)
         hint = f"did you mean '{near}'?" if near else "'outrider --help' lists the commands"
         return _complain(f"unknown command: {name}: {hint}", USAGE)
     return _guarded(name, command, arguments[1:])

@@ -49,6 +49,7 @@ def test_a_command_gets_its_arguments_and_gives_the_exit_code() -> None:
         (["raise", "config"], 2, "outrider: unknown key `x`: a.toml:3: did you mean `y`?\n"),
         (["raise", "interrupt"], 130, ""),
         (["ruels"], 2, "outrider: unknown command: ruels: did you mean 'rules'?\n"),
+        (["bogus"], 2, "outrider: unknown command: bogus: 'outrider --help' lists the commands\n"),
         (["zzzzz"], 2, "outrider: unknown command: zzzzz: 'outrider --help' lists the commands\n"),
         (["absent"], 2, ("outrider: package 'outrider_absent' is not installed: outrider absent:"
           " pip install 'outrider[agent]'\n")),

@@ -38,6 +38,7 @@ RECENT: Final = timedelta(days=1)
 __all__ = ["alerts", "notify", "rules", "silences"]
 
 _ALERT = re.compile(r"(?:A-|#)?(\d{1,18})", re.IGNORECASE)
+_SILENCE = re.compile(r"(?:S-|#)?(\d{1,18})", re.IGNORECASE)
 
 
 def alerts(argv: list[str]) -> int:
@@ -65,7 +66,7 @@ def silences(argv: list[str]) -> int:
     add.add_argument("--comment", default="", metavar="TEXT", help="why; people will see it")
     listing = parser.act("list", "silences in force and to come (the default)")
     listing.add_argument("--all", action="store_true", help="those that ended too")
-    parser.act("end", "end one now").add_argument("silence", type=int, metavar="ID")
+    parser.act("end", "end one now").add_argument("silence", metavar="ID")
     return parser.run(argv, {"add": _add_silence, "list": _list_silences, "end": _end_silence})
 
 
@@ -225,12 +226,17 @@ async def _list_silences(arguments: argparse.Namespace) -> int:
 
 
 async def _end_silence(arguments: argparse.Namespace) -> int:
+    match = _SILENCE.fullmatch(arguments.silence)
+    if match is None:
+        what_to_do = "write its number, such as 9 or S-9"
+        raise ConfigError("not a silence", arguments.silence[:50], what_to_do)
+    number = int(match[1])
     async with admin(arguments) as client:
-        changed = await client.end_silence(arguments.silence, actor())
+        changed = await client.end_silence(number, actor())
     if arguments.json:
-        say(json.dumps({"silence": arguments.silence, "changed": changed}))
+        say(json.dumps({"silence": number, "changed": changed}))
     elif changed:
-        say(f"silence {arguments.silence} has ended")
+        say(f"silence {number} has ended")
     else:
-        say(f"silence {arguments.silence} had ended before")
+        say(f"silence {number} had ended before")
     return DONE

@@ -11,10 +11,12 @@ from outrider.filter import FilterError, parse
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from outrider.filter import Filter
 
 _AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)")
+_NEGATIVE: Final = re.compile(r"-\d")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -24,6 +26,7 @@ def split_filter(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list
     A term with a minus looks like an option; it is one only where the parser knows it.
     """
     known = set(parser._option_string_actions)  # noqa: SLF001  there is no public list
+    argv = join_values(argv, [parser])
     words: list[str] = []
     others: list[str] = []
     for place, argument in enumerate(argv):
@@ -32,6 +35,28 @@ def split_filter(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list
         is_term = argument.startswith("-") and not argument.startswith("--") and argument != "-"
         (words if is_term and argument not in known else others).append(argument)
     return words, others
+
+
+def join_values(argv: list[str], parsers: Iterable[argparse.ArgumentParser]) -> list[str]:
+    """Return the arguments with ``--limit -5`` as ``--limit=-5``.
+
+    argparse takes a value with a minus for an option, and says only that an argument is missing.
+    """
+    takes_value = {
+        name
+        for parser in parsers
+        for name, action in parser._option_string_actions.items()  # noqa: SLF001  as above
+        if name.startswith("--") and action.nargs != 0
+    }
+    joined: list[str] = []
+    for place, argument in enumerate(argv):
+        if argument == "--":
+            return [*joined, *argv[place:]]
+        if joined and joined[-1] in takes_value and _NEGATIVE.match(argument):
+            joined[-1] = f"{joined[-1]}={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def parse_filter(text: str) -> Filter:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider_collector import config as configuration
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
+from outrider_collector.terminal.arguments import join_values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +51,9 @@ class Parser:
     ) -> int:
         """Parse the arguments and run the act that they name."""
         preset = argparse.Namespace(config=None, json=False)
-        arguments = self._parser.parse_args(self._with_default(argv), preset)
+        parsers = [self._parser, *(self._acts.choices or {}).values()]
+        argv = self._with_default(join_values(argv, parsers))
+        arguments = self._parser.parse_args(argv, preset)
 
         async def main() -> int:
             return await acts[arguments.act](arguments)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
 from outrider_collector.store.connect import READ_ROLE, connect
@@ -94,6 +95,13 @@ async def _range(
     since = resolve(command.since, now)
     # Lines of clocks that are ahead belong to "up to now" too.
     until = resolve(command.until, now) if command.until else now + timedelta(hours=1)
+    if command.until is not None and since >= until:
+        raise ConfigError(
+            f"--since ({_time(since)}) is not before --until ({_time(until)})",
+            what_to_do="change them round, as in --since 2h --until 1h",
+        )
+    if since > now:
+        output.note(f"--since ({_time(since)}) is in the future, it is {_time(now)} now.")
     count = 0
     just_shown: set[tuple[int, int]] = set()
     newest = now - timedelta(minutes=1)
@@ -126,6 +134,10 @@ async def _how_complete(
     if not state.streams and not state.gaps_total:
         return explain(filter_.node, await fleet.workers(conn), now)
     return completeness.text(completeness.sentence(state, now))
+
+
+def _time(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _name(row: LogRow) -> tuple[int, int]:

@@ -28,7 +28,8 @@ def explain(node: Node, workers: Sequence[Worker], now: datetime) -> str:
     for name, asked in _asked(node).items():
         found = [one for one in left if any(_is(getattr(one, name), term) for term in asked)]
         if not found:
-            return _unknown(name, asked, [getattr(one, name) for one in left])
+            elsewhere = _belongs_to(name, asked, workers)
+            return elsewhere or _unknown(name, asked, [getattr(one, name) for one in left])
         left = found
     running = [one for one in left if one.state not in _ENDED]
     if running:
@@ -52,6 +53,16 @@ def _asked(node: Node) -> dict[str, list[Field]]:
 
 def _is(value: str, term: Field) -> bool:
     return value.startswith(term.value) if term.prefix else value == term.value
+
+
+def _belongs_to(name: str, asked: list[Field], workers: Sequence[Worker]) -> str:
+    """Say which other field has the name that was asked for; empty where none has."""
+    for other in _NAMES:
+        values = {getattr(one, other) for one in workers}
+        for term in asked:
+            if other != name and not term.prefix and term.value in values:
+                return f"`{term.value}` is a {other}, no {name}: write {other}:{term.value}."
+    return ""
 
 
 def _unknown(name: str, asked: list[Field], known: Sequence[str]) -> str:

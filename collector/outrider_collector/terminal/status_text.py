@@ -51,7 +51,8 @@ def status_lines(
 ) -> list[str]:
     """Return the health of everything, worst first. Each open alert is there once, by its name."""
     named, others = _alerts_by_cause(view)
-    lines = [coloured(headline(view), BOLD, colours=colours)]
+    lines = [coloured(line, BOLD, colours=colours) for line in _unwatched(collectors, view.now)]
+    lines.append(coloured(headline(view), "" if lines else BOLD, colours=colours))
     if view.causes:
         lines.append("")
         lines += [_cause(one, named[i], view, colours=colours) for i, one in enumerate(view.causes)]
@@ -70,6 +71,18 @@ def status_lines(
     )
     lines.append(visible(completeness.text(completeness.sentence(view.completeness, view.now))))
     return lines
+
+
+def _unwatched(collectors: Sequence[Collector], now: datetime) -> list[str]:
+    """Return the line that comes before all others where nobody looks: the rest is of then."""
+    if any(one.alive for one in collectors):
+        return []
+    start = "start it with 'outrider up'"
+    if not collectors:
+        return [f"Nothing is known: no collector has reported yet; {start}."]
+    last = max(one.seen_at for one in collectors)
+    since = age((now - last).total_seconds())
+    return [f"Nothing is known of the last {since}, no collector runs: {start}. As of then:"]
 
 
 def _alerts_by_cause(view: Overview) -> tuple[list[list[Alert]], list[Alert]]:
@@ -200,7 +213,16 @@ def worker_lines(workers: Sequence[Worker], now: datetime, *, colours: bool) -> 
             coloured(line, STATE_COLOURS.get(worker.state, ""), colours=colours)
             for line, worker in zip(lines[1:], workers, strict=True)
         ),
+        *_how_to_retire(workers, colours=colours),
     ]
+
+
+def _how_to_retire(workers: Sequence[Worker], *, colours: bool) -> list[str]:
+    gone = next((one for one in workers if one.state in {"dead", "silent"}), None)
+    if gone is None:
+        return []
+    name = visible(gone.name.component)
+    return ["", coloured(f"Gone for good? outrider workers retire {name}", DIM, colours=colours)]
 
 
 def _worker(worker: Worker, now: datetime) -> list[str]:

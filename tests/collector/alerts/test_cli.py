@@ -256,6 +256,21 @@ async def test_an_alert_is_explained(
     assert as_json.document["silences"][0]["comment"] == "move"
 
 
+async def test_a_silence_ends_by_its_number_however_it_is_written(
+    terminal: Terminal, world: World, collector: None
+) -> None:
+    """9, S-9 and #9 are the same silence; anything else is no silence."""
+    await world.apply(rules=samples.LIVENESS)
+    await terminal("silences", "add", "worker:w1", "--for", "2h")
+    ended = await terminal("silences", "end", "S-1")
+    again = await terminal("silences", "end", "#1", "--json")
+    none = await terminal("silences", "end", "A-1")
+
+    assert (ended.code, ended.out) == (0, "silence 1 has ended\n")
+    assert again.document == {"silence": 1, "changed": False}
+    assert none.code == 2 and "not a silence: A-1: write its number" in none.err
+
+
 async def test_options_of_the_default_act_need_no_act(terminal: Terminal, world: World) -> None:
     """`alerts --all` is `alerts list --all`; a mistyped act is not taken for its option."""
     await world.apply(rules=samples.LIVENESS)

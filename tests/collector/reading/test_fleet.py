@@ -148,6 +148,10 @@ async def test_an_overview_tells_each_cause_once(
     assert headline(view) == "Four things are wrong now; 4 of 5 workers affected."
     agents = await fleet.agents(reader)
     lines = status_lines(view, agents, [], await health.store(reader), colours=False)
+    assert lines[0] == (
+        "Nothing is known: no collector has reported yet; start it with 'outrider up'."
+    )
+    assert lines[1] == headline(view)
     assert any("s/dead-1@h1: it is dead, for " in line for line in lines)
     text = "\n".join(lines)
     assert [text.count(f"A-{alert.id} ") for alert in view.alerts] == [1, 1, 1]

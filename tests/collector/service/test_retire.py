@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider.configuration import ConfigError
 from outrider.errors import Fault
+from outrider_collector.store.reading.types import WorkerName
 from outrider_collector.terminal import status
+from outrider_collector.terminal.retire import full_name
 from outrider_protos.v1 import ingest_pb2
 from tests.collector.service.running import ask, eventually
 from tests.collector.service.test_heartbeats import W1, Beats, states, worker
@@ -89,3 +92,21 @@ async def test_unknown_worker_cannot_be_retired() -> None:
     """A name that nobody has is said, with where names are."""
     with pytest.raises(Fault, match="no worker x: list them"):
         await asyncio.to_thread(status.workers, ["retire", "x"])
+
+
+NAMES = [WorkerName("s", "w1", "h"), WorkerName("s", "w2", "h"), WorkerName("s", "w2", "other")]
+
+
+@pytest.mark.parametrize("asked", ["s/w1@h", "s/w1", "w1@h", "w1"])
+def test_less_than_the_whole_name_is_enough_for_one_worker(asked: str) -> None:
+    """Whatever part of it was typed."""
+    assert full_name(asked, NAMES) == "s/w1@h"
+
+
+def test_a_name_of_several_or_of_nobody_is_answered_with_names() -> None:
+    """All that it could be, or the nearest that there is."""
+    with pytest.raises(ConfigError, match="2 workers are w2: s/w2@h, s/w2@other: write one"):
+        full_name("w2", NAMES)
+    with pytest.raises(Fault, match="there is no worker s/w3@h: did you mean 's/w"):
+        full_name("s/w3@h", NAMES)
+    assert full_name("zebra", NAMES) == "zebra"

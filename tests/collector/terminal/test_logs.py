@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import json
@@ -18,7 +19,7 @@ from outrider import command
 from outrider.configuration import ConfigError
 from outrider_collector.store.reading.types import LogRow
 from outrider_collector.terminal import follow
-from outrider_collector.terminal.arguments import parse_filter, parse_time
+from outrider_collector.terminal.arguments import join_values, parse_filter, parse_time
 from outrider_collector.terminal.render import age, line, table, visible
 from tests.collector.reading.rows import Record, Source, commit
 
@@ -68,6 +69,33 @@ def test_times_are_ages_or_moments() -> None:
     assert parse_time("2026-07-14T13:00", "--since") == datetime(2026, 7, 14, 13, tzinfo=UTC)
     with pytest.raises(ConfigError, match="--until"):
         parse_time("yesterday", "--until")
+
+
+def test_a_value_with_a_minus_reaches_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong is the number, not that one is missing; a flag before a term takes nothing."""
+    with pytest.raises(SystemExit) as ended:
+        command.main(["logs", "--limit", "-5"])
+    assert ended.value.code == 2
+    assert "--limit must be at least 1" in capsys.readouterr().err
+    assert command.main(["silences", "add", "worker:w", "--for", "-2h"]) == 2
+    assert "`-2h`" in capsys.readouterr().err
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--limit")
+    parser.add_argument("--json", action="store_true")
+    assert join_values(["--json", "-5xx", "--limit", "-1", "--", "--limit", "-1"], [parser]) == [
+        "--json", "-5xx", "--limit=-1", "--", "--limit", "-1",
+    ]  # fmt: skip
+
+
+def test_a_range_that_holds_nothing_is_said(
+    filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reversed ends are a mistake; a beginning in the future is told beside the lines."""
+    assert command.main(["logs", "--since", "1h", "--until", "2h"]) == 2
+    assert "is not before --until (" in capsys.readouterr().err
+    assert command.main(["logs", "--since", "2999-01-01"]) == 0
+    assert "--since (2999-01-01 00:00:00 UTC) is in the future, " in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -157,9 +185,14 @@ def test_what_cannot_be_read_is_explained(
 def test_status_and_workers_have_text_and_json(
     filled: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both views print sentences for people and one document for programs."""
+    """Both views print sentences for people and one document for programs.
+
+    Where no collector runs, that comes before what is known.
+    """
     assert command.main(["status"]) == 0
-    assert capsys.readouterr().out.startswith("Nothing is wrong.")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Nothing is known: no collector has reported yet; ")
+    assert lines[1].startswith("Nothing is wrong.")
     assert command.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["overview"]["causes"] == []
     assert command.main(["workers"]) == 0

@@ -47,6 +47,7 @@ FLEET = [
                 "(killed by SIGKILL), trading/orders@h at 11:53:00 UTC (ended cleanly)."
             ),
         ),
+        ("service:orders", "`orders` is a worker, no service: write worker:orders."),
         ("host:h service:scrapers", "Nothing is being written by scrapers/s-1@h."),
         ("-service:trading OR source:run", "Nothing is being written by scrapers/s-1@h."),
     ],
