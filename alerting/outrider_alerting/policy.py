@@ -135,7 +135,7 @@ class _Planner:
 
     def find_causes(self, alert: Alert, causes: Sequence[Alert]) -> None:
         """Note what explains an alert; a cause that is told now lists what it explains."""
-        self._causes[alert.id] = found = causes_of(alert, causes, self._rule_set)
+        self._causes[alert.id] = found = causes_of(alert, causes)
         if alert.fired_us is not None and alert.state != "resolved":
             for cause in found:
                 self._effects.setdefault(cause.id, []).append(alert)

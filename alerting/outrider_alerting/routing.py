@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from outrider.filter import Filter, FilterError, parse
 from outrider_alerting import schedules
-from outrider_alerting.rules import IN_APP, LivenessRule, TelegramChannel
+from outrider_alerting.rules import IN_APP, TelegramChannel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -103,7 +103,7 @@ def in_force(silence: Silence, now_us: int) -> bool:
         return False
 
 
-def causes_of(alert: Alert, open_alerts: Iterable[Alert], rule_set: RuleSet) -> list[Alert]:
+def causes_of(alert: Alert, open_alerts: Iterable[Alert]) -> list[Alert]:
     """Return the open alerts that explain this one, oldest first.
 
     An agent that is silent explains that nothing is known of what runs on its host; a worker that
@@ -114,17 +114,16 @@ def causes_of(alert: Alert, open_alerts: Iterable[Alert], rule_set: RuleSet) -> 
         for cause in open_alerts
         if cause.id != alert.id
         and cause.state in {"firing", "recovering"}
-        and _explains(cause, alert, rule_set)
+        and _explains(cause, alert)
     ]
     return sorted(found, key=lambda cause: cause.id)
 
 
-def _explains(cause: Alert, alert: Alert, rule_set: RuleSet) -> bool:
+def _explains(cause: Alert, alert: Alert) -> bool:
     of, on = cause.labels, alert.labels
     if cause.kind == "health":
         return alert.kind != "health" and "exchange" in of and of["exchange"] == on.get("exchange")
-    rule = rule_set.rule(cause.rule)
-    if not isinstance(rule, LivenessRule) or not _BLIND.issuperset(rule.states):
+    if cause.kind != "liveness" or of.get("state") not in _BLIND:
         return False
     if "agent" in of:
         same_host = bool(of.get("host")) and of.get("host") == on.get("host")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h11
 
@@ -23,6 +23,8 @@ class Request:
     path: str
     content_type: str
     body: bytes
+    # Names in lower case.
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Reply:
 
     status: int | None
     body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
@@ -87,6 +90,7 @@ class HttpServer:
             headers = [
                 ("Content-Type", "application/json"),
                 ("Content-Length", str(len(reply.body))),
+                *reply.headers,
             ]
             writer.write(
                 (connection.send(h11.Response(status_code=reply.status, headers=headers)) or b"")
@@ -119,6 +123,7 @@ async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> Req
                 path=head.target.decode(),
                 content_type=types[0].decode() if types else "",
                 body=bytes(body),
+                headers={n.decode(): v.decode("latin-1") for n, v in head.headers},
             )
         else:
             return None

@@ -110,6 +110,17 @@ class SmtpServer:
                 await self._news.wait()
         return self.letters[count - 1]
 
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._transports)
+
+    def hang_up(self) -> None:
+        """End every connection, as a server does with idle ones."""
+        for transport in list(self._transports):
+            if isinstance(transport, asyncio.Transport):
+                transport.close()
+
     def _protocol(self) -> SMTP:
         with warnings.catch_warnings():
             # It warns of logins without TLS, which is what some tests need.

@@ -42,6 +42,8 @@ class Message:
     total: int = 1
     # The message that is to be edited, so that it tells this too; None: a message of its own.
     joins: str | None = None
+    # Episode that the firing's message was about, where that is another: threads hang on it.
+    thread: str | None = None
     # What the firing's message reads from now on; None: as it is.
     firing_now: Content | None = None
     # What the destination is called since it moved; None: as the channel has it.

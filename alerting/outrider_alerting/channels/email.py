@@ -5,6 +5,9 @@ before the final dot nothing was accepted, after it nobody knows. TLS is require
 STARTTLS would send in clear when somebody on the way removes the offer. Only a server on loopback
 may be used without.
 
+A connection is kept for some seconds: letters often come in twos. A server that has hung up
+meanwhile is met before the letter begins, so it is called again within the same attempt.
+
 A partial refusal is no failure of the letter: who was accepted has it, who was refused for now
 (4xx) gets it at the next attempt, who was refused for good (5xx) is named in the ledger.
 """
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 # Of each socket operation; the whole is bounded by SEND_TIMEOUT_S.
 _SOCKET_TIMEOUT_S = 10.0
+IDLE_S = 20.0
+"""A connection is kept so long for the next letter; servers hang up after minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,12 @@ class _Replies:
 class EmailChannel:
     """See the module's page."""
 
-    def __init__(self, settings: EmailSettings) -> None:
+    def __init__(self, settings: EmailSettings, *, idle_s: float = IDLE_S) -> None:
         self._settings = settings
+        self._idle_s = idle_s
+        # Left open by the letter before, until it is idle for too long.
+        self._idle: aiosmtplib.SMTP | None = None
+        self._hang_up_at: asyncio.TimerHandle | None = None
 
     async def send(self, message: Message) -> Outcome:
         """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
@@ -86,25 +95,62 @@ class EmailChannel:
         recipients = [r for r in self._settings.recipients if r not in message.delivered]
         if not recipients:
             return Sent("", delivered=self._settings.recipients)
-        attempt = _Attempt(self._settings)
+        attempt = _Attempt(self._settings, self._take())
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                return await attempt.run(mail, recipients)
+                outcome = await attempt.run(mail, recipients)
         except TimeoutError:
-            return attempt.lost(f"no answer within {SEND_TIMEOUT_S:g} s")
-        finally:
-            attempt.close()
+            outcome = attempt.lost(f"no answer within {SEND_TIMEOUT_S:g} s")
+        except BaseException:
+            attempt.client.close()
+            raise
+        self._keep(attempt, outcome)
+        return outcome
 
     async def close(self) -> None:
-        """Nothing is kept open between letters."""
+        """Say goodbye to the server, if a connection is open."""
+        client = self._take()
+        if client is not None:
+            with contextlib.suppress(SMTPException, OSError, TimeoutError):
+                await client.quit(timeout=1.0)
+            client.close()
+
+    def _take(self) -> aiosmtplib.SMTP | None:
+        """Take the open connection for oneself."""
+        client, self._idle = self._idle, None
+        if self._hang_up_at is not None:
+            self._hang_up_at.cancel()
+            self._hang_up_at = None
+        return client
+
+    def _keep(self, attempt: _Attempt, outcome: Outcome) -> None:
+        """Keep a connection that is in order for the next letter, for a while."""
+        client = attempt.client
+        if not isinstance(outcome, Sent) or self._idle is not None or not client.is_connected:
+            client.close()
+            return
+        self._idle = client
+        self._hang_up_at = asyncio.get_running_loop().call_later(self._idle_s, self._hang_up)
+
+    def _hang_up(self) -> None:
+        client = self._take()
+        if client is not None:
+            client.close()
 
 
 class _Attempt:
-    """One connection, one letter."""
+    """One letter, over a connection that is open or a new one."""
 
-    def __init__(self, settings: EmailSettings) -> None:
+    def __init__(self, settings: EmailSettings, open_client: aiosmtplib.SMTP | None) -> None:
         self._settings = settings
-        self._client = aiosmtplib.SMTP(
+        self._reused = open_client is not None
+        self.client = open_client or self._new_client()
+        self._data_begun = False
+        self._replies = _Replies()
+
+    def _new_client(self) -> aiosmtplib.SMTP:
+        settings = self._settings
+        return aiosmtplib.SMTP(
             hostname=settings.host,
             port=settings.port,
             username=settings.username,
@@ -114,18 +160,15 @@ class _Attempt:
             start_tls=settings.security == "starttls",
             tls_context=settings.tls_context,
         )
-        self._data_begun = False
-        self._replies = _Replies()
 
     async def run(self, mail: bytes, recipients: list[str]) -> Outcome:
         try:
-            await self._client.connect()
-            await self._client.mail(self._settings.sender)
+            await self._begin()
             await self._offer(recipients)
             if not self._replies.accepted:
                 return self._outcome("")
             self._data_begun = True
-            response = await self._client.data(mail)
+            response = await self.client.data(mail)
         except SMTPResponseException as error:
             return self._answered(error)
         except (SMTPServerDisconnected, SMTPTimeoutError, SMTPConnectError, OSError) as error:
@@ -133,14 +176,26 @@ class _Attempt:
         except SMTPException as error:
             # STARTTLS not offered, an extension missing, no way to log in: nothing was sent.
             return Failed(self._told(error), channel_broken=True)
-        with contextlib.suppress(SMTPException, OSError, TimeoutError):
-            await self._client.quit(timeout=1.0)
         return self._outcome(response.message)
+
+    async def _begin(self) -> None:
+        """Name the sender; where the server has hung up meanwhile, over a new connection."""
+        if self._reused:
+            try:
+                await self.client.mail(self._settings.sender)
+            except (SMTPException, OSError):
+                # Whatever was wrong, it was said before this letter began.
+                self.client.close()
+                self.client = self._new_client()
+            else:
+                return
+        await self.client.connect()
+        await self.client.mail(self._settings.sender)
 
     async def _offer(self, recipients: list[str]) -> None:
         for recipient in recipients:
             try:
-                await self._client.rcpt(recipient)
+                await self.client.rcpt(recipient)
             except SMTPRecipientRefused as error:
                 refused = self._replies.later if error.code < 500 else self._replies.never
                 told = self._advice(error)
@@ -184,9 +239,6 @@ class _Attempt:
         settings = self._settings
         told = advice(error, security=settings.security, has_login=settings.username is not None)
         return f": {told}" if told else ""
-
-    def close(self) -> None:
-        self._client.close()
 
 
 def _words(error: BaseException) -> str:

@@ -34,8 +34,23 @@ _LINE_UNITS = 1_000
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _REPEAT = "This may repeat an earlier letter: its delivery was never confirmed."
 _UNSAFE = re.compile(r"[^a-z0-9]+")
-_COLOURS = {"critical": "#b3261e", "warning": "#b06000", "info": "#1a5fb4"}
-_RESOLVED_COLOUR = "#1e7d34"
+_COLOURS = {"critical": "#c0241c", "warning": "#8a5a00", "info": "#1b5ecb"}
+_RESOLVED_COLOUR = "#0b7565"
+_MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
+_WRAP = "overflow-wrap:anywhere"
+_SMALL = "font-size:12px;line-height:16px"
+# Styles stand on the elements, because some readers drop the sheet; what is in it is for the dark.
+_HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{title}</title>
+<style>@media (prefers-color-scheme:dark){{body,div{{background:#0d0f12!important;\
+color:#e7eaee!important}}.critical{{color:#ff7a70!important}}.warning{{color:#e9b44c!important}}\
+.info{{color:#7db3ff!important}}.over{{color:#4abfa8!important}}.inset{{background:#14171b!important}}.small{{color:#8b94a0!important;\
+border-color:#22272e!important}}a{{color:#7db3ff!important}}}}</style></head>
+<body style="margin:0;background:#fafaf8">
+<div style="display:none;max-height:0;overflow:hidden">{preheader}</div>
+<div style="max-width:640px;margin:0 auto;padding:24px 16px;color:#15181c;\
+font:15px/22px -apple-system,BlinkMacSystemFont,'Segoe UI',Inter,Roboto,Arial,sans-serif">"""
 
 
 def letter(message: Message, sender: str, recipients: Sequence[str]) -> EmailMessage:
@@ -47,8 +62,8 @@ def letter(message: Message, sender: str, recipients: Sequence[str]) -> EmailMes
     mail["To"] = [Address(addr_spec=recipient) for recipient in recipients]
     mail["Subject"] = clip(one_line(content.subject), _SUBJECT_UNITS)
     mail["Date"] = format_datetime(_EPOCH + timedelta(microseconds=message.created_us))
-    root = f"<outrider.{message.episode}@{address.domain}>"
-    if message.notice == "fired":
+    root = f"<outrider.{message.thread or message.episode}@{address.domain}>"
+    if message.notice == "fired" and message.thread is None:
         mail["Message-ID"] = root
     else:
         notice = _UNSAFE.sub("-", message.notice.lower())
@@ -66,7 +81,7 @@ def letter(message: Message, sender: str, recipients: Sequence[str]) -> EmailMes
 
 
 def _plain(content: Content, *, may_repeat: bool) -> str:
-    lines = [f"{content.status.upper()} ({content.priority}): {_text(content.title)}"]
+    lines = [f"{content.status.capitalize()}, {content.priority}: {_text(content.title)}"]
     if content.sentence:
         lines += ["", _text(content.sentence)]
     if content.facts:
@@ -74,7 +89,7 @@ def _plain(content: Content, *, may_repeat: bool) -> str:
     if content.evidence:
         lines += ["", *(f"  {line}" for line in _evidence(content))]
     if content.evidence_omitted:
-        lines.append(f"  and {content.evidence_omitted} more like these")
+        lines.append(f"  and {content.evidence_omitted:,} more like these")
     if content.runbook:
         lines += ["", f"Runbook: {one_line(content.runbook)}"]
     if content.command:
@@ -85,40 +100,52 @@ def _plain(content: Content, *, may_repeat: bool) -> str:
 
 
 def _html(content: Content, *, may_repeat: bool) -> str:
+    tone: str = content.priority
     colour = _COLOURS[content.priority]
     if "resolved" in content.status:
-        colour = _RESOLVED_COLOUR
-    status = f"{content.status.upper()} ({content.priority})"
-    head = (
-        f'<p style="margin:0 0 8px;border-left:4px solid {colour};padding:2px 0 2px 10px">'
-        f'<b style="color:{colour}">{status}</b><br><b>{_escaped(content.title)}</b></p>'
-    )
+        tone, colour = "over", _RESOLVED_COLOUR
+    name = " \N{MIDDLE DOT} ".join(filter(None, ("Outrider", content.alert, content.rule)))
     parts = [
-        '<!doctype html><html><body style="font:15px/1.45 system-ui,sans-serif;color:#1c1c1c">',
-        head,
+        _HEAD.format(title=_escaped(content.subject), preheader=_escaped(content.sentence)),
+        (
+            f'<p class="{tone}" style="margin:0 0 4px;{_SMALL};font-weight:600;color:{colour}">'
+            f"{content.status.capitalize()}, {content.priority}</p>"
+        ),
+        (
+            f'<h1 style="margin:0 0 8px;font-size:19px;line-height:26px;font-weight:600;{_WRAP}">'
+            f"{_escaped(content.title)}</h1>"
+        ),
         *_paragraph(_escaped(content.sentence)),
         *_table(content),
         *_lines(content),
         *_paragraph(_link(content.runbook)),
-        *_paragraph(f"<code>{_escaped(content.command)}</code>" if content.command else ""),
+        *_paragraph(_code(content.command)),
         *_paragraph(f"<i>{_REPEAT}</i>" if may_repeat else ""),
-        "</body></html>",
+        (
+            '<p class="small" style="margin:20px 0 0;padding-top:10px;'
+            f'border-top:1px solid #e6e6e1;{_SMALL};color:#5f6770">{_escaped(name)}</p>'
+        ),
+        "</div></body></html>",
     ]
     return "\n".join(parts)
 
 
 def _paragraph(inner: str) -> Iterable[str]:
     if inner:
-        yield f'<p style="margin:8px 0">{inner}</p>'
+        yield f'<p style="margin:0 0 12px;{_WRAP}">{inner}</p>'
 
 
 def _table(content: Content) -> Iterable[str]:
     if content.facts:
-        yield '<table style="border-collapse:collapse;margin:8px 0">'
+        yield (
+            '<table role="presentation" cellpadding="0" cellspacing="0" '
+            'style="border-collapse:collapse;margin:0 0 12px;width:100%">'
+        )
         for fact in content.facts:
             yield (
-                f'<tr><td style="padding:1px 14px 1px 0;color:#666">{_escaped(fact.name)}</td>'
-                f"<td>{_escaped(fact.value)}</td></tr>"
+                f'<tr><td class="small" style="padding:3px 14px 3px 0;vertical-align:top;'
+                f'width:30%;max-width:160px;color:#5f6770;{_WRAP}">{_escaped(fact.name)}</td>'
+                f'<td style="padding:3px 0;{_WRAP}">{_escaped(fact.value)}</td></tr>'
             )
         yield "</table>"
 
@@ -127,19 +154,25 @@ def _lines(content: Content) -> Iterable[str]:
     if content.evidence:
         shown = html.escape("\n".join(_evidence(content)))
         yield (
-            '<pre style="background:#f4f4f4;padding:8px;white-space:pre-wrap;'
-            f'font:13px/1.4 ui-monospace,monospace">{shown}</pre>'
+            '<pre class="inset" style="margin:0 0 12px;padding:10px 12px;background:#f4f4f1;'
+            f'border-radius:6px;white-space:pre-wrap;{_WRAP};font:12px/18px {_MONO}">{shown}</pre>'
         )
     yield from _paragraph(
-        f"and {content.evidence_omitted} more like these" if content.evidence_omitted else ""
+        f"and {content.evidence_omitted:,} more like these" if content.evidence_omitted else ""
     )
+
+
+def _code(command: str | None) -> str:
+    if not command:
+        return ""
+    return f'<code style="font:13px/20px {_MONO};{_WRAP}">{_escaped(command)}</code>'
 
 
 def _link(address: str | None) -> str:
     if not address:
         return ""
     shown = _escaped(address)
-    return f'Runbook: <a href="{shown}">{shown}</a>'
+    return f'Runbook: <a href="{shown}" style="color:#1b5ecb">{shown}</a>'
 
 
 def _evidence(content: Content) -> list[str]:

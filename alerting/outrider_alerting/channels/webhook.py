@@ -99,15 +99,24 @@ class WebhookChannel:
         await self._client.aclose()
 
     async def _send(self, message: Message) -> Outcome:
-        address = await self._address()
-        if not isinstance(address, str):
-            return address
+        addresses = await self._addresses()
+        if not isinstance(addresses, list):
+            return addresses
         content = body(message, self._settings.name, self._settings.format)
+        headers = self._headers(content, identity(message))
+        outcome: Outcome = Retry(f"{self._place}: it has no address")
+        for address in addresses:
+            outcome = await self._post(address, content, headers)
+            if not isinstance(outcome, Retry) or outcome.after_s:
+                break
+        return outcome
+
+    async def _post(self, address: str, content: bytes, headers: dict[str, str]) -> Outcome:
         request = self._client.build_request(
             "POST",
             self._url.copy_with(host=address),
             content=content,
-            headers=self._headers(content, identity(message)),
+            headers=headers,
             extensions={"sni_hostname": self._url.host},
         )
         try:
@@ -139,15 +148,15 @@ class WebhookChannel:
             headers |= signature(self._settings.secret, int(self._clock()), content)
         return headers
 
-    async def _address(self) -> str | Outcome:
-        """Look the host up and judge what it is; return the address to connect to."""
+    async def _addresses(self) -> list[str] | Outcome:
+        """Look the host up and judge what it is; return the addresses to connect to."""
         host = self._url.host
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, self._url.port or 443, type=socket.SOCK_STREAM)
         except OSError as error:
             return Retry(f"{self._place}: {error.strerror or error}: no such host: correct `url`")
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
             if not _may_be_reached(address, host, allow_private=self._settings.allow_private):
                 return Failed(
@@ -155,7 +164,7 @@ class WebhookChannel:
                     "`allow_private = true` if it is meant",
                     channel_broken=True,
                 )
-        return addresses[0]
+        return addresses
 
     def _judged(self, response: httpx.Response, said: str) -> Outcome:
         code = response.status_code

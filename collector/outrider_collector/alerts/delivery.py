@@ -275,13 +275,16 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
         # Whether the alert is over by now is for its own notice to tell.
         all_of_it = [*joined, *own] if joined else [say.Told(content=part.content) for part in own]
         content = say.together(all_of_it, before + len(claim.parts))
-    firing_now = None
+    firing_now = thread = None
     if claim.firing is not None:
-        firing_now = say.together(told(claim.firing.parts), claim.firing.total)
+        shown = told(claim.firing.parts)
+        firing_now = say.together(shown, claim.firing.total)
+        thread = _episode(claim.firing)
+        content = msgspec.structs.replace(content, subject=shown[0].content.subject)
     return Message(
         notification=claim.id,
         alert=claim.alert or 0,
-        episode=_episode(claim),
+        episode=_episode(claim) or f"n.{claim.id}.{times.to_us(claim.created_at) // 1_000_000}",
         notice=claim.notice,
         content=content,
         created_us=times.to_us(claim.created_at),
@@ -291,6 +294,7 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
         parts=tuple(part.content for part in own),
         total=len(claim.parts),
         joins=claim.joins,
+        thread=thread,
         firing_now=firing_now,
         address=claim.address,
         buttons=buttons,
@@ -310,7 +314,8 @@ def told(parts: Sequence[outbox.Part]) -> list[say.Told]:
     ]
 
 
-def _episode(claim: outbox.Claim) -> str:
-    if claim.episode_started_at is None:
-        return f"n.{claim.id}.{times.to_us(claim.created_at) // 1_000_000}"
-    return f"{claim.alert}.{times.to_us(claim.episode_started_at) // 1_000_000}"
+def _episode(of: outbox.Claim | outbox.Shown) -> str | None:
+    """Name the episode for ever; None where it is no alert's."""
+    if of.episode_started_at is None:
+        return None
+    return f"{of.alert}.{times.to_us(of.episode_started_at) // 1_000_000}"

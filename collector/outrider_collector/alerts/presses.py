@@ -158,7 +158,7 @@ def filter_of(alerts: Sequence[ToldAlert]) -> str:
         " ".join(
             f"{name}:{quoted(value)}"
             for name, value in sorted(alert.labels.items())
-            if name not in {"kind", "priority"}
+            if name not in {"kind", "priority", "state"}
         )
         for alert in alerts
     ]

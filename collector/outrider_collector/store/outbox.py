@@ -65,6 +65,9 @@ class Shown:
     """A message that was sent before: what the channel calls it and all that it tells."""
 
     provider_id: str
+    # What its first part is about.
+    alert: int | None
+    episode_started_at: datetime | None
     parts: list[Part]
     total: int
 
@@ -313,7 +316,7 @@ async def shown(connection: AsyncConnection, channel: str, provider_id: str | No
     cursor = await connection.execute(
         """
         select n.content, coalesce(a.state = 'resolved', false), coalesce(a.acknowledged_by, ''),
-               count(*) over ()
+               count(*) over (), n.alert, a.started_at
         from notifications n left join alerts a on a.id = n.alert
         where n.channel = %s and n.provider_id = %s and n.notice <> 'resolved'
         order by n.id limit %s
@@ -323,8 +326,9 @@ async def shown(connection: AsyncConnection, channel: str, provider_id: str | No
     rows = await cursor.fetchall()
     if not rows:
         return None
-    parts = [Part(content, over, by) for content, over, by, _ in rows]
-    return Shown(provider_id, parts, rows[0][3])
+    parts = [Part(content, over, by) for content, over, by, *_ in rows]
+    _, _, _, total, alert, started_at = rows[0]
+    return Shown(provider_id, alert, started_at, parts, total)
 
 
 async def departures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 import subprocess
@@ -44,10 +45,12 @@ def settings(server: SmtpServer) -> EmailSettings:
     )
 
 
-@pytest.fixture
-def channel(server: SmtpServer) -> EmailChannel:
+@pytest_asyncio.fixture
+async def channel(server: SmtpServer) -> AsyncIterator[EmailChannel]:
     """Make a channel that speaks to the server."""
-    return EmailChannel(settings(server))
+    made = EmailChannel(settings(server))
+    yield made
+    await made.close()
 
 
 async def test_a_letter_has_text_first_and_html(server: SmtpServer, channel: EmailChannel) -> None:
@@ -62,7 +65,7 @@ async def test_a_letter_has_text_first_and_html(server: SmtpServer, channel: Ema
     assert "charge failed: timed out" in mail.part("plain")
     assert "charge failed: timed out" in mail.part("html")
     assert mail.message["Auto-Submitted"] == "auto-generated"
-    assert mail.part("plain").startswith("FIRING (critical): 11 errors")
+    assert mail.part("plain").startswith("Firing, critical: 11 errors")
 
 
 async def test_firing_and_resolve_make_one_thread(
@@ -76,6 +79,57 @@ async def test_firing_and_resolve_make_one_thread(
     assert "11 errors in 5m on w1 [A-12]" == fired["Subject"] == resolved["Subject"]
     assert fired["Message-ID"] == resolved["References"] == resolved["In-Reply-To"]
     assert fired["Message-ID"] != resolved["Message-ID"]
+
+
+async def test_a_connection_serves_several_letters(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """The second letter goes over the first one's connection; refused recipients do not end it."""
+    server.refuse["no@example.org"] = "550 5.1.1 no such mailbox"
+    outcomes = [await channel.send(message(f"raised:{n}")) for n in range(3)]
+
+    assert [type(outcome) for outcome in outcomes] == [Sent] * 3
+    assert (len(server.letters), server.connections) == (3, 1)
+
+
+async def test_a_server_that_hung_up_is_called_again(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """The kept connection was closed by the other side: the same attempt makes a new one."""
+    await channel.send(message())
+    server.hang_up()
+
+    outcome = await channel.send(message("resolved"))
+
+    assert isinstance(outcome, Sent)
+    assert (len(server.letters), server.connections) == (2, 2)
+
+
+async def test_an_idle_connection_is_given_back(server: SmtpServer) -> None:
+    """After the idle time nothing is open any more."""
+    channel = EmailChannel(settings(server), idle_s=0.05)
+    await channel.send(message())
+    assert server.open == 1
+
+    async with asyncio.timeout(5):
+        while server.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_end_told_with_another_stays_in_its_thread(
+    server: SmtpServer, channel: EmailChannel
+) -> None:
+    """A firing that was told in another's letter ends in that letter's thread."""
+    await channel.send(message())
+    told = content(status="resolved", subject=message().content.subject)
+    await channel.send(
+        message("resolved", episode="13.814000001", thread="12.814000000", content=told)
+    )
+
+    first, second = (mail.message for mail in server.letters)
+    assert first["Message-ID"] == second["References"] == second["In-Reply-To"]
+    assert first["Subject"] == second["Subject"]
+    assert first["Message-ID"] != second["Message-ID"]
 
 
 async def test_a_repeat_is_the_same_letter(server: SmtpServer, channel: EmailChannel) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tests.collector.alerts import samples
 from tests.servers.bot_wire import Fault
+from tests.servers.http import HttpServer, Reply, Request
 from tests.servers.smtp import SmtpServer
 
 if TYPE_CHECKING:
@@ -209,3 +211,64 @@ async def test_escalation_goes_on_until_somebody_acknowledges(
     assert "Nobody has acknowledged it." in message.text
     assert "w2" in message.text
     assert await world.notices("boss") == [("escalation:1", "sent")]
+
+
+async def test_a_digest_by_mail_ends_in_its_own_thread(world: World) -> None:
+    """Followers told in one letter end in one letter of the same subject, in the same thread."""
+    async with SmtpServer() as mail:
+        await world.apply(rules=samples.LIVENESS, notify=samples.mail(mail.port))
+        async with world.evaluating(), world.delivering():
+            for n in (1, 2, 3):
+                await world.set_state("dead", worker=f"w{n}")
+            await mail.wait_for()
+            await world.until("select count(*) from alerts", lambda n: n == 3)
+            await world.connection.execute(
+                "update notifications set not_before = now() where channel = 'mail'"
+            )
+            digest = await mail.wait_for(count=2)
+            await world.until(WAITING, lambda n: n == 0)
+            await world.set_state("up", worker="w3")
+            end = await mail.wait_for(count=3)
+            await world.until(WAITING, lambda n: n == 0)
+
+    assert digest.message["Subject"] == end.message["Subject"]
+    assert digest.message["Message-ID"] == end.message["References"]
+    assert "w3 is up again" in end.part("plain")
+
+
+async def test_a_webhook_gets_every_alert_of_a_message(world: World) -> None:
+    """What joins is posted as one document that lists each alert with its labels."""
+    bodies: list[dict[str, object]] = []
+
+    async def take(request: Request) -> Reply:
+        bodies.append(json.loads(request.body))
+        return Reply(200)
+
+    server = HttpServer(take)
+    await server.start()
+    hook = f"""
+[[channel]]
+name = "hook"
+type = "webhook"
+url = "http://127.0.0.1:{server.port}/"
+[[route]]
+channels = ["hook"]
+"""
+    await world.apply(rules=samples.LIVENESS, notify=hook)
+    async with world.evaluating():
+        for n in (1, 2, 3):
+            await world.set_state("dead", worker=f"w{n}")
+            await world.until("select count(*) from alerts", lambda count, n=n: count == n)
+    await world.connection.execute("update notifications set not_before = now()")
+    async with world.delivering():
+        await world.until(WAITING, lambda n: n == 0)
+    await server.stop()
+
+    first, second = bodies
+    assert first["labels"] == {
+        "rule": "worker-gone", "kind": "liveness", "priority": "critical",
+        "service": "payments", "worker": "w1", "host": "host-1", "state": "dead",
+    }  # fmt: skip
+    others = second["together_with"]
+    assert isinstance(others, list)
+    assert [other["labels"]["worker"] for other in others] == ["w3"]
