@@ -132,8 +132,7 @@ class Files:
     def opened(self, stream_ids: tuple[int, ...]) -> None:
         """Forget births: the collector has these streams."""
         with suppress(OSError):
-            for stream_id in stream_ids:
-                self._journal.opened(stream_id)
+            self._journal.opened(stream_ids)
 
     def committed(self, command: Committed) -> None:
         """Keep the position under which something was acknowledged last."""
@@ -199,7 +198,7 @@ class Files:
             severity=severities.ERROR,
         )
         with suppress(OSError):
-            self._journal.opened(notice.stream_id)
+            self._journal.opened([notice.stream_id])
         if followed is not None and followed.has_file:
             followed.ended, followed.has_file = True, False
             self._adoption.again(followed, now + _REFUSED_AGAIN_S)

@@ -5,8 +5,9 @@ One JSON object a line, appended: ``{"birth": ...}``, ``{"gap": ...}``, ``{"open
 stream, a gap until it is acknowledged. The gap of a full inbox names how many of the segment's
 records were dropped by then (``counted``), which is kept until the stream is closed: what was
 counted is not counted again. Pending ones survive any crash and are told again (under the same ids,
-so they are stored once). When more than a megabyte has gathered, the pending entries are written to
-a new file, which takes the old one's place.
+so they are stored once). When the file is more than a megabyte, and twice what was pending when it
+was last written anew, the pending entries are written to a new file, which takes its place: however
+many are pending, each is written anew less often than once for each entry.
 
 A torn or damaged line is skipped: at worst a birth is forgotten whose file is still there and gets
 a new one, or a gap is told again under a new id.
@@ -22,9 +23,11 @@ import msgspec
 from outrider_agent.streams import ENDS_NOTHING, Loss, Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 COMPACT_BYTES = 1 << 20
+_GROWTH = 2
 _MAX_BYTES = 64 << 20
 
 
@@ -61,7 +64,7 @@ class Journal:
         """Stream -> records of its writers that found no room, as far as gaps tell of them."""
         self._read()
         self._fd = self._rewrite()
-        self._size = os.fstat(self._fd).st_size
+        self._size = self._compacted = os.fstat(self._fd).st_size
         self._torn = False
         """A write was cut short: the file ends within a line."""
 
@@ -85,10 +88,10 @@ class Journal:
         self._append([_Entry(gap=loss, counted=Counted(loss.stream_id, counted))])
         os.fdatasync(self._fd)
 
-    def opened(self, stream_id: int) -> None:
-        """Forget a birth: the collector has the stream."""
-        if self.births.pop(stream_id, None) is not None:
-            self._append([_Entry(opened=stream_id)])
+    def opened(self, stream_ids: Iterable[int]) -> None:
+        """Forget births: the collector has the streams."""
+        known = [i for i in stream_ids if self.births.pop(i, None) is not None]
+        self._append([_Entry(opened=stream_id) for stream_id in known])
 
     def stored(self, gap_id: bytes) -> None:
         """Forget a gap: it is a row."""
@@ -126,7 +129,7 @@ class Journal:
             self._size += written
             data = data[written:]
             self._torn = bool(data)
-        if self._size > COMPACT_BYTES:
+        if self._size > max(COMPACT_BYTES, _GROWTH * self._compacted):
             self._compact()
 
     def _compact(self) -> None:
@@ -138,7 +141,7 @@ class Journal:
             return
         os.close(self._fd)
         self._fd, self._torn = fresh, False
-        self._size = os.fstat(fresh).st_size
+        self._size = self._compacted = os.fstat(fresh).st_size
 
     def _read(self) -> None:
         try:

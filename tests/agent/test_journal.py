@@ -38,7 +38,7 @@ def test_pending_entries_survive(tmp_path: Path) -> None:
     first.born([stream(1), stream(2)])
     first.lost(loss(3))
     first.lost(loss(4))
-    first.opened(1)
+    first.opened([1])
     first.stored(loss(3).gap_id)
     first.close()
     second = Journal(path)
@@ -60,13 +60,39 @@ def test_a_long_life_does_not_grow_the_file(
     log.lost(loss(9))
     for number in range(1, 200):
         log.born([stream(number)])
-        log.opened(number)
+        log.opened([number])
     log.close()
 
     assert path.stat().st_size < 12_000
     again = Journal(path)
     assert (again.births, list(again.gaps)) == ({}, [loss(9).gap_id])
     again.close()
+
+
+def test_many_pending_entries_are_not_written_anew_for_each_further_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more is pending than is compacted at, what is written stays in proportion."""
+    monkeypatch.setattr(journal, "COMPACT_BYTES", 10_000)
+    written = 0
+    write = os.write
+
+    def counted(fd: int, data: bytes) -> int:
+        nonlocal written
+        written += len(data)
+        return write(fd, data)
+
+    log = Journal(tmp_path / "journal")
+    monkeypatch.setattr(os, "write", counted)
+    log.born([stream(number) for number in range(2000)])
+    once = written
+    for number in range(0, 2000, 2):
+        log.opened([number])
+    log.opened(range(2000))
+
+    assert written < 3 * once
+    assert not log.births
+    log.close()
 
 
 def test_a_torn_entry_takes_no_other_with_it(
