@@ -1,9 +1,10 @@
 """Three workers that log like real ones, for `outrider up --demo`.
 
 ``orders`` runs jobs and fails for some seconds now and then; ``prices`` follows an exchange and is
-only ever slow; ``scraper`` prints plain text, runs under `outrider run`, and is killed now and
-then. Their moods follow the clock, so that somebody who watches sees an alert fire and resolve
-within a minute of start.
+only ever slow; ``scraper`` prints plain text, runs under `outrider run`, and is killed soon after
+the start, then ever more seldom: its death is a critical alert, and whoever tries a channel with
+the demo is to be told once, not all night. Their moods follow the clock, so that somebody who
+watches sees an alert fire and resolve within a minute of start.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ _PAGES = ("news/markets", "news/energy", "filings/10-k", "filings/8-k", "calenda
 
 # Seconds into each round at which an outage begins, how long it lasts, and the round's length.
 ORDERS_OUTAGE_S = (8.0, 8.0, 90.0)
-SCRAPER_DEATH_S = 22.0
+SCRAPER_DEATHS_S = (22.0, 10 * 60.0, 60 * 60.0)
+"""Seconds after the start of the demo at which the scraper is killed."""
+SCRAPER_DEATHS_EVERY_S = 6 * 60 * 60.0
+"""And after those, so often."""
 
 
 def orders(rng: random.Random) -> None:
@@ -78,9 +82,17 @@ def prices(rng: random.Random) -> None:
         time.sleep(rng.uniform(0.02, 0.12))
 
 
-def scraper(rng: random.Random) -> None:
+def next_death_s(running_s: float) -> float:
+    """Return the next of the scraper's deaths, both in seconds after the start of the demo."""
+    soon = next((death for death in SCRAPER_DEATHS_S if death > running_s), None)
+    if soon is not None:
+        return soon
+    return SCRAPER_DEATHS_EVERY_S * (running_s // SCRAPER_DEATHS_EVERY_S + 1)
+
+
+def scraper(rng: random.Random, demo_started_s: float) -> None:
     """Print what an ordinary program prints, then be killed as by the kernel."""
-    started = time.monotonic()
+    death_s = demo_started_s + next_death_s(time.time() - demo_started_s)
     page = 0
     while True:
         page += 1
@@ -93,15 +105,21 @@ def scraper(rng: random.Random) -> None:
             flush=True,
         )
         time.sleep(rng.uniform(0.1, 0.5))
-        if time.monotonic() - started > SCRAPER_DEATH_S:
+        if time.time() > death_s:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
-    """Run the worker named by the first argument until it is told to stop."""
+    """Run the worker named by the first argument until it is told to stop.
+
+    The second is when the demo started, seconds since 1970.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     rng = random.Random(sys.argv[1])  # noqa: S311  a show, not a secret
-    {"orders": orders, "prices": prices, "scraper": scraper}[sys.argv[1]](rng)
+    if sys.argv[1] == "scraper":
+        scraper(rng, float(sys.argv[2]))
+    else:
+        {"orders": orders, "prices": prices}[sys.argv[1]](rng)
 
 
 if __name__ == "__main__":

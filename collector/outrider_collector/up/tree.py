@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -264,5 +265,5 @@ def _demo_workers(child: Callable[..., Child]) -> list[Child]:
     return [
         child("orders", *worker, "orders", restart_pause_s=pause),
         child("prices", *worker, "prices", restart_pause_s=pause),
-        child("scraper", *under_run, *worker, "scraper", restart_pause_s=pause),
+        child("scraper", *under_run, *worker, "scraper", str(time.time()), restart_pause_s=pause),
     ]

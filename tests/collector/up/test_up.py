@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider_collector.up.apply import changed
 from outrider_collector.up.children import Child
+from outrider_collector.up.demo_worker import next_death_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,17 @@ def test_the_start_says_what_applying_the_rules_changed() -> None:
     ]
     (many,) = changed({**same, "added": [f"r{n}" for n in range(30)]})
     assert many.endswith("+ r7 and 22 more")
+
+
+def test_the_demo_pages_nobody_all_night() -> None:
+    """The scraper dies within a minute of the start, and a few times on the first day."""
+    deaths, running_s = [], 0.0
+    while running_s < 24 * 3600:
+        deaths.append(next_death_s(running_s))
+        running_s = deaths[-1] + 15
+    assert deaths[0] < 60
+    assert deaths == sorted(set(deaths))
+    assert len([death for death in deaths if death < 24 * 3600]) == 6
 
 
 async def test_a_child_is_started_again_unless_it_says_that_this_cannot_help(
