@@ -1,4 +1,4 @@
-"""``outrider store``: the schema, what it holds, what it refused, and what is too old."""
+"""``outrider store``: the schema, what it holds and whether that is right, what was refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from outrider.errors import Fault, Reason
 from outrider_collector import config
 from outrider_collector.store import housekeeping, partitions, schema
-from outrider_collector.store.compaction import command
+from outrider_collector.store.compaction import command, verify
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
 from outrider_collector.store.reading import quarantine
 from outrider_collector.store.stats import read_stats
@@ -47,6 +47,12 @@ def main(argv: list[str]) -> int:
     compact.add_argument(
         "--once", action="store_true", help="all that is old enough, without rests, then end"
     )
+    checking = commands.add_parser(
+        "verify", help="look whether every block is right about its records; exit 3 when one is not"
+    )
+    checking.add_argument(
+        "--quick", action="store_true", help="leave out the filters, for which all texts are read"
+    )
     commands.add_parser("retention", help="drop what is older than the retention, now")
     aside = commands.add_parser(
         "quarantine", help="records that Postgres refused: list them, or show one"
@@ -64,6 +70,8 @@ def main(argv: list[str]) -> int:
         act = _stats(configuration, as_json=arguments.json)
     elif arguments.command == "quarantine":
         act = _quarantine(configuration, arguments)
+    elif arguments.command == "verify":
+        act = _verify(configuration, quick=arguments.quick)
     elif arguments.command == "compact":
         act = _compact(configuration, once=arguments.once)
     else:
@@ -134,6 +142,27 @@ async def _retention(configuration: Configuration) -> int:
 async def _compact(configuration: Configuration, *, once: bool) -> int:
     await command.run(configuration, once=once)
     return DONE
+
+
+async def _verify(configuration: Configuration, *, quick: bool) -> int:
+    url = configuration.database_url
+    blocks = records = found = 0
+    async with await connect(url, application_name="outrider store") as connection:
+        with driver_errors(url):
+            (await schema.check(connection)).require(url)
+            # As the owner: the read role sees no table by itself.
+            await connection.execute("set default_transaction_read_only = on")
+            async for looked in verify.verify(connection, quick=quick):
+                blocks, records = blocks + looked.blocks, records + looked.records
+                found += len(looked.findings)
+                for finding in looked.findings:
+                    _say(visible(finding))
+                if sys.stderr.isatty():
+                    sys.stderr.write(f"\r{records:,} records, {visible(looked.what)}\x1b[K")
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    _say(f"{records:,} records in {blocks:,} blocks: {found or 'nothing'} found wrong")
+    return FOUND if found else DONE
 
 
 async def _quarantine(configuration: Configuration, arguments: argparse.Namespace) -> int:

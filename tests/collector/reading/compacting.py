@@ -14,7 +14,6 @@ from outrider_collector.store.compaction.plan import moves
 from outrider_collector.store.connect import connect
 
 if TYPE_CHECKING:
-
     from outrider_collector.store.compaction.compactor import Totals
 
 AT_ONCE = Pace(age=timedelta(0), share=1.0, everything=True)

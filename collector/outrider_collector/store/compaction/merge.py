@@ -143,16 +143,18 @@ def _groups(records: _Records) -> dict[tuple[RecordClass, int, int], list[int]]:
 
 
 def _cut(records: _Records, places: list[int]) -> Iterator[list[int]]:
-    pieces = -(-len(places) // FULL_RECORDS)
-    size = sum(
-        len(texts[place] or b"")
-        for name in ("message", "attributes")
-        if (texts := records.texts[name]) is not None
-        for place in places
-    )
-    pieces = min(max(pieces, -(-size // blocks.MAX_BYTES)), len(places))
+    pieces = max(-(-len(places) // FULL_RECORDS), -(-_size(records, places) // blocks.MAX_BYTES))
+    pieces = min(pieces, len(places))
     for i in range(pieces):
         yield places[i * len(places) // pieces : (i + 1) * len(places) // pieces]
+
+
+def _size(records: _Records, places: list[int]) -> int:
+    """Return the size of the large texts at these places; 0 where all are small enough together."""
+    large = [texts for name in ("message", "attributes") if (texts := records.texts[name])]
+    if sum(sum(map(len, filter(None, texts))) for texts in large) <= blocks.MAX_BYTES:
+        return 0
+    return sum(len(texts[place] or b"") for texts in large for place in places)
 
 
 def _picked(records: _Records, places: list[int]) -> _Records:

@@ -19,7 +19,6 @@ False tokens cost a look into a block; a missing one would hide a record. Pure.
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ _TABLE: Final = bytes(
 _BEHIND_ESCAPE: Final = re.compile(rb"\\[nrtbf]([0-9a-z_.]+)")
 _RUN: Final = re.compile(r"[0-9a-z_]+")
 _PAIR: Final = re.compile(r"(?<![0-9a-z_])(?=([0-9]+\.[0-9]+)(?![0-9a-z_]))")
+_PAIR_BYTES: Final = re.compile(_PAIR.pattern.encode())
 
 
 def tokens_of_texts(texts: Iterable[bytes], *, json: bool = False) -> set[bytes]:
@@ -52,13 +52,9 @@ def tokens_of_texts(texts: Iterable[bytes], *, json: bool = False) -> set[bytes]
         joined.update(_BEHIND_ESCAPE.findall(whole.lower()))
     dotted = {token for token in joined if b"." in token}
     found = joined - dotted
-    for token in dotted:
-        parts = token.split(b".")
-        found.update(parts)
-        for first, second in pairwise(parts):
-            if first.isdigit() and second.isdigit():
-                found.add(first + b"." + second)
-    found.discard(b"")
+    numbers = b" ".join(dotted)
+    found.update(numbers.replace(b".", b" ").split())
+    found.update(_PAIR_BYTES.findall(numbers))
     return found
 
 
