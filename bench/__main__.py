@@ -1,13 +1,13 @@
-"""`python -m bench [dense] [sparse] [latency] [--runs N] [--records N]`: all shapes by default."""
+"""`python -m bench [dense] [sparse] [latency] [store] [--runs N] [--records N]`: all by default."""
 
 from __future__ import annotations
 
 import argparse
 
-from bench import dense, latency, servers, sparse
+from bench import compaction, dense, latency, search, servers, sparse
 from bench.results import PATH, Results
 
-SHAPES = ("dense", "sparse", "latency")
+SHAPES = ("dense", "sparse", "latency", "store")
 
 
 def main() -> None:
@@ -18,6 +18,9 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=30, help="of the sparse shape")
     parser.add_argument("--alerts", type=int, default=200)
+    parser.add_argument(
+        "--store-records", type=int, default=10_000_000, help="of compaction and search"
+    )
     options = parser.parse_args()
     unknown = set(options.shapes) - set(SHAPES)
     if unknown:
@@ -47,6 +50,11 @@ def _measure(
     if "sparse" in options.shapes:
         print(f"{name}: sparse, {options.seconds} s ...", flush=True)
         sparse.run(url, pid, options.seconds, results, prefix)
+    if "store" in options.shapes:
+        print(f"{name}: compaction and search of {options.store_records:,} records ...", flush=True)
+        with compaction.filled(url, pid, options.store_records, results, prefix) as made:
+            search.run(made, results, prefix)
+            compaction.as_rows(made, results, prefix)
     if "latency" in options.shapes and not prefix:
         print(f"{name}: latency of {options.alerts} alerts ...", flush=True)
         latency.run(url, options.alerts, results)

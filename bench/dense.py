@@ -45,7 +45,7 @@ def run(postgres_url: str, server_pid: int, records: int, results: Results, pref
             _until_committed(connection, size, deadline_s=300)
             elapsed = time.perf_counter() - started
             after = cpu_s(agent), cpu_s(collector), tree_cpu_s(server_pid)
-            stored = one(connection, "select sum(n) from blocks_fresh where service = 'trading'")
+            stored = one(connection, "select sum(n) from blocks where service = 'trading'")
             if stored != records:
                 raise SystemExit(f"{stored} records stored where {records} were written")
             used = one(connection, BLOCK_BYTES) - empty_bytes

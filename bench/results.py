@@ -19,10 +19,14 @@ class Results:
     """Name -> unit and the values of each run."""
 
     values: dict[str, tuple[str, list[float]]] = field(default_factory=dict)
+    records: dict[str, int] = field(default_factory=dict)
+    """How many records are behind a figure, where its value depends on that."""
 
-    def add(self, name: str, value: float, unit: str) -> None:
+    def add(self, name: str, value: float, unit: str, records: int | None = None) -> None:
         """Record one run's value of a figure."""
         self.values.setdefault(name, (unit, []))[1].append(value)
+        if records is not None:
+            self.records[name] = records
 
     def add_all(self, name: str, values: Sequence[float], unit: str) -> None:
         """Record one value of each of several runs."""
@@ -34,8 +38,10 @@ class Results:
         return statistics.median(self.values[name][1])
 
     def write(self) -> None:
-        """Write all figures, medians as ``value``."""
-        rows = [
+        """Write all figures, medians as ``value``; those of shapes not run now stay."""
+        before = json.loads(PATH.read_text()) if PATH.exists() else []
+        rows = [row for row in before if row["name"] not in self.values]
+        rows += [
             {
                 "name": name,
                 "value": round(statistics.median(values), 4),
@@ -43,6 +49,7 @@ class Results:
                 "min": round(min(values), 4),
                 "max": round(max(values), 4),
                 "runs": len(values),
+                **({"records": self.records[name]} if name in self.records else {}),
             }
             for name, (unit, values) in self.values.items()
         ]

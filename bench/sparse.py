@@ -42,7 +42,7 @@ def run(postgres_url: str, server_pid: int, seconds: int, results: Results, pref
             before = cpu_s(agent), cpu_s(collector), tree_cpu_s(server_pid)
             started = time.perf_counter()
             _write_paced(made.logs, lines, seconds)
-            query = "select coalesce(sum(n), 0) from blocks_fresh where service = 'trading'"
+            query = "select coalesce(sum(n), 0) from blocks where service = 'trading'"
             while one(connection, query) < records:
                 if time.perf_counter() - started > seconds + 60:
                     raise SystemExit("sparse: not all records were committed in time")

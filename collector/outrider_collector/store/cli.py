@@ -209,11 +209,15 @@ def _kept_lines(kept: Kept) -> list[str]:
 
 
 def _sentences(stats: Stats, hours_ahead: int) -> str:
-    per_block = stats.records / max(stats.blocks, 1)
-    per_record = stats.block_bytes / max(stats.records, 1)
     lines = [
-        f"records     {stats.records:,} in {stats.blocks:,} blocks ({per_block:,.0f} a block)",
-        f"in blocks   {stats.block_bytes:,} bytes ({per_record:,.0f} a record)",
+        f"records     {_filling(stats.records, stats.blocks, stats.block_bytes)}",
+        f"fresh       {_filling(stats.fresh_records, stats.fresh_blocks, stats.fresh_bytes)}",
+        "compacted   "
+        + _filling(
+            stats.records - stats.fresh_records,
+            stats.blocks - stats.fresh_blocks,
+            stats.block_bytes - stats.fresh_bytes,
+        ),
         f"elsewhere   {stats.other_bytes:,} bytes",
         f"streams     {stats.open_streams:,} open of {stats.streams:,}",
         f"gaps        {stats.gaps:,}",
@@ -224,6 +228,13 @@ def _sentences(stats: Stats, hours_ahead: int) -> str:
     if stats.oldest is not None and stats.newest is not None:
         lines.insert(1, f"arrived     {stats.oldest:%Y-%m-%d %H:%M} to {stats.newest:%H:%M:%S} UTC")
     return "\n".join(lines)
+
+
+def _filling(records: int, blocks: int, size: int) -> str:
+    return (
+        f"{records:,} in {blocks:,} blocks ({records / max(blocks, 1):,.0f} a block), "
+        f"{size:,} bytes ({size / max(records, 1):,.0f} a record)"
+    )
 
 
 def _say(text: str) -> None:

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 _STATS = """
 select
     b.records, b.blocks, b.oldest, b.newest,
+    b.fresh_records, b.fresh_blocks,
     (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint from pg_inherits
-        where inhparent = 'blocks_fresh'::regclass) as block_bytes,
+        where inhparent in ('blocks_fresh'::regclass, 'blocks_compacted'::regclass)) as block_bytes,
+    (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint from pg_inherits
+        where inhparent = 'blocks_fresh'::regclass) as fresh_bytes,
     (select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from pg_class
         where relkind = 'r' and not relispartition
         and relnamespace = current_schema()::regnamespace) as other_bytes,
-    (select count(*) from pg_inherits where inhparent = 'blocks_fresh'::regclass) as partitions,
+    (select count(*) from pg_inherits
+        where inhparent in ('blocks_fresh'::regclass, 'blocks_compacted'::regclass)) as partitions,
     (select count(*) from streams) as streams,
     (select count(*) from stream_info where closed_at is null) as open_streams,
     (select count(*) from gaps) as gaps,
@@ -27,8 +31,10 @@ select
     (select coalesce(max(number), 0) from feed) as feed_number
 from (
     select coalesce(sum(n), 0)::bigint as records, count(*) as blocks,
-        min(received_at) as oldest, max(received_at) as newest
-    from blocks_fresh
+        min(received_min) as oldest, max(received_max) as newest,
+        coalesce(sum(n) filter (where class is null), 0)::bigint as fresh_records,
+        count(*) filter (where class is null) as fresh_blocks
+    from blocks
 ) b
 """
 
@@ -41,7 +47,10 @@ class Stats:
     blocks: int
     oldest: datetime | None
     newest: datetime | None
+    fresh_records: int
+    fresh_blocks: int
     block_bytes: int
+    fresh_bytes: int
     other_bytes: int
     partitions: int
     streams: int

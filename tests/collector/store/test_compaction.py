@@ -21,6 +21,7 @@ from outrider_collector.store.compaction.compactor import Compactor, Pace
 from outrider_collector.store.compaction.move import candidates, move
 from outrider_collector.store.compaction.plan import FULL_RECORDS, Move, moves
 from outrider_collector.store.connect import connect
+from outrider_collector.store.stats import read_stats
 from tests.collector.store.making import LINE_BYTES, Store, commit, make_columns
 
 if TYPE_CHECKING:
@@ -214,6 +215,19 @@ async def test_a_collector_s_compactor_works_and_ends_with_it(store: Store) -> N
         stop.set()
         await keeping
     assert await store.value("select holder from leases where name = 'compactor'") == ""
+
+
+async def test_stats_count_both_levels(store: Store) -> None:
+    """What was compacted is still counted; what is fresh is told apart."""
+    records = await _fill(store)
+    await Compactor(store.url, AT_ONCE, holder="test").once(asyncio.Event())
+    await commit(store.writer(), store.batch(300, [b"new"]))
+    stats = await read_stats(store.connection)
+    assert (stats.records, stats.fresh_records, stats.fresh_blocks) == (records + 1, 1, 1)
+    assert 0 < stats.fresh_bytes < stats.block_bytes
+    assert stats.oldest is not None
+    assert stats.newest is not None
+    assert stats.oldest < stats.newest
 
 
 def test_compact_says_what_it_did(
