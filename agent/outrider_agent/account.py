@@ -53,6 +53,7 @@ class FileAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Of these, bytes after the last newline: a line that is not finished."""
     format: str = ""
     """Which format its lines are read in, and why."""
+    multiline: str = "off"
 
 
 class GapAccount(msgspec.Struct, frozen=True):
@@ -119,6 +120,7 @@ def of_followed(followed: Followed, now_us: int) -> FileAccount:
         behind_ms=followed.backlog_age_us(now_us) // 1000,
         unfinished_bytes=tail.partial_bytes,
         format=tail.parser.choice,
+        multiline="off" if followed.found.source is None else followed.found.source.multiline,
     )
 
 

@@ -115,6 +115,7 @@ class BatchMaker:
             watermark_us=tail.watermark_us,
             replayed=draft.begin < tail.highest_acknowledged,
             losses=tail.tell_losses(draft.end),
+            framer_state=draft.framer_state,
         )
         return Batch(
             stream_id=tail.stream.stream_id,
@@ -143,6 +144,7 @@ class BatchMaker:
             digest=digest,
             losses=tail.tell_losses_aside(),
             watermark_us=watermark_us,
+            framer_state=tail.begin_state,
         )
         return Batch(tail.stream.stream_id, tail.generation, begin, begin, message, 0)
 

@@ -17,6 +17,7 @@ from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError, suggest
 from outrider.places import SYSTEM_INBOX
+from outrider_agent import multiline
 from outrider_agent.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Default: the file's name without its extension."""
     format: str = "auto"
     """``auto``, ``json``, ``plain`` or a named format."""
+    multiline: str = "off"
+    """Which lines continue a record: ``off``, ``auto``, ``indented``, or a pattern (``^...``)."""
     timezone: str = "local"
     """For times that name no zone: ``local``, ``UTC`` or a name such as ``Europe/Berlin``."""
     start: str = "beginning"
@@ -156,6 +159,7 @@ def _check_source(source: SourceConfig, where: str) -> None:
             f"{where}.start",
             'write "beginning", "end" or an age such as "1h"',
         )
+    _check_multiline(source.multiline, where)
     try:
         source.zone()
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -169,6 +173,24 @@ def _check_source(source: SourceConfig, where: str) -> None:
             raise ConfigError(
                 f"`{path}` is no absolute path", f"{where}.paths", "begin it with a slash"
             )
+
+
+def _check_multiline(name: str, where: str) -> None:
+    try:
+        multiline.rule(name)
+    except ImportError:
+        raise ConfigError(
+            "patterns of lines need RE2",
+            f"{where}.multiline",
+            "install the distribution with its extra `agent`",
+        ) from None
+    except ValueError as error:
+        hint = f"RE2 does not know it: {error}" if name.startswith("^") else ""
+        raise ConfigError(
+            f"`{name}` says nothing about lines",
+            f"{where}.multiline",
+            hint or 'write "off", "auto", "indented", or how a first line begins: "^..."',
+        ) from None
 
 
 def _check_address(address: str, where: str) -> None:

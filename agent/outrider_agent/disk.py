@@ -42,6 +42,8 @@ _CHECK_DIRECTORIES_S = 0.200
 _HOUSEKEEPING_S = 1.0
 # A stream in backlog leaves this part of the window to the others.
 _BACKLOG_SHARE = 4
+QUIET_S = 0.5
+"""A file that has been read to its end and quiet for so long has a whole record at its end."""
 
 
 class DiskThread:
@@ -66,6 +68,8 @@ class DiskThread:
         self._pace = Pace()
         self._schedule = Schedule()
         self._flushes: set[Followed] = set()
+        self._open: set[Followed] = set()
+        """Files whose last lines may be the beginning of a longer record."""
         self._next_check = self._next_full_look = self._next_housekeeping = 0.0
         # Files with more to read than the window has room for.
         self._waiting: list[Followed] = []
@@ -92,6 +96,8 @@ class DiskThread:
         now = self.turned = self._clock()
         self._look_for_files(now)
         self._look_at_files(now)
+        if self._open:
+            self._close_quiet(now)
         self._flush_due(now)
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + _HOUSEKEEPING_S
@@ -102,6 +108,7 @@ class DiskThread:
     def _next_due(self) -> float:
         moments = [self._next_check, self._next_housekeeping, self._schedule.next()]
         moments += [self._pace.due(followed.tail) for followed in self._flushes]
+        moments += [followed.tail.grown + QUIET_S for followed in self._open]
         return min(moments)
 
     def _wall_us(self) -> int:
@@ -196,6 +203,21 @@ class DiskThread:
             self._schedule.at(followed, now + FIRST_LOOK_S)
         return look is Look.MORE
 
+    def _close_quiet(self, now: float) -> None:
+        """Close records whose writer has been quiet. Never one that has more to be read."""
+        for followed in list(self._open):
+            tail = followed.tail
+            if followed.ended or not followed.has_file or not tail.holds:
+                self._open.discard(followed)
+            elif now >= tail.grown + QUIET_S:
+                self._open.discard(followed)
+                try:
+                    closed = tail.close_record(self._wall_us(), now)
+                except OSError:
+                    closed = False
+                if closed:
+                    self._after_reading(followed, now)
+
     def _look_at_waiting(self, now: float) -> None:
         """Notice what becomes of files that wait for room, without reading them."""
         waiting, self._waiting = self._waiting, []
@@ -205,6 +227,8 @@ class DiskThread:
 
     def _after_reading(self, followed: Followed, now: float) -> None:
         tail = followed.tail
+        if tail.holds:
+            self._open.add(followed)
         if not tail.has_pending:
             return
         if tail.pending_bytes >= CHUNK_BYTES // 2 or len(tail.pending) >= 8192:

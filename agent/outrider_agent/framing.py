@@ -30,6 +30,8 @@ class Lines:
     """Offset of each line's first byte, strictly rising."""
     cut: dict[int, int] = field(default_factory=dict)
     """Index of a line that was cut -> its original length in bytes."""
+    continued: dict[int, int] = field(default_factory=dict)
+    """Index of what continues a record that was closed before its end -> where that one begins."""
     more: bool = False
     """Whether complete lines were left for the next call."""
 
@@ -44,6 +46,12 @@ class Framer:
         self._head = b""
         self._skipped = 0
 
+    state = b""
+    """What must be known at :attr:`end` beside the bytes from there on: nothing."""
+
+    holds = False
+    """Whether complete lines are held back: never."""
+
     @property
     def next(self) -> int:
         """Offset that the next call of :meth:`feed` must begin at."""
@@ -54,8 +62,10 @@ class Framer:
         """Length of the over-long line that is being skipped; 0 outside of one."""
         return self._skipped
 
-    def feed(self, data: bytes, most_lines: int = 1 << 30) -> Lines:
+    def feed(self, data: bytes, most_lines: int = 1 << 30, *, closing: bool = False) -> Lines:  # noqa: ARG002
         """Take the bytes at :attr:`next` and give out the lines they complete, at most so many.
+
+        ``closing`` changes nothing: a line is complete or it is not.
 
         Bytes after the last line given out are not kept (read them again with what follows), unless
         they are a line already too long.
@@ -80,6 +90,10 @@ class Framer:
             # One byte more than is kept, so that the cut sees whether it is at a border.
             self._head, self._skipped = data[position : position + self._max + 1], rest
         return result
+
+    def go_back(self, offset: int) -> None:
+        """Go on at ``offset`` instead, which is the start of a line that was given out."""
+        self.end, self._head, self._skipped = offset, b"", 0
 
     def flush(self, data: bytes) -> Lines:
         """Give out ``data`` at :attr:`next`, which has no newline, as the file's last line.

@@ -8,6 +8,8 @@ A mark is an attribute whose name begins with ``outrider.``:
   backslash escapes (``\xff``, ``\x00``, ``\ud800``), numbers beyond all limits as strings.
 * ``outrider.truncated`` ``{"original_bytes": n}``: the line was cut.
 * ``outrider.partial`` ``true``: the file ended without a newline and can no longer grow.
+* ``outrider.continued`` ``{"offset": n}``: these lines belong to the record at that offset of the
+  stream, which was closed because its writer was quiet, or because it was too long.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from typing import Any
 
 import msgspec
 
-TIME, SANITIZED, TRUNCATED, PARTIAL = (
+TIME, SANITIZED, TRUNCATED, PARTIAL, CONTINUED = (
     "outrider.time",
     "outrider.sanitized",
     "outrider.truncated",
     "outrider.partial",
+    "outrider.continued",
 )
 
 MAX_ATTRIBUTES_BYTES = 256 * 1024

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 # After so many plain lines in no format, it is looked again what the file's format is.
 _MISSES_BEFORE_NEW_CHOICE = 64
+# What a runtime writes when a program fails is an error, though no logger says so.
+_CRASHES = (
+    b"Traceback (most recent call last):",
+    b"panic: ",
+    b"fatal error: ",
+    b"Exception in thread ",
+)
 
 
 class Parser:
@@ -64,7 +71,9 @@ class Parser:
         else:
             self._run(lines.lines, lines.starts, observed_us, records)
         if partial and len(records):
-            _mark_last(records, marks.PARTIAL)
+            _mark(records, -1, marks.PARTIAL, b"true")
+        for index, offset in lines.continued.items():
+            _mark(records, index, marks.CONTINUED, b'{"offset":%d}' % offset)
         return records
 
     def _run(self, lines: list[bytes], starts: list[int], observed_us: int, into: Records) -> None:
@@ -119,7 +128,8 @@ class Parser:
         ts_us = observed_us
         if parsed is None:
             attributes[marks.TIME] = {"reason": "absent"}
-            message, severity, logger = raw, severities.INFO, None
+            severity = severities.ERROR if raw.startswith(_CRASHES) else severities.INFO
+            message, logger = raw, None
         else:
             message, severity, logger = parsed.message.encode(), parsed.severity, parsed.logger
             if logger and len(logger.encode()) > MAX_NAME_BYTES:
@@ -157,11 +167,11 @@ def _why(parsed: Parsed) -> dict[str, object]:
     return {"original": parsed.raw_time, "reason": reason}
 
 
-def _mark_last(records: Records, mark: str) -> None:
-    """Add a mark to the last record's attributes, which are a JSON object already."""
-    last = records.attributes[-1]
-    name = b'"' + mark.encode() + b'":true'
-    if last is None or last.strip() == b"{}":
-        records.attributes[-1] = b"{" + name + b"}"
+def _mark(records: Records, index: int, mark: str, value: bytes) -> None:
+    """Add a mark to a record's attributes, which are a JSON object already."""
+    before = records.attributes[index]
+    member = b'"' + mark.encode() + b'":' + value
+    if before is None or before.strip() == b"{}":
+        records.attributes[index] = b"{" + member + b"}"
     else:
-        records.attributes[-1] = last.rstrip()[:-1] + b"," + name + b"}"
+        records.attributes[index] = before.rstrip()[:-1] + b"," + member + b"}"

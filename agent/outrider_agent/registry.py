@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.inbox import names
+from outrider_agent import multiline
 from outrider_agent.digests import HEAD_BYTES, digest
 from outrider_agent.discovery import Found, open_regular
+from outrider_agent.framing import Framer
 from outrider_agent.parsing import Parser
+from outrider_agent.record_framing import RecordFramer
 from outrider_agent.start import start_offset
 from outrider_agent.streams import Place, Stream, clipped, mint, shown_path
 from outrider_agent.tail import Tail, holds, is_telling
@@ -107,13 +110,22 @@ class Minter:
 
     def tail(self, candidate: Candidate, stream: Stream) -> Tail:
         """Follow a file as a stream."""
-        return Tail(candidate.fd, stream, self.parser(candidate.found.source), self._key)
+        source = candidate.found.source
+        return Tail(candidate.fd, stream, self.parser(source), self._key, framing(source))
 
     def parser(self, source: SourceConfig | None) -> Parser:
         """Make a parser for a source's files; None for the inbox."""
         if source is None:
             return Parser("auto", self._zone)
         return Parser(source.format, source.zone())
+
+
+def framing(source: SourceConfig | None) -> Callable[[int, bytes], Framer | RecordFramer]:
+    """Return what makes the framer of a source's files; None for the inbox."""
+    rule = None if source is None else multiline.rule(source.multiline)
+    if rule is None:
+        return lambda offset, _: Framer(offset)
+    return lambda offset, state: RecordFramer(Framer(offset), rule, state)
 
 
 @dataclass(frozen=True, slots=True)

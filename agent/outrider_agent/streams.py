@@ -48,6 +48,8 @@ class Place(msgspec.Struct, frozen=True):
 
     committed: int
     digest: bytes
+    framer_state: bytes = b""
+    """What framing must know there; see :mod:`outrider_agent.record_framing`."""
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):

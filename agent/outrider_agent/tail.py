@@ -24,9 +24,10 @@ from outrider_agent.times import from_unix_us
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from outrider_agent.parsing import Parser
+    from outrider_agent.record_framing import RecordFramer
     from outrider_agent.streams import Loss, Place, Stream
 
 TELLING_BYTES = 512
@@ -63,17 +64,31 @@ class Draft:
     previous_digest: bytes
     digest: bytes
     records: Records
+    framer_state: bytes = b""
 
 
 class Tail:
-    """One followed file. ``key`` is the key of the digests."""
+    """One followed file.
 
-    def __init__(self, fd: int, stream: Stream, parser: Parser, key: bytes) -> None:
+    ``key`` is the key of the digests; ``framing`` makes the framer for an offset and its state.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        stream: Stream,
+        parser: Parser,
+        key: bytes,
+        framing: Callable[[int, bytes], Framer | RecordFramer] = lambda offset, _: Framer(offset),
+    ) -> None:
         self.fd = fd
         self.stream = stream
         self.generation = 0
         self.parser = parser
         self._key = key
+        self._framing = framing
+        self.grown = 0.0
+        """Monotonic time at which more was read last, seconds."""
         self.pending = Records()
         self.pending_since = 0.0
         """Monotonic time of the first pending line, seconds."""
@@ -123,6 +138,16 @@ class Tail:
         return self.wire_digest(self._begin, self._begin_digest)
 
     @property
+    def begin_state(self) -> bytes:
+        """What framing must know at :attr:`begin`."""
+        return self._begin_state
+
+    @property
+    def holds(self) -> bool:
+        """Whether lines were read that may be the beginning of a longer record."""
+        return self._framer.holds
+
+    @property
     def partial_bytes(self) -> int:
         """Bytes after the last newline, as of the last look that read to the end."""
         return max(0, self._looked_to - self._framer.end) if self._looked_to >= 0 else 0
@@ -136,9 +161,9 @@ class Tail:
         """Whether nothing was written since the last look, which read to the end."""
         return os.fstat(self.fd).st_size == self._looked_to
 
-    def _set_position(self, offset: int) -> None:
-        self._framer = Framer(offset)
-        self._begin = offset
+    def _set_position(self, offset: int, state: bytes = b"") -> None:
+        self._framer = self._framing(offset, state)
+        self._begin, self._begin_state = offset, state
         self._digest = self._begin_digest = self._digest_at(offset)
         self._looked_to = -1
         self.pending = Records()
@@ -162,7 +187,7 @@ class Tail:
         self.generation = generation
         if not self.stands_at(place):
             return False
-        self._set_position(place.committed)
+        self._set_position(place.committed, place.framer_state)
         self.acknowledged = place.committed
         return True
 
@@ -173,8 +198,12 @@ class Tail:
         status = os.fstat(self.fd)
         if status.st_size != self._looked_to or status.st_mtime_ns != self.mtime_ns:
             return False
-        self.read_to_end_us = observed_us
+        self._is_at_end(observed_us)
         return True
+
+    def _is_at_end(self, observed_us: int) -> None:
+        if not self._framer.holds:
+            self.read_to_end_us = observed_us
 
     def look(self, observed_us: int, now: float, *, may_read: bool) -> Look:
         """Look at the file's size and read on where there is more. Raises OSError."""
@@ -189,7 +218,7 @@ class Tail:
                     return Look.REPLACED
                 self.mtime_ns = status.st_mtime_ns
             self.rested_mtime_ns = status.st_mtime_ns
-            self.read_to_end_us = observed_us
+            self._is_at_end(observed_us)
             return Look.NOTHING
         self.mtime_ns, self.rested_mtime_ns = status.st_mtime_ns, 0
         if status.st_size == self._framer.next:
@@ -223,7 +252,9 @@ class Tail:
             self._digest = self._digest_after(data, position - back, long_line)
         at_end = read_from - back + len(data) >= self.size and not lines.more
         if at_end:
-            self._looked_to, self.read_to_end_us = self.size, observed_us
+            self._looked_to = self.size
+            self._is_at_end(observed_us)
+        self.grown = now
         # A line longer than a piece takes a chunk.
         self._piece_bytes = PIECE_BYTES if self._framer.end != position else CHUNK_BYTES
         if lines.lines:
@@ -246,6 +277,19 @@ class Tail:
             return self._digest_at(end)
         return digest(self._key, data[last - length : last])
 
+    def close_record(self, observed_us: int, now: float) -> bool:
+        """Take what is held as a record, because its writer has been quiet; False if it was not."""
+        if not self.at_end():
+            return False
+        data = os.pread(self.fd, CHUNK_BYTES, self._framer.next)
+        lines = self._framer.feed(data, MAX_RECORDS - len(self.pending), closing=True)
+        self._digest = self._digest_at(self._framer.end)
+        if lines.lines:
+            self.latest = []
+            self._take(self.parser.parse(lines, observed_us), now)
+        self._is_at_end(observed_us)
+        return True
+
     def flush_partial(self, observed_us: int, now: float) -> None:
         """Take the bytes after the last newline as the last line: the file cannot grow any more."""
         data = os.pread(self.fd, CHUNK_BYTES, self._framer.next)
@@ -255,7 +299,8 @@ class Tail:
         self._digest = self._digest_at(self._framer.end)
         self._looked_to = self._framer.end
         if lines.lines:
-            self._take(self.parser.parse(lines, observed_us, partial=True), now)
+            unfinished = not data.endswith(b"\n")
+            self._take(self.parser.parse(lines, observed_us, partial=unfinished), now)
 
     # ---------------------------------------------------------------- batches
 
@@ -278,8 +323,10 @@ class Tail:
             previous_digest=self.wire_digest(begin, self._begin_digest),
             digest=self.wire_digest(end, self._digest),
             records=self.pending,
+            framer_state=self._framer.state,
         )
         self._begin, self._begin_digest = end, self._digest
+        self._begin_state = draft.framer_state
         self.pending, self.latest = Records(), []
         self.pending_urgent = False
         return draft

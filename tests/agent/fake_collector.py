@@ -32,6 +32,7 @@ class Stored:
     info: ingest_pb2.Stream
     committed: int
     tail: bytes = b""
+    framer_state: bytes = b""
     closed: bool = False
     watermark_us: int = 0
     token: str = ""
@@ -218,7 +219,10 @@ class FakeCollector:
             rewinding[batch.stream_id] = stored.committed
             return ingest_pb2.PushResponse(
                 rewind=ingest_pb2.Rewind(
-                    stream_id=batch.stream_id, committed=stored.committed, digest=stored.tail
+                    stream_id=batch.stream_id,
+                    committed=stored.committed,
+                    digest=stored.tail,
+                    framer_state=stored.framer_state,
                 )
             )
         return ingest_pb2.PushResponse(
@@ -234,6 +238,7 @@ class FakeCollector:
     def _commit(self, batch: log_pb2.Batch, stored: Stored) -> None:
         self.database.feed += 1
         stored.committed, stored.tail = batch.end, batch.digest
+        stored.framer_state = batch.framer_state
         stored.closed = batch.final
         stored.watermark_us = max(stored.watermark_us, batch.watermark_us)
         for gap in batch.gaps:
@@ -258,7 +263,10 @@ class FakeCollector:
 
 def _state(stored: Stored) -> ingest_pb2.StreamState:
     return ingest_pb2.StreamState(
-        stream=stored.info, committed=stored.committed, digest=stored.tail
+        stream=stored.info,
+        committed=stored.committed,
+        digest=stored.tail,
+        framer_state=stored.framer_state,
     )
 
 

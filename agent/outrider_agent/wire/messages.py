@@ -85,6 +85,7 @@ class BatchEncoder:
         watermark_us: int = 0,
         replayed: bool = False,
         final: bool = False,
+        framer_state: bytes = b"",
     ) -> bytes:
         """Make the message of one batch, serialized, as it stands within a ``PushRequest``."""
         pieces = [] if packed is None else _column_pieces(packed)
@@ -105,6 +106,7 @@ class BatchEncoder:
             watermark_us=watermark_us,
             replayed=replayed,
             final=final,
+            framer_state=framer_state,
         ).SerializeToString()
         payload = sum(map(len, pieces))
         if payload:
@@ -179,4 +181,4 @@ def stream_of(message: ingest_pb2.Stream) -> Stream:
 
 def place_of(message: ingest_pb2.StreamState | ingest_pb2.Rewind) -> Place:
     """Read where the collector stands."""
-    return Place(message.committed, message.digest)
+    return Place(message.committed, message.digest, message.framer_state)
