@@ -32,8 +32,15 @@ KEY: Final[Key] = ()
 EARLY_S: Final = 60
 START: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Second 0."""
-_EVENTS: Final = {"job.started": 0, "job.finished": 1, "job.failed": 2}
 STARTED, FINISHED, FAILED = 0, 1, 2
+_EVENTS: Final = {
+    "job.started": STARTED,
+    "job.succeeded": FINISHED,
+    "job.failed": FAILED,
+    "job.timed_out": FAILED,
+    # It has ended, and has not done its work.
+    "job.cancelled": FAILED,
+}
 
 
 @lru_cache(maxsize=4_096)
@@ -82,8 +89,8 @@ def heard(
 
 def evaluate(overlay: Overlay, rule: ScheduleRule, address: Address, state: RuleState) -> None:
     """Draw what can be concluded about the job."""
-    deadline_s = _deadline_s(rule, state)
-    due = deadline_s is not None and deadline_s < overlay.now_s
+    wrong_s = deadline_s(rule, state)
+    due = wrong_s is not None and wrong_s < overlay.now_s
     if not due and address not in overlay.touched:
         return
     answer = overlay.answer(rule, KEY)
@@ -112,7 +119,7 @@ def _until_s(overlay: Overlay, rule: ScheduleRule, answer: Answer) -> int | None
     return None
 
 
-def _deadline_s(rule: ScheduleRule, state: RuleState) -> int | None:
+def deadline_s(rule: ScheduleRule, state: RuleState) -> int | None:
     """Return when something is wrong unless it happens before."""
     deadlines: list[int] = []
     if state.wake_s is not None:

@@ -18,6 +18,7 @@ Other rules: ``composite``.
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003  msgspec reads the annotations
 from typing import Any, Final, Literal
 
 import msgspec
@@ -58,6 +59,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A test of a rule: what is given, what is expected; run by ``outrider rules test``."""
 
     name: str = ""
+    start: datetime | None = None
+    """When it begins; by default a Monday at noon, UTC."""
     given: tuple[dict[str, Any], ...] = ()
     """``at``, ``repeat``, ``every``; else the fields of a record, a component or a gap."""
     expect: tuple[Expectation, ...]
@@ -181,7 +184,7 @@ class ScheduleRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Fires when a job did not start in time, failed, or runs too long."""
 
     filter: Filter
-    """Of the job's records; its events are job.started, job.finished and job.failed."""
+    """Of the job's records; its events are job.started, job.succeeded, job.failed and so on."""
     cron: str
     timezone: str = "UTC"
     """Of the cron expression, as in the IANA data base."""

@@ -12,6 +12,7 @@ from cronsim import CronSim, CronSimError
 from outrider.configuration import suggest
 from outrider.filter import FilterError, comparisons, parse
 from outrider_alerting import summaries
+from outrider_alerting.cases import case_faults
 from outrider_alerting.checks import Fault, name_faults, whole_faults
 from outrider_alerting.durations import DAY_US, HOUR_US, SECOND_US
 from outrider_alerting.hits import BY_FIELDS
@@ -94,6 +95,7 @@ def rule_faults(rule: Rule) -> Iterator[Fault]:
     else:
         yield from _record_rule(rule)
     yield from _summary(rule)
+    yield from case_faults(rule)
 
 
 def member_faults(rule: Rule, rules: Iterable[Rule]) -> Iterator[Fault]:

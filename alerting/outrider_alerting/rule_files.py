@@ -154,7 +154,7 @@ class _Reader:
     ) -> None:
         kept.append(_Read(value, source, path))
         for fault in faults(value):
-            self._report(source, (*path, fault.key), fault.message, fault.hint)
+            self._report(source, (*path, *_steps(fault.key)), fault.message, fault.hint)
 
     def _chosen(
         self,
@@ -322,6 +322,21 @@ def _named_by(route: Route) -> Iterable[tuple[tuple[str | int, ...], str]]:
     for step, escalation in enumerate(route.escalate):
         for index, channel in enumerate(escalation.channels):
             yield ("escalate", step, "channels", index), channel
+
+
+def _steps(key: str) -> tuple[str | int, ...]:
+    """Return the path that a key such as ``test[0].given`` names."""
+    return tuple(int(s) if s.isdecimal() else s for s in re.findall(r"[^.\[\]]+", key))
+
+
+def place_of(files: Mapping[str, str], rule: str, key: str) -> str:
+    """Return ``file:line`` of a key of a rule; files that :func:`read` has accepted."""
+    for file, text in files.items():
+        source = configuration.Source(file, text)
+        for index, table in enumerate(configuration.parse(source).get("rule", ())):
+            if table.get("name") == rule:
+                return source.where(("rule", index, *_steps(key)))
+    return ""
 
 
 def _in_toml(told: str) -> str:

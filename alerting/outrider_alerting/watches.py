@@ -28,7 +28,13 @@ Part = Literal["records", "whole", "values", "numbers", "events"]
 """What the hits are for the rule: its records; what their share is taken of; values of a field, the
 last in the key; numbers of a field; events of a job, the last in the key."""
 
-JOB_EVENTS: Final = ("job.started", "job.finished", "job.failed")
+JOB_EVENTS: Final = (
+    "job.started",
+    "job.succeeded",
+    "job.failed",
+    "job.timed_out",
+    "job.cancelled",
+)
 
 
 class Watch(NamedTuple):

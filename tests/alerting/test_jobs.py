@@ -26,7 +26,7 @@ def _at(scene: Scene, at: float, event: str) -> None:
     scene.step(at, scene.hit(at, 1, (event,)))
 
 
-def _run(scene: Scene, begin: float, took: float, end: str = "job.finished") -> None:
+def _run(scene: Scene, begin: float, took: float, end: str = "job.succeeded") -> None:
     _at(scene, begin, "job.started")
     _at(scene, begin + took, end)
 
@@ -62,7 +62,7 @@ def test_a_missed_start_is_not_concluded_from_lag() -> None:
     for at in range(0, 500, 5):
         scene.step(at, sources=[source(min(at, 290), at)])
     assert scene.told() == []
-    scene.step(500, scene.hit(301, 1, ("job.started",)), scene.hit(310, 1, ("job.finished",)))
+    scene.step(500, scene.hit(301, 1, ("job.started",)), scene.hit(310, 1, ("job.succeeded",)))
     scene.run(501, 520)
 
     assert scene.told() == []
@@ -85,7 +85,7 @@ def test_a_failure_is_told_at_once_and_ends_with_success() -> None:
     assert scene.told() == [("inactive", "firing", 310)]
     _at(scene, 600, "job.started")
     assert len(scene.told()) == 1
-    _at(scene, 620, "job.finished")
+    _at(scene, 620, "job.succeeded")
 
     assert scene.told()[1:] == [("firing", "resolved", 620)]
     assert scene.transitions[0].labels["state"] == "failed"
@@ -97,7 +97,7 @@ def test_a_job_that_runs_too_long() -> None:
     _at(scene, 300, "job.started")
     scene.run(301, 500, every=5)
     assert scene.told() == [("inactive", "firing", 360)]
-    _at(scene, 500, "job.finished")
+    _at(scene, 500, "job.succeeded")
     _run(scene, 600, 30)
     scene.run(631, 800, every=5)
 

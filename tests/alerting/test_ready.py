@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from outrider_alerting import ready, rule_files
-from tests.alerting.scene import Scene, component
+from outrider_alerting.gaps import GapSeen
+from tests.alerting.scene import T0, S, Scene, component
 
 
 class _ReadyScene(Scene):
@@ -51,3 +52,24 @@ def test_one_fatal_record_is_enough() -> None:
     (fired,) = scene.step(1, scene.hit(0, 1, ("pay", "w1"), rule="fatal-record"))
 
     assert (fired.priority, fired.summary) == ("critical", "w1 wrote a fatal record")
+
+
+def test_errors_by_the_hundred_are_critical() -> None:
+    """The spike of errors that opened as a warning is raised when it passes two hundred."""
+    scene = _ReadyScene()
+    key = ("pay", "w1")
+    scene.step(1, scene.hit(0, 11, key, rule="error-spike"))
+    (raised,) = scene.step(2, scene.hit(1, 300, key, rule="error-spike"))
+
+    assert (raised.from_state, raised.priority) == ("firing", "critical")
+
+
+def test_lost_records_are_told() -> None:
+    """A gap row is one warning, with how many and why."""
+    scene = _ReadyScene()
+    gap = GapSeen(service="pay", worker="w1", host="h1", reason="disk_full", records=9,
+                  detected_us=(T0 + 1) * S)  # fmt: skip
+    (fired,) = scene.step(1, gaps=[gap])
+
+    assert (fired.rule, fired.priority) == ("records-lost", "warning")
+    assert "9 records lost" in fired.summary

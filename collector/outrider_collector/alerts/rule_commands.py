@@ -1,4 +1,4 @@
-"""``outrider rules``: check, compare and apply a directory of rule files."""
+"""``outrider rules``: check, test, compare, back-test and apply a directory of rule files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from outrider.command import DONE, FOUND, USAGE
-from outrider_alerting import rule_files
+from outrider.command import DONE, FAILED, FOUND, USAGE
+from outrider_alerting import cases, rule_files
 from outrider_collector import config as configuration
 from outrider_collector.alerts.rule_directory import read_directory, secret_notes, undone_by
 from outrider_collector.store import rules as store_rules
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
 
 def rules(argv: list[str]) -> int:
-    """Check, compare and apply a directory of rule files; return the exit code."""
+    """Check, test, compare and apply a directory of rule files; return the exit code."""
     parser = Parser("rules", "Rules, channels and routes: one set, applied as a version.")
     for name, what in (
         (
             "lint",
             "check the files; exit 3 when a rule is wrong or doubtful, 0 with a note on a secret",
         ),
+        ("test", "run the tests that stand beside the rules; exit 1 when one fails"),
         ("diff", "what applying them would change; exit 3 when there is something"),
         ("apply", "make them the active set"),
     ):
         parser.act(name, what).add_argument("directory", metavar="DIR")
-    return parser.run(argv, {"lint": _lint, "diff": _diff, "apply": _apply})
+    return parser.run(argv, {"lint": _lint, "test": _test, "diff": _diff, "apply": _apply})
 
 
 async def _lint(arguments: argparse.Namespace) -> int:
@@ -57,6 +58,32 @@ async def _lint(arguments: argparse.Namespace) -> int:
             + (f", {_count(warnings, 'warning')}" if warnings else "")
         )
     return DONE
+
+
+async def _test(arguments: argparse.Namespace) -> int:
+    files = read_directory(arguments.directory)
+    if _refuse(files):
+        return USAGE
+    count, failures = cases.run(rule_files.read(files.items()))
+    told = [(failure, _place(files, failure)) for failure in failures]
+    if arguments.json:
+        listed = [{**failure._asdict(), "where": where} for failure, where in told]
+        say(json.dumps({"tests": count, "failures": listed}))
+        return FAILED if failures else DONE
+    for failure, where in told:
+        say(f"rule `{failure.rule}`: test {failure.case + 1}: {failure.message}: {where}")
+    failed = len({(failure.rule, failure.case) for failure in failures})
+    tests = f"{count} test{'' if count == 1 else 's'}"
+    if not count:
+        say("no tests: write them below a rule as [[rule.test]]")
+    else:
+        say(f"{failed} of {tests} failed" if failed else f"{tests} passed")
+    return FAILED if failures else DONE
+
+
+def _place(files: dict[str, str], failure: cases.Failure) -> str:
+    key = f"test[{failure.case}].expect[{failure.expect}]"
+    return rule_files.place_of(files, failure.rule, key)
 
 
 def _count(items: Sized, word: str) -> str:

@@ -107,6 +107,29 @@ async def test_lint_says_in_order_or_names_file_line_and_key(
     assert as_json.document[0]["file"] == "more.toml"
 
 
+async def test_rules_test_says_what_does_not_hold_and_where(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    """Tests beside the rules pass, or name rule, test, what is there, file and line."""
+    directory = tmp_path / "tested"
+    directory.mkdir()
+    test = """
+[[rule.test]]
+given = [{ at = "0s", repeat = 4, service = "payments", worker = "w1", severity = "error" }]
+expect = [{ at = "3s", state = "firing", by = { worker = "w1" } }]
+"""
+    (directory / "a.toml").write_text(samples.COUNT + test)
+    passed = await terminal("rules", "test", str(directory))
+    (directory / "a.toml").write_text(samples.COUNT + test.replace("repeat = 4", "repeat = 3"))
+    failed = await terminal("rules", "test", str(directory))
+    as_json = await terminal("rules", "test", str(directory), "--json")
+
+    assert (passed.code, passed.out) == (0, "1 test passed\n")
+    assert failed.code == 1
+    assert "at 3s the alert of worker w1 is inactive, expected firing: a.toml:14" in failed.out
+    assert [failure["where"] for failure in as_json.document["failures"]] == ["a.toml:14"]
+
+
 async def test_lint_names_secrets_that_cannot_be_read_here(
     terminal: Terminal, rules_dir: Path, tmp_path: Path
 ) -> None:

@@ -75,7 +75,7 @@ async def test_ratio(world: World) -> None:
     async with world.evaluating():
         await world.log("ok", "ok", level="info")
         await world.log("no", "no")
-        await until_beating(world, FIRING, "no")
+        await until_beating(world, FIRING, "no", level="error")
         await until_beating(world, RESOLVED, "ok", "ok", "ok")
 
     reason = await world.value("select reason from alert_transitions order by id limit 1")
@@ -187,7 +187,7 @@ async def test_schedule(world: World) -> None:
         await world.until(FIRING)
         await asyncio.sleep(1.0)
         await world.log("began", event="job.started", level="info")
-        await world.log("done", event="job.finished", level="info")
+        await world.log("done", event="job.succeeded", level="info")
         await world.until(RESOLVED)
 
 
