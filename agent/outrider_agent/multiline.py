@@ -156,4 +156,6 @@ def rule(name: str) -> Rule | None:
     except ImportError:
         raise
     except Exception as error:  # RE2's own, which has no base but Exception
-        raise ValueError(str(error)) from error
+        said = error.args[0] if error.args else ""
+        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        raise ValueError(text) from error

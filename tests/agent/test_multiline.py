@@ -158,6 +158,15 @@ def test_a_crash_is_one_record_between_its_neighbours(crash: str) -> None:
     assert [line.decode() for line in lines.lines] == ["INFO before", crash[:-1], "INFO after"]
 
 
+@pytest.mark.parametrize("name", ["^(?=a)", "^(", "sometimes", ""])
+def test_a_rule_that_is_none_is_refused_in_words(name: str) -> None:
+    """What RE2 does not know, or is no word, is a mistake that can be shown as it is."""
+    with pytest.raises(ValueError) as raised:  # noqa: PT011  its text is what is looked at
+        multiline.rule(name)
+
+    assert "b'" not in str(raised.value)
+
+
 async def test_t12_a_long_traceback_under_load_is_one_record(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
