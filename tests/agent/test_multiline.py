@@ -161,7 +161,7 @@ def test_a_crash_is_one_record_between_its_neighbours(crash: str) -> None:
 @pytest.mark.parametrize("name", ["^(?=a)", "^(", "sometimes", ""])
 def test_a_rule_that_is_none_is_refused_in_words(name: str) -> None:
     """What RE2 does not know, or is no word, is a mistake that can be shown as it is."""
-    with pytest.raises(ValueError) as raised:  # noqa: PT011  its text is what is looked at
+    with pytest.raises(ValueError) as raised:
         multiline.rule(name)
 
     assert "b'" not in str(raised.value)

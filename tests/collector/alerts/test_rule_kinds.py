@@ -28,7 +28,7 @@ async def until_beating(world: World, query: str, *messages: str, level: str = "
     """Log now and then until the query is true."""
     for _ in range(60):
         await beat(world, *messages, level=level)
-        if await world.value(query):  # type: ignore[arg-type]  # one of the constants above
+        if await world.value(query):
             return
     raise TimeoutError(query)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from operator import eq
 from typing import TYPE_CHECKING
 
 from tests.collector.alerts import samples
@@ -173,7 +175,7 @@ async def test_a_chat_that_must_wait_keeps_its_order(world: World, telegram: Bot
     async with world.evaluating():
         for n in (1, 2, 3):
             await world.log("charge failed", worker=f"w{n}")
-            await world.until("select count(*) from alerts", lambda count, n=n: count == n)
+            await world.until("select count(*) from alerts", partial(eq, n))
 
     async with world.delivering():
         await telegram.wait_for(count=3)
@@ -258,7 +260,7 @@ channels = ["hook"]
     async with world.evaluating():
         for n in (1, 2, 3):
             await world.set_state("dead", worker=f"w{n}")
-            await world.until("select count(*) from alerts", lambda count, n=n: count == n)
+            await world.until("select count(*) from alerts", partial(eq, n))
     await world.connection.execute("update notifications set not_before = now()")
     async with world.delivering():
         await world.until(WAITING, lambda n: n == 0)
