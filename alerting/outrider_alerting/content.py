@@ -225,6 +225,19 @@ def _headline(told: Told) -> str:
     return _now(told).title
 
 
+def trial(channel: str, actor: str, collector: str) -> Content:
+    """Say that somebody tries a channel."""
+    return Content(
+        alert="",
+        status="test",
+        priority="info",
+        subject=f"Outrider: test of channel {channel}",
+        title=f"Test of channel {channel}",
+        sentence="Nothing is wrong: somebody tried whether messages arrive here.",
+        facts=(Fact(name="Sent by", value=actor), Fact(name="Collector", value=collector)),
+    )
+
+
 def name(alert_id: int) -> str:
     """Return what people call an alert: ``A-12``."""
     return f"A-{alert_id}"

@@ -179,7 +179,7 @@ class _Collector:
         self.server.add(
             IngestServicer(self.pushes, self.heartbeats),
             EnrollServicer(backend),
-            AdminServicer(self.links),
+            AdminServicer(self.links, self.name),
         )
 
     def status(self) -> dict[str, Any]:

@@ -16,14 +16,13 @@ from outrider.configuration import ConfigError
 from outrider.errors import Fault
 from outrider_alerting.durations import Duration
 from outrider_alerting.rules import RuleSet
-from outrider_collector import config as configuration
 from outrider_collector.alerts import explained, shown
 from outrider_collector.alerts.doubts import doubts
 from outrider_collector.alerts.rule_commands import rules
 from outrider_collector.alerts.times import from_us, to_us
+from outrider_collector.alerts.trial import Trial, outcome
 from outrider_collector.store import acts
 from outrider_collector.store import rules as store_rules
-from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
@@ -77,17 +76,15 @@ def notify(argv: list[str]) -> int:
     test.add_argument("channel", metavar="CHANNEL")
 
     async def run(arguments: argparse.Namespace) -> int:
-        # Imported here: the other commands need neither mail nor Telegram.
-        from outrider_collector.alerts.trial import trial  # noqa: PLC0415
+        async with admin(arguments) as client:
+            number = await client.test_channel(arguments.channel, actor())
 
-        config = configuration.load(arguments.config)
-        async with await connect(
-            config.database_url, application_name="outrider", role=READ_ROLE
-        ) as connection:
-            with driver_errors(config.database_url):
-                outcome = await trial(connection, config, arguments.channel, actor())
-        say(json.dumps(outcome.document()) if arguments.json else outcome.text)
-        return outcome.exit_code
+        async def read(connection: AsyncConnection) -> Trial:
+            return await outcome(connection, number)
+
+        became: Trial = await read_store(arguments, read)
+        say(json.dumps(became.document()) if arguments.json else became.text)
+        return became.exit_code
 
     return parser.run(argv, {"test": run})
 

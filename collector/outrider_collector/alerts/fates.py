@@ -10,17 +10,19 @@ unknown    waits for its one marked repeat; the second time its fate is unknown
 =========  ================================================================================
 
 A retry after a marked repeat that was surely not sent does not use the repeat up: only outcomes
-that may have arrived count.
+that may have arrived count. A test of a channel is tried once: its first outcome is its fate,
+unless that is a demand to wait.
 """
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from outrider.retry import Backoff
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
 from outrider_collector.store.outcomes import Finish
+from outrider_collector.store.trials import NOTICE as TRIAL_NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,10 @@ REPEAT_WAIT_S: Final = 3.0
 
 def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = random.random) -> Finish:
     """Say what becomes of the row."""
+    if claim.notice == TRIAL_NOTICE and _ends_a_trial(outcome):
+        fate = "unknown" if isinstance(outcome, Unknown) else "failed"
+        told = {Retry: "retry", Failed: "failed", Unknown: "unknown"}[type(outcome)]
+        return Finish(claim, outcome=told, error=outcome.reason, fate=fate)
     match outcome:
         case Sent():
             return Finish(
@@ -60,6 +66,11 @@ def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = rando
                 retry_in_s=Backoff(REPEAT_WAIT_S, REPEAT_WAIT_S, jitter).next(REPEAT_WAIT_S),
                 delivered=outcome.delivered,
             )
+
+
+def _ends_a_trial(outcome: Outcome) -> TypeGuard[Retry | Failed | Unknown]:
+    """Whether who tried the channel has the answer: only a demand to wait is no answer yet."""
+    return not isinstance(outcome, Sent) and not (isinstance(outcome, Retry) and outcome.after_s)
 
 
 def _retry(claim: Claim, outcome: Retry, jitter: Callable[[], float]) -> Finish:

@@ -1,112 +1,87 @@
-"""``outrider notify test``: one real message through a channel, outside the ledger."""
+"""``outrider notify test``: one real message through a channel, the way of every other one.
+
+The collector puts it into the ledger; whichever delivers takes it from there, at the channel's pace
+and with its secrets. Here is told what the ledger says became of it. A test is tried once: what
+fails for now fails, except that a demand to wait is obeyed.
+"""
 
 from __future__ import annotations
 
-import time
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from outrider.command import DONE, FAILED
-from outrider.configuration import ConfigError, suggest
-from outrider.errors import Fault, Reason
-from outrider_alerting.channels.build import build
-from outrider_alerting.channels.channel import ChannelError, Message
-from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent
-from outrider_alerting.content import Content, Fact
-from outrider_collector.alerts.times import to_us
-from outrider_collector.store import rules
-from outrider_collector.store.reading import health
+from outrider_collector.store import trials
+from outrider_collector.terminal.documents import document
+from outrider_collector.terminal.render import moment, visible
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from outrider_alerting.rules import Channel
-    from outrider_collector.config import Configuration
+    from outrider_collector.store.trials import TrialRow
+
+WAIT_S: Final = 60.0
+_LOOK_EVERY_S = 0.05
+_WORDS: Final = {
+    "waiting": "not told yet",
+    "claimed": "on its way, no answer yet",
+    "failed": "not sent",
+    "dead": "not sent",
+    "unknown": "nobody can tell whether it arrived",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What became of the message."""
 
-    channel: str
-    outcome: Outcome
-    took_ms: int
+    row: TrialRow
 
     @property
     def exit_code(self) -> int:
         """0 when it was sent."""
-        return DONE if isinstance(self.outcome, Sent) else FAILED
+        return DONE if self.row.fate == "sent" else FAILED
 
     @property
     def text(self) -> str:
-        """Say it to a person."""
-        outcome = self.outcome
-        if isinstance(outcome, Sent):
-            remark = f" ({outcome.remark})" if outcome.remark else ""
-            number = f", it calls it {outcome.provider_id}" if outcome.provider_id else ""
-            return f"{self.channel}: sent in {self.took_ms} ms{number}{remark}"
-        words = {Retry: "not sent, trying again can help", Failed: "refused"}
-        said = words.get(type(outcome), "nobody can tell whether it arrived")
-        return f"{self.channel}: {said}: {outcome.reason}"
+        """Say it to a person: what became of it, then the ledger."""
+        row = self.row
+        why = f": {visible(row.why)}" if row.why else ""
+        if row.fate == "sent":
+            number = f", it calls it {visible(row.provider_id)}" if row.provider_id else ""
+            first = f"{row.channel}: sent in {self._took_ms} ms{number}{why}"
+        else:
+            first = f"{row.channel}: {_WORDS.get(row.fate, row.fate)}{why}"
+        lines = [
+            first,
+            f"ledger: notification {row.id}, {row.fate}, to {visible(row.conversation)}",
+        ]
+        for number_of, attempt in enumerate(row.tries, 1):
+            said = f": {visible(attempt.error)}" if attempt.error else ""
+            lines.append(
+                f"  try {number_of}  {moment(attempt.started_at)} UTC  "
+                f"{attempt.outcome or 'no outcome yet'}{said}"
+            )
+        return "\n".join(lines)
+
+    @property
+    def _took_ms(self) -> int:
+        ended = self.row.finished_at or self.row.created_at
+        return round((ended - self.row.created_at).total_seconds() * 1000)
 
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        outcome = self.outcome
-        sent = isinstance(outcome, Sent)
-        return {
-            "channel": self.channel,
-            "outcome": type(outcome).__name__.lower(),
-            "provider_id": outcome.provider_id if isinstance(outcome, Sent) else None,
-            "reason": outcome.remark if isinstance(outcome, Sent) else outcome.reason,
-            "took_ms": self.took_ms if sent else None,
-        }
+        row: dict[str, Any] = document(self.row)
+        return {**row, "took_ms": self._took_ms if self.row.finished_at else None}
 
 
-async def trial(connection: AsyncConnection, config: Configuration, name: str, actor: str) -> Trial:
-    """Send a test message through a channel of the active set. Raises NOT_FOUND, ConfigError."""
-    channel = await _channel(connection, name)
-    try:
-        outlet = build(channel, config.data_dir / "collector")
-    except ChannelError as error:
-        raise ConfigError(str(error)) from error
-    now_us = to_us(await health.now(connection))
-    began = time.monotonic()
-    try:
-        outcome = await outlet.channel.send(_message(name, actor, config.collector_name, now_us))
-    finally:
-        await outlet.channel.close()
-    return Trial(name, outcome, round((time.monotonic() - began) * 1000))
-
-
-async def _channel(connection: AsyncConnection, name: str) -> Channel:
-    active = await rules.active(connection)
-    known = [channel.name for channel in active.rule_set.channels] if active else []
-    channel = active.rule_set.channel(name) if active else None
-    if channel is None:
-        near = suggest(name, known)
-        hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(known) or 'none'}"
-        raise Fault(
-            Reason.NOT_FOUND, detail=f"the active rule set has no channel '{name[:50]}': {hint}"
-        )
-    return channel
-
-
-def _message(channel: str, actor: str, collector: str, now_us: int) -> Message:
-    content = Content(
-        alert="test",
-        status="test",
-        priority="info",
-        subject=f"Outrider: test of channel {channel}",
-        title=f"Test of channel {channel}",
-        sentence="Nothing is wrong: somebody tried whether messages arrive here.",
-        facts=(Fact(name="Sent by", value=actor), Fact(name="Collector", value=collector)),
-        at_us=now_us,
-    )
-    return Message(
-        notification=0,
-        alert=0,
-        episode=f"test.{now_us}",
-        notice="fired",
-        content=content,
-        created_us=now_us,
-    )
+async def outcome(connection: AsyncConnection, notification: int) -> Trial:
+    """Wait until the test's fate is known, or for WAIT_S."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + WAIT_S
+    while True:
+        row = await trials.read(connection, notification)
+        if row.fate not in {"waiting", "claimed"} or loop.time() > deadline:
+            return Trial(row)
+        await asyncio.sleep(_LOOK_EVERY_S)

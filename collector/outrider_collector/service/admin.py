@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import outrider
 from outrider_collector.ingest.heartbeats import moment
 from outrider_collector.service.errors import guarded
-from outrider_collector.store import acts, rules
+from outrider_collector.store import acts, rules, trials
 from outrider_protos.v1 import admin_pb2, admin_pb2_grpc
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ APPLY_WITHIN_S = 10.0
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     """Acknowledge, silence, apply rules, retire workers."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, collector: str) -> None:
         self._links = links
+        self._collector = collector
 
     @guarded
     async def AcknowledgeAlert(  # noqa: N802  wire name
@@ -66,6 +67,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 ends_at=moment(request.ends_us),
                 actor=request.actor,
                 comment=request.comment,
+                weekly=_weekly(request),
             )
         outrider.audit(
             "alert.silenced",
@@ -133,3 +135,19 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 after="retired",
             )
         return admin_pb2.RetireWorkerResponse(changed=changed)
+
+    @guarded
+    async def TestChannel(  # noqa: N802  wire name
+        self, request: admin_pb2.TestChannelRequest, context: AnyContext
+    ) -> admin_pb2.TestChannelResponse:
+        """Send a message through a channel; its fate is told by the ledger."""
+        del context
+        async with self._links.use() as connection:
+            number = await trials.add(connection, request.channel, request.actor, self._collector)
+        return admin_pb2.TestChannelResponse(notification_id=number)
+
+
+def _weekly(request: admin_pb2.AddSilenceRequest) -> acts.Weekly | None:
+    if not request.schedule:
+        return None
+    return acts.Weekly(request.schedule, request.timezone or "UTC", request.quiet_hours)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outrider_collector.config import Configuration
+    from outrider_collector.store.acts import Weekly
 
 CALL_TIMEOUT_S = 15.0
 _T = TypeVar("_T")
@@ -66,11 +67,25 @@ class AdminClient:
         return done.changed, done.actor
 
     async def add_silence(
-        self, *, text: str, starts_us: int, ends_us: int, actor: str, comment: str
+        self,
+        *,
+        text: str,
+        starts_us: int,
+        ends_us: int,
+        actor: str,
+        comment: str,
+        weekly: Weekly | None = None,
     ) -> tuple[int, list[int]]:
         """Add a silence; returns its id and the open alerts that it hits."""
         request = admin_pb2.AddSilenceRequest(
-            filter=text, starts_us=starts_us, ends_us=ends_us, actor=actor, comment=comment
+            filter=text,
+            starts_us=starts_us,
+            ends_us=ends_us,
+            actor=actor,
+            comment=comment,
+            schedule=weekly.schedule if weekly else "",
+            timezone=weekly.timezone if weekly else "",
+            quiet_hours=weekly is not None and weekly.quiet_hours,
         )
         done = await self._call(self._stub.AddSilence(request, **self._options()))
         return done.silence_id, list(done.alert_ids)
@@ -80,6 +95,12 @@ class AdminClient:
         request = admin_pb2.EndSilenceRequest(silence_id=silence, actor=actor)
         done = await self._call(self._stub.EndSilence(request, **self._options()))
         return bool(done.changed)
+
+    async def test_channel(self, channel: str, actor: str) -> int:
+        """Send a message through a channel; returns its row of the ledger."""
+        request = admin_pb2.TestChannelRequest(channel=channel, actor=actor)
+        done = await self._call(self._stub.TestChannel(request, **self._options()))
+        return int(done.notification_id)
 
     async def retire_worker(self, name: str, actor: str) -> bool:
         """Say that a worker (service/worker@host) ended for good; False when it had before."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoutrider_protos/v1/admin.proto\x12\x0boutrider.v1\"K\n\x17\x41\x63knowledgeAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x04\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\":\n\x18\x41\x63knowledgeAlertResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\"g\n\x11\x41\x64\x64SilenceRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x11\n\tstarts_us\x18\x02 \x01(\x03\x12\x0f\n\x07\x65nds_us\x18\x03 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\";\n\x12\x41\x64\x64SilenceResponse\x12\x12\n\nsilence_id\x18\x01 \x01(\x04\x12\x11\n\talert_ids\x18\x02 \x03(\x04\"6\n\x11\x45ndSilenceRequest\x12\x12\n\nsilence_id\x18\x01 \x01(\x04\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\"%\n\x12\x45ndSilenceResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\"Y\n\x11\x41pplyRulesRequest\x12$\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x15.outrider.v1.RuleFile\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"&\n\x08RuleFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04toml\x18\x02 \x01(\t\"V\n\x12\x41pplyRulesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12\x0f\n\x07removed\x18\x04 \x03(\t\"2\n\x13RetireWorkerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\"\'\n\x14RetireWorkerResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\x32\xb1\x03\n\x0c\x41\x64minService\x12_\n\x10\x41\x63knowledgeAlert\x12$.outrider.v1.AcknowledgeAlertRequest\x1a%.outrider.v1.AcknowledgeAlertResponse\x12M\n\nAddSilence\x12\x1e.outrider.v1.AddSilenceRequest\x1a\x1f.outrider.v1.AddSilenceResponse\x12M\n\nEndSilence\x12\x1e.outrider.v1.EndSilenceRequest\x1a\x1f.outrider.v1.EndSilenceResponse\x12M\n\nApplyRules\x12\x1e.outrider.v1.ApplyRulesRequest\x1a\x1f.outrider.v1.ApplyRulesResponse\x12S\n\x0cRetireWorker\x12 .outrider.v1.RetireWorkerRequest\x1a!.outrider.v1.RetireWorkerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoutrider_protos/v1/admin.proto\x12\x0boutrider.v1\"K\n\x17\x41\x63knowledgeAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x04\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\":\n\x18\x41\x63knowledgeAlertResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\"\xa0\x01\n\x11\x41\x64\x64SilenceRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x11\n\tstarts_us\x18\x02 \x01(\x03\x12\x0f\n\x07\x65nds_us\x18\x03 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12\x10\n\x08schedule\x18\x06 \x01(\t\x12\x10\n\x08timezone\x18\x07 \x01(\t\x12\x13\n\x0bquiet_hours\x18\x08 \x01(\x08\";\n\x12\x41\x64\x64SilenceResponse\x12\x12\n\nsilence_id\x18\x01 \x01(\x04\x12\x11\n\talert_ids\x18\x02 \x03(\x04\"6\n\x11\x45ndSilenceRequest\x12\x12\n\nsilence_id\x18\x01 \x01(\x04\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\"%\n\x12\x45ndSilenceResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\"Y\n\x11\x41pplyRulesRequest\x12$\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x15.outrider.v1.RuleFile\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"&\n\x08RuleFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04toml\x18\x02 \x01(\t\"V\n\x12\x41pplyRulesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12\x0f\n\x07removed\x18\x04 \x03(\t\"2\n\x13RetireWorkerRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\"\'\n\x14RetireWorkerResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\"4\n\x12TestChannelRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\".\n\x13TestChannelResponse\x12\x17\n\x0fnotification_id\x18\x01 \x01(\x04\x32\x83\x04\n\x0c\x41\x64minService\x12_\n\x10\x41\x63knowledgeAlert\x12$.outrider.v1.AcknowledgeAlertRequest\x1a%.outrider.v1.AcknowledgeAlertResponse\x12M\n\nAddSilence\x12\x1e.outrider.v1.AddSilenceRequest\x1a\x1f.outrider.v1.AddSilenceResponse\x12M\n\nEndSilence\x12\x1e.outrider.v1.EndSilenceRequest\x1a\x1f.outrider.v1.EndSilenceResponse\x12M\n\nApplyRules\x12\x1e.outrider.v1.ApplyRulesRequest\x1a\x1f.outrider.v1.ApplyRulesResponse\x12S\n\x0cRetireWorker\x12 .outrider.v1.RetireWorkerRequest\x1a!.outrider.v1.RetireWorkerResponse\x12P\n\x0bTestChannel\x12\x1f.outrider.v1.TestChannelRequest\x1a .outrider.v1.TestChannelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,24 +35,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=122
   _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=124
   _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=182
-  _globals['_ADDSILENCEREQUEST']._serialized_start=184
-  _globals['_ADDSILENCEREQUEST']._serialized_end=287
-  _globals['_ADDSILENCERESPONSE']._serialized_start=289
-  _globals['_ADDSILENCERESPONSE']._serialized_end=348
-  _globals['_ENDSILENCEREQUEST']._serialized_start=350
-  _globals['_ENDSILENCEREQUEST']._serialized_end=404
-  _globals['_ENDSILENCERESPONSE']._serialized_start=406
-  _globals['_ENDSILENCERESPONSE']._serialized_end=443
-  _globals['_APPLYRULESREQUEST']._serialized_start=445
-  _globals['_APPLYRULESREQUEST']._serialized_end=534
-  _globals['_RULEFILE']._serialized_start=536
-  _globals['_RULEFILE']._serialized_end=574
-  _globals['_APPLYRULESRESPONSE']._serialized_start=576
-  _globals['_APPLYRULESRESPONSE']._serialized_end=662
-  _globals['_RETIREWORKERREQUEST']._serialized_start=664
-  _globals['_RETIREWORKERREQUEST']._serialized_end=714
-  _globals['_RETIREWORKERRESPONSE']._serialized_start=716
-  _globals['_RETIREWORKERRESPONSE']._serialized_end=755
-  _globals['_ADMINSERVICE']._serialized_start=758
-  _globals['_ADMINSERVICE']._serialized_end=1191
+  _globals['_ADDSILENCEREQUEST']._serialized_start=185
+  _globals['_ADDSILENCEREQUEST']._serialized_end=345
+  _globals['_ADDSILENCERESPONSE']._serialized_start=347
+  _globals['_ADDSILENCERESPONSE']._serialized_end=406
+  _globals['_ENDSILENCEREQUEST']._serialized_start=408
+  _globals['_ENDSILENCEREQUEST']._serialized_end=462
+  _globals['_ENDSILENCERESPONSE']._serialized_start=464
+  _globals['_ENDSILENCERESPONSE']._serialized_end=501
+  _globals['_APPLYRULESREQUEST']._serialized_start=503
+  _globals['_APPLYRULESREQUEST']._serialized_end=592
+  _globals['_RULEFILE']._serialized_start=594
+  _globals['_RULEFILE']._serialized_end=632
+  _globals['_APPLYRULESRESPONSE']._serialized_start=634
+  _globals['_APPLYRULESRESPONSE']._serialized_end=720
+  _globals['_RETIREWORKERREQUEST']._serialized_start=722
+  _globals['_RETIREWORKERREQUEST']._serialized_end=772
+  _globals['_RETIREWORKERRESPONSE']._serialized_start=774
+  _globals['_RETIREWORKERRESPONSE']._serialized_end=813
+  _globals['_TESTCHANNELREQUEST']._serialized_start=815
+  _globals['_TESTCHANNELREQUEST']._serialized_end=867
+  _globals['_TESTCHANNELRESPONSE']._serialized_start=869
+  _globals['_TESTCHANNELRESPONSE']._serialized_end=915
+  _globals['_ADMINSERVICE']._serialized_start=918
+  _globals['_ADMINSERVICE']._serialized_end=1433
 # @@protoc_insertion_point(module_scope)

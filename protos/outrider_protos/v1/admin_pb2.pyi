@@ -24,18 +24,24 @@ class AcknowledgeAlertResponse(_message.Message):
     def __init__(self, changed: bool = ..., actor: _Optional[str] = ...) -> None: ...
 
 class AddSilenceRequest(_message.Message):
-    __slots__ = ("filter", "starts_us", "ends_us", "actor", "comment")
+    __slots__ = ("filter", "starts_us", "ends_us", "actor", "comment", "schedule", "timezone", "quiet_hours")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     STARTS_US_FIELD_NUMBER: _ClassVar[int]
     ENDS_US_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     COMMENT_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    TIMEZONE_FIELD_NUMBER: _ClassVar[int]
+    QUIET_HOURS_FIELD_NUMBER: _ClassVar[int]
     filter: str
     starts_us: int
     ends_us: int
     actor: str
     comment: str
-    def __init__(self, filter: _Optional[str] = ..., starts_us: _Optional[int] = ..., ends_us: _Optional[int] = ..., actor: _Optional[str] = ..., comment: _Optional[str] = ...) -> None: ...
+    schedule: str
+    timezone: str
+    quiet_hours: bool
+    def __init__(self, filter: _Optional[str] = ..., starts_us: _Optional[int] = ..., ends_us: _Optional[int] = ..., actor: _Optional[str] = ..., comment: _Optional[str] = ..., schedule: _Optional[str] = ..., timezone: _Optional[str] = ..., quiet_hours: bool = ...) -> None: ...
 
 class AddSilenceResponse(_message.Message):
     __slots__ = ("silence_id", "alert_ids")
@@ -102,3 +108,17 @@ class RetireWorkerResponse(_message.Message):
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     changed: bool
     def __init__(self, changed: bool = ...) -> None: ...
+
+class TestChannelRequest(_message.Message):
+    __slots__ = ("channel", "actor")
+    CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    channel: str
+    actor: str
+    def __init__(self, channel: _Optional[str] = ..., actor: _Optional[str] = ...) -> None: ...
+
+class TestChannelResponse(_message.Message):
+    __slots__ = ("notification_id",)
+    NOTIFICATION_ID_FIELD_NUMBER: _ClassVar[int]
+    notification_id: int
+    def __init__(self, notification_id: _Optional[int] = ...) -> None: ...

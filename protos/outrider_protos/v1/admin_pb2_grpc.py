@@ -59,6 +59,11 @@ class AdminServiceStub(object):
                 request_serializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerRequest.SerializeToString,
                 response_deserializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerResponse.FromString,
                 _registered_method=True)
+        self.TestChannel = channel.unary_unary(
+                '/outrider.v1.AdminService/TestChannel',
+                request_serializer=outrider__protos_dot_v1_dot_admin__pb2.TestChannelRequest.SerializeToString,
+                response_deserializer=outrider__protos_dot_v1_dot_admin__pb2.TestChannelResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -94,6 +99,12 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestChannel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +132,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RetireWorker,
                     request_deserializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerRequest.FromString,
                     response_serializer=outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerResponse.SerializeToString,
+            ),
+            'TestChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestChannel,
+                    request_deserializer=outrider__protos_dot_v1_dot_admin__pb2.TestChannelRequest.FromString,
+                    response_serializer=outrider__protos_dot_v1_dot_admin__pb2.TestChannelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -258,6 +274,33 @@ class AdminService(object):
             '/outrider.v1.AdminService/RetireWorker',
             outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerRequest.SerializeToString,
             outrider__protos_dot_v1_dot_admin__pb2.RetireWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/outrider.v1.AdminService/TestChannel',
+            outrider__protos_dot_v1_dot_admin__pb2.TestChannelRequest.SerializeToString,
+            outrider__protos_dot_v1_dot_admin__pb2.TestChannelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -366,10 +366,12 @@ async def test_bad_silences_are_usage_errors(terminal: Terminal, words: tuple[st
 
 
 async def test_notify_sends_a_real_message(
-    terminal: Terminal, world: World, telegram: BotApi, tmp_path: Path
+    terminal: Terminal, world: World, telegram: BotApi, tmp_path: Path, collector: None
 ) -> None:
-    """The message arrives, and the command says so; a block is told and is 1; a typo is helped."""
-    (tmp_path / "collector").mkdir()
+    """The message goes the way of every other, and the command tells its fate from the ledger.
+
+    Sent is 0; a block is told and is 1, at once; a typo is helped.
+    """
     (tmp_path / "collector" / "telegram.token").write_text(telegram.token)
     await world.apply(notify=samples.notify(telegram.url), rules=samples.LIVENESS)
 
@@ -380,8 +382,15 @@ async def test_notify_sends_a_real_message(
 
     assert sent.code == 0 and "ops: sent in" in sent.out
     assert "Test of channel ops" in telegram.messages[0].text
-    assert (blocked.code, blocked.document["outcome"]) == (1, "failed")
+    assert "ledger: notification 1, sent, to telegram:77" in sent.out
+    assert "try 1" in sent.out
+    assert (blocked.code, blocked.document["fate"]) == (1, "failed")
+    assert "blocked" in blocked.document["tries"][0]["error"]
     assert unknown.code == 1 and "did you mean 'ops'" in unknown.err
+    rows = await world.rows("select alert, notice, fate from notifications order by id")
+    assert [tuple(row.values()) for row in rows] == [
+        (None, "test", "sent"), (None, "test", "failed"),
+    ]  # fmt: skip
 
 
 async def test_check_beside_a_running_collector_is_no_finding(

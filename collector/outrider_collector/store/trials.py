@@ -1,0 +1,118 @@
+"""SQL of messages that try a channel: rows of the ledger that belong to no alert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from outrider.configuration import suggest
+from outrider.errors import Fault, Reason
+from outrider_alerting import content
+from outrider_alerting.routing import destination
+from outrider_collector.store import feed, rules
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+NOTICE: Final = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One attempt to deliver it."""
+
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """What the ledger says of a test."""
+
+    id: int
+    channel: str
+    conversation: str
+    fate: str
+    why: str | None
+    provider_id: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    tries: list[Try]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: int
+    channel: str
+    conversation: str
+    fate: str
+    why: str | None
+    provider_id: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+async def add(connection: AsyncConnection, channel: str, actor: str, collector: str) -> int:
+    """Put a message through a channel of the active set into the ledger; returns its row.
+
+    It goes before everything that waits for the channel. Raises NOT_FOUND for another channel.
+    """
+    active = await rules.active(connection)
+    known = [each.name for each in active.rule_set.channels] if active else []
+    config = active.rule_set.channel(channel) if active else None
+    if config is None:
+        near = suggest(channel, known)
+        hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(known) or 'none'}"
+        raise Fault(
+            Reason.NOT_FOUND, detail=f"the active rule set has no channel '{channel[:50]}': {hint}"
+        )
+    to = destination(config)
+    async with feed.transaction(connection):
+        cursor = await connection.execute(
+            """
+            insert into notifications (notice, channel, channel_type, conversation, priority, fate,
+                                       content)
+            values (%s, %s, %s, %s, 'critical', 'waiting', %s)
+            returning id
+            """,
+            (NOTICE, *to, Jsonb(msgspec.to_builtins(content.trial(channel, actor, collector)))),
+        )
+        row = await cursor.fetchone()
+        number = int(row[0]) if row else 0
+        await feed.commit(
+            connection, "admin", detail={"act": "test", "actor": actor, "notification": number}
+        )
+    return number
+
+
+async def read(connection: AsyncConnection, notification: int) -> TrialRow:
+    """Return a test as it stands. Raises NOT_FOUND."""
+    cursor = await connection.cursor(row_factory=class_row(_Row)).execute(
+        """
+        select id, channel, conversation, fate, why, provider_id, created_at, finished_at
+        from notifications where id = %s
+        """,
+        (notification,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise Fault(Reason.NOT_FOUND, detail=f"there is no notification {notification}")
+    tries = await connection.cursor(row_factory=class_row(Try)).execute(
+        """
+        select started_at, finished_at, outcome, error
+        from notification_attempts where notification = %s order by id
+        """,
+        (notification,),
+    )
+    return TrialRow(
+        row.id, row.channel, row.conversation, row.fate, row.why, row.provider_id, row.created_at,
+        row.finished_at, await tries.fetchall(),
+    )  # fmt: skip
