@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from outrider.configuration import ConfigError, suggest
-from outrider.errors import Fault
+from outrider.errors import Fault, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,7 +124,7 @@ def _guarded(name: str, command: Command, arguments: list[str]) -> int:
     except ConfigError as error:
         return _complain(str(error), USAGE)
     except Fault as fault:
-        return _complain(str(fault), FAILED)
+        return _complain(str(fault), USAGE if fault.reason is Reason.CONFIG_INVALID else FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

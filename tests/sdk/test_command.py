@@ -24,6 +24,8 @@ def raising(argv: list[str]) -> int:
         raise ConfigError("unknown key `x`", "a.toml:3", "did you mean `y`?")
     if argv[0] == "fault":
         raise Fault("STORE_DOWN", host="db")
+    if argv[0] == "url":
+        raise Fault("CONFIG_INVALID", detail="no URL: write one")
     if argv[0] == "pipe":
         raise BrokenPipeError
     raise KeyboardInterrupt
@@ -47,6 +49,7 @@ def test_a_command_gets_its_arguments_and_gives_the_exit_code() -> None:
     ("argv", "code", "said"),
     [
         (["raise", "config"], 2, "outrider: unknown key `x`: a.toml:3: did you mean `y`?\n"),
+        (["raise", "url"], 2, "outrider: no URL: write one (CONFIG_INVALID)\n"),
         (["raise", "interrupt"], 130, ""),
         (["ruels"], 2, "outrider: unknown command: ruels: did you mean 'rules'?\n"),
         (["bogus"], 2, "outrider: unknown command: bogus: 'outrider --help' lists the commands\n"),

@@ -14,6 +14,7 @@ the same call may succeed later.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
@@ -147,14 +148,26 @@ async def read_pool(
         await pool.close()
 
 
+def _without_text(message: str) -> str:
+    """Return libpq's words without what it quotes of the URL, which may be a password."""
+    return re.sub(r'".*"', "...", message.strip(), flags=re.DOTALL)
+
+
 def _conninfo(url: str, application_name: str) -> str:
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
+        kind, is_url, _ = url.partition("://")
+        # libpq takes any other scheme for a list of key=value, and misses a "=".
+        what = (
+            f"{kind}:// is no Postgres"
+            if is_url and kind not in {"postgresql", "postgres"} and kind.isalnum()
+            else f"it cannot be read, {_without_text(str(error))}"
+        )
         raise Fault(
             Reason.CONFIG_INVALID,
-            detail="the database's URL cannot be read: "
-            f"{str(error).strip()}: write it like postgresql://user@host:5432/outrider",
+            detail=f"the database's URL is wrong: {what}: write it like "
+            "postgresql://user@host:5432/outrider",
         ) from None
     known = {key: str(value) for key, value in given.items() if value is not None}
     return make_conninfo(

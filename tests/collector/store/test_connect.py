@@ -70,12 +70,23 @@ async def test_a_wrong_url_is_explained(
     assert "\n" not in str(caught.value)
 
 
-async def test_a_url_that_is_none_is_explained() -> None:
-    """Text that cannot be read as a URL is a matter of configuration."""
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgres at home", "it cannot be read, missing ... in connection info"),
+        ("mysql://a:hunter2@b/c", "the database's URL is wrong: mysql:// is no Postgres: write"),
+        ('a:"hunter2"b', "it cannot be read, missing ... in connection info"),
+        ("postgresql://a:hunter2%zz@b/c", "it cannot be read, invalid percent-encoded token: ..."),
+    ],
+)
+async def test_a_url_that_is_none_is_explained(url: str, words: str) -> None:
+    """Text that cannot be read as a URL is a matter of configuration, and may hold a password."""
     with pytest.raises(Fault) as caught:
-        await connect("postgres at home", application_name="test")
+        await connect(url, application_name="test")
 
     assert caught.value.reason is Reason.CONFIG_INVALID
+    assert words in caught.value.text
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_a_session_cannot_hold_others_for_long(connection: AsyncConnection) -> None:
