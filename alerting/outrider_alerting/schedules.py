@@ -22,7 +22,8 @@ DAY_MINUTES: Final = 24 * 60
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _WINDOW = re.compile(r"(?:([a-z,\s-]+?)\s+)?(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)")
-_PARTS = re.compile(r",(?=\s*(?:[a-z-]+(?:\s*,\s*[a-z-]+)*\s+)?\d)")
+# A comma after a time ends a window; one after a day's name goes on with the days.
+_PARTS = re.compile(r"(?<=\d)\s*,\s*")
 
 
 class ScheduleError(ValueError):

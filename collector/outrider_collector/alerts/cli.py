@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.command import DONE
 from outrider.configuration import ConfigError
-from outrider.errors import Fault
-from outrider_alerting.durations import Duration
-from outrider_alerting.rules import RuleSet
 from outrider_collector.alerts import explained, shown
-from outrider_collector.alerts.doubts import doubts
 from outrider_collector.alerts.rule_commands import rules
-from outrider_collector.alerts.times import from_us, to_us
+from outrider_collector.alerts.silence_commands import silences
 from outrider_collector.alerts.trial import Trial, outcome
-from outrider_collector.store import acts
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
@@ -37,7 +32,6 @@ RECENT: Final = timedelta(days=1)
 __all__ = ["alerts", "notify", "rules", "silences"]
 
 _ALERT = re.compile(r"(?:A-|#)?(\d{1,18})", re.IGNORECASE)
-_SILENCE = re.compile(r"(?:S-|#)?(\d{1,18})", re.IGNORECASE)
 
 
 def alerts(argv: list[str]) -> int:
@@ -54,19 +48,6 @@ def alerts(argv: list[str]) -> int:
     return parser.run(
         argv, {"list": _list, "show": _show, "explain": _explain, "ack": _acknowledge}
     )
-
-
-def silences(argv: list[str]) -> int:
-    """Add, list and end silences; return the exit code."""
-    parser = Parser("silences", "Silences keep alerts from being told.", default="list")
-    add = parser.act("add", "silence alerts that match a filter on their labels")
-    add.add_argument("filter", nargs="+", metavar="FILTER", help="such as rule:payment-errors")
-    add.add_argument("--for", dest="length", required=True, metavar="2h", help="how long")
-    add.add_argument("--comment", default="", metavar="TEXT", help="why; people will see it")
-    listing = parser.act("list", "silences in force and to come (the default)")
-    listing.add_argument("--all", action="store_true", help="those that ended too")
-    parser.act("end", "end one now").add_argument("silence", metavar="ID")
-    return parser.run(argv, {"add": _add_silence, "list": _list_silences, "end": _end_silence})
 
 
 def notify(argv: list[str]) -> int:
@@ -156,84 +137,3 @@ def _alert_number(text: str) -> int:
     if match is None:
         raise ConfigError("not an alert", text[:50], "write its number, such as 12 or A-12")
     return int(match[1])
-
-
-# ------------------------------------------------------------------ silences
-
-
-async def _add_silence(arguments: argparse.Namespace) -> int:
-    length_us = _length_us(arguments.length)
-    text = " ".join(arguments.filter)
-    try:
-        chosen = acts.parse_filter(text)
-    except Fault as fault:
-        raise ConfigError(fault.text) from None
-
-    async def read(connection: AsyncConnection) -> tuple[int, list[str]]:
-        active = await store_rules.active(connection)
-        labels = [alert.labels for alert in await reading.open_alerts(connection)]
-        doubtful = doubts(chosen, active.rule_set if active else RuleSet(), labels)
-        return to_us(await health.now(connection)), list(doubtful)
-
-    now_us, doubtful = await read_store(arguments, read)
-    ends_us = now_us + length_us
-    async with admin(arguments) as client:
-        silence, hit = await client.add_silence(
-            text=text,
-            starts_us=0,
-            ends_us=ends_us,
-            actor=actor(),
-            comment=arguments.comment,
-        )
-    ends = from_us(ends_us)
-    if arguments.json:
-        document_ = {"silence": silence, "ends_at": ends.isoformat(), "alerts": hit}
-        say(json.dumps({**document_, "doubts": doubtful}))
-        return DONE
-    names = ", ".join(f"A-{alert}" for alert in hit[:20])
-    more = f" and {len(hit) - 20} more" if len(hit) > 20 else ""
-    now_hit = f"it holds {names}{more} now" if hit else "no open alert matches it now"
-    say(f"silence {silence} until {ends:%Y-%m-%d %H:%M:%S} UTC: {now_hit}")
-    for doubt in doubtful:
-        sys.stderr.write(f"outrider: doubtful: {doubt}\n")
-    if doubtful:
-        sys.stderr.write(f"outrider: to take it back: outrider silences end {silence}\n")
-    return DONE
-
-
-def _length_us(text: str) -> int:
-    try:
-        length_us = Duration(text).us
-    except ValueError as error:
-        raise ConfigError(str(error), "--for") from None
-    if length_us <= 0:
-        raise ConfigError("a silence must last some time", "--for", "write it like 2h")
-    return length_us
-
-
-async def _list_silences(arguments: argparse.Namespace) -> int:
-    async def read(connection: AsyncConnection) -> list[str]:
-        found = await reading.silences(connection, ended=arguments.all)
-        if arguments.json:
-            return [json.dumps(document(found))]
-        return shown.silence_lines(found, await health.now(connection))
-
-    say("\n".join(await read_store(arguments, read)))
-    return DONE
-
-
-async def _end_silence(arguments: argparse.Namespace) -> int:
-    match = _SILENCE.fullmatch(arguments.silence)
-    if match is None:
-        what_to_do = "write its number, such as 9 or S-9"
-        raise ConfigError("not a silence", arguments.silence[:50], what_to_do)
-    number = int(match[1])
-    async with admin(arguments) as client:
-        changed = await client.end_silence(number, actor())
-    if arguments.json:
-        say(json.dumps({"silence": number, "changed": changed}))
-    elif changed:
-        say(f"silence {number} has ended")
-    else:
-        say(f"silence {number} had ended before")
-    return DONE

@@ -126,13 +126,14 @@ def silence_lines(silences: Sequence[Silence], now: datetime) -> list[str]:
         [
             str(silence.id),
             _until(silence, now),
+            visible(_windows(silence)),
             visible(silence.filter),
             visible(silence.created_by),
             visible(silence.comment),
         ]
         for silence in silences
     ]
-    return table(["silence", "state", "filter", "by", "comment"], rows)
+    return table(["silence", "state", "when", "filter", "by", "comment"], rows)
 
 
 def _until(silence: Silence, now: datetime) -> str:
@@ -143,3 +144,10 @@ def _until(silence: Silence, now: datetime) -> str:
     if silence.starts_at > now:
         return f"begins in {age((silence.starts_at - now).total_seconds())}"
     return f"{age((silence.ends_at - now).total_seconds())} left"
+
+
+def _windows(silence: Silence) -> str:
+    if silence.schedule is None:
+        return "always"
+    passes = ", critical passes" if silence.quiet_hours else ""
+    return f"{silence.schedule} {silence.timezone}{passes}"

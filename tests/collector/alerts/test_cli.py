@@ -420,3 +420,48 @@ async def test_the_doctor_finds_what_a_channel_lacks(
     assert missing.code == 1
     assert f"bad   channels: channel ops: cannot read bot_token_file {secret}" in missing.out
     assert not [one for one in there.document["findings"] if one["level"] == "bad"]
+
+
+async def test_a_silence_of_every_week_is_previewed_and_kept(
+    terminal: Terminal, world: World, collector: None
+) -> None:
+    """The preview adds nothing and lists what it would hold; then quiet hours are kept as said."""
+    await world.apply(rules=samples.LIVENESS)
+    await world.set_state("dead", worker="w1")
+    await world.until("select count(*) from alerts")
+    always = ("worker:w1", "--schedule", "00:00-24:00", "--timezone", "Europe/Berlin")
+
+    shown = await terminal("silences", "add", *always, "--dry-run")
+    quiet = await terminal("silences", "add", *always, "--quiet-hours", "--dry-run", "--json")
+    none_yet = await world.value("select count(*) from silences")
+    added = await terminal("silences", "add", *always, "--quiet-hours")
+    listed = await terminal("silences", "list")
+
+    assert (shown.code, none_yet) == (0, 0)
+    assert "now it would hold 1 alert back" in shown.out
+    assert "in the last 7 days it would have held 1 of the 1 back that fired" in shown.out
+    # The alert is critical: quiet hours let it pass.
+    assert (quiet.document["now"], quiet.document["past"], quiet.document["fired"]) == ([], [], 1)
+    assert added.code == 0 and "critical alerts pass" in added.out
+    assert "00:00-24:00 Europe/Berlin, critical passes" in listed.out
+    (row,) = await world.rows("select schedule, timezone, quiet_hours from silences")
+    assert tuple(row.values()) == ("00:00-24:00", "Europe/Berlin", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "how long is not said: --for"),
+        (("--quiet-hours",), "it needs a schedule: --quiet-hours"),
+        (("--schedule", "moon 10:00-11:00"), "'moon' is no day"),
+        (("--schedule", "10:00-11:00", "--timezone", "Mars"), "no time zone 'Mars'"),
+    ],
+)
+async def test_a_silence_that_says_no_time_is_a_usage_error(
+    terminal: Terminal, words: tuple[str, ...], said: str
+) -> None:
+    """2, with the option and what to write."""
+    done = await terminal("silences", "add", "worker:w1", *words)
+
+    assert done.code == 2
+    assert said in done.err

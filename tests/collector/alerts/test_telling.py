@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING
 
+from outrider_collector.store import acts, health
 from tests.collector.alerts import samples
 from tests.servers.bot_wire import Fault
 from tests.servers.http import HttpServer, Reply, Request
@@ -274,3 +276,31 @@ channels = ["hook"]
     others = second["together_with"]
     assert isinstance(others, list)
     assert [other["labels"]["worker"] for other in others] == ["w3"]
+
+
+async def test_a_silence_of_every_week_holds_inside_its_windows(
+    world: World, telegram: BotApi
+) -> None:
+    """Inside the window held back, and told as soon as the silence ends while it still fires."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
+    now = await health.clock(world.connection)
+    done = await acts.add_silence(
+        world.connection,
+        filter_text="rule:worker-gone",
+        starts_at=None,
+        ends_at=now + timedelta(days=3_000),
+        actor="anna",
+        weekly=acts.Weekly("00:00-24:00", "Europe/Berlin"),
+    )
+
+    async with world.evaluating(), world.delivering():
+        await world.set_state("dead")
+        await world.until("select count(*) from notifications where fate = 'suppressed'")
+        assert not telegram.messages
+        await world.end_silence(done.silence)
+        message = await telegram.wait_for()
+        await world.until(WAITING, lambda n: n == 0)
+
+    why = await world.value("select why from notifications where fate = 'suppressed'")
+    assert why == f"silence {done.silence}: 00:00-24:00 Europe/Berlin"
+    assert f"Held back by silence {done.silence} until now." in message.text

@@ -143,7 +143,8 @@ async def silences(conn: AsyncConnection[Any], *, ended: bool = False) -> list[S
     """Return silences that are active or to come, by end; with ``ended`` the last 100 too."""
     columns = sql.SQL(
         "id, filter, starts_at, ends_at, created_by, comment, created_at, ended_at, ended_by,"
-        " ended_at is null and starts_at <= clock_timestamp() and ends_at > clock_timestamp()"
+        " ended_at is null and starts_at <= clock_timestamp() and ends_at > clock_timestamp(),"
+        " schedule, timezone, quiet_hours"
     )
     query = sql.SQL(
         "select {} from silences where ended_at is null and ends_at > clock_timestamp()"

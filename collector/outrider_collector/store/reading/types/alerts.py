@@ -143,3 +143,9 @@ class Silence:
     ended_at: datetime | None
     ended_by: str | None
     active: bool
+    """Within its span; of its windows says ``schedule``."""
+    schedule: str | None
+    """Weekly windows, such as ``mon-fri 22:00-07:00``; None: all the time."""
+    timezone: str | None
+    quiet_hours: bool
+    """Critical alerts pass."""
