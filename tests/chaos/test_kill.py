@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -179,10 +180,18 @@ def _judge(stage: Stage, writer: FileWriter) -> None:
     assert errors is not None
     assert hits == errors[0]
     assert doubled == []
-    # Each alarm was told, and at most once more where the first outcome was never known.
+    # Each alarm was told, and in one more message at most where an outcome was never known.
     assert len(alarms) == ROUNDS
     assert set(dict(fates)) <= {"sent", "unknown"}
     for (alarm,) in alarms:
-        about = [m for m in stage.bot.messages if f"A-{alarm} " in m.text]
-        told = [m for m in about if "resolved" not in m.text]
-        assert 1 <= len(told) <= 2, (alarm, [m.text for m in told])
+        told = _messages_about(stage.bot, alarm)
+        assert 1 <= len(told) <= 2, (alarm, told)
+
+
+def _messages_about(bot: BotApi, alarm: int) -> set[int]:
+    """Return the messages that told an alarm: as their own, or by an edit as one of several."""
+    resolves = {m.message_id for m in bot.versions if m.reply_to is not None}
+    named = re.compile(rf"\bA-{alarm}\b")
+    return {
+        m.message_id for m in bot.versions if m.message_id not in resolves and named.search(m.text)
+    }

@@ -47,6 +47,8 @@ class BotApi:
         self.token = token
         self.messages: list[Sent] = []
         self.edits: list[Sent] = []
+        # All that people could ever read: what was sent and what it was edited to, in order.
+        self.versions: list[Sent] = []
         self.answers: list[dict[str, Any]] = []
         self.refused: list[tuple[int, str]] = []
         self.faults: deque[Fault] = deque()
@@ -188,6 +190,7 @@ class BotApi:
         message = self._read(parameters, self._next_id())
         self._hold_to_rates(message.chat_id)
         self.messages.append(message)
+        self.versions.append(message)
         self._news.set()
         if self.on_message is not None:
             self.on_message(message)
@@ -212,6 +215,7 @@ class BotApi:
                     )
                 self.messages[place] = edited
                 self.edits.append(edited)
+                self.versions.append(edited)
                 self._news.set()
                 return shown(edited)
         raise Refused(400, "Bad Request: message to edit not found")
