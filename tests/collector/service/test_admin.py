@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from outrider import client
 from outrider.columns import POSTGRES_EPOCH_UNIX_US
 from outrider_protos.v1 import admin_pb2, admin_pb2_grpc
 from tests.collector.service.agent_client import bearer
@@ -17,6 +18,7 @@ from tests.collector.service.running import ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.collector.service.running import Running
 
@@ -69,9 +71,12 @@ async def test_rules_are_applied_and_reach_agents(
 
 
 async def test_record_of_an_act_quotes_nothing_that_a_rule_could_match(
-    collector: Running, admin: Any, tmp_path_factory: pytest.TempPathFactory
+    collector: Running, admin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Applying a rule, or silencing by its filter, is recorded, and the record raises no rule."""
+    mine = client.Client("outrider", "collector", inbox=tmp_path)
+    monkeypatch.setattr(client, "_current", mine)
+    mine.start()
     metadata, actor = bearer(collector.admin_token), f"anna-{uuid.uuid4().hex}"
     toml = RULE.replace("service:payments severity>=error", "zugzwang").replace("payment", "zwang")
     request = rules(toml)
@@ -86,7 +91,7 @@ async def test_record_of_an_act_quotes_nothing_that_a_rule_could_match(
     )
     written = {
         line
-        for path in tmp_path_factory.getbasetemp().glob("inbox*/**/*.jsonl")
+        for path in tmp_path.glob("**/*.jsonl")
         for line in path.read_text().splitlines()
         if actor in line
     }
