@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -165,6 +166,26 @@ def test_an_episode_is_drawn_on_one_axis() -> None:
     assert [m.percent for m in drawn.told] == [firing.x]
     assert drawn.thresholds[0].y < drawn.thresholds[1].y
     assert drawn.thresholds[1].label_y - drawn.thresholds[0].label_y >= 13
+
+
+def test_marks_of_one_moment_do_not_cover_each_other() -> None:
+    """Equal ones become one with their number, others stand beside each other."""
+    scale = episode.span(NOON, None, NOON + timedelta(minutes=30))
+    at = NOON + timedelta(minutes=3)
+    drawn = episode.draw(
+        scale,
+        values=[],
+        thresholds=[],
+        changes=[],
+        told=[(at, "sent", ""), (at, "sent", ""), (at, "failed", ""), (at, "person", "seen")],
+        write=lambda moment: f"{moment:%H:%M}",
+    )
+
+    assert [(mark.glyph, mark.label) for mark in drawn.told] == [
+        ("sent", "2 times"), ("failed", ""), ("person", "seen"),
+    ]  # fmt: skip
+    places = [mark.percent for mark in drawn.told]
+    assert all(b - a >= 2.9 for a, b in pairwise(places))
 
 
 def test_a_window_sums_what_it_covers() -> None:

@@ -83,7 +83,10 @@ async def test_the_worker_page_tells_how_it_ended(pages: Pages) -> None:
 async def test_what_does_not_exist_is_said(pages: Pages) -> None:
     """Unknown workers, lines, gaps, episodes and addresses are answered with 404 and a sentence."""
     for path in ("/workers/s/w@h", "/logs/line/1/1", "/logs/gap/99", "/alerts/99", "/nowhere"):
-        assert "There is no such thing" in await pages.text(path, 404)
+        text = await pages.text(path, 404)
+        assert "There is no such thing" in text
+        main = text.partition("<main")[2]
+        assert all(f'href="{way}"' in main for way in ("/", "/logs", "/workers", "/alerts"))
 
 
 async def test_an_episode_is_told_whole(pages: Pages, fleet: Fleet) -> None:

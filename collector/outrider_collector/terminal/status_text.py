@@ -159,6 +159,8 @@ def headline(view: Overview) -> str:
     if count:
         number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
         thing = "thing is" if count == 1 else "things are"
+        if not view.affected:
+            return f"{number} {thing} wrong now; no worker is affected, {up} up."
         return (
             f"{number} {thing} wrong now; {view.affected} of {len(view.workers)} workers affected."
         )

@@ -11,12 +11,14 @@ from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.spark import curve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 WIDTH, HEIGHT = 668, 96
 _HEADROOM = 1.18
 _LEAST_SPAN = timedelta(minutes=2)
 _LABEL_HEIGHT = 13.0
+_MARK_PERCENT = 3.0
+"""Width of a mark and its margin, of the chart at its narrowest."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def draw(
         edge=shape.edge if shape else "",
         thresholds=_thresholds(thresholds, top) if shape else (),
         states=intervals(changes, scale, "inactive"),
-        told=tuple(
+        told=_apart(
             Told(scale.percent(at), glyph, label)
             for at, glyph, label in told
             if scale.start <= at <= scale.end
@@ -101,6 +103,23 @@ def draw(
         few_ticks=scale.ticks(2, write),
         grid=tuple(round(100 * i / 6, 3) for i in range(7)),
     )
+
+
+def _apart(marks: Iterable[Told]) -> tuple[Told, ...]:
+    """Keep marks from covering each other: equal ones become one with their number."""
+    out: list[Told] = []
+    counts: list[int] = []
+    for mark in sorted(marks, key=lambda one: one.percent):
+        if not out or mark.percent - out[-1].percent >= _MARK_PERCENT:
+            out.append(mark)
+            counts.append(1)
+        elif mark.glyph == out[-1].glyph and not mark.label:
+            counts[-1] += 1
+            out[-1] = replace(out[-1], label=f"{counts[-1]} times")
+        else:
+            out.append(replace(mark, percent=round(out[-1].percent + _MARK_PERCENT, 3)))
+            counts.append(1)
+    return tuple(out)
 
 
 def _thresholds(thresholds: Sequence[tuple[float, str, bool]], top: float) -> tuple[Threshold, ...]:

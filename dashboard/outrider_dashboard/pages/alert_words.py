@@ -143,7 +143,8 @@ def _ledger_line(n: Notification, clock: timing.Clock) -> LedgerLine:
         at=at,
         took=took,
         to=destination(n),
-        why=_why(n, clock),
+        # The last try says already what ended it.
+        why="" if n.why and any(one.error == n.why for one in n.tries) else _why(n, clock),
         story=_story(n.tries, clock),
     )
 
@@ -209,7 +210,8 @@ class Note:
     title: str
     text: str
     at: datetime
-    critical: bool
+    priority: str = ""
+    """Of a firing alert, else empty."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ def _note_of(n: Notification) -> Note:
     if n.channel_type != "in-app":
         word = "could not be delivered" if n.fate == "dead" else "failed"
         text = f"{n.channel}: {n.why}" if n.why else n.channel
-        return Note(n.id, n.alert, "failed", f"A message {word}", text, at, False)
+        return Note(n.id, n.alert, "failed", f"A message {word}", text, at)
     resolved = n.notice == "resolved"
     said = _content(n.content, "sentence")
     return Note(
@@ -254,7 +256,7 @@ def _note_of(n: Notification) -> Note:
         title=_content(n.content, "title") or n.summary,
         text=said or f"{n.rule}, {n.priority}",
         at=at,
-        critical=n.priority == "critical" and not resolved,
+        priority="" if resolved else n.priority,
     )
 
 

@@ -102,7 +102,13 @@ async def notices_json(request: Request) -> Response:
     # Not JSONResponse: it writes controls and changes of direction as they are.
     text = json.dumps(
         [
-            {"id": n.id, "title": visible(n.title), "text": visible(n.text), "critical": n.critical}
+            {
+                "id": n.id,
+                "title": visible(n.title),
+                "text": visible(n.text),
+                "state": n.state,
+                "priority": n.priority,
+            }
             for n in shown
         ]
     )

@@ -106,6 +106,8 @@ class CauseView:
     since: datetime
     spark: Spark | None
     spark_label: str
+    priority: str = ""
+    """Of the alert that it is, else empty."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ def _cause(
     if alert is not None:
         tone = "bad" if alert.priority == "critical" else "warn"
         line = replace(line, state=alert.state, tone=tone, support=_alert_support(alert))
-    return CauseView(line, cause.since, _cause_spark(cause, alert, window, clock), LAST_HOUR)
+    spark = _cause_spark(cause, alert, window, clock)
+    return CauseView(line, cause.since, spark, LAST_HOUR, alert.priority if alert else "")
 
 
 def _cause_spark(

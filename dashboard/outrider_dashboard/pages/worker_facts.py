@@ -161,9 +161,12 @@ def _told(detail: WorkerDetail, clock: timing.Clock) -> Check:
     firing = [a for a in detail.alerts if a.fired_at is not None]
     if firing:
         newest = max(firing, key=lambda a: a.fired_at or a.started_at)
+        # Of a dead worker the question is whether somebody was told; of any other, what is wrong.
+        is_wrong = newest.state == "firing" and detail.worker.state != "dead"
         return Check(
-            "ok",
-            f"Alert {newest.rule} fired at {clock.plain(newest.fired_at or newest.started_at)}.",
+            ("bad" if newest.priority == "critical" else "warn") if is_wrong else "ok",
+            f"Alert {newest.rule} {'fires since' if is_wrong else 'fired at'} "
+            f"{clock.plain(newest.fired_at or newest.started_at)}.",
         )
     if detail.worker.state in {"up", "retired"}:
         return Check("ok", "No alert about it is open.")

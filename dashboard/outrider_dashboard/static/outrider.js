@@ -26,7 +26,7 @@ for (const link of $$("[data-local-zone]")) {
 
 // ---------------------------------------------------------------- toasts
 
-function toast(title, text, state, stays) {
+function toast(title, text, state, stays, priority) {
   const box = $(".toasts");
   const one = document.createElement("div");
   one.className = "toast";
@@ -34,6 +34,7 @@ function toast(title, text, state, stays) {
     '<div><b></b><p class="small dim"></p></div>' +
     '<button type="button" aria-label="Close"><svg viewBox="0 0 16 16"><use href="#i-close"/></svg></button>';
   $(".glyph", one).classList.add("s-" + state);
+  if (priority) $(".glyph", one).classList.add("p-" + priority);
   $("use", one).setAttribute("href", "#g-" + state);
   $("b", one).textContent = title;
   $("p", one).textContent = text;
@@ -109,7 +110,7 @@ async function notices() {
   if (bell) bell.setAttribute("aria-label", unread.length ? unread.length + " unread notifications" : "Notifications");
   if (announced !== null) {
     const fresh = unread.find((one) => !announced.has(one.id));
-    if (fresh) toast(fresh.title, fresh.text, fresh.critical ? "firing" : "pending", fresh.critical);
+    if (fresh) toast(fresh.title, fresh.text, fresh.state, fresh.priority === "critical", fresh.priority);
   }
   announced = new Set(found.map((one) => one.id));
   marks(new Set(unread.map((one) => one.id)));
