@@ -51,6 +51,9 @@ def test_what_a_message_failed_by_is_said_once() -> None:
     (line,) = alert_words.ledger([failed], CLOCK)
     assert [one.said for one in line.story] == ["chat not found"]
     assert line.why == ""
+    later = replace(failed, fate="waiting", not_before=NOON + timedelta(seconds=30))
+    (line,) = alert_words.ledger([later], CLOCK)
+    assert line.why == "Next try at 12:00:30."
     (line,) = alert_words.ledger([replace(failed, why="given up after a day")], CLOCK)
     assert line.why == "Given up after a day."
 

@@ -143,8 +143,7 @@ def _ledger_line(n: Notification, clock: timing.Clock) -> LedgerLine:
         at=at,
         took=took,
         to=destination(n),
-        # The last try says already what ended it.
-        why="" if n.why and any(one.error == n.why for one in n.tries) else _why(n, clock),
+        why=_why(n, clock),
         story=_story(n.tries, clock),
     )
 
@@ -176,7 +175,9 @@ def _story(tries: Sequence[Attempt], clock: timing.Clock) -> list[Try]:
 
 
 def _why(n: Notification, clock: timing.Clock) -> str:
-    said = _sentence(n.why or "")
+    # What a try failed by stands in its story already.
+    is_told = any(one.error == n.why for one in n.tries)
+    said = "" if is_told else _sentence(n.why or "")
     if n.fate == "sent":
         if n.channel_type == "in-app":
             return "Exactly once, committed with the transition."
