@@ -134,9 +134,13 @@ async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncI
     for finding in _channels(rule_set, config):
         yield finding
     channels = [channel.name for channel in rule_set.channels] if rule_set else []
-    rows = await (await conn.execute(_UNDELIVERED, (channels,))).fetchall()
-    for finding in judge.deliveries(dict(rows)):
+    for finding in judge.deliveries(await undelivered(conn, channels)):
         yield finding
+
+
+async def undelivered(conn: AsyncConnection[Any], channels: list[str]) -> dict[str, int]:
+    """Count, for each of these channels, messages of the last day that no later one answers."""
+    return dict(await (await conn.execute(_UNDELIVERED, (channels,))).fetchall())
 
 
 def _channels(rule_set: RuleSet | None, config: Configuration) -> Iterator[Finding]:

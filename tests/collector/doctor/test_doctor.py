@@ -6,11 +6,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from outrider import command
 from outrider_alerting import rule_files
 from outrider_collector.doctor import judge
+from outrider_collector.doctor.examine import undelivered
 from outrider_collector.doctor.finding import Finding, worst
 from outrider_collector.store.reading.types import Agent, Collector, Gauges
 from outrider_collector.store.schema import Migration, State
@@ -148,3 +150,31 @@ def test_a_database_that_is_down_is_one_line(
     out = capsys.readouterr().out
     assert "bad   database: there is no embedded database yet" in out
     assert "disk: " in out and "schema" not in out
+
+
+async def test_a_message_that_arrives_answers_those_lost_before_it(database_url: str) -> None:
+    """What failed counts until a later one is sent, and only of channels that there are."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        cursor = await connection.execute(
+            "insert into alerts (rule_set, rule, kind, key, labels, priority, state, summary,"
+            " started_at) values (1, 'r', 'count', '{}', '{}', 'critical', 'firing', 's', now())"
+            " returning id"
+        )
+        ((alert,),) = await cursor.fetchall()
+
+        async def message(channel: str, fate: str, minutes_ago: int) -> None:
+            await connection.execute(
+                "insert into notifications (alert, notice, channel, channel_type, conversation,"
+                " priority, fate, content, created_at) values (%s, %s, %s, 'telegram', 'c',"
+                " 'critical', %s, '{}', now() - make_interval(mins => %s))",
+                (alert, f"raised:{minutes_ago}", channel, fate, minutes_ago),
+            )
+
+        await message("ops", "failed", 30)
+        await message("mail", "dead", 30)
+        await message("gone", "failed", 30)
+        assert await undelivered(connection, ["ops", "mail"]) == {"mail": 1, "ops": 1}
+        await message("ops", "sent", 20)
+        assert await undelivered(connection, ["ops", "mail"]) == {"mail": 1}
+        await message("ops", "unknown", 10)
+        assert await undelivered(connection, ["ops", "mail"]) == {"mail": 1, "ops": 1}
