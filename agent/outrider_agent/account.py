@@ -92,6 +92,8 @@ class Account(msgspec.Struct, kw_only=True):
     gap_count: int = 0
     gaps: list[GapAccount] = []
     """The latest of them."""
+    bug_count: int = 0
+    """Sessions that an error of the agent's own has ended."""
     troubles: list[str] = []
     """What it said in the last hour that has not been settled since."""
     files: list[FileAccount] = []

@@ -171,6 +171,7 @@ class Agent:
             account.pid, account.version, account.host = os.getpid(), VERSION, self._config.host
             account.started_us, account.window_bytes = started_us, agent.window_bytes
             account.collectors = list(agent.collectors)
+            account.bug_count = self._connection.bug_count
             account.collector = self._connection.address if self._connection.established else ""
             return account
 

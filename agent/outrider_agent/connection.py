@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
@@ -63,6 +65,8 @@ class Connection:
         self.address = ""
         """The collector it has, or seeks, a session with."""
         self._session: PushSession | None = None
+        self.bug_count = 0
+        """Sessions that an error of the agent's own has ended."""
         self.hurry = asyncio.Event()
         """Set to have a heartbeat sent at once."""
 
@@ -85,6 +89,7 @@ class Connection:
     async def run(self, stop: asyncio.Event) -> None:
         """Hold a session with one of the collectors, in their order, until ``stop``.
 
+        An unexpected error, which is a bug, ends the session and is told; the next one follows.
         Raises Fault AGENT_CLONED when another process has this agent's identity.
         """
         backoff = Backoff(base_s=0.2, cap_s=5.0)
@@ -99,6 +104,8 @@ class Connection:
                     self._say_cloned()
                     raise
                 wait_s = self._after(fault, address, backoff)
+            except Exception as bug:  # noqa: BLE001  whatever it is, what is read waits to be sent
+                wait_s = self._after_bug(bug, backoff)
             else:
                 return
             index += 1
@@ -136,6 +143,21 @@ class Connection:
         if fault.reason in {Reason.TOKEN_REVOKED, Reason.VERSION_UNSUPPORTED}:
             floor_s = _LONGEST_WAIT_S
         return backoff.next(floor_s)
+
+    def _after_bug(self, bug: Exception, backoff: Backoff) -> float:
+        """Say where the agent went wrong, and return how long to wait."""
+        self.bug_count += 1
+        place = _place(bug)
+        self._reports.say(
+            f"bug {place}",
+            f"a bug in the agent ended the session: {type(bug).__name__}: {bug}: {place}: what is "
+            "read is kept, trying again; report it with this line",
+            event="pipeline.failed",
+            severity=severities.ERROR,
+            place=place,
+            bugs=self.bug_count,
+        )
+        return backoff.next()
 
     async def _hold(self, address: str, stop: asyncio.Event) -> None:
         """Connect to one collector and stay; raises Fault when the session ends."""
@@ -219,6 +241,12 @@ class Connection:
     def _sample_clock(self, sent_us: int, database_us: int, received_us: int) -> None:
         if self._clock.sample(sent_us, database_us, received_us):
             self._handover.tell(commands.Clock(self._clock.offset_us))
+
+
+def _place(error: Exception) -> str:
+    """Return where an error was raised, the caller last: ``file.py:12 name < file.py:3 name``."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
 
 
 def clock_us() -> int:

@@ -72,6 +72,8 @@ def _print(account: Account, write: Callable[[str], object]) -> None:
     for gap in account.gaps:
         least = "at least " if gap.at_least else ""
         write(f"  {gap.reason}: {gap.path}: {least}{gap.records} records\n")
+    if account.bug_count:
+        write(f"bugs         {account.bug_count} ended a session\n")
     for trouble in account.troubles:
         write(f"said         {trouble}\n")
     _print_files(account.files, write)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outrider_agent import endings, state
+from outrider_agent import configuration, endings, state, status
+from outrider_agent.delivery import Delivery
 from outrider_agent.times import from_unix_us
 from tests.agent.fake_collector import FakeCollector, now_us
 from tests.agent.harness import Site
@@ -611,3 +612,34 @@ async def test_start_end_takes_only_what_comes(tmp_path: Path, collector: FakeCo
         await collector.until(lambda: len(collector.database.rows) == 4)
 
     assert collector.database.messages() == [f"line {n}" for n in range(10, 14)]
+
+
+async def test_a_bug_ends_a_session_and_not_the_agent(
+    tmp_path: Path, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error nobody foresaw is said with its place, counted, and followed by a new session."""
+    site = Site(tmp_path, collector)
+    taken = Delivery.acknowledged
+    bugs = iter([RuntimeError("nobody foresaw this")])
+
+    def acknowledged(self: Delivery, committed: dict[int, int], credit_bytes: int) -> None:
+        for bug in bugs:
+            raise bug
+        taken(self, committed, credit_bytes)
+
+    monkeypatch.setattr(Delivery, "acknowledged", acknowledged)
+    async with site.agent():
+        site.write("a.log", numbered(0, 3))
+        await collector.until(lambda: len(collector.hellos) == 2)
+        site.write("a.log", numbered(3, 5))
+        await collector.until(lambda: len(collector.database.rows) == 5)
+        told: list[str] = []
+        config = configuration.load(site.config_file, {})
+        await asyncio.to_thread(status.run, config, told.append, json=False)
+        await collector.until(
+            lambda: "pipeline.failed" in [row.event for row in collector.database.own_rows]
+        )
+
+    (said,) = [line for line in site.said if "nobody foresaw this" in line]
+    assert "test_agent.py:" in said
+    assert "bugs         1 ended a session\n" in told

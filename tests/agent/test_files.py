@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -191,6 +194,31 @@ def test_the_same_thing_is_said_once_a_minute() -> None:
     ]
     assert reports.settle("k")
     assert not reports.settle("k")
+
+
+def test_things_are_said_and_settled_from_several_threads_at_once() -> None:
+    """The disk thread says things while the loop settles others and lists them all."""
+    reports = Reports(write=lambda _: None)
+    over = threading.Event()
+
+    def say() -> None:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            reports.say(f"k {number % 1500}", "trouble")
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    talker = threading.Thread(target=say)
+    talker.start()
+    try:
+        for _ in range(300):
+            reports.settle_prefix("k ")
+            reports.recent()
+    finally:
+        over.set()
+        talker.join()
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize(
