@@ -16,7 +16,7 @@ from outrider_agent.discovery import Found
 from outrider_agent.followed import Followed
 from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
-from outrider_agent.segments import SegmentWatch
+from outrider_agent.segments import SegmentWatch, has_something_to_tell
 from outrider_agent.streams import Place
 from outrider_agent.tail import holds, is_telling
 
@@ -189,14 +189,12 @@ class Adoption:
         """Bring files and streams together; return what is to be followed from now on."""
         if not self._welcomed:
             return []
-        ready = [c for c in self.candidates if c.not_before <= now and c.size() > 0]
+        ready = [c for c in self.candidates if c.not_before <= now]
         fresh = self._match_orphans(ready, remembered)
         if self._looked_since_welcome and self._orphans.streams:
             fresh += self._match_elsewhere(remembered)
             self._give_up_orphans()
-        left = [
-            c for c in ready if c.key in self._known and isinstance(self._known[c.key], Candidate)
-        ]
+        left = [c for c in ready if isinstance(self._known.get(c.key), Candidate) and _tells(c)]
         if self._copied:
             for candidate in left:
                 candidate.replay_below = candidate.size()
@@ -342,6 +340,16 @@ class Adoption:
     def released(self, followed: Followed) -> None:
         """Forget a file whose stream has ended; the caller closes it."""
         self._known.pop(followed.key, None)
+
+
+def _tells(candidate: Candidate) -> bool:
+    """Whether a file that is no stream yet has anything to tell."""
+    found = candidate.found
+    if candidate.size() or found.closing:
+        return True
+    if found.source is not None or names.parse(os.path.basename(found.path)) is None:  # noqa: PTH119
+        return False
+    return has_something_to_tell(candidate.fd, found.path)
 
 
 def _is_own_output(status: os.stat_result) -> bool:

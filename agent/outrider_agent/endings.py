@@ -121,8 +121,13 @@ class Endings:
         losses = (told, *self._journal.shortfalls(stream.stream_id))
         self._handover.give(self._batches.final(stream, 0, place, losses))
 
-    def fell_short(self, followed: Followed, records: int, counted: int, now_us: int) -> None:
-        """Tell that a worker could not write ``records`` records: ``counted`` in this segment."""
+    def fell_short(
+        self, followed: Followed, records: int | None, counted: int, now_us: int
+    ) -> None:
+        """Tell that a worker could not write ``records`` records: ``counted`` in this segment.
+
+        None: nobody knows how many, for there was no room to count them either.
+        """
         tail = followed.tail
         stream = tail.stream
         detail = f"{stream.worker} of {stream.service} found no room in {followed.path}"
@@ -132,8 +137,8 @@ class Endings:
             begin=tail.position,
             end=tail.position,
             reason=INBOX_FULL,
-            records=records,
-            at_least=False,
+            records=records or 0,
+            at_least=records is None,
             detail=detail,
             from_us=tail.last_line_us,
             to_us=now_us,
@@ -144,12 +149,13 @@ class Endings:
             self._journal.fell_short(told, counted)
         self._reports.say(
             f"inbox full {followed.path}",
-            f"{records} records are lost: {detail}: free space on that disk",
+            f"{'an unknown number of' if records is None else records} records are lost: "
+            f"{detail}: free space on that disk",
             event="pipeline.dropped",
             severity=severities.ERROR,
             service=stream.service,
             worker=stream.worker,
-            records=records,
+            records=records or 0,
         )
 
     def _tell(

@@ -249,6 +249,8 @@ class Files:
             if segment.check(tail.fd, now, now_us):
                 self._inbox.died(followed, self._reports)
             self._count_dropped(followed, segment.last, now_us)
+            if segment.uncounted and followed.stream_id not in self._journal.counted:
+                self._endings.fell_short(followed, None, 0, now_us)
         if tail.position < tail.size - tail.partial_bytes or tail.has_pending:
             return
         if segment is not None:

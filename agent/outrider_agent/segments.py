@@ -2,8 +2,10 @@
 
 A writer holds a shared lock for life. Once a second the agent asks for the exclusive lock without
 waiting; while it is refused the writer lives. When it is granted the writer is gone: if its slot
-does not say that it ended well, it died, and whoever holds the lock writes that down, once. Then
-the lock is given back, so that the next process of the same service can take the segment over.
+does not say that it ended well, it died, and whoever holds the lock writes that down, once for each
+writer: a process may take the segment over and die between two looks, so writers are told apart by
+pid and time of opening. Then the lock is given back, so that the next process of the same service
+can take the segment over. A slot that is empty had no room: what its writer lost nobody knows.
 
 A segment that nobody took over for a minute (`retire_after_s`) is retired: with the lock held it is
 moved to ``closing/``, read to its end once more, and unlinked, lock still held, when all of it is
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,11 +54,17 @@ class SegmentWatch:
     ended_us: int = 0
     """When the writer was found gone, microseconds since 2000; 0 while it lives."""
     died: bool = False
+    uncounted: bool = False
+    """Whether the writer is gone and its slot had no room: how much was lost is not known."""
     said_goodbye: bool = False
     """Whether the last record read is a clean end; for writers whose slot cannot be read."""
     unlocked_since: float | None = None
     last: slot.Slot = field(default_factory=slot.Slot)
     """What the slot said last."""
+    _gone: tuple[int, int] = (0, 0)
+    """Pid and time of opening of the last writer that was found gone."""
+    _told: tuple[int, int] = (0, 0)
+    """Those of the last one whose death was told."""
 
     @property
     def state(self) -> tuple[bool, int, int]:
@@ -79,8 +88,7 @@ class SegmentWatch:
         return self.last
 
     def _slot_path(self) -> str:
-        directory, filename = os.path.split(self.path)
-        return os.path.join(directory, names.slot_filename(filename))  # noqa: PTH118  in a loop
+        return _slot_path(self.path)
 
     # ---------------------------------------------------------------- life and death
 
@@ -102,14 +110,15 @@ class SegmentWatch:
 
     def _writer_gone(self, now: float, now_us: int) -> bool:
         self.locked_by_writer = False
-        if self.unlocked_since is None:
-            self.unlocked_since = now
         said = self.read_slot()
-        newly_dead = said.died and not self.died
-        if not self.ended_us:
-            self.ended_us = now_us
+        writer = said.pid, said.opened_us
+        if self.unlocked_since is None or writer != self._gone:
+            self.unlocked_since, self.ended_us, self.died = now, now_us, False
+        self._gone = writer
+        self.uncounted = not said.pid and is_empty_slot(self.path)
+        newly_dead = said.died and writer != self._told
         if said.died or said.flags & slot.DEATH_RECORDED:
-            self.died = True
+            self.died, self._told = True, writer
         if newly_dead and self._record_death(said, now_us):
             self._set_flag(said.flags | slot.DEATH_RECORDED)
             return False
@@ -132,12 +141,12 @@ class SegmentWatch:
             return False
         try:
             # The last words may lack their newline.
-            os.write(fd, b"\n" + line + b"\n")
+            record = b"\n" + line + b"\n"
+            return os.write(fd, record) == len(record)
         except OSError:
             return False
         finally:
             os.close(fd)
-        return True
 
     def _set_flag(self, flags: int) -> None:
         with suppress(OSError):
@@ -150,7 +159,10 @@ class SegmentWatch:
     # ---------------------------------------------------------------- retiring
 
     def wants_to_retire(self, now: float, quiet_s: float, after_s: float) -> bool:
-        """Whether the segment has been left long enough: ``after_s`` where it has a lock."""
+        """Whether the segment has been left long enough: ``after_s`` where it has a lock.
+
+        One without a slot is left at once: nobody takes it over.
+        """
         if self.closing:
             return False
         if self.lockless:
@@ -158,7 +170,7 @@ class SegmentWatch:
         if self.locked_by_writer or self.unlocked_since is None:
             return False
         continued = bool(self.last.flags & slot.CONTINUED)
-        return continued or now - self.unlocked_since > after_s
+        return continued or self.uncounted or now - self.unlocked_since > after_s
 
     def retire(self, tail: Tail) -> bool:
         """Move the segment to ``closing/`` under the exclusive lock; False if somebody has it."""
@@ -227,6 +239,35 @@ def over_budget(kept: list[Kept], budget_bytes: int) -> list[Kept]:
         total -= oldest.size
         out.append(oldest)
     return out
+
+
+def has_something_to_tell(fd: int, path: str) -> bool:
+    """Whether an empty segment tells of records that found no room, or of a writer that is gone.
+
+    Nobody has it yet while it has no slot: a lock taken then would drive its writer away.
+    """
+    watch = SegmentWatch(path)
+    said = watch.read_slot()
+    if said.dropped:
+        return True
+    if (not said.pid and not is_empty_slot(path)) or not _lock(fd):
+        return False
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return True
+
+
+def is_empty_slot(path: str) -> bool:
+    """Whether the slot beside a segment is there and had no room for its 64 bytes."""
+    try:
+        status = os.stat(_slot_path(path), follow_symlinks=False)  # noqa: PTH116  a string
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
+
+
+def _slot_path(path: str) -> str:
+    directory, filename = os.path.split(path)
+    return os.path.join(directory, names.slot_filename(filename))  # noqa: PTH118  in a loop
 
 
 def _lock(fd: int) -> bool:

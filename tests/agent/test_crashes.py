@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -209,6 +210,67 @@ async def test_t23_a_full_disk_under_the_state_stops_nothing_that_is_followed(
         ballast.unlink()
         await collector.until(lambda: len(collector.database.rows) == 61)
         await collector.until(lambda: bool(collector.database.gaps))
+
+
+IN_A_FULL_INBOX = """
+import sys, outrider
+outrider.init(service="pay", worker=sys.argv[1])
+log = outrider.get_logger("pay")
+for n in range(int(sys.argv[2])):
+    log.info("y" * 200, n=n)
+print("ready", flush=True)
+for n in range(len(sys.stdin.read())):
+    log.info("later", n=n)
+"""
+
+
+async def test_t23_a_full_inbox_costs_no_count(
+    tmp_path: Path, small_disk: Path, collector: FakeCollector
+) -> None:
+    """Full from the start: who ends before there is room is a gap of an unknown number, who goes
+    on when there is some tells how many it was.
+    """
+    site = Site(tmp_path, collector, agent=f'inbox = "{small_disk}/inbox"\nretire_after_s = 1')
+    config = site.config_file.read_text().replace(f'inbox = "{site.inbox}"\n', "", 1)
+    site.config_file.write_text(config)
+    inbox = small_disk / "inbox"
+    inbox.mkdir()
+
+    def start(worker: str, records: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", IN_A_FULL_INBOX, worker, str(records)],
+            env={**os.environ, "OUTRIDER_INBOX": str(inbox)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def gaps(worker: str) -> list[tuple[int, bool]]:
+        found = collector.database.gaps.values()
+        return [
+            (gap.records, gap.at_least)
+            for stream, gap in found
+            if collector.database.streams[stream].info.worker == worker
+        ]
+
+    async with site.agent():
+        await collector.until(lambda: bool(collector.database.own_rows))
+        fill(small_disk / "ballast")
+        ended = start("ended", 50)
+        _, told = ended.communicate()
+        goes_on = start("goes-on", 50)
+        await collector.until(lambda: gaps("ended") == [(0, True)])
+        (small_disk / "ballast").unlink()
+        goes_on.communicate("x" * 20)
+        await collector.until(lambda: collector.database.messages().count("later") == 20)
+        await collector.until(lambda: gaps("goes-on") == [(51, False)])
+
+    assert told.count("outrider: record not written") == 1
+    assert gaps("ended") == [(0, True)]
 
 
 async def test_t25_an_outage_of_any_length_ends_with_all_lines(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -112,6 +113,109 @@ async def test_a_killed_worker_is_recorded_once(tmp_path: Path, collector: FakeC
     assert len(deaths) == 1
     assert json.loads(deaths[0].attributes or "")["pid"] == process.pid
     assert deaths[0].severity == 17
+
+
+def test_writers_that_take_over_and_die_between_two_looks_are_told_apart(tmp_path: Path) -> None:
+    """Each one's death is a record, though the lock was never seen taken; a clean end is none."""
+    path = tmp_path / "s~w~0123456789abcdef.jsonl"
+    path.touch()
+    watch = segments.SegmentWatch(str(path))
+    fd = os.open(path, os.O_RDONLY)
+
+    def wrote(pid: int, opened_us: int, flags: int = 0) -> None:
+        path.with_suffix(".slot").write_bytes(slot.pack(slot.Slot(pid, opened_us, flags=flags)))
+
+    try:
+        for look, (pid, opened_us) in enumerate([(7, 1), (8, 2), (8, 3), (7, 4)]):
+            wrote(pid, opened_us)
+            watch.check(fd, look, 1000 + look)
+            watch.check(fd, look, 2000 + look)
+            assert (watch.died, watch.ended_us) == (True, 1000 + look)
+        wrote(9, 5, slot.ENDED)
+        watch.check(fd, 50.0, 5000)
+    finally:
+        os.close(fd)
+
+    deaths = [
+        json.loads(line)["attributes"]["pid"] for line in path.read_text().splitlines() if line
+    ]
+    assert deaths == [7, 8, 8, 7]
+    assert (watch.died, watch.ended_us) == (False, 5000)
+    assert not watch.wants_to_retire(100.0, 100.0, 60.0)
+
+
+async def test_every_death_of_a_crash_loop_is_a_record(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """However quickly a worker comes back and dies again: as many records as deaths."""
+    site = Site(tmp_path, collector)
+    program = WORKER.replace("sys.stdin.readline()", "os.kill(os.getpid(), 9)")
+    pids = []
+    async with site.agent():
+        for number in range(10):
+            process = worker(site.inbox, program)
+            ended(process)
+            pids.append(process.pid)
+            if number % 3 == 2:
+                await collector.until(lambda: len(deaths(collector)) == len(pids))
+        await collector.until(lambda: len(deaths(collector)) >= len(pids))
+        await asyncio.sleep(1.2)
+
+    assert sorted(deaths(collector)) == sorted(pids)
+
+
+def deaths(collector: FakeCollector) -> list[int]:
+    """Return the process ids of the deaths that are stored."""
+    rows = [row for row in collector.database.rows if row.event == "worker.died"]
+    return [json.loads(row.attributes or "")["pid"] for row in rows]
+
+
+async def test_a_worker_that_found_no_room_even_to_count_is_a_gap(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """An empty slot is a gap of an unknown number, once, and its segment is taken away."""
+    site = Site(tmp_path, collector)
+    path = site.inbox / "pay~w1~0123456789abcdef.jsonl"
+    path.touch()
+    path.with_suffix(".slot").touch()
+    async with site.agent():
+        await collector.until(lambda: bool(collector.database.gaps))
+        await collector.until(lambda: any(s.closed for s in collector.database.streams.values()))
+    async with site.agent():
+        await collector.until(lambda: len(collector.heartbeats) > 3)
+        await asyncio.sleep(1.2)
+
+    ((_, gap),) = collector.database.gaps.values()
+    assert (gap.reason, gap.records, gap.at_least) == ("inbox_full", 0, True)
+    assert not list(site.inbox.glob("pay~*"))
+
+
+async def test_a_worker_that_only_could_count_is_a_gap(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """No record of it found room, its slot did: what it says is told, though the segment is empty.
+
+    So it is over a restart of the agent, and where the worker still runs.
+    """
+    site = Site(tmp_path, collector)
+    path = site.inbox / "pay~w1~0123456789abcdef.jsonl"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+
+    def dropped(records: int) -> None:
+        said = slot.pack(slot.Slot(os.getpid(), 1, dropped=records))
+        path.with_suffix(".slot").write_bytes(said)
+
+    dropped(3)
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.gaps) == 1)
+    dropped(5)
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.gaps) == 2)
+    os.close(fd)
+
+    assert sorted(gap.records for _, gap in collector.database.gaps.values()) == [2, 3]
+    assert {gap.reason for _, gap in collector.database.gaps.values()} == {"inbox_full"}
 
 
 FULL = """

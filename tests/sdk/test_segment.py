@@ -285,3 +285,18 @@ def test_an_inbox_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(OSError):
         opened(tmp_path / "inbox")
+
+
+def test_a_segment_whose_slot_had_no_room_is_left_to_the_agent(inbox: Path) -> None:
+    """What its writer lost was never counted, which only the agent can tell: it stays as it is."""
+    left = opened(inbox)
+    slot_path = left.path.with_suffix(".slot")
+    slot_path.write_bytes(b"")
+    close(left)
+
+    held = opened(inbox)
+
+    assert held.path != left.path
+    assert held.name.worker == left.name.worker
+    assert slot_path.read_bytes() == b""
+    close(held)

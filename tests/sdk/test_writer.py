@@ -23,7 +23,7 @@ class Full:
         self.room = 1 << 30
         self.error = errno.ENOSPC
         self.told: list[bytes] = []
-        self._write = os.write
+        self._write, self._pwrite = os.write, os.pwrite
         monkeypatch.setattr(os, "write", self)
 
     def __call__(self, descriptor: int, data: bytes) -> int:
@@ -36,6 +36,16 @@ class Full:
         written = self._write(descriptor, data[: self.room])
         self.room -= written
         return written
+
+    def fill_slots_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let slots that have no room yet get none either: overwriting one takes none."""
+
+        def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+            if self.room < len(data) and os.fstat(descriptor).st_size < offset + len(data):
+                raise OSError(self.error, os.strerror(self.error))
+            return self._pwrite(descriptor, data, offset)
+
+        monkeypatch.setattr(os, "pwrite", pwrite)
 
 
 def opened(inbox: Path, **options: Any) -> Writer:
@@ -77,6 +87,48 @@ def test_records_without_room_are_counted(
     assert len(disk.told) == 2
     assert disk.told[0].startswith(b"outrider: record not written, ")
     assert str(mine.path).encode() in disk.told[0]
+
+
+def test_a_disk_that_was_full_from_the_start_costs_no_count(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not even the slot finds room, its count is kept until there is some, and said once."""
+    disk = Full(monkeypatch)
+    disk.fill_slots_too(monkeypatch)
+    disk.room = 0
+    mine = opened(inbox)
+    assert mine.path is not None
+
+    assert not any(mine.append(b"lost\n") for _ in range(5))
+    assert mine.path.with_suffix(".slot").read_bytes() == b""
+    assert len(disk.told) == 1
+    disk.room = 1000
+    assert mine.append(b"kept\n")
+
+    assert (slot_of(mine).dropped, slot_of(mine).pid) == (5, os.getpid())
+
+
+def test_what_no_slot_could_take_is_told_by_the_next_one(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records counted before there was a segment, or in one whose slot had no room, are counted."""
+    mine = Writer(inbox, "payments", "w1", numbered=True, max_bytes=100)
+    mine.dropped += 2
+    disk = Full(monkeypatch)
+    disk.fill_slots_too(monkeypatch)
+    disk.room = 0
+    mine.open()
+    mine.append(b"lost\n")
+    first = mine.path
+    disk.room = 60
+    assert mine.append(b"kept\n".rjust(50))
+    disk.room = 1000
+    assert mine.append(b"kept\n".rjust(60))
+    assert mine.path != first
+    mine.append(b"kept\n")
+
+    slots = [slot.unpack(path.read_bytes()) for path in inbox.glob("*.slot")]
+    assert sum(one.dropped for one in slots if one is not None) == 3
 
 
 def test_after_a_short_write_the_next_record_begins_a_line(

@@ -179,7 +179,10 @@ def _is_living(path: Path) -> bool:
 
 
 def _take_over(path: Path) -> Segment | None:
-    """Try to take a segment over; None when it is held, full, gone or being retired."""
+    """Try to take a segment over; None when it is held, full, gone or being retired.
+
+    Nor one whose slot had no room: only an agent can tell that what was lost there is not known.
+    """
     name = names.parse(path.name)
     try:
         descriptor = descriptors.open_file(path, os.O_RDWR | os.O_APPEND)
@@ -189,7 +192,8 @@ def _take_over(path: Path) -> Segment | None:
     try:
         failpoint("open/flock")
         full = os.fstat(descriptor).st_size >= MAX_BYTES
-        if name is not None and not full and _claim(path, descriptor):
+        usable = name is not None and not full
+        if name and usable and _claim(path, descriptor) and not _has_empty_slot(path):
             segment = _held(path, name, descriptor)
     except OSError:
         segment = None
@@ -218,12 +222,29 @@ def _held(path: Path, name: names.SegmentName, descriptor: int) -> Segment:
     try:
         slot_descriptor = _open_slot(slot_path)
         slot_path.chmod(FILE_MODE)
-        predecessor = slot.unpack(os.read(slot_descriptor, slot.SIZE))
+        found = os.read(slot_descriptor, slot.SIZE)
+        predecessor = slot.unpack(found)
+        if not found:
+            _make_room(slot_descriptor)
         slot_descriptor = descriptors.move_up(slot_descriptor)
     except OSError:
         slot_descriptor = -1
     high = descriptors.move_up(descriptor)
     return Segment(path, name, high, slot_descriptor, size, torn, predecessor)
+
+
+def _has_empty_slot(path: Path) -> bool:
+    try:
+        status = path.with_name(names.slot_filename(path.name)).stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
+
+
+def _make_room(slot_descriptor: int) -> None:
+    """Give a new slot its size, which it keeps when there is no room: it is only overwritten."""
+    with suppress(OSError):
+        os.pwrite(slot_descriptor, bytes(slot.SIZE), 0)
 
 
 def _open_slot(path: Path) -> int:

@@ -2,7 +2,9 @@
 
 One ``os.write`` per record, no thread, no buffer: a record whose call returned is in the kernel and
 survives whatever becomes of the process. A write that finds no room never raises into the program:
-the record is counted in the slot, and standard error is told, at most once a minute. After a short
+the record is counted in the slot, and standard error is told, at most once a minute. The slot is
+written when the segment is opened, so that its room is there when none is left; where there was
+none even then, the count waits in memory until there is. After a short
 write the next record begins with a newline, so that a torn record spoils no other.
 
 The descriptor's number stays the same for the life of the process. A new segment is put under it
@@ -67,6 +69,10 @@ class Writer:
         self._descriptor = -1
         self._size_bytes = 0
         self._torn = False
+        self._slot_owed = False
+        """The slot does not say what it should: there was no room for it."""
+        self._told_dropped = 0
+        """How many dropped records the slot tells of."""
         self._opened_us = 0
         self._progress = Progress()
         self._flags = 0
@@ -137,6 +143,8 @@ class Writer:
         if self._torn:
             self._drop(None)
             return False
+        if self._slot_owed:
+            self._write_slot()
         if self._size_bytes > self._max_bytes:
             self._continue()
         return True
@@ -167,8 +175,11 @@ class Writer:
         self._descriptor = held.descriptor
         self._opened_us = self._wall_us()
         self._flags = 0
-        # Whoever counts must miss nothing that the process before could not write.
-        self.dropped = 0 if held.predecessor is None else held.predecessor.dropped
+        # Whoever counts must miss nothing that the process before could not write, nor what was
+        # counted here and no slot could take.
+        untold = self.dropped - self._told_dropped
+        self._told_dropped = 0 if held.predecessor is None else held.predecessor.dropped
+        self.dropped = self._told_dropped + untold
         self._write_slot()
 
     def _continue(self) -> None:
@@ -214,7 +225,7 @@ class Writer:
         held = self._segment
         if held is None or held.slot_descriptor < 0:
             return
-        told = self._progress
+        told, dropped = self._progress, self.dropped
         raw = slot.pack(
             slot.Slot(
                 os.getpid(),
@@ -222,15 +233,20 @@ class Writer:
                 told.done,
                 told.total,
                 told.at_us,
-                self.dropped,
+                dropped,
                 self._flags,
                 told.note,
             )
         )
         try:
-            os.pwrite(held.slot_descriptor, raw, 0)
+            written = os.pwrite(held.slot_descriptor, raw, 0)
         except OSError as error:
+            self._slot_owed = True
             self._complain(error)
+            return
+        self._slot_owed = written != slot.SIZE
+        if not self._slot_owed:
+            self._told_dropped = dropped
 
     def _complain(self, error: OSError | None) -> None:
         now = self._monotonic()
