@@ -69,6 +69,8 @@ class Adoption:
         self._welcomed = False
         self._looked_since_welcome = False
         self._copied = identity.copied
+        self._unsettled = False
+        """The first look is over, and the disk does not say so yet."""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -200,8 +202,12 @@ class Adoption:
                 candidate.replay_below = candidate.size()
         fresh += self._give_birth(left, wall_s)
         if self._looked_since_welcome and self._minter.first_start:
-            self._minter.first_start = False
-            self._identity.settle()
+            self._minter.first_start, self._unsettled = False, True
+        if self._unsettled:
+            # Where there is no room it is tried again; what is followed by now is.
+            with suppress(OSError):
+                self._identity.settle()
+                self._unsettled = False
         if self._looked_since_welcome and self._copied:
             self._copied = False
             self._identity.forget_copied()
@@ -292,19 +298,27 @@ class Adoption:
         unopened = {(s.device, s.inode): s for s in self._journal.births.values()}
         for candidate in candidates:
             stream = unopened.get(candidate.key)
-            if stream is not None and not holds(
-                candidate.fd, self._identity.key, stream, Place(stream.start_offset, b"")
-            ):
-                stream = None
+            try:
+                if stream is not None and not holds(
+                    candidate.fd, self._identity.key, stream, Place(stream.start_offset, b"")
+                ):
+                    stream = None
+                made = stream or self._minter.stream(candidate, wall_s)
+            except OSError as error:
+                # It holds no other file up, and is tried again.
+                path = candidate.found.path
+                self._say(
+                    path, (error.strerror or str(error)).lower(), discovery.advice(error, path)
+                )
+                continue
             if stream is None and candidate.found.closing:
                 # Retired and delivered in an earlier life: it is only kept.
                 self._inbox.keep(candidate.fd, candidate.found.path)
                 del self._known[candidate.key]
                 continue
             if stream is None:
-                stream = self._minter.stream(candidate, wall_s)
-                born.append(stream)
-            pairs.append((candidate, stream))
+                born.append(made)
+            pairs.append((candidate, made))
         if born:
             self._journal.born(born)
         fresh = [self._follow(candidate, stream) for candidate, stream in pairs]

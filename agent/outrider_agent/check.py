@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outrider_agent import identity
 from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
 from outrider_agent.formats import choose
 from outrider_agent.times import TimeReader, from_unix_us
@@ -43,10 +44,20 @@ def run(config: Configuration, write: Callable[[str], object]) -> int:
 
 def _check_enrolment(config: Configuration, write: Callable[[str], object]) -> list[str]:
     """Say whether the collector knows this agent; what it needs, where it does not yet."""
-    if _is_readable(config.state_dir / "identity" / "token"):
+    path = identity.token_path(config.state_dir)
+    try:
+        token, is_damaged = identity.read_token(config.state_dir)
+    except NotADirectoryError:
+        token, is_damaged = None, False  # told of the state directory
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        write(f"enrolled     not known: {path}: {reason}\n")
+        return [f"token: {path}: {reason}: {identity.token_advice(error)}"]
+    if token is not None:
         write("enrolled     yes\n")
         return []
-    write(f"enrolled     not yet, with {config.token_file}\n")
+    how = "no: its token is damaged, it enrols anew with" if is_damaged else "not yet, with"
+    write(f"enrolled     {how} {config.token_file}\n")
     if _is_readable(config.token_file) or not config.agent.token_file:
         # Where nobody named it, a collector on this host makes it when it starts.
         return []
@@ -86,6 +97,9 @@ def _describe(path: str, source: SourceConfig) -> tuple[str, str]:
         return f"{path}: {reason}", f"{reason}: {advice(error, path)}"
     try:
         head = os.pread(fd, 64 * 1024, 0)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return f"{path}: {reason}", f"{reason}: {advice(error, path)}"
     finally:
         os.close(fd)
     return f"{path}: {status.st_size} bytes, {format_of(head, source)}", ""

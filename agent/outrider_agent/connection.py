@@ -16,6 +16,7 @@ from outrider.retry import Backoff
 from outrider_agent import VERSION, commands, processes
 from outrider_agent.clock import DatabaseClock
 from outrider_agent.heartbeats import Heartbeats
+from outrider_agent.identity import is_printable, token_path
 from outrider_agent.times import from_unix_us
 from outrider_agent.wire.channel import open_channel
 from outrider_agent.wire.enroll import enroll
@@ -219,8 +220,35 @@ class Connection:
         )
 
     async def _enroll(self, channel: object) -> str:
+        if self._identity.is_damaged:
+            self._reports.say(
+                "token damaged",
+                f"the agent's own token is damaged: {token_path(self._config.state_dir)}: it "
+                "enrols anew, as another agent; what is on this host is sent again",
+                event="pipeline.rejected",
+                severity=severities.WARN,
+            )
+        secret = self._secret()
+        token = await enroll(channel, secret, self._config.host)  # type: ignore[arg-type]
+        try:
+            self._identity.enrolled(token)
+        except OSError as error:
+            self._reports.say(
+                "token",
+                f"cannot keep the agent's own token, {(error.strerror or str(error)).lower()}: "
+                f"{self._config.state_dir}: free space there; after a restart it enrols anew",
+                severity=severities.ERROR,
+            )
+        return token
+
+    def _secret(self) -> str:
+        """Read the secret of enrolment. Raises Fault."""
         try:
             secret = read_secret(self._config.token_file)
+            if not is_printable(secret):
+                raise ConfigError(  # noqa: TRY301  told as the others are
+                    "the file holds no secret, but other characters", str(self._config.token_file)
+                )
         except ConfigError as error:
             # A collector on this host may be about to make the file.
             detail = (
@@ -228,9 +256,7 @@ class Connection:
                 "there, readable for the agent, or set `agent.token_file`"
             )
             raise Fault(Reason.TOKEN_INVALID, detail=detail) from None
-        token = await enroll(channel, secret, self._config.host)  # type: ignore[arg-type]
-        self._identity.enrolled(token)
-        return token
+        return secret
 
     def _greeting(self) -> Greeting:
         number, nonce = self._last_feed

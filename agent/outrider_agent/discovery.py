@@ -163,6 +163,8 @@ def advice(error: OSError, path: str) -> str:
     """Say what to do about a file that cannot be opened."""
     if error.errno == errno.EACCES:
         return "let the agent's account read it"
+    if error.errno == errno.EIO:
+        return "see to the disk; name files that can be read, or exclude it"
     if os.path.isdir(path):  # noqa: PTH112  strings stay strings
         return f"name the files in it, as in {path.rstrip('/')}/*.log"
     if error.errno == errno.EMFILE:

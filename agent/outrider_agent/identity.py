@@ -4,6 +4,8 @@ Both are written once, fsynced, and read by nobody but the agent's own account. 
 without the token the collector does not know this agent, without the key no stored digest means
 anything, and everything still on disk would be read again.
 
+A token that is no printable text is damaged, and as if it were not there: the agent enrols anew.
+
 A state directory that was copied and runs twice is one identity too few: the process that comes
 second renounces it (``copied`` says so) and enrols under one of its own.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outrider.configuration import ConfigError
@@ -35,20 +38,26 @@ class Identity:
             """Key of the digests."""
         except OSError as error:
             raise unusable(error, self._directory) from None
-
-    @property
-    def token(self) -> str | None:
-        """The agent's own bearer token, once it is enrolled; None where its file is damaged."""
-        token = self._read("token").decode("ascii", "replace").strip()
-        return token if token and token.isascii() and token.isprintable() else None
+        try:
+            self.token, self.is_damaged = read_token(state_dir)
+            """The agent's own bearer token, None until it is enrolled; whether its file is junk."""
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read the agent's own token, {_reason(error)}",
+                str(token_path(state_dir)),
+                token_advice(error),
+            ) from None
 
     def enrolled(self, token: str) -> None:
-        """Keep the token; on the disk when this returns."""
+        """Use the token, and keep it: on the disk when this returns. Raises OSError."""
+        self.token, self.is_damaged = token, False
         self._write("token", token.encode() + b"\n")
 
     def forget_token(self) -> None:
         """Enrol again at the next chance: the collector does not know this token."""
-        (self._directory / "token").unlink(missing_ok=True)
+        self.token = None
+        with suppress(OSError):  # else it is found unknown once more, after a restart
+            (self._directory / "token").unlink()
 
     @property
     def settled(self) -> bool:
@@ -102,11 +111,42 @@ class Identity:
         sync_directory(self._directory)
 
 
+def token_path(state_dir: Path) -> Path:
+    """Return where the agent of a state directory keeps its token."""
+    return state_dir / "identity" / "token"
+
+
+def read_token(state_dir: Path) -> tuple[str | None, bool]:
+    """Return the token, if there is one, and whether there is a damaged one. Raises OSError."""
+    try:
+        data = token_path(state_dir).read_bytes()
+    except FileNotFoundError:
+        return None, False
+    token = data.decode("ascii", "replace").strip()
+    is_good = bool(token) and is_printable(token)
+    return (token, False) if is_good else (None, True)
+
+
+def is_printable(token: str) -> bool:
+    """Whether a token or secret can travel in a header: ASCII without control characters."""
+    return token.isascii() and token.isprintable()
+
+
+def token_advice(error: OSError) -> str:
+    """Say what to do about a token that cannot be read."""
+    if isinstance(error, PermissionError):
+        return "let the agent's account read it, or set `agent.state_dir`"
+    return "remove it: the agent enrols anew then"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
 def unusable(error: OSError, path: Path) -> ConfigError:
     """Return what to say when something in the state directory cannot be used."""
-    reason = (error.strerror or str(error)).lower()
     return ConfigError(
-        f"cannot use the agent's state directory, {reason}",
+        f"cannot use the agent's state directory, {_reason(error)}",
         str(error.filename or path),
         "let the agent's account write there, or set `agent.state_dir`",
     )

@@ -61,6 +61,12 @@ class Candidate:
 def open_candidate(found: Found) -> Candidate:
     """Open a file that was found. Raises OSError."""
     fd, status = open_regular(found.path, follow_links=found.source is not None)
+    try:
+        os.pread(fd, 1, 0)
+    except OSError:
+        # Such as the kernel's own files, which open and look empty.
+        os.close(fd)
+        raise
     return Candidate(fd, found, status.st_dev, status.st_ino, status.st_uid)
 
 

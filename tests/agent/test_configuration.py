@@ -140,6 +140,83 @@ def test_check_says_what_to_do(tmp_path: Path) -> None:
     assert f"{tmp_path}/logs/new.log: 0 files: none is there yet" in text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'data_dir = "/a\\u0000b"\n',
+        '[agent]\nstate_dir = "/a\\u0000b"\n',
+        '[agent]\ninbox = "/a\\u0000b"\n',
+        '[agent]\ntoken_file = "/a\\u0000b"\n',
+        '[[agent.source]]\nservice = "s"\npaths = ["/a\\u0000b/*"]\n',
+        '[[agent.source]]\nservice = "s"\npaths = ["/a/*"]\nexclude = ["/a\\u0000b"]\n',
+    ],
+)
+def test_a_path_with_a_zero_byte_is_told(tmp_path: Path, text: str) -> None:
+    """No file can have such a name: it is an error of the configuration, with its place."""
+    with pytest.raises(ConfigError, match="zero byte") as caught:
+        load(tmp_path, text)
+
+    key = re.findall(r"(\w+) = \S*u0000", text)[0]
+    assert key in str(caught.value)
+    assert "\0" not in str(caught.value)
+
+
+def ended(tmp_path: Path, action: str, *lines: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the agent that ends by itself."""
+    file = tmp_path / "outrider.toml"
+    file.write_text("\n".join((f'data_dir = "{tmp_path}"', *lines)))
+    return subprocess.run(
+        [sys.executable, "-m", "outrider.command", "agent", action, "--config", str(file)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_token_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """The agent ends with 2 and says what it is; the check tells it as well."""
+    token = tmp_path / "agent" / "identity" / "token"
+    token.mkdir(parents=True)
+    run = ended(tmp_path, "run")
+    checked = ended(tmp_path, "check")
+
+    assert run.returncode == 2
+    assert run.stderr.startswith("outrider: cannot read the agent's own token, is a directory")
+    assert str(token) in run.stderr
+    assert "remove it" in run.stderr
+    assert checked.returncode == check.FOUND
+    assert f"problem: token: {token}: is a directory: " in checked.stdout
+    assert "Traceback" not in run.stderr + checked.stderr
+
+
+def test_check_tells_of_a_damaged_token(tmp_path: Path) -> None:
+    """Zeros are no token: the agent enrols anew, for which it needs the secret."""
+    identity = tmp_path / "agent" / "identity"
+    identity.mkdir(parents=True)
+    (identity / "token").write_bytes(bytes(22))
+    without = ended(tmp_path, "check", "[agent]", f'token_file = "{tmp_path}/secret"')
+    (tmp_path / "secret").write_text("s")
+    with_secret = ended(tmp_path, "check", "[agent]", f'token_file = "{tmp_path}/secret"')
+
+    assert "enrolled     no: its token is damaged, it enrols anew with " in without.stdout
+    assert "problem: token_file:" in without.stdout
+    assert "problem: token_file:" not in with_secret.stdout
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    """A regular file whose reads fail is told with what to do, and the check goes on."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "a.log").symlink_to("/proc/self/mem")
+    (logs / "b.log").write_text("x\n")
+    checked = ended(
+        tmp_path, "check", "[[agent.source]]", f'paths = ["{logs}/*.log"]', 'service = "s"'
+    )
+
+    assert checked.returncode == check.FOUND, checked.stderr
+    assert f"problem: {logs}/a.log: input/output error: " in checked.stdout
+    assert f"{logs}/b.log: 2 bytes" in checked.stdout
+    assert "Traceback" not in checked.stderr
+
+
 def test_a_second_agent_says_who_holds_the_directory(tmp_path: Path) -> None:
     """Two agents on one state directory would fight: the second says so and ends with 2."""
     file = tmp_path / "outrider.toml"

@@ -104,6 +104,42 @@ async def test_t16_a_damaged_state_file_needs_nobody(
     assert collector.database.messages()[again:][-20:] == [f"line {n}" for n in range(20)]
 
 
+async def test_t16_a_damaged_token_is_said(tmp_path: Path, collector: FakeCollector) -> None:
+    """The agent says that it enrols anew, and why; without the secret it says what it lacks."""
+    site = Site(tmp_path, collector)
+    site.write("a.log", numbered(0, 10))
+    token = site.state_dir / "identity" / "token"
+    token.parent.mkdir(parents=True)
+    token.write_bytes(b"\xff\xfe\x00" * 20)
+    secret = tmp_path / "enrol.token"
+    secret.rename(tmp_path / "elsewhere")
+    async with site.agent():
+        await collector.until(lambda: any("not enrolled" in line for line in site.said))
+        (tmp_path / "elsewhere").rename(secret)
+        await collector.until(lambda: len(collector.database.rows) == 10)
+
+    (said,) = [line for line in site.said if "is damaged" in line]
+    assert str(token) in said
+    assert token.read_text().strip() in collector.database.tokens
+
+
+async def test_t16_a_secret_that_is_no_text_is_said(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A file with other characters than a token has enrols nobody, and is no bug of the agent."""
+    site = Site(tmp_path, collector)
+    secret = tmp_path / "enrol.token"
+    text = secret.read_text()
+    secret.write_text("caf\u00e9 \x01")
+    site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: any("not enrolled" in line for line in site.said))
+        secret.write_text(text)
+        await collector.until(lambda: len(collector.database.rows) == 10)
+
+    assert not any("bug" in line for line in site.said)
+
+
 async def test_t20_a_stop_without_a_collector_is_quick_and_loses_nothing(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
