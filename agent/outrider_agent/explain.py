@@ -42,14 +42,14 @@ def _open(path: str, write: Callable[[str], object]) -> tuple[tuple[int, int], b
     """Return device and inode, and the first bytes, of what is there now."""
     try:
         fd, found = open_regular(path, follow_links=True)
+        try:
+            head = os.pread(fd, 64 * 1024, 0)
+        finally:
+            os.close(fd)
     except OSError as error:
         hint = "" if isinstance(error, FileNotFoundError) else f": {advice(error, path)}"
         write(f"now          {(error.strerror or str(error)).lower()}{hint}\n")
         return None
-    try:
-        head = os.pread(fd, 64 * 1024, 0)
-    finally:
-        os.close(fd)
     write(f"now          {size(found.st_size)}, device {found.st_dev}, inode {found.st_ino}\n")
     return (found.st_dev, found.st_ino), head
 

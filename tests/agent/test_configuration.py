@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from outrider.configuration import ConfigError
-from outrider_agent import check, configuration
+from outrider_agent import check, configuration, explain
 from outrider_agent.configuration import AgentConfig, SourceConfig
 
 SOURCE = '[[agent.source]]\npaths = ["/var/log/*.log"]\nservice = "s"\n'
@@ -211,6 +211,11 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
         tmp_path, "check", "[[agent.source]]", f'paths = ["{logs}/*.log"]', 'service = "s"'
     )
 
+    explained: list[str] = []
+    config = configuration.load(tmp_path / "outrider.toml", {})
+    explain.run(config, str(logs / "a.log"), explained.append)
+
+    assert "now          input/output error: see to the disk" in "".join(explained)
     assert checked.returncode == check.FOUND, checked.stderr
     assert f"problem: {logs}/a.log: input/output error: " in checked.stdout
     assert f"{logs}/b.log: 2 bytes" in checked.stdout
