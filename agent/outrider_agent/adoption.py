@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _TICK_S = 0.02
 """A file system's clock may be so far behind."""
 
+_MOST_DELIVERED = 1000
+
 
 class Adoption:
     """Files without a stream and streams without a file, and how they come together."""
@@ -64,6 +66,8 @@ class Adoption:
         self._known: dict[tuple[int, int], Candidate | Followed] = {}
         self._at: dict[str, tuple[int, int]] = {}
         """What the last look found at each path."""
+        self._delivered: dict[tuple[int, int], tuple[int, int]] = {}
+        """Size and time of files whose streams have ended, the latest ones."""
         self._looked_s = 0.0
         self._lost: list[tuple[Stream, Place, bool]] = []
         self._welcomed = False
@@ -131,8 +135,32 @@ class Adoption:
             if not name.startswith(prefix) or name[len(prefix) : len(prefix) + 1] not in ".-_":
                 continue
             with suppress(OSError):
-                if os.stat(path, follow_symlinks=False).st_mtime >= since_s - _TICK_S:  # noqa: PTH116
+                status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
+                key = (status.st_dev, status.st_ino)
+                delivered = self._delivered.get(key) == (status.st_size, status.st_mtime_ns)
+                fresh = status.st_mtime >= since_s - _TICK_S and not delivered
+                if fresh and key not in self._known and not self._is_copy(path):
                     self._take(Found(path, found.source))
+
+    def _is_copy(self, path: str) -> bool:
+        """Whether a file has what a followed one beside it has: a backup, no file of its own."""
+        directory = os.path.dirname(path)  # noqa: PTH120  a string
+        fd, _ = discovery.open_regular(path, follow_links=False)
+        try:
+            for known in self._known.values():
+                if isinstance(known, Candidate) or os.path.dirname(known.path) != directory:  # noqa: PTH120
+                    continue
+                tail = known.tail
+                place = Place(tail.begin, tail.begin_digest)
+                if (
+                    place.digest
+                    and holds(fd, self._identity.key, tail.stream, place)
+                    and is_telling(fd, place.committed)
+                ):
+                    return True
+            return False
+        finally:
+            os.close(fd)
 
     def _take(self, found: Found) -> tuple[int, int] | None:
         """Open a found file unless it is open already; return what it is to the kernel."""
@@ -354,6 +382,10 @@ class Adoption:
     def released(self, followed: Followed) -> None:
         """Forget a file whose stream has ended; the caller closes it."""
         self._known.pop(followed.key, None)
+        status = os.fstat(followed.tail.fd)
+        self._delivered[followed.key] = (status.st_size, status.st_mtime_ns)
+        if len(self._delivered) > _MOST_DELIVERED:
+            del self._delivered[next(iter(self._delivered))]
 
 
 def _tells(candidate: Candidate) -> bool:

@@ -189,6 +189,50 @@ async def test_t05_several_rotations_while_no_agent_runs(
     assert collector.database.gaps == {}
 
 
+@pytest.mark.usefixtures("leases")
+async def test_t05_what_was_delivered_is_not_read_again_at_the_next_rotation(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A rotated file that was written to late, and has ended, stays delivered when it moves on."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        path.rename(path.with_name("a.log.1"))
+        site.write("a.log", numbered(20, 30))
+        await collector.until(lambda: len(collector.database.rows) == 20)
+        site.write("a.log.1", numbered(10, 20))
+        await collector.until(
+            lambda: any(s.closed for s in collector.database.streams.values()), timeout_s=30
+        )
+        path.with_name("a.log.1").rename(path.with_name("a.log.2"))
+        path.rename(path.with_name("a.log.1"))
+        site.write("a.log", numbered(30, 40))
+        await collector.until(lambda: 39 in numbers(collector))
+        site.write("a.log", numbered(40, 50))
+        await collector.until(lambda: 49 in numbers(collector))
+
+    assert sorted(numbers(collector)) == [*range(50)]
+
+
+async def test_t05_a_copy_beside_a_rotation_is_not_read(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A backup of a file, made between two looks in which it is rotated, is no generation of it."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 200))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 200)
+        shutil.copyfile(path, path.with_name("a.log.bak"))
+        path.rename(path.with_name("a.log.1"))
+        site.write("a.log", numbered(200, 210))
+        await collector.until(lambda: 209 in numbers(collector))
+        site.write("a.log", numbered(210, 220))
+        await collector.until(lambda: 219 in numbers(collector))
+
+    assert sorted(numbers(collector)) == [*range(220)]
+
+
 async def test_t06_the_first_line_after_a_rotation_is_whole(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
