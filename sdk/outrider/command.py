@@ -42,7 +42,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command("outrider_agent.run:main", "a worker under the agent's eye", "agent"),
     "collector": Command("outrider_collector.cli:main", "the collector", "collector"),
     "store": Command(
-        "outrider_collector.store.cli:main",
+        "outrider_collector.terminal.store:main",
         "the database: migrate, compact, stats, retention",
         "collector",
     ),
@@ -55,18 +55,18 @@ COMMANDS: dict[str, Command] = {
     ),
     "workers": Command("outrider_collector.terminal.status:workers", "the fleet", "collector"),
     "rules": Command(
-        "outrider_collector.alerts.cli:rules", "check and apply alerting rules", "collector"
+        "outrider_collector.terminal.rules:rules", "check and apply alerting rules", "collector"
     ),
     "alerts": Command(
-        "outrider_collector.alerts.cli:alerts",
+        "outrider_collector.terminal.alerts:alerts",
         "list, show, explain and acknowledge alerts",
         "collector",
     ),
     "silences": Command(
-        "outrider_collector.alerts.cli:silences", "add, list and end silences", "collector"
+        "outrider_collector.terminal.silences:silences", "add, list and end silences", "collector"
     ),
     "notify": Command(
-        "outrider_collector.alerts.cli:notify", "send a test message to a channel", "collector"
+        "outrider_collector.terminal.notify:notify", "send a test message to a channel", "collector"
     ),
     "doctor": Command(
         "outrider_collector.doctor.cli:main", "what is wrong here and what to do", "collector"

@@ -1,1 +1,1 @@
-"""Alerts inside a collector: evaluation from the feed, delivery from the outbox, the commands."""
+"""Alerts inside a collector: evaluation from the feed, delivery from the outbox."""

@@ -1,1 +1,1 @@
-"""What a terminal shows of the store: `outrider logs`, `status` and `workers`; shared parts."""
+"""The commands that read and change the store from a terminal, and what they show there."""

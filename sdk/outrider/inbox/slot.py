@@ -20,9 +20,9 @@ A segment that nobody holds a lock on and whose slot has none of the flags belon
 died. Whoever finds that first, the agent or the next writer, takes the segment's exclusive lock,
 writes the record ``worker.died`` and, if it is the agent, sets flag 4, so that there is one record.
 
-A writer gives the file its 64 bytes, zeros at first, when it opens the segment. One that stays empty
-found no room: what such a writer lost nobody knows, its segment is not taken over, and the agent
-tells a gap of an unknown number of records.
+A writer gives the file its 64 bytes, zeros at first, when it opens the segment. One that stays
+empty found no room: what such a writer lost nobody knows, its segment is not taken over, and the
+agent tells a gap of an unknown number of records.
 """
 
 from __future__ import annotations

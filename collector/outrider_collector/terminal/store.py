@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from outrider.errors import Fault, Reason
 from outrider_collector import config
 from outrider_collector.store import housekeeping, partitions, schema
-from outrider_collector.store.compaction import command, verify
+from outrider_collector.store.compaction import verify
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
 from outrider_collector.store.reading import quarantine
 from outrider_collector.store.stats import read_stats
+from outrider_collector.terminal import compact
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import moment, visible
 
@@ -41,10 +42,10 @@ def main(argv: list[str]) -> int:
     )
     stats = commands.add_parser("stats", help="records, blocks, bytes and partitions")
     stats.add_argument("--json", action="store_true", help="one JSON document")
-    compact = commands.add_parser(
+    compacting = commands.add_parser(
         "compact", help="move fresh blocks to where they are small and quick to search"
     )
-    compact.add_argument(
+    compacting.add_argument(
         "--once", action="store_true", help="all that is old enough, without rests, then end"
     )
     checking = commands.add_parser(
@@ -140,7 +141,7 @@ async def _retention(configuration: Configuration) -> int:
 
 
 async def _compact(configuration: Configuration, *, once: bool) -> int:
-    await command.run(configuration, once=once)
+    await compact.run(configuration, once=once)
     return DONE
 
 

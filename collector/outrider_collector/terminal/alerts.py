@@ -1,6 +1,6 @@
-"""``outrider rules``, ``outrider alerts``, ``outrider silences`` and ``outrider notify``.
+"""``outrider alerts``: list, show, explain and acknowledge them.
 
-Acts (apply, ack, add, end) go to the collector of this host; everything else reads Postgres.
+Acts go to the collector of this host; everything else reads Postgres.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.command import DONE
 from outrider.configuration import ConfigError
-from outrider_collector.alerts import explained, shown
-from outrider_collector.alerts.rule_commands import rules
-from outrider_collector.alerts.silence_commands import silences
-from outrider_collector.alerts.trial import Trial, outcome
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
+from outrider_collector.terminal import alert_explained, alert_text
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 from outrider_collector.terminal.documents import document
 
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 RECENT: Final = timedelta(days=1)
-__all__ = ["alerts", "notify", "rules", "silences"]
 
 _ALERT = re.compile(r"(?:A-|#)?(\d{1,18})", re.IGNORECASE)
 
@@ -50,29 +46,6 @@ def alerts(argv: list[str]) -> int:
     )
 
 
-def notify(argv: list[str]) -> int:
-    """Send a test message to a channel; return the exit code."""
-    parser = Parser("notify", "Try the channels of the active rule set.")
-    test = parser.act("test", "send one real message and tell what became of it")
-    test.add_argument("channel", metavar="CHANNEL")
-
-    async def run(arguments: argparse.Namespace) -> int:
-        async with admin(arguments) as client:
-            number = await client.test_channel(arguments.channel, actor())
-
-        async def read(connection: AsyncConnection) -> Trial:
-            return await outcome(connection, number)
-
-        became: Trial = await read_store(arguments, read)
-        say(json.dumps(became.document()) if arguments.json else became.text)
-        return became.exit_code
-
-    return parser.run(argv, {"test": run})
-
-
-# ------------------------------------------------------------------ alerts
-
-
 async def _list(arguments: argparse.Namespace) -> int:
     async def read(connection: AsyncConnection) -> list[str]:
         now = await health.now(connection)
@@ -81,7 +54,7 @@ async def _list(arguments: argparse.Namespace) -> int:
             found = await reading.recent(connection, now - RECENT, 1_000)
         if arguments.json:
             return [json.dumps(document(found))]
-        return shown.alert_lines(found, now)
+        return alert_text.alert_lines(found, now)
 
     say("\n".join(await read_store(arguments, read)))
     return DONE
@@ -95,7 +68,7 @@ async def _show(arguments: argparse.Namespace) -> int:
         detail = await reading.alert(connection, number)
         if arguments.json:
             return [json.dumps(document(detail))]
-        return list(shown.detail_lines(detail, now, colours=sys.stdout.isatty()))
+        return list(alert_text.detail_lines(detail, now, colours=sys.stdout.isatty()))
 
     say("\n".join(await read_store(arguments, read)))
     return DONE
@@ -104,18 +77,20 @@ async def _show(arguments: argparse.Namespace) -> int:
 async def _explain(arguments: argparse.Namespace) -> int:
     number = _alert_number(arguments.alert)
 
-    async def read(connection: AsyncConnection) -> explained.Explanation:
+    async def read(connection: AsyncConnection) -> alert_explained.Explanation:
         detail = await reading.alert(connection, number)
         rule_set = await store_rules.load(connection, detail.alert.rule_set)
         silences = await reading.silences(connection, ended=True)
         now = await health.now(connection)
-        return explained.explanation(detail, silences, rule_set.rule_set, rule_set.version, now)
+        return alert_explained.explanation(
+            detail, silences, rule_set.rule_set, rule_set.version, now
+        )
 
     found = await read_store(arguments, read)
     if arguments.json:
         say(json.dumps(found.document()))
     else:
-        say("\n".join(explained.lines(found, colours=sys.stdout.isatty())))
+        say("\n".join(alert_explained.lines(found, colours=sys.stdout.isatty())))
     return DONE
 
 

@@ -15,16 +15,16 @@ from outrider_alerting import schedules
 from outrider_alerting.durations import Duration
 from outrider_alerting.policy import Silence
 from outrider_alerting.rules import RuleSet
-from outrider_collector.alerts import shown
 from outrider_collector.alerts.doubts import doubts
-from outrider_collector.alerts.previews import Preview, preview
 from outrider_collector.alerts.times import from_us, to_us
 from outrider_collector.store import acts
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
+from outrider_collector.terminal import alert_text
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 from outrider_collector.terminal.documents import document
+from outrider_collector.terminal.silence_preview import Preview, preview
 
 if TYPE_CHECKING:
     import argparse
@@ -178,7 +178,7 @@ async def _list(arguments: argparse.Namespace) -> int:
         found = await reading.silences(connection, ended=arguments.all)
         if arguments.json:
             return [json.dumps(document(found))]
-        return shown.silence_lines(found, await health.now(connection))
+        return alert_text.silence_lines(found, await health.now(connection))
 
     say("\n".join(await read_store(arguments, read)))
     return DONE

@@ -8,15 +8,19 @@ fails for now fails, except that a demand to wait is obeyed.
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.command import DONE, FAILED
 from outrider_collector.store import trials
+from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import moment, visible
 
 if TYPE_CHECKING:
+    import argparse
+
     from psycopg import AsyncConnection
 
     from outrider_collector.store.trials import TrialRow
@@ -30,6 +34,26 @@ _WORDS: Final = {
     "dead": "not sent",
     "unknown": "nobody can tell whether it arrived",
 }
+
+
+def notify(argv: list[str]) -> int:
+    """Send a test message to a channel; return the exit code."""
+    parser = Parser("notify", "Try the channels of the active rule set.")
+    test = parser.act("test", "send one real message and tell what became of it")
+    test.add_argument("channel", metavar="CHANNEL")
+
+    async def run(arguments: argparse.Namespace) -> int:
+        async with admin(arguments) as client:
+            number = await client.test_channel(arguments.channel, actor())
+
+        async def read(connection: AsyncConnection) -> Trial:
+            return await outcome(connection, number)
+
+        became: Trial = await read_store(arguments, read)
+        say(json.dumps(became.document()) if arguments.json else became.text)
+        return became.exit_code
+
+    return parser.run(argv, {"test": run})
 
 
 @dataclass(frozen=True, slots=True)
