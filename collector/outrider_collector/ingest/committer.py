@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from outrider_collector.ingest.queue import BatchQueue
     from outrider_collector.ingest.roster import Roster
     from outrider_collector.ingest.session import Held, Session
-    from outrider_collector.store.writer import CommitResult, PendingBatch
+    from outrider_collector.store.claim import CommitResult, PendingBatch
 
 DEFERRED_WAIT_S = 0.02
 """A set of which all must wait a turn (another collector holds their rows) is tried again after."""

@@ -36,10 +36,7 @@ from outrider_collector.store.claim import (
     Answer,
     Chain,
     CommitResult,
-    Dropped,
-    Gap,
     PendingBatch,
-    Rewind,
     batches_of,
     chains,
     judge,
@@ -53,11 +50,6 @@ if TYPE_CHECKING:
 
     from outrider.columns import Columns
     from outrider_collector.store.feed import Position
-
-__all__ = [
-    "Chain", "CommitResult", "Dropped", "Gap", "PendingBatch", "Rewind", "RuleSetChanged",
-    "StoreRegressed", "Writer",
-]  # fmt: skip
 
 
 class RuleSetChanged(Exception):  # noqa: N818  not an error: reload and submit again

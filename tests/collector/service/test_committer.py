@@ -23,14 +23,9 @@ from outrider_collector.ingest.pace import Intervals
 from outrider_collector.ingest.queue import BatchQueue
 from outrider_collector.ingest.roster import Roster, Wishes
 from outrider_collector.ingest.session import Held, Session
+from outrider_collector.store.claim import CommitResult, PendingBatch, Rewind
 from outrider_collector.store.feed import Position
-from outrider_collector.store.writer import (
-    CommitResult,
-    PendingBatch,
-    Rewind,
-    RuleSetChanged,
-    StoreRegressed,
-)
+from outrider_collector.store.writer import RuleSetChanged, StoreRegressed
 
 if TYPE_CHECKING:
     from outrider_protos.v1 import ingest_pb2
