@@ -13,7 +13,7 @@ from outrider import severity as severities
 from outrider.configuration import ConfigError, read_secret
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
-from outrider_agent import VERSION, commands, processes
+from outrider_agent import VERSION, commands
 from outrider_agent.clock import DatabaseClock
 from outrider_agent.heartbeats import Heartbeats
 from outrider_agent.identity import is_printable, token_path
@@ -260,9 +260,7 @@ class Connection:
 
     def _greeting(self) -> Greeting:
         number, nonce = self._last_feed
-        return Greeting(
-            VERSION, self._instance, processes.boot_id(), self._config.host, number, nonce
-        )
+        return Greeting(VERSION, self._instance, self._config.host, number, nonce)
 
     def _sample_clock(self, sent_us: int, database_us: int, received_us: int) -> None:
         if self._clock.sample(sent_us, database_us, received_us):

@@ -147,7 +147,7 @@ class _Collector:
         self.committer = Committer(
             self.writer, self.book, self.queue, self.roster, self.figures,
             clock=monotonic, sleep=asyncio.sleep, backoff=Backoff(0.1, 2.0),
-            wake=self.background.committed.set,
+            wake=self.background.committed.set, say=say,
         )  # fmt: skip
         self.pacer = Pacer(
             self.roster, self.committer, self.book, self.figures, least_interval_ms=least_ms
@@ -165,7 +165,6 @@ class _Collector:
             self.heartbeat_book,
             backend,
             self.database_clock,
-            lambda: heartbeat_ms,
             heard=self.roster.rivals.heard,
         )
         self.server = Server(
@@ -198,6 +197,7 @@ class _Collector:
             "streams_ended_invalid": self.pushes.invalid,
             "workers_left_out": self.heartbeat_book.left_out,
             **self.figures.status(time.monotonic()),
+            **self.committer.complaint.status(time.monotonic()),
             **self.background.status(),
         }
 

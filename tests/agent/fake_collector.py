@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 
 from outrider.columns import unpack_bytes, unpack_int64
+from outrider_protos.limits import WIRE_VERSION
 from outrider_protos.v1 import ingest_pb2, ingest_pb2_grpc, log_pb2
 
 _generated: Any = ingest_pb2_grpc
@@ -177,9 +178,7 @@ class FakeCollector:
 
     def _welcome(self, token: str) -> ingest_pb2.Welcome:
         return ingest_pb2.Welcome(
-            version=1,
-            agent_id=1,
-            session=len(self.hellos),
+            version=WIRE_VERSION,
             clock_us=now_us() + self.clock_offset_us,
             streams=[
                 _state(stored) for stored in self.database.open_streams() if stored.token == token

@@ -42,7 +42,6 @@ class Greeting:
 
     software_version: str
     instance: bytes
-    boot_id: str
     host: str
     feed_number: int
     feed_nonce: bytes
@@ -115,9 +114,7 @@ class PushSession:
             max_version=WIRE_VERSION,
             software_version=greeting.software_version[:64],
             instance=greeting.instance,
-            boot_id=greeting.boot_id,
             host=greeting.host,
-            clock_us=sent_us,
             last_acknowledged=ingest_pb2.FeedPosition(
                 number=greeting.feed_number, nonce=greeting.feed_nonce
             ),
@@ -137,6 +134,13 @@ class PushSession:
             raise _goodbye(response.goodbye)
         if response.WhichOneof("message") != "welcome":
             raise Fault(Reason.VERSION_UNSUPPORTED, detail="the collector did not say welcome")
+        if response.welcome.version != WIRE_VERSION:
+            raise Fault(
+                Reason.VERSION_UNSUPPORTED,
+                agent_from=WIRE_VERSION,
+                agent_to=WIRE_VERSION,
+                collector=response.welcome.version,
+            )
         self._sample_clock(sent_us, response.welcome.clock_us, self._clock_us())
         self._welcome(response.welcome)
 

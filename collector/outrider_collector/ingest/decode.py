@@ -30,7 +30,6 @@ MAX_FRAMER_STATE_BYTES = 256
 MAX_DICTIONARY_VALUES = 65_535
 MAX_DICTIONARY_VALUE_BYTES = 256
 MAX_GAPS = 1_000
-MAX_DROPPED_REASONS = 100
 MAX_REASON_BYTES = 64
 MAX_DETAIL_BYTES = 512
 MAX_OFFSET = 2**63 - 1
@@ -71,8 +70,8 @@ def check_frame(batch: log_pb2.Batch) -> None:
             limit_records=MAX_RECORDS,
             limit_bytes=MAX_COLUMNS_BYTES,
         )
-    if batch.gaps or batch.dropped:
-        _check_losses(batch)
+    if batch.gaps:
+        _check_gaps(batch)
 
 
 def decode_columns(batch: log_pb2.Batch, payload: bytes, origin: Origin) -> Columns | None:
@@ -174,12 +173,8 @@ def _check_offsets(offsets: array[int], begin: int, end: int) -> None:
     _require(inside and values == sorted(values), "offsets do not rise within the batch's range")
 
 
-def _check_losses(batch: log_pb2.Batch) -> None:
+def _check_gaps(batch: log_pb2.Batch) -> None:
     _require(len(batch.gaps) <= MAX_GAPS, "too many gaps")
-    _require(len(batch.dropped) <= MAX_DROPPED_REASONS, "too many reasons of dropped records")
-    for dropped in batch.dropped:
-        _require(0 < len(dropped.reason) <= MAX_REASON_BYTES, "a dropped count has no reason")
-        _require(dropped.records <= MAX_OFFSET and dropped.bytes <= MAX_OFFSET, "a count overflows")
     for gap in batch.gaps:
         _require(0 < len(gap.reason) <= MAX_REASON_BYTES, "a gap has no reason")
         _require(len(gap.detail.encode()) <= MAX_DETAIL_BYTES, "a gap's detail is too long")

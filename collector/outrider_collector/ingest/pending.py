@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outrider_collector.store.claim import Dropped, Gap, PendingBatch
+from outrider_collector.store.claim import Gap, PendingBatch
 
 if TYPE_CHECKING:
     from outrider.columns import Columns
@@ -30,17 +30,12 @@ def pending_batch(
         previous_digest=batch.previous_digest,
         digest=batch.digest,
         columns=columns,
-        dropped=tuple(map(_dropped, batch.dropped)) if batch.dropped else (),
         gaps=tuple(map(_gap, batch.gaps)) if batch.gaps else (),
         watermark_us=batch.watermark_us,
         framer_state=batch.framer_state,
         replayed=batch.replayed,
         final=batch.final,
     )
-
-
-def _dropped(dropped: log_pb2.Dropped) -> Dropped:
-    return Dropped(_text(dropped.reason), dropped.records, dropped.bytes, dropped.at_least)
 
 
 def _gap(gap: log_pb2.Gap) -> Gap:

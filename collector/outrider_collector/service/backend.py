@@ -12,7 +12,7 @@ from outrider_collector.store import agents, feed, health, streams
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from outrider_collector.ingest.links import Links
     from outrider_collector.ingest.session import Session
@@ -63,7 +63,6 @@ class Backend:
                 connection,
                 identity.agent,
                 instance=hello.instance,
-                boot_id=hello.boot_id,
                 software_version=hello.software_version,
                 host=hello.host,
             )
@@ -97,11 +96,6 @@ class Backend:
                 for stream, detail in opened.refused.items()
             ],
         )
-
-    async def close(self, session: Session, ids: Iterable[int]) -> None:
-        """Mark streams as ended."""
-        async with self._links.use() as connection:
-            await streams.close_streams(connection, session.agent, ids)
 
     async def workers(self, identity: AgentIdentity) -> list[health.Component]:
         """Return the agent's workers whose last known state is not an end."""

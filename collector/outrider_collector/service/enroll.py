@@ -39,11 +39,11 @@ class EnrollServicer(ingest_pb2_grpc.EnrollServiceServicer):
     async def Enroll(  # noqa: N802  the name is the wire's
         self, request: ingest_pb2.EnrollRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> ingest_pb2.EnrollResponse:
-        """Make an agent and return its id and token."""
+        """Make an agent and return its token."""
         del context
         host = clean(request.host, MAX_HOST_BYTES)
         if not host or len(host.encode()) > MAX_HOST_BYTES:
             raise Fault(Reason.RECORD_INVALID, detail="the host name is missing or too long")
         agent, token = await self._agents.enroll(host)
         log.info("an agent was enrolled", agent=agent, host=host)
-        return ingest_pb2.EnrollResponse(agent_id=agent, token=token)
+        return ingest_pb2.EnrollResponse(token=token)

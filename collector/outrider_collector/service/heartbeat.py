@@ -48,13 +48,11 @@ class Heartbeats:
         book: HeartbeatBook,
         known: Known,
         clock: DatabaseClock,
-        interval_ms: Callable[[], int],
         heard: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._book = book
         self._known = known
         self._clock = clock
-        self._interval_ms = interval_ms
         self._heard = heard
         self.connected: dict[int, int] = {}
         """Streams of heartbeats by agent."""
@@ -96,11 +94,7 @@ class Heartbeats:
             now_us = self._clock.now_us()
             self._book.heard(identity.agent, identity.team, identity.host, message, now_us)
             await context.write(
-                ingest_pb2.HeartbeatResponse(
-                    number=message.number,
-                    clock_us=now_us,
-                    heartbeat_interval_ms=self._interval_ms(),
-                )
+                ingest_pb2.HeartbeatResponse(number=message.number, clock_us=now_us)
             )
 
     def _left(self, agent: int) -> None:

@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import outrider
-from outrider.command import version
 from outrider.errors import Fault, Reason
 from outrider_collector.ingest.decode import MAX_OFFSET, Origin, check_frame, decode_columns
 from outrider_collector.ingest.heartbeats import clean
@@ -67,9 +66,6 @@ class Streams(Protocol):
         self, session: Session, streams: Sequence[ingest_pb2.Stream]
     ) -> ingest_pb2.StreamsOpened:
         """Store births; streams that are there already are returned as they are."""
-
-    async def close(self, session: Session, streams: Sequence[int]) -> None:
-        """Mark streams as closed."""
 
 
 class Pushes:
@@ -143,9 +139,6 @@ class Pushes:
             ingest_pb2.PushResponse(
                 welcome=ingest_pb2.Welcome(
                     version=WIRE_VERSION,
-                    software_version=version(),
-                    agent_id=identity.agent,
-                    session=opened.session,
                     clock_us=opened.clock_us,
                     streams=opened.streams,
                     settings=self._roster.wishes.settings(),
@@ -196,8 +189,6 @@ class Pushes:
                 self._receive_all(session, message)
             elif kind == "open_streams":
                 await self._open(session, message.open_streams)
-            elif kind == "close_streams":
-                await self._close(session, message.close_streams)
             else:
                 raise Fault(Reason.BATCH_INVALID, detail="a message that has no place here")
 
@@ -250,13 +241,6 @@ class Pushes:
         for state in opened.streams:
             session.open(state.stream.stream_id, _origin(state.stream))
         session.outbox.send(ingest_pb2.PushResponse(streams_opened=opened))
-
-    async def _close(self, session: Session, message: ingest_pb2.CloseStreams) -> None:
-        mine = [stream for stream in message.stream_ids if stream in session.streams]
-        for stream in mine:
-            session.close(stream)
-        if mine:
-            await self._streams.close(session, mine)
 
     def _count(self, fault: Fault, identity: AgentIdentity) -> None:
         if fault.reason in {Reason.BATCH_INVALID, Reason.BATCH_TOO_LARGE, Reason.INTERNAL_BUG}:

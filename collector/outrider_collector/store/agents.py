@@ -67,7 +67,6 @@ async def begin_session(
     agent: int,
     *,
     instance: bytes,
-    boot_id: str = "",
     software_version: str = "",
     host: str = "",
 ) -> int:
@@ -76,12 +75,11 @@ async def begin_session(
     Raises TOKEN_REVOKED, or AGENT_UNKNOWN.
     """
     cursor = await connection.execute(
-        "update agents set session = nextval('sessions'), instance = %s, boot_id = nullif(%s, ''),"
+        "update agents set session = nextval('sessions'), instance = %s,"
         " software_version = nullif(%s, ''), host = coalesce(nullif(%s, ''), host),"
         " connected_at = now() where id = %s and revoked_at is null returning session",
         (
             instance,
-            storable(boot_id)[:64],
             storable(software_version)[:64],
             storable(host)[:255],
             agent,

@@ -27,16 +27,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """Lines that were read but not sent, by reason."""
-
-    reason: str
-    records: int
-    bytes: int
-    at_least: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Gap:
     """A range that could not be read or delivered; times are in us since 2000, 0: not known."""
 
@@ -70,7 +60,6 @@ class PendingBatch:
     previous_digest: bytes
     digest: bytes
     columns: Columns | None = None
-    dropped: Sequence[Dropped] = ()
     gaps: Sequence[Gap] = ()
     watermark_us: int = 0
     framer_state: bytes = b""

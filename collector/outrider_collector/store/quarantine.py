@@ -13,7 +13,9 @@ whole. A batch whose columns cannot even be cut (broken framing) is kept aside w
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -139,7 +141,7 @@ class _Sorter:
         self.kept.records += columns.n
         self.kept.losses.append(
             rows.Loss(
-                gap_id=rows.loss_id(batch, "quarantined", begin, columns.n, end - begin),
+                gap_id=_gap_id(batch.stream, begin, end),
                 batch=batch,
                 begin=begin,
                 end=end,
@@ -150,6 +152,12 @@ class _Sorter:
                 detail=reason,
             )
         )
+
+
+def _gap_id(stream: int, begin: int, end: int) -> bytes:
+    """Return the name of a loss: the same whenever the same range comes again."""
+    name = struct.pack(">3Q", stream, begin, end) + b"quarantined"
+    return hashlib.blake2b(name, digest_size=16).digest()
 
 
 def payload(columns: Columns) -> bytes:

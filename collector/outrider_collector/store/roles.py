@@ -29,8 +29,8 @@ order by c.relname
 
 # Columns of `agents` that are no secret.
 _AGENT_COLUMNS = (
-    "id", "team", "host", "session", "instance", "boot_id", "software_version", "created_at",
-    "connected_at", "revoked_at",
+    "id", "team", "host", "session", "instance", "software_version", "created_at", "connected_at",
+    "revoked_at",
 )  # fmt: skip
 
 

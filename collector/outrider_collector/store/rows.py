@@ -8,8 +8,6 @@ a commit.
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,8 +93,8 @@ class Loss:
 
 
 def losses_of(batch: PendingBatch) -> list[Loss]:
-    """Return what a batch says was lost: its gaps, and its dropped counts by reason."""
-    losses = [
+    """Return what a batch says was lost."""
+    return [
         Loss(
             gap_id=gap.gap_id,
             batch=batch,
@@ -112,29 +110,6 @@ def losses_of(batch: PendingBatch) -> list[Loss]:
         )
         for gap in batch.gaps
     ]
-    losses += [
-        Loss(
-            gap_id=loss_id(batch, dropped.reason, batch.begin, dropped.records, dropped.bytes),
-            batch=batch,
-            begin=batch.begin,
-            end=batch.end,
-            records=dropped.records,
-            at_least=dropped.at_least,
-            bytes=dropped.bytes,
-            reason=dropped.reason,
-        )
-        for dropped in batch.dropped
-    ]
-    return losses
-
-
-def loss_id(batch: PendingBatch, reason: str, begin: int, records: int, size: int) -> bytes:
-    """Return a name for a loss that has none: the same whenever the same batch comes again."""
-    # The watermark tells apart what was dropped twice at one offset, without a byte between.
-    numbers = struct.pack(
-        ">6Q", batch.stream, begin, batch.end, records, size, batch.watermark_us & (2**64 - 1)
-    )
-    return hashlib.blake2b(numbers + reason.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 async def insert_block(connection: AsyncConnection, commit_id: int, block: Block) -> None:

@@ -115,18 +115,6 @@ async def agent_streams(connection: AsyncConnection, agent: int) -> list[StreamS
     return [_state(row) for row in await cursor.fetchall()]
 
 
-async def close_streams(
-    connection: AsyncConnection, agent: int, streams: Iterable[int]
-) -> list[int]:
-    """Mark an agent's streams as ended; return the ids that were open until now."""
-    cursor = await connection.execute(
-        "update stream_info set closed_at = now()"
-        " where agent = %s and id = any(%s) and closed_at is null returning id",
-        (agent, list(streams)),
-    )
-    return [int(row[0]) for row in await cursor.fetchall()]
-
-
 def _parameters(stream: Stream, agent: int, team: int) -> dict[str, object]:
     values: dict[str, object] = {"agent": agent, "team": team}
     for column in fields(stream):

@@ -29,26 +29,22 @@ class EnrollRequest(_message.Message):
     def __init__(self, host: _Optional[str] = ...) -> None: ...
 
 class EnrollResponse(_message.Message):
-    __slots__ = ("agent_id", "token")
-    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("token",)
     TOKEN_FIELD_NUMBER: _ClassVar[int]
-    agent_id: int
     token: str
-    def __init__(self, agent_id: _Optional[int] = ..., token: _Optional[str] = ...) -> None: ...
+    def __init__(self, token: _Optional[str] = ...) -> None: ...
 
 class PushRequest(_message.Message):
-    __slots__ = ("hello", "open_streams", "batch", "close_streams", "more_batches")
+    __slots__ = ("hello", "open_streams", "batch", "more_batches")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPEN_STREAMS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
-    CLOSE_STREAMS_FIELD_NUMBER: _ClassVar[int]
     MORE_BATCHES_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     open_streams: OpenStreams
     batch: _log_pb2.Batch
-    close_streams: CloseStreams
     more_batches: _containers.RepeatedCompositeFieldContainer[_log_pb2.Batch]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open_streams: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[_log_pb2.Batch, _Mapping]] = ..., close_streams: _Optional[_Union[CloseStreams, _Mapping]] = ..., more_batches: _Optional[_Iterable[_Union[_log_pb2.Batch, _Mapping]]] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., open_streams: _Optional[_Union[OpenStreams, _Mapping]] = ..., batch: _Optional[_Union[_log_pb2.Batch, _Mapping]] = ..., more_batches: _Optional[_Iterable[_Union[_log_pb2.Batch, _Mapping]]] = ...) -> None: ...
 
 class PushResponse(_message.Message):
     __slots__ = ("welcome", "streams_opened", "ack", "rewind", "credit", "settings", "goodbye")
@@ -69,24 +65,20 @@ class PushResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., streams_opened: _Optional[_Union[StreamsOpened, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., settings: _Optional[_Union[Settings, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("min_version", "max_version", "software_version", "instance", "boot_id", "host", "clock_us", "last_acknowledged")
+    __slots__ = ("min_version", "max_version", "software_version", "instance", "host", "last_acknowledged")
     MIN_VERSION_FIELD_NUMBER: _ClassVar[int]
     MAX_VERSION_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
-    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
-    CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     LAST_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     min_version: int
     max_version: int
     software_version: str
     instance: bytes
-    boot_id: str
     host: str
-    clock_us: int
     last_acknowledged: FeedPosition
-    def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., software_version: _Optional[str] = ..., instance: _Optional[bytes] = ..., boot_id: _Optional[str] = ..., host: _Optional[str] = ..., clock_us: _Optional[int] = ..., last_acknowledged: _Optional[_Union[FeedPosition, _Mapping]] = ...) -> None: ...
+    def __init__(self, min_version: _Optional[int] = ..., max_version: _Optional[int] = ..., software_version: _Optional[str] = ..., instance: _Optional[bytes] = ..., host: _Optional[str] = ..., last_acknowledged: _Optional[_Union[FeedPosition, _Mapping]] = ...) -> None: ...
 
 class FeedPosition(_message.Message):
     __slots__ = ("number", "nonce")
@@ -97,26 +89,20 @@ class FeedPosition(_message.Message):
     def __init__(self, number: _Optional[int] = ..., nonce: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "software_version", "agent_id", "session", "clock_us", "streams", "settings", "credit_bytes", "store_regressed")
+    __slots__ = ("version", "clock_us", "streams", "settings", "credit_bytes", "store_regressed")
     VERSION_FIELD_NUMBER: _ClassVar[int]
-    SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
-    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
-    SESSION_FIELD_NUMBER: _ClassVar[int]
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     CREDIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     STORE_REGRESSED_FIELD_NUMBER: _ClassVar[int]
     version: int
-    software_version: str
-    agent_id: int
-    session: int
     clock_us: int
     streams: _containers.RepeatedCompositeFieldContainer[StreamState]
     settings: Settings
     credit_bytes: int
     store_regressed: bool
-    def __init__(self, version: _Optional[int] = ..., software_version: _Optional[str] = ..., agent_id: _Optional[int] = ..., session: _Optional[int] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamState, _Mapping]]] = ..., settings: _Optional[_Union[Settings, _Mapping]] = ..., credit_bytes: _Optional[int] = ..., store_regressed: bool = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., clock_us: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamState, _Mapping]]] = ..., settings: _Optional[_Union[Settings, _Mapping]] = ..., credit_bytes: _Optional[int] = ..., store_regressed: bool = ...) -> None: ...
 
 class StreamState(_message.Message):
     __slots__ = ("stream", "committed", "digest", "framer_state")
@@ -181,12 +167,6 @@ class Refusal(_message.Message):
     reason: str
     detail: str
     def __init__(self, stream_id: _Optional[int] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
-
-class CloseStreams(_message.Message):
-    __slots__ = ("stream_ids",)
-    STREAM_IDS_FIELD_NUMBER: _ClassVar[int]
-    stream_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, stream_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Ack(_message.Message):
     __slots__ = ("streams", "feed", "credit_bytes")
@@ -323,11 +303,9 @@ class WorkerHeartbeat(_message.Message):
     def __init__(self, service: _Optional[str] = ..., worker: _Optional[str] = ..., pid: _Optional[int] = ..., end: _Optional[_Union[WorkerEnd, str]] = ..., end_code: _Optional[int] = ..., ended_us: _Optional[int] = ..., started_us: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., progress_done: _Optional[int] = ..., progress_total: _Optional[int] = ..., progress_us: _Optional[int] = ..., progress_note: _Optional[str] = ..., backlog_bytes: _Optional[int] = ..., dropped_records: _Optional[int] = ..., last_line_us: _Optional[int] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
-    __slots__ = ("number", "clock_us", "heartbeat_interval_ms")
+    __slots__ = ("number", "clock_us")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
-    HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     number: int
     clock_us: int
-    heartbeat_interval_ms: int
-    def __init__(self, number: _Optional[int] = ..., clock_us: _Optional[int] = ..., heartbeat_interval_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., clock_us: _Optional[int] = ...) -> None: ...

@@ -16,7 +16,7 @@ COMPRESSION_NONE: Compression
 COMPRESSION_ZSTD: Compression
 
 class Batch(_message.Message):
-    __slots__ = ("stream_id", "begin", "end", "previous_digest", "digest", "record_count", "columns", "compression", "columns_bytes", "dropped", "gaps", "watermark_us", "framer_state", "replayed", "final")
+    __slots__ = ("stream_id", "begin", "end", "previous_digest", "digest", "record_count", "columns", "compression", "columns_bytes", "gaps", "watermark_us", "framer_state", "replayed", "final")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     BEGIN_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -26,7 +26,6 @@ class Batch(_message.Message):
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     COMPRESSION_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_BYTES_FIELD_NUMBER: _ClassVar[int]
-    DROPPED_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_US_FIELD_NUMBER: _ClassVar[int]
     FRAMER_STATE_FIELD_NUMBER: _ClassVar[int]
@@ -41,13 +40,12 @@ class Batch(_message.Message):
     columns: bytes
     compression: Compression
     columns_bytes: int
-    dropped: _containers.RepeatedCompositeFieldContainer[Dropped]
     gaps: _containers.RepeatedCompositeFieldContainer[Gap]
     watermark_us: int
     framer_state: bytes
     replayed: bool
     final: bool
-    def __init__(self, stream_id: _Optional[int] = ..., begin: _Optional[int] = ..., end: _Optional[int] = ..., previous_digest: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., record_count: _Optional[int] = ..., columns: _Optional[bytes] = ..., compression: _Optional[_Union[Compression, str]] = ..., columns_bytes: _Optional[int] = ..., dropped: _Optional[_Iterable[_Union[Dropped, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., watermark_us: _Optional[int] = ..., framer_state: _Optional[bytes] = ..., replayed: bool = ..., final: bool = ...) -> None: ...
+    def __init__(self, stream_id: _Optional[int] = ..., begin: _Optional[int] = ..., end: _Optional[int] = ..., previous_digest: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., record_count: _Optional[int] = ..., columns: _Optional[bytes] = ..., compression: _Optional[_Union[Compression, str]] = ..., columns_bytes: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., watermark_us: _Optional[int] = ..., framer_state: _Optional[bytes] = ..., replayed: bool = ..., final: bool = ...) -> None: ...
 
 class Columns(_message.Message):
     __slots__ = ("ts_us", "observed_us", "stream_offset", "severity", "message", "attributes", "logger", "event", "error_code", "trace_id", "correlation_id")
@@ -82,18 +80,6 @@ class Dictionary(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[str]
     index: bytes
     def __init__(self, values: _Optional[_Iterable[str]] = ..., index: _Optional[bytes] = ...) -> None: ...
-
-class Dropped(_message.Message):
-    __slots__ = ("reason", "records", "bytes", "at_least")
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    RECORDS_FIELD_NUMBER: _ClassVar[int]
-    BYTES_FIELD_NUMBER: _ClassVar[int]
-    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
-    reason: str
-    records: int
-    bytes: int
-    at_least: bool
-    def __init__(self, reason: _Optional[str] = ..., records: _Optional[int] = ..., bytes: _Optional[int] = ..., at_least: bool = ...) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("begin", "end", "records", "at_least", "reason", "detail", "from_us", "to_us", "gap_id")

@@ -30,13 +30,12 @@ def stored(url: str) -> list[str]:
 
 
 async def test_hello_is_answered_by_a_welcome(collector: Running) -> None:
-    """A welcome names version, agent, session, database time, settings and credit."""
+    """A welcome names version, database time, settings and credit."""
     agent = await collector.agent()
     push = await agent.push()
 
     assert push.welcome is not None
     assert push.welcome.version == 1
-    assert push.welcome.session == 1
     assert push.welcome.credit_bytes == 256 * 1024
     assert push.welcome.settings.urgent_severity == 17
     assert push.welcome.clock_us > 0
@@ -180,7 +179,6 @@ async def test_second_session_fences_the_first(collector: Running) -> None:
     assert first.goodbye is not None
     assert first.goodbye.reason == "STREAM_FENCED"
     assert second.welcome is not None
-    assert second.welcome.session == 2
     assert [s.stream.stream_id for s in second.welcome.streams] == [STREAM]
 
 
@@ -246,9 +244,6 @@ async def test_agents_that_come_and_go_leave_each_other_their_credit(collector: 
     """A session's number is its own: when one agent leaves, the other goes on."""
     first, second = [await collector.agent(host) for host in ("a", "b")]
     gone, stays = await first.push(), await second.push()
-    assert gone.welcome is not None
-    assert stays.welcome is not None
-    assert gone.welcome.session != stays.welcome.session
     await gone.close()
 
     data = lines(20)
@@ -294,12 +289,12 @@ async def test_welcome_tells_where_each_stream_stands(collector: Running) -> Non
 
 
 async def test_closed_stream_is_not_in_the_next_welcome(collector: Running) -> None:
-    """A stream is gone from the welcome after CloseStreams."""
+    """A stream is gone from the welcome after its final batch."""
     agent = await collector.agent()
     first = await agent.push()
     await first.open(STREAM)
-    await first.send(close_streams=ingest_pb2.CloseStreams(stream_ids=[STREAM]))
-    await first.close()
+    await first.batch(batch_of(STREAM, b"", 0, 0, final=True))
+    await first.acked(STREAM, 0)
     second = await agent.push()
 
     assert second.welcome is not None

@@ -8,7 +8,7 @@ import pytest
 
 from outrider_alerting.hits import Hit
 from outrider_collector.store import agents, feed
-from outrider_collector.store.claim import Dropped, Gap, Rewind
+from outrider_collector.store.claim import Gap, Rewind
 from outrider_collector.store.writer import RuleSetChanged
 from tests.collector.store.making import Store, commit, digest, make_columns, now_us
 
@@ -200,10 +200,11 @@ async def test_an_empty_batch_moves_the_watermark_but_never_past_the_clock(store
 
 
 async def test_losses_become_gap_rows_once(store: Store) -> None:
-    """Gaps and dropped counts are rows, told again they stay one, even without a claim."""
+    """Gaps are rows, told again they stay one, even without a claim."""
     gap = Gap(0, 0, 5, at_least=True, reason="vanished", gap_id=b"g" * 16, detail="a\0b")
     told = store.batch(0, [], end=0, gaps=[gap], watermark_us=now_us())
-    lossy = store.batch(0, [], end=50, dropped=[Dropped("rate_limit", 7, 50)])
+    range_gap = Gap(0, 50, 7, at_least=False, reason="truncated", gap_id=b"t" * 16)
+    lossy = store.batch(0, [], end=50, gaps=[range_gap])
     writer = store.writer()
     await commit(writer, told)
     await commit(writer, lossy)
@@ -216,7 +217,7 @@ async def test_losses_become_gap_rows_once(store: Store) -> None:
     )
     assert rows == [
         ("vanished", 5, True, 0, 0, 0, "a\N{REPLACEMENT CHARACTER}b", "w1"),
-        ("rate_limit", 7, False, 0, 50, 50, "", "w1"),
+        ("truncated", 7, False, 0, 50, 50, "", "w1"),
     ]
 
 
