@@ -27,6 +27,16 @@ def main() -> None:
         parser.error(f"no shape {', '.join(sorted(unknown))}: there are {', '.join(SHAPES)}")
     options.shapes = options.shapes or list(SHAPES)
     results = Results()
+    try:
+        _measure_all(options, results)
+    finally:
+        # Also where a shape failed: what the others showed took minutes to measure.
+        results.write()
+        print(results.table())
+        print(f"written to {PATH}")
+
+
+def _measure_all(options: argparse.Namespace, results: Results) -> None:
     with servers.embedded() as (url, pid):
         _measure(options, url, pid, results, "")
     with servers.with_lz4() as server:
@@ -34,9 +44,6 @@ def main() -> None:
             print("no Postgres with lz4 on this machine: only the embedded server was measured")
         else:
             _measure(options, *server, results, "lz4.")
-    results.write()
-    print(results.table())
-    print(f"written to {PATH}")
 
 
 def _measure(

@@ -57,7 +57,7 @@ class Results:
 
     def table(self) -> str:
         """The figures as aligned text."""
-        width = max(map(len, self.values))
+        width = max(map(len, self.values), default=0)
         return "\n".join(
             f"{name:<{width}}  {statistics.median(values):>14,.2f} {unit:<12}"
             f" min {min(values):,.2f}  max {max(values):,.2f}  runs {len(values)}"
