@@ -190,6 +190,21 @@ class Columns:
     """What readers derive from the columns and share, such as a filter's lowered text."""
 
     @property
+    def raw_texts(self) -> dict[str, bytes]:
+        """The text columns as they came, by name."""
+        return {
+            "message": self.message_raw,
+            "attributes": self.attributes_raw,
+            "trace_id": self.trace_id_raw,
+            "correlation_id": self.correlation_id_raw,
+        }
+
+    @property
+    def dictionaries(self) -> dict[str, DictionaryColumn]:
+        """The columns of values that repeat, by name."""
+        return {"logger": self.logger, "event": self.event, "error_code": self.error_code}
+
+    @property
     def message(self) -> list[str | None]:
         """The message of each record."""
         return self._text("message", self.message_raw)

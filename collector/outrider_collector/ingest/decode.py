@@ -154,12 +154,7 @@ def _check_columns(columns: Columns, begin: int, end: int) -> None:
     _require(len(severity) == n, f"{len(severity)} severities where {n} were announced")
     _require(not severity.translate(None, _SEVERITIES), "a severity is not in 1 to 24")
     # A text column of n values has n length prefixes at least.
-    for name, raw in (
-        ("message", columns.message_raw),
-        ("attributes", columns.attributes_raw),
-        ("trace_id", columns.trace_id_raw),
-        ("correlation_id", columns.correlation_id_raw),
-    ):
+    for name, raw in columns.raw_texts.items():
         _require(not raw or len(raw) >= 4 * n, f"{name} is too short for {n} values")
     _check_offsets(columns.stream_offset, begin, end)
 

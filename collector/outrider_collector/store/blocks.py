@@ -39,7 +39,7 @@ from outrider.columns import (
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_BYTES = 8 * 1024 * 1024
 """Size of a block's columns, before compression; one batch may fill it alone."""
@@ -76,18 +76,8 @@ class Block:
     stream_ids: bytes
     events: bytes | None
     error_codes: bytes | None
-    ts: bytes
-    observed_at: bytes
-    stream: bytes
-    stream_offset: bytes
-    severity: bytes
-    message: bytes | None
-    logger: bytes | None
-    event: bytes | None
-    error_code: bytes | None
-    trace_id: bytes | None
-    correlation_id: bytes | None
-    attributes: bytes | None
+    columns: dict[str, bytes | None]
+    """Those of RECORD_COLUMNS."""
 
 
 def pack_blocks(
@@ -104,13 +94,7 @@ def pack_blocks(
 
 def column_bytes(columns: Columns) -> int:
     """Return about how large a batch is inside a block, before compression."""
-    texts = (
-        len(columns.message_raw)
-        + len(columns.attributes_raw)
-        + len(columns.trace_id_raw)
-        + len(columns.correlation_id_raw)
-    )
-    return texts + 70 * columns.n
+    return sum(map(len, columns.raw_texts.values())) + 70 * columns.n
 
 
 def admit_times(columns: Columns, now_us: int) -> Columns:
@@ -209,22 +193,34 @@ def _pack(team: int, service: str, batches: Sequence[Columns], *, replayed: bool
     bounds = [_bounds(batch.ts_us) for batch in batches]
     streams = dict.fromkeys(batch.stream for batch in batches)
 
-    def text(oid: int, raw: Callable[[Columns], bytes]) -> bytes | None:
-        parts = [raw(batch) for batch in batches]
+    def column(name: str, parts: Sequence[bytes]) -> bytes | None:
         if not any(parts):
             return None
         return array_of_elements(
-            oid, n, (part or _NULL * b.n for part, b in zip(parts, batches, strict=True))
+            OID_UUID if name == "trace_id" else OID_TEXT,
+            n,
+            (part or _NULL * b.n for part, b in zip(parts, batches, strict=True)),
         )
 
-    def dictionary(column: Callable[[Columns], DictionaryColumn]) -> bytes | None:
-        parts = [_dictionary(column(batch), batch.n) for batch in batches]
-        if not any(parts):
-            return None
-        return array_of_elements(
-            OID_TEXT, n, (part or _NULL * b.n for part, b in zip(parts, batches, strict=True))
-        )
-
+    texts = [batch.raw_texts for batch in batches]
+    dictionaries = [batch.dictionaries for batch in batches]
+    columns: dict[str, bytes | None] = {
+        "ts": array_of_int64(OID_TIMESTAMPTZ, (batch.ts_us for batch in batches)),
+        "observed_at": array_of_int64(OID_TIMESTAMPTZ, (batch.observed_us for batch in batches)),
+        "stream": array_of_elements(
+            OID_INT8, n, ((_EIGHT + batch.stream.to_bytes(8)) * batch.n for batch in batches)
+        ),
+        "stream_offset": array_of_int64(OID_INT8, (batch.stream_offset for batch in batches)),
+        "severity": array_of_severities(severity),
+    }
+    for name in texts[0]:
+        columns[name] = column(name, [raw[name] for raw in texts])
+    for name in dictionaries[0]:
+        parts = [
+            _dictionary(found[name], batch.n)
+            for found, batch in zip(dictionaries, batches, strict=True)
+        ]
+        columns[name] = column(name, parts)
     return Block(
         team=team,
         service=service,
@@ -236,20 +232,7 @@ def _pack(team: int, service: str, batches: Sequence[Columns], *, replayed: bool
         stream_ids=array_of_int64(OID_INT8, (array("q", streams),)),
         events=_distinct(batch.event for batch in batches),
         error_codes=_distinct(batch.error_code for batch in batches),
-        ts=array_of_int64(OID_TIMESTAMPTZ, (batch.ts_us for batch in batches)),
-        observed_at=array_of_int64(OID_TIMESTAMPTZ, (batch.observed_us for batch in batches)),
-        stream=array_of_elements(
-            OID_INT8, n, ((_EIGHT + batch.stream.to_bytes(8)) * batch.n for batch in batches)
-        ),
-        stream_offset=array_of_int64(OID_INT8, (batch.stream_offset for batch in batches)),
-        severity=array_of_severities(severity),
-        message=text(OID_TEXT, lambda batch: batch.message_raw),
-        logger=dictionary(lambda batch: batch.logger),
-        event=dictionary(lambda batch: batch.event),
-        error_code=dictionary(lambda batch: batch.error_code),
-        trace_id=text(OID_UUID, lambda batch: batch.trace_id_raw),
-        correlation_id=text(OID_TEXT, lambda batch: batch.correlation_id_raw),
-        attributes=text(OID_TEXT, lambda batch: batch.attributes_raw),
+        columns=columns,
     )
 
 

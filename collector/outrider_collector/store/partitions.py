@@ -22,6 +22,7 @@ from psycopg import sql
 
 from outrider_collector.store import attaching
 from outrider_collector.store.attaching import Partition
+from outrider_collector.store.record_columns import RECORD_COLUMNS
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -34,11 +35,6 @@ EMPTY_AFTER = timedelta(minutes=10)
 """An empty hour goes so long after its end: no transaction that began within it is still open."""
 
 PARENT = "blocks_fresh"
-# Every column whose value can be large.
-_BIG_COLUMNS = (
-    "ts", "observed_at", "stream", "stream_offset", "severity", "message", "logger", "event",
-    "error_code", "trace_id", "correlation_id", "attributes",
-)  # fmt: skip
 _ANY_BLOCK = sql.SQL("true")
 
 
@@ -70,7 +66,7 @@ async def ensure_ahead(
     if not missing:
         return []
     how = sql.SQL("set compression lz4" if await has_lz4(connection) else "set storage external")
-    columns = altered(_BIG_COLUMNS, how)
+    columns = altered(RECORD_COLUMNS, how)
     return [
         partition_name(hour)
         for hour in missing

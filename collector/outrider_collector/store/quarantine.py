@@ -166,17 +166,8 @@ def payload(columns: Columns) -> bytes:
     Columns that cannot be read are kept raw, in base64, as one line.
     """
     try:
-        texts = {
-            "message": unpack_bytes(columns.message_raw, columns.n),
-            "attributes": unpack_bytes(columns.attributes_raw, columns.n),
-            "trace_id": unpack_bytes(columns.trace_id_raw, columns.n),
-            "correlation_id": unpack_bytes(columns.correlation_id_raw, columns.n),
-        }
-        words = {
-            "logger": columns.logger.texts(columns.n),
-            "event": columns.event.texts(columns.n),
-            "error_code": columns.error_code.texts(columns.n),
-        }
+        texts = {name: unpack_bytes(raw, columns.n) for name, raw in columns.raw_texts.items()}
+        words = {name: column.texts(columns.n) for name, column in columns.dictionaries.items()}
     except ColumnError:
         return _raw(columns)
     lines = []
@@ -197,9 +188,6 @@ def payload(columns: Columns) -> bytes:
 
 
 def _raw(columns: Columns) -> bytes:
-    def text(raw: bytes) -> str:
-        return base64.b64encode(raw).decode()
-
     return json.dumps(
         {
             "n": columns.n,
@@ -207,9 +195,6 @@ def _raw(columns: Columns) -> bytes:
             "observed_us": columns.observed_us.tolist(),
             "stream_offset": columns.stream_offset.tolist(),
             "severity": columns.severity.hex(),
-            "message": text(columns.message_raw),
-            "attributes": text(columns.attributes_raw),
-            "trace_id": text(columns.trace_id_raw),
-            "correlation_id": text(columns.correlation_id_raw),
+            **{name: base64.b64encode(raw).decode() for name, raw in columns.raw_texts.items()},
         }
     ).encode()

@@ -12,17 +12,18 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg import sql
+
 from outrider_collector.store import binary, blocks
 from outrider_collector.store.binary import (
     BoolArray,
     ByteaArray,
-    Int2Array,
     Int4Array,
     Int8Array,
     TextArray,
     TimestamptzArray,
-    UuidArray,
 )
+from outrider_collector.store.record_columns import ARRAYS, RECORD_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,13 +43,18 @@ _Numbers = tuple[float, float, float, float]
 _Sum = tuple[int, list[tuple[int, int]], _Numbers | None]
 _TIMES = (-946_684_800_000_000, 3_155_760_000_000_000)  # 1970 to 2100
 
-_INSERT_BLOCK = """
-insert into blocks_fresh (received_at, commit_id, team, service, n, ts_min, ts_max, level_counts,
-    stream_ids, events, error_codes, ts, observed_at, stream, stream_offset, severity, message,
-    logger, event, error_code, trace_id, correlation_id, attributes, replayed)
-values (now(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-    %s, %s)
-"""
+_INSERT_BLOCK = (
+    sql.SQL("""
+insert into blocks_fresh (received_at, commit_id, team, service, replayed, n, ts_min, ts_max,
+    level_counts, stream_ids, events, error_codes, {columns})
+values (now(), {values})
+""")
+    .format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, RECORD_COLUMNS)),
+        values=sql.SQL(", ").join([sql.SQL("%s")] * (11 + len(RECORD_COLUMNS))),
+    )
+    .as_bytes(None)
+)
 
 _INSERT_LOSSES = """
 insert into gaps (commit_id, gap_id, team, agent, stream, service, worker, host, begin_offset,
@@ -120,6 +126,7 @@ async def insert_block(connection: AsyncConnection, commit_id: int, block: Block
             binary.int8(commit_id),
             binary.int4(block.team),
             binary.text(block.service),
+            binary.boolean(block.replayed),
             binary.int4(block.n),
             binary.timestamptz(block.ts_min_us),
             binary.timestamptz(block.ts_max_us),
@@ -127,19 +134,7 @@ async def insert_block(connection: AsyncConnection, commit_id: int, block: Block
             Int8Array(block.stream_ids),
             TextArray(block.events),
             TextArray(block.error_codes),
-            TimestamptzArray(block.ts),
-            TimestamptzArray(block.observed_at),
-            Int8Array(block.stream),
-            Int8Array(block.stream_offset),
-            Int2Array(block.severity),
-            TextArray(block.message),
-            TextArray(block.logger),
-            TextArray(block.event),
-            TextArray(block.error_code),
-            UuidArray(block.trace_id),
-            TextArray(block.correlation_id),
-            TextArray(block.attributes),
-            binary.boolean(block.replayed),
+            *(array(block.columns[name]) for name, array in ARRAYS.items()),
         ),
         prepare=True,
     )

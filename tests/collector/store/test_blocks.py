@@ -59,19 +59,21 @@ def test_a_block_holds_its_batches_one_after_another(
     n = block.n
     everything = [text for texts in messages for text in texts]
     assert n == len(everything)
-    assert unpack(block.message, n) == everything
+    assert unpack(block.columns["message"], n) == everything
     times = [t for batch in batches for t in batch.ts_us]
-    assert unpack(block.ts, n) == [t.to_bytes(8, signed=True) for t in times]
+    assert unpack(block.columns["ts"], n) == [t.to_bytes(8, signed=True) for t in times]
     assert (block.ts_min_us, block.ts_max_us) == (min(times), max(times))
-    assert unpack(block.stream, n) == [b.stream.to_bytes(8) for b in batches for _ in range(b.n)]
+    assert unpack(block.columns["stream"], n) == [
+        b.stream.to_bytes(8) for b in batches for _ in range(b.n)
+    ]
     severity = b"".join(batch.severity for batch in batches)
-    assert unpack(block.severity, n) == [value.to_bytes(2) for value in severity]
+    assert unpack(block.columns["severity"], n) == [value.to_bytes(2) for value in severity]
     counts = [int.from_bytes(value or b"") for value in unpack(block.level_counts, 6)]
     assert counts == [sum((s - 1) // 4 == level for s in severity) for level in range(6)]
     events = [word for batch in batches for word in batch.event.texts(batch.n)]
-    assert unpack(block.event, n) == [None if e is None else e.encode() for e in events]
-    assert unpack(block.attributes, n) == [None] * n
-    assert block.attributes is None
+    assert unpack(block.columns["event"], n) == [None if e is None else e.encode() for e in events]
+    assert unpack(block.columns["attributes"], n) == [None] * n
+    assert block.columns["attributes"] is None
 
 
 def test_a_wide_dictionary_uses_two_bytes_an_index() -> None:
@@ -80,7 +82,7 @@ def test_a_wide_dictionary_uses_two_bytes_an_index() -> None:
     columns = make_columns([b"x"] * 1000, event=pack_dictionary(words))
     (block,) = blocks.pack_blocks(1, "shop", [columns])
 
-    assert unpack(block.event, 1000) == [word.encode() for word in words]
+    assert unpack(block.columns["event"], 1000) == [word.encode() for word in words]
 
 
 def test_blocks_are_cut_between_batches() -> None:

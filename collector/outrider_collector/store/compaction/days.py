@@ -16,7 +16,7 @@ from psycopg import sql
 from outrider_collector.store import attaching, partitions
 from outrider_collector.store.attaching import Partition
 from outrider_collector.store.compaction.classes import RecordClass
-from outrider_collector.store.compaction.merge import NUMBERS, TEXTS
+from outrider_collector.store.record_columns import RECORD_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ async def ensure(
         return []
     columns = partitions.altered(("bloom",), sql.SQL("set storage external"))
     if await partitions.has_lz4(connection):
-        big = partitions.altered((*NUMBERS, *TEXTS, "received_at"), sql.SQL("set compression lz4"))
+        big = partitions.altered((*RECORD_COLUMNS, "received_at"), sql.SQL("set compression lz4"))
         columns = sql.SQL("{}, {}").format(columns, big)
     return [
         day.table

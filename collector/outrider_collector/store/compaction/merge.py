@@ -22,6 +22,7 @@ from outrider_collector.store.compaction import bloom
 from outrider_collector.store.compaction.classes import RecordClass, classes_of
 from outrider_collector.store.compaction.plan import FULL_RECORDS
 from outrider_collector.store.compaction.tokens import WHOLE_COLUMNS, tokens_of_texts, whole_token
+from outrider_collector.store.record_columns import NUMBERS, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,13 +32,6 @@ LATE_US: Final = 7 * 86_400_000_000
 DAY_US: Final = 86_400_000_000
 _HOUR_US: Final = 3_600_000_000
 _MINUTE_US: Final = 60_000_000
-
-NUMBERS: Final = ("ts", "observed_at", "stream", "stream_offset", "severity")
-"""Columns of integers, one a record."""
-TEXTS: Final = (
-    "message", "logger", "event", "error_code", "trace_id", "correlation_id", "attributes",
-)  # fmt: skip
-"""Columns of bytes, one a record or null; None where no record has a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +68,7 @@ class CompactedBlock:
     bloom: bytes
     received_at: bytes
     columns: dict[str, bytes | None]
-    """Those of NUMBERS and TEXTS."""
+    """Those of RECORD_COLUMNS."""
 
 
 @dataclass(slots=True)

@@ -30,12 +30,12 @@ from outrider_collector.store.binary import (
     Int8Array,
     TextArray,
     TimestamptzArray,
-    UuidArray,
 )
 from outrider_collector.store.compaction import days
 from outrider_collector.store.compaction.days import Day
-from outrider_collector.store.compaction.merge import NUMBERS, TEXTS, FreshBlock, merge
+from outrider_collector.store.compaction.merge import FreshBlock, merge
 from outrider_collector.store.compaction.plan import Candidate
+from outrider_collector.store.record_columns import ARRAYS, NUMBERS, RECORD_COLUMNS, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,15 +49,6 @@ if TYPE_CHECKING:
 MOST_CANDIDATES: Final = 50_000
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_COLUMNS: Final = (*NUMBERS, *TEXTS)
-_ARRAYS: Final = dict.fromkeys(TEXTS, TextArray) | {
-    "ts": TimestamptzArray,
-    "observed_at": TimestamptzArray,
-    "stream": Int8Array,
-    "stream_offset": Int8Array,
-    "severity": Int2Array,
-    "trace_id": UuidArray,
-}
 
 _CANDIDATES: Final = sql.SQL("""
     select b.ctid::text, b.team, b.service, b.replayed, b.n,
@@ -79,8 +70,8 @@ _INSERT: Final = sql.SQL("""
         bloom, received_at, {columns})
     values ({values})
     """).format(
-    columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
-    values=sql.SQL(", ").join([sql.SQL("%s")] * (17 + len(_COLUMNS))),
+    columns=sql.SQL(", ").join(map(sql.Identifier, RECORD_COLUMNS)),
+    values=sql.SQL(", ").join([sql.SQL("%s")] * (17 + len(RECORD_COLUMNS))),
 )
 
 
@@ -138,7 +129,7 @@ async def _attempt(connection: AsyncConnection, lease: Lease, hour: str, planned
 async def _take(connection: AsyncConnection, hour: str, blocks: Sequence[str]) -> list[FreshBlock]:
     query = _TAKE.format(
         hour=sql.Identifier(hour),
-        columns=sql.SQL(", ").join(sql.Identifier("b", name) for name in _COLUMNS),
+        columns=sql.SQL(", ").join(sql.Identifier("b", name) for name in RECORD_COLUMNS),
     )
     async with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
         # Times as integers and texts as bytes: what is moved is not to be understood.
@@ -151,7 +142,7 @@ async def _take(connection: AsyncConnection, hour: str, blocks: Sequence[str]) -
 
 def _fresh(row: tuple[Any, ...]) -> FreshBlock:
     team, service, replayed, received_at, *columns = row
-    named = dict(zip(_COLUMNS, columns, strict=True))
+    named = dict(zip(RECORD_COLUMNS, columns, strict=True))
     return FreshBlock(
         team=team,
         service=service.decode(),
@@ -196,7 +187,7 @@ async def _insert(connection: AsyncConnection, block: CompactedBlock) -> None:
             TextArray(block.error_codes),
             binary.Bytea(block.bloom),
             TimestamptzArray(block.received_at),
-            *(_ARRAYS[name](block.columns[name]) for name in _COLUMNS),
+            *(array(block.columns[name]) for name, array in ARRAYS.items()),
         ),
         prepare=True,
     )

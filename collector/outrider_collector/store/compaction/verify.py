@@ -16,7 +16,8 @@ from psycopg.types.string import ByteaBinaryLoader
 
 from outrider_collector.store import attaching, partitions
 from outrider_collector.store.compaction import bloom, days
-from outrider_collector.store.compaction.merge import NUMBERS, TEXTS, tokens_of_columns
+from outrider_collector.store.compaction.merge import tokens_of_columns
+from outrider_collector.store.record_columns import RECORD_COLUMNS, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,7 +112,7 @@ async def verify(connection: AsyncConnection, *, quick: bool = False) -> AsyncIt
 
 
 async def _summaries(connection: AsyncConnection, table: str, *, compacted: bool) -> Looked:
-    columns = (*NUMBERS, *TEXTS, *(("received_at",) if compacted else ()))
+    columns = (*RECORD_COLUMNS, *(("received_at",) if compacted else ()))
     lengths = sql.SQL(" or ").join(
         sql.SQL("cardinality({}) <> b.n").format(sql.Identifier("b", name)) for name in columns
     )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from psycopg import sql
 
 from outrider_collector.store.reading.types import Cursor, LogRow
+from outrider_collector.store.record_columns import RECORD_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,22 +34,6 @@ if TYPE_CHECKING:
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
-
-RECORD_COLUMNS: Final = (
-    "ts",
-    "observed_at",
-    "stream",
-    "stream_offset",
-    "severity",
-    "message",
-    "logger",
-    "event",
-    "error_code",
-    "trace_id",
-    "correlation_id",
-    "attributes",
-)
-"""Columns of a block with one element a record."""
 
 MOST_STREAMS_NAMED = 200
 """With more streams than this, comparing them with a block's costs more than opening it."""
@@ -170,12 +155,18 @@ class Hit(NamedTuple):
 
 # ------------------------------------------------------------------ rows
 
+# Said once, of the stream, and not with each of its records.
+_OF_STREAM: Final = ("worker", "host", "source")
+_FIELDS: Final = tuple(name for name in LogRow.__struct_fields__ if name not in _OF_STREAM)
+_EXPRESSIONS: Final = {
+    "received_at": sql.SQL("coalesce(r.received_at, r.received_min)"),
+    "attributes_json": sql.SQL("r.attributes"),
+}
+
 # Each block is opened once, whatever the planner thinks of: the hits of a block come as a mask, one
 # byte a record, and not as rows to be joined.
 _ROWS = sql.SQL("""
-    select r.ts, r.observed_at, coalesce(r.received_at, r.received_min), r.severity, r.service,
-           r.stream, r.logger, r.event, r.message, r.error_code, r.trace_id,
-           r.correlation_id, r.attributes, r.stream_offset, r.replayed
+    select {fields}
     from (
         select partition::oid as partition, block::tid as block, received_min, day, mask
         from unnest(%(partitions)s::bigint[], %(blocks)s::text[], %(received)s::timestamptz[],
@@ -189,17 +180,20 @@ _ROWS = sql.SQL("""
     where case when r.place <= length(p.mask) then get_byte(p.mask, r.place - 1) = 1
                else false end
     """).format(
+    fields=sql.SQL(", ").join(
+        _EXPRESSIONS.get(name, sql.Identifier("r", name)) for name in _FIELDS
+    ),
     columns=unnested((*RECORD_COLUMNS, "received_at"), "received_min", "replayed"),
     at_place=AT_PLACE,
 )
 
-_STREAM_NAMES = sql.SQL(
-    "select id, worker, host, source from stream_info where id = any(%(ids)s::bigint[])"
+_STREAM_NAMES = sql.SQL("select id, {} from stream_info where id = any(%(ids)s::bigint[])").format(
+    sql.SQL(", ").join(map(sql.Identifier, _OF_STREAM))
 )
 
 
 # Of a stream whose description is gone while lines of it are still there.
-_NAMELESS: Final = ("", "", "")
+_NAMELESS: Final = dict.fromkeys(_OF_STREAM, "")
 
 
 async def rows(snapshot: Snapshot, hits: Sequence[Hit]) -> list[LogRow]:
@@ -220,10 +214,10 @@ async def rows(snapshot: Snapshot, hits: Sequence[Hit]) -> list[LogRow]:
         },
     )
     streams = await snapshot.rows(_STREAM_NAMES, {"ids": list({hit.stream for hit in hits})})
-    names = {stream: name for stream, *name in streams}
+    names = {stream: dict(zip(_OF_STREAM, name, strict=True)) for stream, *name in streams}
     records = [
-        LogRow(*(*row[:5], *names.get(row[5], _NAMELESS), *row[6:13], row[5], row[13], row[14]))
-        for row in found
+        LogRow(**known, **names.get(known["stream"], _NAMELESS))
+        for known in (dict(zip(_FIELDS, row, strict=True)) for row in found)
     ]
     records.sort(key=lambda row: (row.ts, row.stream, row.stream_offset), reverse=True)
     return records

@@ -62,7 +62,8 @@ def csv_header() -> str:
 
 def csv_line(row: LogRow) -> str:
     """Return one record as a line of CSV, with its end. Absent values are empty cells."""
-    return ",".join(map(_cell, _values(row))) + "\r\n"
+    values = _values(row) | {"attributes": row.attributes_json}
+    return ",".join(_cell(values[name]) for name in COLUMNS) + "\r\n"
 
 
 def csv_cell(text: str) -> str:
@@ -73,26 +74,7 @@ def csv_cell(text: str) -> str:
 
 def json_line(row: LogRow) -> str:
     """Return one record as a JSON object in one line, with its end. Absent values are left out."""
-    record = {
-        "ts": timestamp(row.ts),
-        "severity": row.severity,
-        "level": row.level,
-        "service": row.service,
-        "worker": row.worker,
-        "host": row.host,
-        "source": row.source,
-        "logger": row.logger,
-        "event": row.event,
-        "error_code": row.error_code,
-        "message": row.message,
-        "trace_id": row.trace_id.hex if row.trace_id else None,
-        "correlation_id": row.correlation_id,
-        "stream": row.stream,
-        "stream_offset": row.stream_offset,
-        "observed_at": timestamp(row.observed_at),
-        "received_at": timestamp(row.received_at),
-        "replayed": row.replayed or None,
-    }
+    record = _values(row) | {"replayed": row.replayed or None}
     known = {name: value for name, value in record.items() if value is not None}
     text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
     if row.attributes_json:
@@ -113,28 +95,28 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _values(row: LogRow) -> tuple[str | None, ...]:
-    return (
-        timestamp(row.ts),
-        str(row.severity),
-        row.level,
-        row.service,
-        row.worker,
-        row.host,
-        row.source,
-        row.logger,
-        row.event,
-        row.error_code,
-        row.message,
-        row.attributes_json,
-        row.trace_id.hex if row.trace_id else None,
-        row.correlation_id,
-        str(row.stream),
-        str(row.stream_offset),
-        timestamp(row.observed_at),
-        timestamp(row.received_at),
-    )
+def _values(row: LogRow) -> dict[str, str | int | None]:
+    """Return the values of COLUMNS, but for the attributes."""
+    return {
+        "ts": timestamp(row.ts),
+        "severity": row.severity,
+        "level": row.level,
+        "service": row.service,
+        "worker": row.worker,
+        "host": row.host,
+        "source": row.source,
+        "logger": row.logger,
+        "event": row.event,
+        "error_code": row.error_code,
+        "message": row.message,
+        "trace_id": row.trace_id.hex if row.trace_id else None,
+        "correlation_id": row.correlation_id,
+        "stream": row.stream,
+        "stream_offset": row.stream_offset,
+        "observed_at": timestamp(row.observed_at),
+        "received_at": timestamp(row.received_at),
+    }
 
 
-def _cell(value: str | None) -> str:
-    return '""' if value is None else csv_cell(value)
+def _cell(value: str | int | None) -> str:
+    return '""' if value is None else csv_cell(str(value))
