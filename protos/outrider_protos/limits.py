@@ -19,3 +19,12 @@ MAX_STREAMS_A_MESSAGE: Final = 1_000
 
 MAX_WORKERS: Final = 5_000
 """Workers in one heartbeat."""
+
+MAX_COMPONENTS: Final = 500
+"""Components that probes look at, in one heartbeat."""
+
+MAX_FACTS: Final = 32
+"""Facts of one component."""
+
+MAX_FACT_BYTES: Final = 200
+"""Of a fact's name, of its text, and of a component's reason."""

@@ -233,7 +233,7 @@ class Goodbye(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., detail: _Optional[str] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("number", "clock_us", "next_within_ms", "usage", "backlog_bytes", "backlog_age_ms", "stream_count", "workers", "stopping")
+    __slots__ = ("number", "clock_us", "next_within_ms", "usage", "backlog_bytes", "backlog_age_ms", "stream_count", "workers", "stopping", "components", "all_components")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
     NEXT_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,8 @@ class HeartbeatRequest(_message.Message):
     STREAM_COUNT_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     STOPPING_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    ALL_COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     number: int
     clock_us: int
     next_within_ms: int
@@ -252,7 +254,39 @@ class HeartbeatRequest(_message.Message):
     stream_count: int
     workers: _containers.RepeatedCompositeFieldContainer[WorkerHeartbeat]
     stopping: bool
-    def __init__(self, number: _Optional[int] = ..., clock_us: _Optional[int] = ..., next_within_ms: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., backlog_bytes: _Optional[int] = ..., backlog_age_ms: _Optional[int] = ..., stream_count: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerHeartbeat, _Mapping]]] = ..., stopping: bool = ...) -> None: ...
+    components: _containers.RepeatedCompositeFieldContainer[ComponentReport]
+    all_components: bool
+    def __init__(self, number: _Optional[int] = ..., clock_us: _Optional[int] = ..., next_within_ms: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., backlog_bytes: _Optional[int] = ..., backlog_age_ms: _Optional[int] = ..., stream_count: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerHeartbeat, _Mapping]]] = ..., stopping: bool = ..., components: _Optional[_Iterable[_Union[ComponentReport, _Mapping]]] = ..., all_components: bool = ...) -> None: ...
+
+class ComponentReport(_message.Message):
+    __slots__ = ("kind", "name", "state", "reason", "checked_us", "took_us", "next_within_ms", "facts")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_US_FIELD_NUMBER: _ClassVar[int]
+    TOOK_US_FIELD_NUMBER: _ClassVar[int]
+    NEXT_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    state: str
+    reason: str
+    checked_us: int
+    took_us: int
+    next_within_ms: int
+    facts: _containers.RepeatedCompositeFieldContainer[Fact]
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., checked_us: _Optional[int] = ..., took_us: _Optional[int] = ..., next_within_ms: _Optional[int] = ..., facts: _Optional[_Iterable[_Union[Fact, _Mapping]]] = ...) -> None: ...
+
+class Fact(_message.Message):
+    __slots__ = ("name", "text", "number")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    text: str
+    number: float
+    def __init__(self, name: _Optional[str] = ..., text: _Optional[str] = ..., number: _Optional[float] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("cpu_ms", "rss_bytes", "rss_limit_bytes", "open_files", "threads")
