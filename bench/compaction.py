@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from bench.corpus import SERVICES, batches, json_bytes
 from bench.processes import tree_cpu_s
-from outrider.columns import POSTGRES_EPOCH_UNIX_US
+from outrider.instants import to_us
 from outrider_collector.store import binary, rows, schema
 from outrider_collector.store.blocks import pack_blocks
 from outrider_collector.store.compaction.compactor import Compactor, Pace
@@ -104,7 +104,7 @@ async def _fill_and_compact(
 
 async def _fill(url: str, records: int, newest: datetime) -> int:
     """Store the corpus as fresh blocks; returns its size as JSON lines."""
-    newest_us = int(newest.timestamp() * 1e6) - POSTGRES_EPOCH_UNIX_US
+    newest_us = to_us(newest)
     raw = 0
     async with await connect(url, application_name="bench") as connection:
         binary.register(connection)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from bench.processes import tree_cpu_s
-from outrider.columns import POSTGRES_EPOCH_UNIX_US
+from outrider.instants import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,7 +76,7 @@ def _payloads(lines: Iterable[bytes], commit_rows: int) -> Iterator[tuple[int, b
 
 def _row(record: dict[str, object]) -> bytes:
     ts = datetime.fromisoformat(str(record["ts"]))
-    micros = int(ts.timestamp() * 1e6) - POSTGRES_EPOCH_UNIX_US
+    micros = to_us(ts)
     texts = [
         str(record["logger"]), str(record["event"]), str(record["message"]),
         json.dumps(record["attributes"], separators=(",", ":")),

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outrider.instants import from_unix_us
 from outrider_agent import identity
 from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
 from outrider_agent.formats import choose
-from outrider_agent.times import TimeReader, from_unix_us
+from outrider_agent.times import TimeReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from outrider import severity as severities
 from outrider.configuration import ConfigError, read_secret
 from outrider.errors import Fault, Reason
+from outrider.instants import from_unix_us
 from outrider.retry import Backoff
 from outrider_agent import VERSION, commands
 from outrider_agent.clock import DatabaseClock
 from outrider_agent.heartbeats import Heartbeats
 from outrider_agent.identity import is_printable, token_path
-from outrider_agent.times import from_unix_us
 from outrider_agent.wire.channel import open_channel
 from outrider_agent.wire.enroll import enroll
 from outrider_agent.wire.heartbeat import run_heartbeats

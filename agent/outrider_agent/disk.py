@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
+from outrider.instants import from_unix_us
 from outrider_agent.batches import BatchMaker, Pace
 from outrider_agent.commands import (
     Clock,
@@ -27,7 +28,6 @@ from outrider_agent.commands import (
 from outrider_agent.delivery import Acknowledged, GoBack, Refused
 from outrider_agent.schedule import FIRST_LOOK_S, Schedule
 from outrider_agent.tail import CHUNK_BYTES, Look
-from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
+from outrider.instants import from_unix_us
 from outrider_agent.account import MOST_GAPS, GapAccount
 from outrider_agent.streams import COPYTRUNCATE, INBOX_FULL, Loss, Place, Stream
-from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider.failpoint import failpoint
+from outrider.instants import from_unix_us
 from outrider_agent import endings, processes, state
 from outrider_agent.account import Account, of_candidate, of_followed, select
 from outrider_agent.batches import BatchMaker
@@ -16,7 +17,6 @@ from outrider_agent.commands import Committed
 from outrider_agent.delivery import Acknowledged
 from outrider_agent.picture import Picture, paint
 from outrider_agent.streams import Place
-from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ import re
 from typing import TYPE_CHECKING
 
 from outrider.inbox import slot
+from outrider.instants import from_unix_us
 from outrider_agent import processes
-from outrider_agent.times import from_unix_us
 from outrider_protos.limits import MAX_WORKERS
 from outrider_protos.v1 import ingest_pb2
 

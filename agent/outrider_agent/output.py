@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider import record
+from outrider.instants import from_unix_us
 from outrider_agent import json_fields, marks
 from outrider_agent.framing import Framer, Lines
 from outrider_agent.parsing import Parser
-from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,6 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ import msgspec
 
 from outrider.failpoint import failpoint
 from outrider.inbox import names, slot
+from outrider.instants import from_us
 from outrider_agent.discovery import CLOSING, open_regular
 
 if TYPE_CHECKING:
@@ -286,5 +286,4 @@ def _is_at(path: Path, fd: int) -> bool:
 
 
 def _rfc3339(us: int) -> str:
-    moment = datetime.fromtimestamp(946_684_800 + us / 1e6, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return from_us(us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

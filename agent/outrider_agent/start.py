@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from outrider.instants import from_unix_us
 from outrider_agent.framing import Lines
 from outrider_agent.parsing import Parser
-from outrider_agent.times import from_unix_us
 
 if TYPE_CHECKING:
     from outrider_agent.configuration import SourceConfig

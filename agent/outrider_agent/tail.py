@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from outrider.instants import from_unix_us
 from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.framing import Framer
 from outrider_agent.records import Records
-from outrider_agent.times import from_unix_us
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:

@@ -12,15 +12,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-from outrider.columns import POSTGRES_EPOCH_UNIX_US
-
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+from outrider.instants import from_unix_us, from_us, to_us
 
 MAX_AHEAD_US = 3600 * 1_000_000
 """A time further ahead of its reading is absurd: observed time is taken instead."""
 
-EARLIEST_US = (datetime(1990, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
+EARLIEST_US = to_us(datetime(1990, 1, 1, tzinfo=UTC))
 """An earlier time is absurd."""
 
 _ISO = re.compile(
@@ -28,11 +25,6 @@ _ISO = re.compile(
     r" ?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d|[+-]\d\d)?\Z"
 )
 _CACHED_SECONDS = 4096
-
-
-def from_unix_us(unix_us: int) -> int:
-    """Turn microseconds since 1970 into microseconds since 2000."""
-    return unix_us - POSTGRES_EPOCH_UNIX_US
 
 
 def absurd(ts_us: int, observed_us: int) -> bool:
@@ -86,7 +78,7 @@ class TimeReader:
         self, text: str, layout: str, observed_us: int, zone: str | None = None
     ) -> int | None:
         """Read a time that names no year: the year nearest to ``observed_us`` is taken."""
-        year = (EPOCH + timedelta(microseconds=observed_us)).year
+        year = from_us(observed_us).year
         candidates = [
             value
             for candidate in (year - 1, year, year + 1)
@@ -101,7 +93,7 @@ class TimeReader:
             else:
                 moment = datetime.strptime(text, layout)  # noqa: DTZ007  the zone is set below
             moment = moment.replace(tzinfo=zone_of(zone) or self._zone)
-            return (moment - EPOCH) // MICROSECOND
+            return to_us(moment)
         except (ValueError, OverflowError):
             return None
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from outrider import severity
 from outrider.configuration import suggest
+from outrider.instants import EPOCH
 from outrider_alerting.checks import Fault
 from outrider_alerting.components import ComponentState
 from outrider_alerting.durations import DAY_US, SECOND_US, Duration, compact
 from outrider_alerting.gaps import GapSeen
-from outrider_alerting.jobs import START
 from outrider_alerting.kinds import ComponentRule, CompositeRule
 from outrider_alerting.plays import Play, Record
 from outrider_alerting.program import key_names
@@ -138,7 +138,7 @@ def run(rule_set: RuleSet) -> tuple[int, list[Failure]]:
 
 
 def _run(rule_set: RuleSet, rule: Rule, case: Case) -> Iterator[tuple[int, str]]:
-    start_s = int(((case.start or DEFAULT_START) - START).total_seconds())
+    start_s = int(((case.start or DEFAULT_START) - EPOCH).total_seconds())
     told = _played(rule_set, rule, case, start_s)
     for index, expected in enumerate(case.expect):
         message = _difference(rule, expected, told, start_s * SECOND_US + expected.at.us)

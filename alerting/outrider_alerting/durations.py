@@ -7,8 +7,9 @@ batches and in Postgres), lengths plain.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from outrider.instants import from_us
 
 MS_US: Final = 1_000
 SECOND_US: Final = 1_000_000
@@ -16,7 +17,6 @@ MINUTE_US: Final = 60 * SECOND_US
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _UNITS_US = {"d": DAY_US, "h": HOUR_US, "m": MINUTE_US, "s": SECOND_US, "ms": MS_US}
 _TERM = re.compile(r"(\d{1,9})(ms|d|h|m|s)")
 
@@ -95,15 +95,8 @@ def said(us: int) -> str:
 
 def clock_time(at_us: int, now_us: int) -> str:
     """Say an instant: ``14:03:22 UTC``; on another day than ``now_us``, ``13 Jul 22:41:07 UTC``."""
-    at, now = _datetime(at_us), _datetime(now_us)
+    at, now = from_us(at_us), from_us(now_us)
     if at.date() == now.date():
         return f"{at:%H:%M:%S} UTC"
     year = "" if at.year == now.year else f" {at.year}"
     return f"{at.day} {at:%b}{year} {at:%H:%M:%S} UTC"
-
-
-def _datetime(us: int) -> datetime:
-    try:
-        return _EPOCH + timedelta(microseconds=us)
-    except OverflowError:
-        return _EPOCH

@@ -25,6 +25,7 @@ import msgspec
 from outrider import severity
 from outrider.filter import attribute_path
 from outrider.filter.text import raw_text
+from outrider.instants import from_unix_us
 from outrider_alerting.durations import MINUTE_US, SECOND_US
 from outrider_alerting.fingerprints import fingerprint
 from outrider_alerting.kinds import top_priority
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 MAX_KEYS: Final = 1_000
 """Values of ``by`` of one filter in one batch; the records of all further ones are one hit."""
 
-EARLIEST_US: Final = -946_684_800_000_000
+EARLIEST_US: Final = from_unix_us(0)
 """1970: an earlier time is no time of a log line."""
 
 MAX_NAMES: Final = 10

@@ -7,7 +7,7 @@ last time it was due; one up to a minute early counts for the next, since clocks
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from cronsim import CronSim
 
+from outrider.instants import EPOCH
 from outrider_alerting import records, wording
 from outrider_alerting.durations import SECOND_US
 from outrider_alerting.state import Opened
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 KEY: Final[Key] = ()
 EARLY_S: Final = 60
-START: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Second 0."""
 STARTED, FINISHED, FAILED = 0, 1, 2
 _EVENTS: Final = {
     "job.started": STARTED,
@@ -46,9 +45,9 @@ _EVENTS: Final = {
 @lru_cache(maxsize=4_096)
 def next_due_s(cron: str, timezone: str, after_s: int) -> int | None:
     """Return the next time a job is due after ``after_s``, seconds since 2000; None: never."""
-    after = (START + timedelta(seconds=after_s)).astimezone(ZoneInfo(timezone))
+    after = (EPOCH + timedelta(seconds=after_s)).astimezone(ZoneInfo(timezone))
     due = next(CronSim(cron, after), None)
-    return None if due is None else int((due - START).total_seconds())
+    return None if due is None else int((due - EPOCH).total_seconds())
 
 
 def begin(overlay: Overlay, rule: ScheduleRule) -> None:
@@ -237,5 +236,5 @@ def _ended(overlay: Overlay, rule: ScheduleRule, state: RuleState) -> RuleState:
 
 
 def _clock(rule: ScheduleRule, second: int) -> str:
-    at = (START + timedelta(seconds=second)).astimezone(ZoneInfo(rule.timezone))
+    at = (EPOCH + timedelta(seconds=second)).astimezone(ZoneInfo(rule.timezone))
     return f"{at:%Y-%m-%d %H:%M:%S %Z}"

@@ -11,12 +11,12 @@ from cronsim import CronSim, CronSimError
 
 from outrider.configuration import suggest
 from outrider.filter import FilterError, comparisons, parse
+from outrider.instants import EPOCH
 from outrider_alerting import summaries
 from outrider_alerting.cases import case_faults
 from outrider_alerting.checks import Fault, name_faults, whole_faults
 from outrider_alerting.durations import DAY_US, HOUR_US, SECOND_US
 from outrider_alerting.hits import BY_FIELDS
-from outrider_alerting.jobs import START
 from outrider_alerting.kinds import (
     ComponentRule,
     CompositeRule,
@@ -222,7 +222,7 @@ def _windows(rule: JudgedRule | DistinctRule) -> Iterator[Fault]:
 
 def _schedule(rule: ScheduleRule) -> Iterator[Fault]:
     try:
-        if next(CronSim(rule.cron, START), None) is None:
+        if next(CronSim(rule.cron, EPOCH), None) is None:
             yield Fault("cron", f"`{rule.cron[:50]}` is never due")
     except CronSimError as error:
         yield Fault("cron", f"`{rule.cron[:50]}` is not a cron expression: {error}",

@@ -9,18 +9,17 @@ hour that is skipped is in no window, an hour that comes twice is in it twice.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from outrider.instants import from_us
 from outrider_alerting.durations import MINUTE_US
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOWS_MAX: Final = 20
 DAY_MINUTES: Final = 24 * 60
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _WINDOW = re.compile(r"(?:([a-z,\s-]+?)\s+)?(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)")
 # A comma after a time ends a window; one after a day's name goes on with the days.
 _PARTS = re.compile(r"(?<=\d)\s*,\s*")
@@ -48,7 +47,7 @@ class Schedule(NamedTuple):
 
     def holds(self, at_us: int) -> bool:
         """Whether the wall clock shows a time inside a window."""
-        local = (_EPOCH + timedelta(microseconds=at_us)).astimezone(self.zone)
+        local = from_us(at_us).astimezone(self.zone)
         minute = local.hour * 60 + local.minute
         today = local.weekday()
         yesterday = (today - 1) % 7

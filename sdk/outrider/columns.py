@@ -29,9 +29,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-POSTGRES_EPOCH_UNIX_US = 946_684_800_000_000
-"""2000-01-01T00:00:00Z in microseconds since 1970."""
-
 _NULL = b"\xff\xff\xff\xff"
 _LENGTH = struct.Struct(">i")
 # Most values are short: a table look-up costs a third of a struct.pack.

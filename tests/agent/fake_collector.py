@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 
 from outrider.columns import unpack_bytes, unpack_int64
+from outrider.instants import from_unix_us
 from outrider_protos.limits import WIRE_VERSION
 from outrider_protos.v1 import ingest_pb2, ingest_pb2_grpc, log_pb2
 
@@ -23,7 +24,7 @@ _generated: Any = ingest_pb2_grpc
 
 def now_us() -> int:
     """Microseconds since 2000."""
-    return time.time_ns() // 1000 - 946_684_800_000_000
+    return from_unix_us(time.time_ns() // 1000)
 
 
 @dataclass

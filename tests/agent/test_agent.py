@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider.instants import from_unix_us
 from outrider_agent import configuration, endings, state, status
 from outrider_agent.delivery import Delivery
 from outrider_agent.registry import Candidate, Minter
-from outrider_agent.times import from_unix_us
 from tests.agent.fake_collector import FakeCollector, now_us
 from tests.agent.harness import Site
 

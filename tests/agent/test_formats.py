@@ -7,18 +7,19 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from outrider.instants import to_us
 from outrider_agent.formats import FORMATS, choose
 from outrider_agent.framing import Lines
 from outrider_agent.parsing import Parser
-from outrider_agent.times import EPOCH, MICROSECOND, TimeReader, from_number
+from outrider_agent.times import TimeReader, from_number
 
-OBSERVED_US = (datetime(2026, 11, 24, 20, 5, tzinfo=UTC) - EPOCH) // MICROSECOND
+OBSERVED_US = to_us(datetime(2026, 11, 24, 20, 5, tzinfo=UTC))
 AT = datetime(2026, 11, 24, 20, 2, 31, tzinfo=UTC)
 
 
 def us(moment: datetime) -> int:
     """Microseconds since 2000."""
-    return (moment - EPOCH) // MICROSECOND
+    return to_us(moment)
 
 
 SAMPLES: list[tuple[str, str, datetime | None, int, str, str | None]] = [

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outrider.instants import to_us
 from outrider_agent import json_fields
 from outrider_agent.framing import Framer
 from outrider_agent.json_lines import JsonReader
 from outrider_agent.parsing import Parser
 from outrider_agent.records import Records
-from outrider_agent.times import EPOCH, MICROSECOND, TimeReader
+from outrider_agent.times import TimeReader
 
-OBSERVED_US = (datetime(2026, 11, 24, 20, 5, 13, tzinfo=UTC) - EPOCH) // MICROSECOND
+OBSERVED_US = to_us(datetime(2026, 11, 24, 20, 5, 13, tzinfo=UTC))
 
 TEXTS = st.text(max_size=12)
 NAMES = st.one_of(st.none(), st.text(max_size=8), st.integers(), st.just("x" * 300))
@@ -195,7 +196,7 @@ def test_a_line_of_the_sdk_is_read_whole() -> None:
     records = parse([line])
 
     written = datetime(2026, 11, 24, 20, 2, 31, 123456, tzinfo=UTC)
-    assert records.ts_us == [(written - EPOCH) // MICROSECOND]
+    assert records.ts_us == [to_us(written)]
     assert records.severity == bytearray([17])
     assert (records.message, records.logger, records.event) == (
         [b"done"],

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outrider.instants import EPOCH, to_us
 from outrider_agent.time_columns import TimeColumnReader
-from outrider_agent.times import EPOCH, MAX_AHEAD_US, MICROSECOND, TimeReader
+from outrider_agent.times import MAX_AHEAD_US, TimeReader
 
 START = datetime(2026, 11, 24, 20, 2, 31, tzinfo=UTC)
-OBSERVED_US = (START - EPOCH) // MICROSECOND + 60_000_000
+OBSERVED_US = to_us(START) + 60_000_000
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 

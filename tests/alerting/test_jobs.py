@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from outrider_alerting.jobs import START, next_due_s
+from outrider.instants import EPOCH
+from outrider_alerting.jobs import next_due_s
 from tests.alerting.scene import T0, S, Scene, source
 
 # T0 is a full ten minutes: due at second 300, 600, ...
@@ -50,7 +51,7 @@ def test_a_start_that_is_missed_is_told_when_its_grace_is_over() -> None:
     _run(scene, 1_300, 10)
 
     assert (fired.to_state, fired.at_us // S - T0) == ("firing", 330)
-    due = START.timestamp() + T0 + 300
+    due = EPOCH.timestamp() + T0 + 300
     clock = datetime.fromtimestamp(due, UTC)
     assert fired.reason == f"due at {clock:%Y-%m-%d %H:%M:%S} UTC, not started within 30s"
     assert scene.told()[1:] == [("firing", "resolved", 1_300)]
@@ -120,9 +121,9 @@ def test_what_is_told_of_a_job_survives_restarts() -> None:
 
 
 def _due(cron: str, after: datetime) -> datetime:
-    seconds = next_due_s(cron, "Europe/Berlin", int((after - START).total_seconds()))
+    seconds = next_due_s(cron, "Europe/Berlin", int((after - EPOCH).total_seconds()))
     assert seconds is not None
-    return datetime.fromtimestamp(START.timestamp() + seconds, UTC)
+    return datetime.fromtimestamp(EPOCH.timestamp() + seconds, UTC)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import html
 import re
-from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
+from outrider.instants import from_us
 from outrider_alerting.channels.text import clip, evidence_line, one_line
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _SUBJECT_UNITS = 200
 _TEXT_UNITS = 2_000
 _LINE_UNITS = 1_000
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _REPEAT = "This may repeat an earlier letter: its delivery was never confirmed."
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _COLOURS = {"critical": "#c0241c", "warning": "#8a5a00", "info": "#1b5ecb"}
@@ -61,7 +60,7 @@ def letter(message: Message, sender: str, recipients: Sequence[str]) -> EmailMes
     mail["From"] = Address("Outrider", addr_spec=sender)
     mail["To"] = [Address(addr_spec=recipient) for recipient in recipients]
     mail["Subject"] = clip(one_line(content.subject), _SUBJECT_UNITS)
-    mail["Date"] = format_datetime(_EPOCH + timedelta(microseconds=message.created_us))
+    mail["Date"] = format_datetime(from_us(message.created_us))
     root = f"<outrider.{message.thread or message.episode}@{address.domain}>"
     if message.notice == "fired" and message.thread is None:
         mail["Message-ID"] = root

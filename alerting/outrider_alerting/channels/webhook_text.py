@@ -20,9 +20,9 @@ is the same at every attempt. Alertmanager's shape is its version 4, with ``aler
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from outrider.instants import from_us
 from outrider_alerting.channels.text import clean, one_line
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ALERTS_MAX: Final = 100
 """Alerts of one message that are told one by one; the rest is counted."""
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -142,8 +141,5 @@ def _common(all_of: list[dict[str, str]]) -> dict[str, str]:
 
 
 def _time(at_us: int) -> str:
-    try:
-        at = _EPOCH + timedelta(microseconds=at_us)
-    except OverflowError:
-        at = datetime.max.replace(tzinfo=UTC) if at_us > 0 else _EPOCH
+    at = from_us(at_us)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06}Z"

@@ -24,13 +24,13 @@ import msgspec
 
 from outrider.errors import Fault
 from outrider.failpoint import failpoint
+from outrider.instants import to_us
 from outrider.retry import Backoff
 from outrider_alerting import content as say
 from outrider_alerting.channels.build import Outlet
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S, Message
 from outrider_alerting.channels.limiter import Candidate, Limiter
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
-from outrider_collector.alerts import times
 from outrider_collector.alerts.fates import judge
 from outrider_collector.store import outbox, outcomes, pressed, rules
 from outrider_collector.store.connect import connect, driver_errors
@@ -284,10 +284,10 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
     return Message(
         notification=claim.id,
         alert=claim.alert or 0,
-        episode=_episode(claim) or f"n.{claim.id}.{times.to_us(claim.created_at) // 1_000_000}",
+        episode=_episode(claim) or f"n.{claim.id}.{to_us(claim.created_at) // 1_000_000}",
         notice=claim.notice,
         content=content,
-        created_us=times.to_us(claim.created_at),
+        created_us=to_us(claim.created_at),
         firing_provider_id=claim.firing_provider_id,
         may_repeat=claim.unknown > 0,
         delivered=frozenset(claim.delivered),
@@ -318,4 +318,4 @@ def _episode(of: outbox.Claim | outbox.Shown) -> str | None:
     """Name the episode for ever; None where it is no alert's."""
     if of.episode_started_at is None:
         return None
-    return f"{of.alert}.{times.to_us(of.episode_started_at) // 1_000_000}"
+    return f"{of.alert}.{to_us(of.episode_started_at) // 1_000_000}"

@@ -6,11 +6,11 @@ from collections import OrderedDict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from outrider.instants import to_us
 from outrider_alerting.engine import ComponentState
 from outrider_alerting.gaps import GapSeen
 from outrider_alerting.hits import Hit
 from outrider_alerting.watermarks import Source
-from outrider_collector.alerts.times import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from outrider.instants import to_us
 from outrider_alerting.engine import StepInputs, step
 from outrider_alerting.program import Program
 from outrider_alerting.rules import RuleSet
@@ -12,7 +13,6 @@ from outrider_alerting.state import EngineState
 from outrider_alerting.watermarks import assess
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.recording import Recorder, Step
-from outrider_collector.alerts.times import to_us
 from outrider_collector.store import evaluation, leases, rules
 from outrider_collector.store.evaluation import Cursor
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from outrider import severity
+from outrider.instants import from_us, to_us
 from outrider_alerting import policy
 from outrider_alerting.content import EvidenceLine
 from outrider_alerting.routing import in_force
 from outrider_alerting.rules import Priority, RuleSet
 from outrider_alerting.schedules import minute_after
-from outrider_collector.alerts.times import from_us, to_us
 from outrider_collector.store import alerts
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from outrider.errors import Fault
+from outrider.instants import from_us
 from outrider_alerting.engine import StepResult
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.notices import Notices
-from outrider_collector.alerts.times import from_us
 from outrider_collector.store import alerts, evaluation, feed, leases
 from outrider_collector.store.connect import driver_errors
 from outrider_collector.store.evaluation import Cursor

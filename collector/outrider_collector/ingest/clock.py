@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outrider.columns import POSTGRES_EPOCH_UNIX_US
+from outrider.instants import from_unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ class DatabaseClock:
         self._monotonic = monotonic
         # Until the database was asked, this host's clock must do.
         self._at_s = monotonic()
-        self._then_us = int(wall() * 1e6) - POSTGRES_EPOCH_UNIX_US
+        self._then_us = from_unix_us(int(wall() * 1e6))
         self._measured = False
 
     def now_us(self) -> int:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from outrider.instants import from_us
 from outrider_collector.ingest.liveness import (
     Verdict,
     agent_verdict,
@@ -29,6 +29,7 @@ from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 MAX_COMPONENTS = 200_000
 """Components of this collector; heartbeats of further ones are counted and left out."""
@@ -37,7 +38,6 @@ GONE_AFTER = 3
 
 _NAME_CHARACTERS = 128
 _MOST = 2**63 - 1
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _ENDED = {"dead", "retired"}
 _ENDS = {
     ingest_pb2.WORKER_END_CLEAN: "clean",
@@ -45,14 +45,6 @@ _ENDS = {
     ingest_pb2.WORKER_END_SIGNAL: "signal",
     ingest_pb2.WORKER_END_DIED: "died",
 }
-
-
-def moment(us: int) -> datetime:
-    """Return database time as a datetime; times out of range become the nearest it can say."""
-    try:
-        return _EPOCH + timedelta(microseconds=us)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC) if us > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -96,7 +88,7 @@ class HeartbeatBook:
     ) -> None:
         """Enter a heartbeat that arrived at database time ``now_us``."""
         known = self._agents.setdefault(agent, _Agent())
-        seen, due = moment(now_us), moment(due_us(now_us, heartbeat.next_within_ms))
+        seen, due = from_us(now_us), from_us(due_us(now_us, heartbeat.next_within_ms))
         itself = Component("agent", str(agent), agent, team, host)
         gauges = _agent_gauges(heartbeat, now_us)
         self._enter(known, HeartbeatRow(itself, seen, due, gauges), agent_verdict(heartbeat))
@@ -108,7 +100,7 @@ class HeartbeatBook:
             known.dropped[component] = worker.dropped_records
             verdict = worker_verdict(worker, heartbeat, now_us, losing=losing)
             row = HeartbeatRow(component, seen, due, _worker_gauges(worker))
-            ended_at = moment(worker.ended_us) if worker.ended_us else None
+            ended_at = from_us(worker.ended_us) if worker.ended_us else None
             self._enter(known, row, verdict, ended_at)
         self._miss(known, present, seen)
 
@@ -245,4 +237,4 @@ def _fits(number: int) -> int:
 
 
 def _when(us: int) -> str | None:
-    return moment(us).isoformat() if us else None
+    return from_us(us).isoformat() if us else None

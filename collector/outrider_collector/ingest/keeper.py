@@ -15,9 +15,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import outrider
-from outrider.columns import POSTGRES_EPOCH_UNIX_US
 from outrider.errors import Fault
-from outrider_collector.ingest.heartbeats import moment
+from outrider.instants import from_us, to_us
 from outrider_collector.store import health
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Keeper:
         asked = self._clock()
         async with self._links.use() as connection:
             then = await health.clock(connection)
-        database_us = int(then.timestamp() * 1e6) - POSTGRES_EPOCH_UNIX_US
+        database_us = to_us(then)
         self._database_clock.measured(database_us, asked, self._clock())
         self._started_us = self._started_us or database_us
 
@@ -99,7 +98,7 @@ class Keeper:
         if self._due("status", STATUS_S):
             async with self._links.use() as connection:
                 await health.write_collector(
-                    connection, self._name, moment(self._started_us), self._with_watch()
+                    connection, self._name, from_us(self._started_us), self._with_watch()
                 )
         if self._watch.may_conclude(self._clock()):
             await self._look_for_overdue()
@@ -135,7 +134,7 @@ class Keeper:
     def _with_watch(self) -> dict[str, Any]:
         now_us = self._database_clock.now_us()
         since_us = now_us - int(self._watch.watched_s(self._clock()) * 1e6)
-        return {**self._status(), "watching_since": moment(since_us).isoformat()}
+        return {**self._status(), "watching_since": from_us(since_us).isoformat()}
 
     def _due(self, what: str, every_s: float) -> bool:
         now = self._clock()

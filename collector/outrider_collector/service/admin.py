@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import outrider
-from outrider_collector.ingest.heartbeats import moment
+from outrider.instants import from_us
 from outrider_collector.service.errors import guarded
 from outrider_collector.store import acts, rules, trials
 from outrider_protos.v1 import admin_pb2, admin_pb2_grpc
@@ -63,8 +63,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             done = await acts.add_silence(
                 connection,
                 filter_text=request.filter,
-                starts_at=moment(request.starts_us) if request.starts_us else None,
-                ends_at=moment(request.ends_us),
+                starts_at=from_us(request.starts_us) if request.starts_us else None,
+                ends_at=from_us(request.ends_us),
                 actor=request.actor,
                 comment=request.comment,
                 weekly=_weekly(request),
@@ -73,7 +73,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             "alert.silenced",
             actor=request.actor,
             target=f"silence {done.silence}",
-            until=moment(request.ends_us).isoformat(),
+            until=from_us(request.ends_us).isoformat(),
         )
         return admin_pb2.AddSilenceResponse(silence_id=done.silence, alert_ids=done.alerts)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
-from outrider.columns import POSTGRES_EPOCH_UNIX_US
 from outrider.errors import Fault, Reason
+from outrider.instants import to_us
 from outrider_collector.service.auth import AgentIdentity
 from outrider_collector.store import agents, feed, health, streams
 from outrider_protos.v1 import ingest_pb2
@@ -72,10 +72,9 @@ class Backend:
             # After the session began: an older session cannot move these any more.
             states = await streams.agent_streams(connection, identity.agent)
             now = await health.clock(connection)
-        clock_us = int(now.timestamp() * 1e6) - POSTGRES_EPOCH_UNIX_US
         watermarks = {s.stream.stream_id: s.watermark_us for s in states if s.watermark_us}
         wire = [_state(state) for state in states]
-        return Greeting(session, clock_us, not known, wire, watermarks)
+        return Greeting(session, to_us(now), not known, wire, watermarks)
 
     async def open(
         self, session: Session, births: Sequence[ingest_pb2.Stream]

@@ -29,13 +29,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from outrider.columns import (
-    POSTGRES_EPOCH_UNIX_US,
     ColumnError,
     Columns,
     DictionaryColumn,
     pack_text,
     unpack_bytes,
 )
+from outrider.instants import from_unix_us
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ OID_BOOL, OID_INT2, OID_INT4, OID_INT8, OID_TEXT, OID_TIMESTAMPTZ, OID_UUID, OID
     16, 21, 23, 20, 25, 1184, 2950, 17,
 )  # fmt: skip
 
-_EARLIEST_US = -POSTGRES_EPOCH_UNIX_US
+_EARLIEST_US = from_unix_us(0)
 _HEADER = struct.Struct(">iiIii")
 _NULL = b"\xff\xff\xff\xff"
 _EIGHT = b"\x00\x00\x00\x08"

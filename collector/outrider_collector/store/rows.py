@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from outrider.instants import from_unix_us
 from outrider_collector.store import binary, blocks
 from outrider_collector.store.binary import (
     BoolArray,
@@ -41,7 +42,7 @@ MAX_HIT_NAMES = 10
 _INT8_MAX = 2**63 - 1
 _Numbers = tuple[float, float, float, float]
 _Sum = tuple[int, list[tuple[int, int]], _Numbers | None]
-_TIMES = (-946_684_800_000_000, 3_155_760_000_000_000)  # 1970 to 2100
+_TIMES = (from_unix_us(0), 3_155_760_000_000_000)  # 1970 to 2100
 
 _INSERT_BLOCK = (
     sql.SQL("""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from outrider.instants import to_us
+from outrider.visible import visible
 from outrider_alerting.routing import silencing
-from outrider_collector.alerts.times import to_us
-from outrider_collector.terminal.render import moment, visible
+from outrider_collector.terminal.render import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

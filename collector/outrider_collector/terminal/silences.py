@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from outrider.command import DONE
 from outrider.configuration import ConfigError
 from outrider.errors import Fault
+from outrider.instants import from_us, to_us
 from outrider_alerting import schedules
 from outrider_alerting.durations import Duration
 from outrider_alerting.policy import Silence
 from outrider_alerting.rules import RuleSet
 from outrider_collector.alerts.doubts import doubts
-from outrider_collector.alerts.times import from_us, to_us
 from outrider_collector.store import acts
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading

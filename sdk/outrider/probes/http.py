@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from outrider.instants import from_unix_us
 from outrider.probes.deadline import Deadline
 from outrider.probes.reach import ReachError, certificate_expires_us, connect, secure
 
@@ -30,7 +31,6 @@ MAX_REDIRECTS = 3
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _KEEP_METHOD = frozenset((307, 308))
 _PORTS = {"http": 80, "https": 443}
-_UNIX_2000_US = 946_684_800_000_000
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -216,4 +216,4 @@ class _Incoming(io.RawIOBase):
 
 
 def _now_us() -> int:
-    return time.time_ns() // 1_000 - _UNIX_2000_US
+    return from_unix_us(time.time_ns() // 1_000)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from outrider.addresses import may_reach
+from outrider.instants import from_unix_us
 
 if TYPE_CHECKING:
     import ssl
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 Step = Literal["name", "blocked", "connect", "timeout", "tls", "certificate", "protocol"]
 
 _EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
-_UNIX_2000_S = 946_684_800
 
 
 class ReachError(Exception):
@@ -107,7 +107,7 @@ def certificate_expires_us(secured: ssl.SSLSocket) -> int:
 
     certificate = secured.getpeercert() or {}
     until = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
-    return (until - _UNIX_2000_S) * 1_000_000
+    return from_unix_us(until * 1_000_000)
 
 
 @lru_cache(maxsize=16)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from outrider.instants import from_us, to_us
 from outrider_alerting.engine import ComponentState, StepInputs, step
 from outrider_alerting.gaps import GapSeen
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
 from outrider_alerting.watermarks import Record, RecordedQuorum
 from outrider_collector.alerts import inputs as translate
-from outrider_collector.alerts.times import from_us, to_us
 from outrider_collector.store import evaluation, rules
 from tests.collector.alerts import samples
 

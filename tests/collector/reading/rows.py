@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from outrider.columns import Columns, pack_dictionary, pack_text
+from outrider.instants import to_us
 
 if TYPE_CHECKING:
     import uuid
@@ -21,8 +22,6 @@ BASE = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 """An hour in the past that tests fill."""
 
 HOUR = timedelta(hours=1)
-
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ def _block(records: Sequence[Record], received: datetime, commit_id: int) -> dic
 
 def columns_of(stream: Source, records: Sequence[Record]) -> Columns:
     """Return records of one stream as the batch a predicate sees."""
-    times = array("q", ((r.ts - _EPOCH) // timedelta(microseconds=1) for r in records))
+    times = array("q", (to_us(r.ts) for r in records))
     return Columns(
         n=len(records),
         stream=stream.id,

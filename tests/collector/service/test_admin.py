@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from outrider import client
-from outrider.columns import POSTGRES_EPOCH_UNIX_US
+from outrider.instants import from_unix_us
 from outrider_protos.v1 import admin_pb2, admin_pb2_grpc
 from tests.collector.service.agent_client import bearer
 from tests.collector.service.running import ask
@@ -82,7 +82,7 @@ async def test_record_of_an_act_quotes_nothing_that_a_rule_could_match(
     request = rules(toml)
     request.actor = actor
     await admin.ApplyRules(request, metadata=metadata)
-    soon_us = time.time_ns() // 1_000 - POSTGRES_EPOCH_UNIX_US + 3_600_000_000
+    soon_us = from_unix_us(time.time_ns() // 1_000) + 3_600_000_000
     await admin.AddSilence(
         admin_pb2.AddSilenceRequest(
             filter="zugzwang", ends_us=soon_us, actor=actor, comment="zugzwang again"

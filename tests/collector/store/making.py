@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from outrider.columns import (
-    POSTGRES_EPOCH_UNIX_US,
     Columns,
     pack_dictionary,
     pack_text,
 )
+from outrider.instants import from_unix_us
 from outrider_collector.store import streams
 from outrider_collector.store.claim import CommitResult, PendingBatch
 from outrider_collector.store.writer import Writer
@@ -27,7 +27,7 @@ LINE_BYTES = 10
 
 def now_us() -> int:
     """This machine's clock, microseconds since 2000; the database runs on the same machine."""
-    return time.time_ns() // 1000 - POSTGRES_EPOCH_UNIX_US
+    return from_unix_us(time.time_ns() // 1000)
 
 
 def digest(offset: int) -> bytes:

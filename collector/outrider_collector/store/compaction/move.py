@@ -14,7 +14,6 @@ writers do not feel: ingest never waits for a move.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
@@ -23,6 +22,7 @@ from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
 from outrider.failpoint import failpoint
+from outrider.instants import from_us
 from outrider_collector.store import binary, leases
 from outrider_collector.store.binary import (
     Int2Array,
@@ -39,6 +39,7 @@ from outrider_collector.store.record_columns import ARRAYS, NUMBERS, RECORD_COLU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from psycopg import AsyncConnection
 
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 MOST_CANDIDATES: Final = 50_000
 
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 _CANDIDATES: Final = sql.SQL("""
     select b.ctid::text, b.team, b.service, b.replayed, b.n,
@@ -194,4 +194,4 @@ async def _insert(connection: AsyncConnection, block: CompactedBlock) -> None:
 
 
 def _day_of(block: CompactedBlock) -> Day:
-    return Day(_EPOCH + timedelta(microseconds=block.day_us), block.record_class)
+    return Day(from_us(block.day_us), block.record_class)
