@@ -17,8 +17,6 @@ MINUTE_US: Final = 60 * SECOND_US
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
 
-_UNITS_US = {"d": DAY_US, "h": HOUR_US, "m": MINUTE_US, "s": SECOND_US, "ms": MS_US}
-_TERM = re.compile(r"(\d{1,9})(ms|d|h|m|s)")
 
 
 class Duration:
@@ -34,7 +32,7 @@ class Duration:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.us = _parse(text)
+        self.us = microseconds(text)
 
     @classmethod
     def of(cls, us: int) -> Duration:
@@ -54,22 +52,10 @@ class Duration:
         return hash(self.us)
 
 
-def _parse(text: str) -> int:
-    us, position, smallest = 0, 0, DAY_US + 1
-    for term in _TERM.finditer(text):
-        unit_us = _UNITS_US[term[2]]
-        if term.start() != position or unit_us >= smallest:
-            break
-        us, position, smallest = us + int(term[1]) * unit_us, term.end(), unit_us
-    if position != len(text) or not text:
-        raise ValueError(f"`{text}` is not a duration, write it like 30s, 5m or 1h30m")
-    return us
-
-
 def compact(us: int) -> str:
     """Write a length the way rules do: ``5m``, ``1h30m``, ``0s``. Parts below 1 ms are dropped."""
     parts: list[str] = []
-    for unit, unit_us in _UNITS_US.items():
+    for unit, unit_us in UNITS_US.items():
         count, us = divmod(us, unit_us)
         if count:
             parts.append(f"{count}{unit}")
