@@ -37,6 +37,7 @@ url = "{url}"
 [collector]
 name = "{name}"
 listen = "127.0.0.1:{port}"
+http_listen = ""
 """
 
 _AGENT = """\

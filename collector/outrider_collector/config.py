@@ -29,11 +29,18 @@ if TYPE_CHECKING:
     from outrider_collector.store.compaction.classes import Retention
 
 
+HTTP_LISTEN = "127.0.0.1:4511"
+"""Where a collector serves its figures unless it is told otherwise."""
+
+
 class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One collector process."""
 
     listen: str = "127.0.0.1:4510"
     """Address of the gRPC server; port 0 takes a free one. Loopback only: there is no TLS yet."""
+    http_listen: str | None = None
+    """Where /healthz, /readyz and /metrics are, loopback only; "": nowhere. Absent: HTTP_LISTEN,
+    or nowhere where another process has it."""
     name: Annotated[str, msgspec.Meta(max_length=128)] = ""
     """Names this collector among others; stays the same over restarts. Empty: host:port."""
     memory_bytes: Annotated[int, msgspec.Meta(ge=16 << 20, le=64 << 30)] = 256 << 20
@@ -47,20 +54,35 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def address(self) -> tuple[str, int]:
         """Host and port of ``listen``; ConfigError when it is no loopback address."""
-        host, separator, port = self.listen.rpartition(":")
-        if not separator or not port.isdigit() or int(port) > 65_535:
-            raise ConfigError(
-                f"`collector.listen`: {self.listen!r} is no address",
-                what_to_do="write host:port, such as 127.0.0.1:4510",
-            )
-        if not is_loopback(host.strip("[]")):
-            raise ConfigError(
-                f"`collector.listen`: {self.listen} can be reached from other hosts, and this "
-                "version speaks plain text only",
-                what_to_do="listen on 127.0.0.1 and let agents on other hosts come by an SSH "
-                "tunnel or a VPN's local end",
-            )
-        return host, int(port)
+        who = "let agents on other hosts come by an SSH tunnel or a VPN's local end"
+        return _loopback("collector.listen", self.listen, who)
+
+    def http_address(self) -> tuple[str, int] | None:
+        """Host and port of the figures, None where there are none; ConfigError as ``address``."""
+        listen = HTTP_LISTEN if self.http_listen is None else self.http_listen
+        if not listen:
+            return None
+        who = "let what scrapes run on this host, or come by a tunnel"
+        host, port = _loopback("collector.http_listen", listen, who)
+        return host.strip("[]"), port
+
+
+def _loopback(key: str, listen: str, who: str) -> tuple[str, int]:
+    """Return host and port of a key's value. Raises ConfigError when others could reach it."""
+    host, separator, port = listen.rpartition(":")
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else None
+    if not separator or number is None or number > 65_535:
+        raise ConfigError(
+            f"`{key}`: {listen!r} is no address",
+            what_to_do="write host:port, such as 127.0.0.1:4510",
+        )
+    if not is_loopback(host.strip("[]")):
+        raise ConfigError(
+            f"`{key}`: {listen} can be reached from other hosts, and this version speaks plain "
+            "text only",
+            what_to_do=f"listen on 127.0.0.1 and {who}",
+        )
+    return host, number
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +154,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     )
     collector: CollectorConfig = tables["collector"]
     collector.address()
+    collector.http_address()
     data_dir = Path(tables.get("data_dir") or configuration.default_data_dir(environ))
     url = database_url(tables["database"], data_dir, environ)
     return Configuration(data_dir, url, collector, tables["retention"], tables["store"])

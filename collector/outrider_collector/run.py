@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import outrider
 from outrider.command import version
+from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
 from outrider_collector.background import Background
@@ -38,6 +39,9 @@ from outrider_collector.ingest.pacer import Pacer
 from outrider_collector.ingest.queue import BatchQueue
 from outrider_collector.ingest.roster import Roster, Wishes
 from outrider_collector.ingest.rulebook import RuleBook
+from outrider_collector.monitoring.listener import Listener
+from outrider_collector.monitoring.pages import Pages
+from outrider_collector.monitoring.readiness import Readiness
 from outrider_collector.service.admin import AdminServicer
 from outrider_collector.service.auth import Authenticator
 from outrider_collector.service.backend import Backend
@@ -54,7 +58,7 @@ from outrider_collector.store.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outrider_collector.config import Configuration
+    from outrider_collector.config import CollectorConfig, Configuration
 
 STOP_S = 5.0
 """Held batches have so long to be committed and acknowledged when the collector stops."""
@@ -63,6 +67,8 @@ QUIET_S = 0.1
 _COME_BACK_S = 0.5
 _COME_BACK_SPREAD_S = 0.005
 _SERVER_GRACE_S = 1.0
+_FAILING_S = 10.0
+"""A collector whose commits have failed for so long is not ready."""
 
 log = outrider.get_logger(__name__)
 
@@ -88,7 +94,8 @@ async def run(
     port = collector.server.bind(host, port)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(collector.close)
-        if not await _database_ready(config.database_url, stop):
+        await collector.serve_figures(config.collector)
+        if not await _database_ready(config.database_url, stop, collector.readiness):
             return
         await collector.book.reload()
         await collector.keeper.measure()
@@ -98,9 +105,11 @@ async def run(
                 group.create_task(collector.committer.run()),
                 group.create_task(collector.keeper.run()),
                 group.create_task(collector.pacer.run()),
+                group.create_task(collector.readiness.run()),
                 *collector.background.start(group),
             ]
             await collector.server.start()
+            await collector.readiness.look()
             say(f"{collector.name} serves on {host}:{port}, database {target(config.database_url)}")
             log.event("system.started", collector=collector.name, listen=f"{host}:{port}")
             if ready is not None:
@@ -180,9 +189,43 @@ class _Collector:
             EnrollServicer(backend),
             AdminServicer(self.links, self.name),
         )
+        self.readiness = Readiness(
+            self.links, config.database_url, serving=self.server.serving, trouble=self.trouble
+        )
+        self.listener = Listener(Pages(self.links, self.readiness, self.facts).by_path())
+
+    async def serve_figures(self, config: CollectorConfig) -> None:
+        """Serve /healthz, /readyz and /metrics. Raises ConfigError where the address is taken.
+
+        That is, where somebody chose it: the default one is no reason not to run.
+        """
+        address = config.http_address()
+        if address is None:
+            return
+        try:
+            port = self.listener.bind(*address)
+        except ConfigError as error:
+            if config.http_listen is not None:
+                raise
+            say(f"no figures are served: {error}")
+            return
+        await self.listener.start()
+        say(f"figures are at http://{address[0]}:{port}/metrics")
+
+    def trouble(self) -> str:
+        """Return what keeps batches from being committed, empty where nothing does."""
+        if self.committer.refused is not None:
+            return self.committer.refused.text
+        if self.committer.complaint.failing_for_s(time.monotonic()) < _FAILING_S:
+            return ""
+        return f"commits fail: {self.committer.complaint.reason}"
 
     def status(self) -> dict[str, Any]:
         """Return how this collector is, for its row."""
+        return {**self.facts(), **self.figures.status(time.monotonic())}
+
+    def facts(self) -> dict[str, Any]:
+        """Return how this collector is, without rates: asking changes nothing."""
         budget = self.roster.budget
         return {
             "version": version(),
@@ -206,6 +249,7 @@ class _Collector:
         say("stopping: held batches are committed, agents are told")
         fault = Fault(Reason.COLLECTOR_STOPPING, retry_after_s=_COME_BACK_S)
         self.pushes.stopping = fault
+        await self.readiness.stop()
         await self.server.not_serving()
         self.roster.tell_credit(self.roster.budget.withdraw())
         try:
@@ -228,12 +272,13 @@ class _Collector:
 
     async def close(self) -> None:
         """Release what is open; after :meth:`stop`, or instead of it."""
+        await self.listener.close()
         await self.server.stop(0)
         await self.writer.close()
         await self.links.close()
 
 
-async def _database_ready(url: str, stop: asyncio.Event) -> bool:
+async def _database_ready(url: str, stop: asyncio.Event, readiness: Readiness) -> bool:
     """Wait for the database; False when told to stop first.
 
     Raises Fault when waiting cannot help: a wrong URL, a schema that is not current.
@@ -249,6 +294,7 @@ async def _database_ready(url: str, stop: asyncio.Event) -> bool:
         except Fault as fault:
             if fault.reason != Reason.STORE_DOWN:
                 raise
+            await readiness.tell(fault.text)
             if fault.text != said:
                 said = fault.text
                 say(f"{said}: agents keep their data, trying again")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse
 
-from outrider.addresses import is_loopback
+from outrider.addresses import host_of, is_loopback
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,8 +63,7 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
     if scope["method"] not in {"GET", "HEAD"}:
         return PlainTextResponse("The pages only read.\n", status_code=405)
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-    name = host[: host.rfind("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    if not is_loopback(name.strip("[]")):
+    if not is_loopback(host_of(host)):
         return PlainTextResponse(
             "The pages answer to a loopback name only, such as 127.0.0.1.\n", status_code=421
         )

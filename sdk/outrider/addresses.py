@@ -52,3 +52,10 @@ def _plain(ip: Address) -> Address:
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
     return ip.ipv4_mapped or ip.sixtofour or ip
+
+
+def host_of(authority: str) -> str:
+    """Return the host of ``host:port``, ``[::1]:port`` or a host alone, as a Host header has it."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]

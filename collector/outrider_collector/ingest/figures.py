@@ -29,6 +29,8 @@ class Figures:
     last_error: str = ""
     _read_at_s: float = 0.0
     _read_records: int = 0
+    commit_ms_total: float = 0.0
+    """Time of all commits together."""
     commit_ms: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
     def committed(self, duration_ms: float, batches: int, records: int) -> None:
@@ -37,6 +39,7 @@ class Figures:
         self.batches += batches
         self.records += records
         self.commit_ms.append(duration_ms)
+        self.commit_ms_total += duration_ms
         self.last_error = ""
 
     def failed(self, error: str) -> None:
@@ -61,13 +64,17 @@ class Figures:
         passed_s = now_s - self._read_at_s
         rate = (self.records - self._read_records) / passed_s if self._read_at_s else 0.0
         self._read_at_s, self._read_records = now_s, self.records
+        return {**self.counts(), "records_per_s": round(rate, 1)}
+
+    def counts(self) -> dict[str, Any]:
+        """Return what was counted since the start; asking changes nothing."""
         return {
             "records": self.records,
-            "records_per_s": round(rate, 1),
             "batches": self.batches,
             "commits": self.commits,
             "commit_ms_p50": self.percentile_ms(0.5),
             "commit_ms_p99": self.percentile_ms(0.99),
+            "commit_ms_total": round(self.commit_ms_total, 1),
             "rewinds": self.rewinds,
             "deferred": self.deferred,
             "quarantined": self.quarantined,

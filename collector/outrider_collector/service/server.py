@@ -77,13 +77,18 @@ class Server:
         return bound
 
     async def start(self) -> None:
-        """Serve, and say so."""
+        """Take calls; :meth:`serving` says whether balancers send any."""
         await self.grpc.start()
+        await self.serving(False)
+
+    async def serving(self, ready: bool) -> None:  # noqa: FBT001  one question, one answer
+        """Tell balancers whether to send agents here; without effect after :meth:`not_serving`."""
+        status = health_pb2.HealthCheckResponse
         for name in ("", *SERVICES):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            await self._health.set(name, status.SERVING if ready else status.NOT_SERVING)
 
     async def not_serving(self) -> None:
-        """Tell balancers to send nobody here any more."""
+        """Tell balancers to send nobody here any more, for good."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_s: float) -> None:

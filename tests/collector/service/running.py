@@ -67,6 +67,7 @@ async def start(url: str, data_dir: Path, **collector: Any) -> Running:
     """Run a collector on a free port and return once it serves."""
     said: dict[str, Any] = {
         "listen": "127.0.0.1:0",
+        "http_listen": "",
         "name": "one",
         "reconnect_grace": Duration("1s"),
     }
