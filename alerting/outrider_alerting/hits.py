@@ -1,72 +1,28 @@
-"""Hits: what of a batch matched which rule, counted in the path of the records themselves.
+"""Hits: how often a filter matched, by key and second; stored with the records they count.
 
-A hit says how many records of one batch matched one filter, for one combination of values of ``by``
-and one second. It is stored by the transaction that stores the records, so what raises an alert is
-committed with it. Rules with the same filter and ``by`` share their hits.
-
-The second is that of the event time. Where that is absurd, the observed time is taken and the hit
-says so: later than a minute after the record was read, or before ``believable_from_us``, the time
-up to which the stream was complete before this batch. Where that is not known, as in the first
-batches of a session, any past is believed: a backlog that counted as happening now would raise
-alerts for errors that never were within one window.
-
-Cost is what this module is about: it sees every record. A filter is asked only if the batch has
-what it needs (:mod:`.needs`), and a key is made only for records that match.
+They are counted batch by batch (:mod:`.counting`) and merged for a transaction.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from outrider import severity
-from outrider.filter import attribute_path
-from outrider.filter.text import raw_text
-from outrider.instants import from_unix_us
-from outrider_alerting.durations import MINUTE_US, SECOND_US
-from outrider_alerting.fingerprints import fingerprint
-from outrider_alerting.kinds import top_priority
-from outrider_alerting.needs import needs_of, words_of
-from outrider_alerting.watches import watches
+from outrider_alerting.episodes import Key  # noqa: TC001  msgspec reads the annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from outrider.columns import Columns
-    from outrider_alerting.needs import Needs
-    from outrider_alerting.rules import RuleSet
-    from outrider_alerting.watches import Watch
+    from collections.abc import Iterable
 
 MAX_KEYS: Final = 1_000
-"""Values of ``by`` of one filter in one batch; the records of all further ones are one hit."""
-
-EARLIEST_US: Final = from_unix_us(0)
-"""1970: an earlier time is no time of a log line."""
+"""Values of ``by`` of one filter in one batch, and again in one transaction; the records of all
+further ones are one hit (a second)."""
 
 MAX_NAMES: Final = 10
-WORDS_PAY_FROM: Final = 24
-"""From so many word-seeking filters on, the words of a batch are cut out of it once for all."""
+"""Records that a hit names."""
 
-FEW: Final = 8
-"""At most one record in so many is few."""
-
-MAX_KEY_VALUE: Final = 200
-"""Characters of one value in a key; what is longer is cut."""
-
-MAX_URGENT: Final = 100
-MAX_URGENT_BYTES: Final = 1_024
-
-CONSTANTS: Final = ("service", "worker", "host", "source")
-DICTIONARIES: Final = ("logger", "event", "error_code")
-TEXTS: Final = ("correlation_id", "trace_id")
-ERROR: Final = "error"
-BY_FIELDS: Final = (*CONSTANTS, *DICTIONARIES, *TEXTS, "severity", ERROR)
-"""What ``by`` may name, beside ``attributes.PATH``; ``error`` is what kind of error it is."""
-
-Key = tuple[str, ...]
+Numbers = tuple[float, float, float, float]
+"""Sum, lowest, highest and last of the numbers that records carry."""
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -83,291 +39,40 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """True: the event times were absurd and the observed times were taken."""
     names: tuple[tuple[int, int], ...] = ()
     """(stream, offset) of the first records, at most 10."""
-    numbers: tuple[float, float, float, float] | None = None
-    """Sum, lowest, highest and last of the numbers that the records carry, where they are asked."""
+    numbers: Numbers | None = None
+    """Where they are asked."""
 
 
-class HitCounter:
-    """Counts the hits of one rule set, batch after batch. Holds no state between batches."""
+def merge_hits(found: Iterable[Hit], limit: int = MAX_KEYS) -> list[Hit]:
+    """Return one hit for each (filter, key, second), at most ``limit`` keys of each filter.
 
-    def __init__(self, rule_set: RuleSet) -> None:
-        found: dict[bytes, _Watch] = {}
-        for rule in rule_set.rules:
-            for watch in watches(rule):
-                if watch.key not in found:
-                    found[watch.key] = _Watch(watch)
-        # One comparison ends the search: those that need the highest severity come last.
-        ordered = sorted(found.values(), key=lambda watch: watch.needs.severity)
-        anywhere = [watch for watch in ordered if watch.needs.services is None]
-        self._anywhere = _Group(anywhere)
-        services = {name for watch in ordered for name in watch.needs.services or ()}
-        self._of_service = {
-            name: _Group(
-                [w for w in ordered if w.needs.services is None or name in w.needs.services]
-            )
-            for name in services
-        }
-
-    def count(
-        self,
-        columns: Columns,
-        clock_offset_us: int = 0,
-        *,
-        believable_from_us: int | None = None,
-    ) -> list[Hit]:
-        """Return the hits of a batch.
-
-        ``clock_offset_us`` is added to event times (0: the agent has corrected them).
-        """
-        if not columns.n:
-            return []
-        hits: list[Hit] = []
-        clock: _Clock | None = None
-        for watch in self._of_service.get(columns.service, self._anywhere).candidates(columns):
-            rows = watch.filter.match(columns)
-            if rows:
-                clock = clock or _Clock(columns, clock_offset_us, believable_from_us)
-                hits.extend(watch.hits(columns, rows, clock))
-        return hits
-
-
-class _Group:
-    """The watches that a batch of one service is held against."""
-
-    __slots__ = ("_seeks_words", "_watches")
-
-    def __init__(self, watches: list[_Watch]) -> None:
-        self._watches = watches
-        self._seeks_words = sum(bool(watch.needs.words) for watch in watches) >= WORDS_PAY_FROM
-
-    def candidates(self, columns: Columns) -> Iterator[_Watch]:
-        """Yield the watches whose needs the batch can meet."""
-        highest = max(columns.severity)
-        events, error_codes = columns.event.values, columns.error_code.values
-        words = _BatchWords(columns)
-        for watch in self._watches:
-            needs = watch.needs
-            if needs.severity > highest:
-                return
-            if needs.events is not None and needs.events.isdisjoint(events):
-                continue
-            if needs.error_codes is not None and needs.error_codes.isdisjoint(error_codes):
-                continue
-            if needs.words and self._seeks_words and not words.meet(needs):
-                continue
-            yield watch
-
-
-class _BatchWords:
-    """The words of a batch's records of at least some severity, cut out once for all watches."""
-
-    __slots__ = ("_columns", "_escapes", "_words")
-
-    def __init__(self, columns: Columns) -> None:
-        self._columns = columns
-        self._escapes: bool | None = None
-        self._words: dict[int, set[bytes]] = {}
-
-    def meet(self, needs: Needs) -> bool:
-        """Whether the records that are severe enough have all words that are needed."""
-        words = self._words.get(needs.severity)
-        if words is None:
-            words = self._words[needs.severity] = self._cut(needs.severity)
-        return needs.words <= words or (needs.plain_attributes and self._has_escapes())
-
-    def _cut(self, least: int) -> set[bytes]:
-        severity = self._columns.severity
-        severe = [row for row, number in enumerate(severity) if number >= least] if least else []
-        # Where most are severe enough, the column as a whole is quicker cut than its values.
-        few = bool(severe) and len(severe) * FEW <= len(severity)
-        return words_of(self._columns, severe if few else None)
-
-    def _has_escapes(self) -> bool:
-        if self._escapes is None:
-            self._escapes = b"\\u" in self._columns.attributes_raw
-        return self._escapes
-
-
-def urgent_filters(rule_set: RuleSet) -> list[str]:
-    """Return the filters whose records agents send at once, at most 100 of at most 1,024 bytes.
-
-    Those of rules that say ``urgent``, or say nothing and are critical; each once, in rule order.
+    The hits of further keys are summed into one overflow hit for each filter and second.
     """
-    chosen: dict[str, None] = {}
-    for rule in rule_set.rules:
-        asked = watches(rule)
-        said = getattr(rule, "urgent", None)
-        urgent = top_priority(rule) == "critical" if said is None else said
-        if asked and urgent and len(asked[0].filter.key.encode()) <= MAX_URGENT_BYTES:
-            chosen[asked[0].filter.key] = None
-    return list(chosen)[:MAX_URGENT]
+    keys: dict[bytes, set[Key]] = {}
+    sums: dict[tuple[bytes, Key, bool, int, bool], Hit] = {}
+    for hit in found:
+        key, overflow = hit.key, hit.overflow
+        if not overflow:
+            seen = keys.setdefault(hit.hits_key, set())
+            if key not in seen and len(seen) >= limit:
+                key, overflow = (), True
+            else:
+                seen.add(key)
+        place = (hit.hits_key, key, overflow, hit.bucket_us, hit.time_replaced)
+        known = sums.get(place)
+        sums[place] = msgspec.structs.replace(
+            hit,
+            key=key,
+            overflow=overflow,
+            n=hit.n + (known.n if known else 0),
+            names=((known.names if known else ()) + hit.names)[:MAX_NAMES],
+            numbers=_with_numbers(known.numbers if known else None, hit.numbers),
+        )
+    return list(sums.values())
 
 
-class _Clock:
-    """Gives each record its second."""
-
-    __slots__ = ("_columns", "_from_us", "_offset_us")
-
-    def __init__(self, columns: Columns, offset_us: int, from_us: int | None) -> None:
-        self._columns = columns
-        self._offset_us = offset_us
-        self._from_us = EARLIEST_US if from_us is None else from_us - MINUTE_US
-
-    def second(self, row: int) -> tuple[int, bool]:
-        """Return the start of the record's second, and whether it is that of the observed time."""
-        at, observed = self._columns.ts_us[row] + self._offset_us, self._columns.observed_us[row]
-        earliest = min(observed - MINUTE_US, self._from_us)
-        replaced = not earliest <= at <= observed + MINUTE_US
-        if replaced:
-            at = observed
-        return at - at % SECOND_US, replaced
-
-
-class _Watch:
-    """One filter with one ``by``."""
-
-    __slots__ = ("_by", "_number", "filter", "hits_key", "needs")
-
-    def __init__(self, watch: Watch) -> None:
-        self.hits_key = watch.key
-        self.filter = watch.filter
-        self.needs = needs_of(watch.filter.node)
-        self._by = [_reader(name) for name in watch.by]
-        self._number = None if watch.number is None else attribute_path(watch.number)
-
-    def hits(self, columns: Columns, rows: list[int], clock: _Clock) -> list[Hit]:
-        """Group the matching rows by key and second."""
-        numbers: dict[int, float] = {}
-        if self._number is not None:
-            numbers = _numbers(columns, rows, self._number)
-            rows = [row for row in rows if row in numbers]
-        keys = self._keys(columns, rows)
-        groups: dict[tuple[Key | None, int, bool], list[int]] = {}
-        known: set[Key] = set()
-        for row, key in zip(rows, keys, strict=True):
-            second, replaced = clock.second(row)
-            filed: Key | None = key
-            if key not in known:
-                if len(known) < MAX_KEYS:
-                    known.add(key)
-                else:
-                    filed = None
-            if filed is None:
-                # All overflow of a batch is one hit, under the second of its first record.
-                second, replaced = next(
-                    ((at, was) for (k, at, was) in groups if k is None), (second, replaced)
-                )
-            groups.setdefault((filed, second, replaced), []).append(row)
-        return [
-            Hit(
-                hits_key=self.hits_key,
-                key=key or (),
-                overflow=key is None,
-                bucket_us=second,
-                n=len(members),
-                time_replaced=replaced,
-                names=tuple(
-                    (columns.stream, columns.stream_offset[row]) for row in members[:MAX_NAMES]
-                ),
-                numbers=_summed(columns, members, numbers) if numbers else None,
-            )
-            for (key, second, replaced), members in groups.items()
-        ]
-
-    def _keys(self, columns: Columns, rows: list[int]) -> list[Key]:
-        if not self._by:
-            return [()] * len(rows)
-        read = [reader(columns, rows) for reader in self._by]
-        return list(zip(*read, strict=True))
-
-
-def _reader(name: str) -> Callable[[Columns, list[int]], list[str]]:
-    if name in CONSTANTS:
-        return lambda columns, rows: [_clean(getattr(columns, name))] * len(rows)
-    if name in DICTIONARIES:
-        return lambda columns, rows: _dictionary(columns, name, rows)
-    if name in TEXTS:
-        return lambda columns, rows: _texts(getattr(columns, name), rows)
-    if name == "severity":
-        return lambda columns, rows: [severity.name(columns.severity[row]) for row in rows]
-    if name == ERROR:
-        return _errors
-    path = attribute_path(name)
-    return lambda columns, rows: _attributes(columns, rows, path)
-
-
-def _errors(columns: Columns, rows: list[int]) -> list[str]:
-    codes = _dictionary(columns, "error_code", rows)
-    message = raw_text(columns, "message_raw").value if columns.message_raw else None
-    return [
-        code or fingerprint(message(row).decode("utf-8", "replace") if message else "")
-        for code, row in zip(codes, rows, strict=True)
-    ]
-
-
-def _numbers(columns: Columns, rows: list[int], path: tuple[str, ...]) -> dict[int, float]:
-    """Return the numbers of those records that carry one."""
-    found: dict[int, float] = {}
-    for row, text in zip(rows, _attributes(columns, rows, path), strict=True):
-        try:
-            number = float(text)
-        except ValueError:
-            continue
-        if math.isfinite(number):
-            found[row] = number
-    return found
-
-
-def _summed(
-    columns: Columns, rows: list[int], numbers: dict[int, float]
-) -> tuple[float, float, float, float]:
-    values = [numbers[row] for row in rows]
-    last = max(rows, key=lambda row: (columns.ts_us[row], row))
-    return math.fsum(values), min(values), max(values), numbers[last]
-
-
-def _dictionary(columns: Columns, name: str, rows: list[int]) -> list[str]:
-    column = getattr(columns, name)
-    table = ["", *map(_clean, column.values)]
-    indexes = column.indexes(columns.n)
-    return [table[indexes[row]] for row in rows]
-
-
-def _texts(values: list[str | None], rows: list[int]) -> list[str]:
-    return [_clean(values[row] or "") for row in rows]
-
-
-def _attributes(columns: Columns, rows: list[int], path: tuple[str, ...]) -> list[str]:
-    if not columns.attributes_raw:
-        return [""] * len(rows)
-    # Mostly few of many records match: the others are not even decoded.
-    value = raw_text(columns, "attributes_raw").value
-    return [_attribute(value(row), path) for row in rows]
-
-
-def _attribute(text: bytes, path: tuple[str, ...]) -> str:
-    if not text:
-        return ""
-    try:
-        value: Any = json.loads(text.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return ""
-    flat = value.get(".".join(path)) if isinstance(value, dict) else None
-    for step in path:
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            value = None
-    if value is None:
-        value = flat
-    if value is None:
-        return ""
-    return _clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _clean(text: str) -> str:
-    """Return a key value that any database takes: bounded, no NUL, no lone surrogates."""
-    cut = text[:MAX_KEY_VALUE]
-    return cut.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+def _with_numbers(known: Numbers | None, new: Numbers | None) -> Numbers | None:
+    """Return sum, lowest, highest and last of both; the new ones come later."""
+    if known is None or new is None:
+        return known or new
+    return known[0] + new[0], min(known[1], new[1]), max(known[2], new[2]), new[3]

@@ -15,9 +15,9 @@ import msgspec
 
 from outrider.columns import Columns, pack_dictionary, pack_text
 from outrider_alerting import jobs
+from outrider_alerting.counting import HitCounter
 from outrider_alerting.durations import SECOND_US, Duration
 from outrider_alerting.engine import StepInputs, step
-from outrider_alerting.hits import HitCounter
 from outrider_alerting.kinds import RecordRule, ScheduleRule
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState

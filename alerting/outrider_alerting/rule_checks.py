@@ -16,7 +16,7 @@ from outrider_alerting import summaries
 from outrider_alerting.cases import case_faults
 from outrider_alerting.checks import Fault, name_faults, whole_faults
 from outrider_alerting.durations import DAY_US, HOUR_US, SECOND_US
-from outrider_alerting.hits import BY_FIELDS
+from outrider_alerting.key_values import BY_FIELDS
 from outrider_alerting.kinds import (
     ComponentRule,
     CompositeRule,

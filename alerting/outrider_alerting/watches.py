@@ -19,10 +19,13 @@ from outrider_alerting.kinds import (
     RatioRule,
     Rule,
     ScheduleRule,
+    top_priority,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from outrider_alerting.rules import RuleSet
 
 Part = Literal["records", "whole", "values", "numbers", "events"]
 """What the hits are for the rule: its records; what their share is taken of; values of a field, the
@@ -35,6 +38,10 @@ JOB_EVENTS: Final = (
     "job.timed_out",
     "job.cancelled",
 )
+
+
+MAX_URGENT: Final = 100
+MAX_URGENT_BYTES: Final = 1_024
 
 
 class Watch(NamedTuple):
@@ -75,3 +82,18 @@ def watches(rule: Rule) -> Sequence[Watch]:
 def hits_key(rule: Rule) -> bytes | None:
     """Return what the hits of a rule's records are filed under; None for a rule without records."""
     return next((watch.key for watch in watches(rule)), None)
+
+
+def urgent_filters(rule_set: RuleSet) -> list[str]:
+    """Return the filters whose records agents send at once, at most 100 of at most 1,024 bytes.
+
+    Those of rules that say ``urgent``, or say nothing and are critical; each once, in rule order.
+    """
+    chosen: dict[str, None] = {}
+    for rule in rule_set.rules:
+        asked = watches(rule)
+        said = getattr(rule, "urgent", None)
+        urgent = top_priority(rule) == "critical" if said is None else said
+        if asked and urgent and len(asked[0].filter.key.encode()) <= MAX_URGENT_BYTES:
+            chosen[asked[0].filter.key] = None
+    return list(chosen)[:MAX_URGENT]

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.columns import Columns, pack_dictionary, pack_text
-from outrider_alerting import hits as hits_module
-from outrider_alerting.hits import HitCounter, urgent_filters
+from outrider_alerting import counting
+from outrider_alerting.counting import HitCounter
+from outrider_alerting.key_values import MAX_KEY_VALUE
 from outrider_alerting.kinds import RecordRule
 from outrider_alerting.needs import needs_of, words_of
-from outrider_alerting.watches import hits_key
+from outrider_alerting.watches import hits_key, urgent_filters
 from tests.alerting.scene import T0, S, rules
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def test_hostile_key_values_are_kept_in_a_safe_form() -> None:
 
     first, second = counter(by('"attrs.k"')).count(columns)
     assert first.key == ("a\ufffdb",)
-    assert len(second.key[0]) == hits_module.MAX_KEY_VALUE
+    assert len(second.key[0]) == MAX_KEY_VALUE
 
 
 def test_an_absurd_event_time_gives_way_to_the_observed_time() -> None:
@@ -156,7 +157,7 @@ def test_the_clock_offset_corrects_event_times() -> None:
 
 def test_keys_beyond_the_limit_are_one_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the limit all further keys are one overflow hit, and known keys still count."""
-    monkeypatch.setattr(hits_module, "MAX_KEYS", 2)
+    monkeypatch.setattr(counting, "MAX_KEYS", 2)
     columns = batch(
         *[{"at": i, "attributes": {"k": str(i)}} for i in range(5)],
         {"at": 0, "attributes": {"k": "0"}},

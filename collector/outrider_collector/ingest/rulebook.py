@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import outrider
 from outrider.columns import ColumnError
-from outrider_alerting.hits import HitCounter, urgent_filters
+from outrider_alerting.counting import HitCounter
 from outrider_alerting.rules import RuleSet
+from outrider_alerting.watches import urgent_filters
 from outrider_collector.store import rules
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from outrider_collector.store.binary import (
 from outrider_collector.store.record_columns import ARRAYS, RECORD_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from psycopg import AsyncConnection
 
@@ -35,13 +35,7 @@ if TYPE_CHECKING:
     from outrider_collector.store.blocks import Block
     from outrider_collector.store.claim import PendingBatch
 
-MAX_HIT_KEYS = 1_000
-"""Keys of one rule in one transaction; the hits of the others become one overflow hit a second."""
-MAX_HIT_NAMES = 10
-
 _INT8_MAX = 2**63 - 1
-_Numbers = tuple[float, float, float, float]
-_Sum = tuple[int, list[tuple[int, int]], _Numbers | None]
 _TIMES = (from_unix_us(0), 3_155_760_000_000_000)  # 1970 to 2100
 
 _INSERT_BLOCK = (
@@ -172,7 +166,7 @@ async def insert_losses(
 
 
 async def insert_hits(connection: AsyncConnection, commit_id: int, hits: Sequence[Hit]) -> None:
-    """Insert hits as they are; merge them first (:func:`merge_hits`)."""
+    """Insert hits as they are; merge them first."""
     await connection.execute(
         _INSERT_HITS,
         (
@@ -196,57 +190,6 @@ async def insert_hits(connection: AsyncConnection, commit_id: int, hits: Sequenc
 async def close_streams(connection: AsyncConnection, streams: Iterable[int]) -> None:
     """Mark streams as ended; what is closed stays as it is."""
     await connection.execute(_CLOSE, (int8_array(streams),), prepare=True)
-
-
-def merge_hits(
-    found: Iterable[Hit], make: Callable[..., Hit], limit: int = MAX_HIT_KEYS
-) -> list[Hit]:
-    """Return one hit for each (filter, key, second) of a transaction, at most ``limit`` keys each.
-
-    The hits of further keys are summed into one overflow hit for each filter and second. ``make``
-    builds a hit from keywords.
-    """
-    keys: dict[bytes, set[tuple[str, ...]]] = {}
-    sums: dict[tuple[bytes, tuple[str, ...], bool, int, bool], _Sum] = {}
-    for hit in found:
-        key, overflow = hit.key, hit.overflow
-        if not overflow:
-            seen = keys.setdefault(hit.hits_key, set())
-            if key not in seen and len(seen) >= limit:
-                key, overflow = (), True
-            else:
-                seen.add(key)
-        name = (hit.hits_key, key, overflow, hit.bucket_us, hit.time_replaced)
-        n, names, numbers = sums.get(name, (0, [], None))
-        sums[name] = (
-            n + hit.n,
-            [*names, *hit.names][:MAX_HIT_NAMES],
-            _with_numbers(numbers, hit.numbers),
-        )
-    return [
-        make(
-            hits_key=hits_key,
-            key=key,
-            overflow=overflow,
-            bucket_us=bucket_us,
-            n=n,
-            time_replaced=time_replaced,
-            names=tuple(names),
-            numbers=numbers,
-        )
-        for (hits_key, key, overflow, bucket_us, time_replaced), (
-            n,
-            names,
-            numbers,
-        ) in sums.items()
-    ]
-
-
-def _with_numbers(known: _Numbers | None, new: _Numbers | None) -> _Numbers | None:
-    """Return sum, lowest, highest and last of both; the new ones come later."""
-    if known is None or new is None:
-        return known or new
-    return known[0] + new[0], min(known[1], new[1]), max(known[2], new[2]), new[3]
 
 
 # ------------------------------------------------------------------ arrays of a few values

@@ -30,7 +30,7 @@ import psycopg
 from outrider.columns import ColumnError
 from outrider.errors import Fault, Reason
 from outrider.failpoint import failpoint
-from outrider_alerting.hits import Hit
+from outrider_alerting.hits import merge_hits
 from outrider_collector.store import binary, blocks, claim_sql, feed, quarantine, rows
 from outrider_collector.store.claim import (
     Answer,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from outrider.columns import Columns
+    from outrider_alerting.hits import Hit
     from outrider_collector.store.feed import Position
 
 
@@ -167,7 +168,7 @@ class Writer:
             return commit.result
         await _store_records(connection, commit)
         found_hits = [hit for columns in commit.stored for hit in hits(columns)]
-        merged = rows.merge_hits(found_hits, Hit) if found_hits else []
+        merged = merge_hits(found_hits)
         await _store_consequences(connection, commit, merged)
         commit.result.records = sum(columns.n for columns in commit.stored)
         commit.result.position = await feed.commit(

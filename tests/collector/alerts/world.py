@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from outrider import severity
 from outrider.columns import Columns, DictionaryColumn, pack_text
 from outrider_alerting.channels.build import build
-from outrider_alerting.hits import HitCounter
+from outrider_alerting.counting import HitCounter
 from outrider_alerting.rules import RuleSet
 from outrider_collector.alerts.delivery import Deliverer
 from outrider_collector.alerts.delivery import Settings as DeliverySettings
