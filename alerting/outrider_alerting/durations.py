@@ -6,9 +6,9 @@ batches and in Postgres), lengths plain.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from outrider.durations import UNITS_US, microseconds
 from outrider.instants import from_us
 
 MS_US: Final = 1_000
@@ -16,7 +16,6 @@ SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
-
 
 
 class Duration:
