@@ -1,12 +1,17 @@
-"""The end of one look: however many steps it has, together they take no longer than its time."""
+"""The clocks of a look: the end of its time, and what it writes down of the hour."""
 
 from __future__ import annotations
 
 import time
 
+from outrider.instants import from_unix_us
+
 
 class Deadline:
-    """A moment of the monotonic clock that every wait of a look is bounded by."""
+    """A moment of the monotonic clock that every wait of a look is bounded by.
+
+    However many steps a look has, together they take no longer than its time.
+    """
 
     __slots__ = ("_ends", "_started", "timeout_s")
 
@@ -25,3 +30,8 @@ class Deadline:
     def took_ms(self) -> float:
         """Return the milliseconds since the look began."""
         return (time.monotonic() - self._started) * 1_000
+
+
+def now_us() -> int:
+    """Return this host's clock, microseconds since 2000."""
+    return from_unix_us(time.time_ns() // 1_000)

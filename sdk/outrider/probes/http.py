@@ -7,19 +7,17 @@ longer. No proxy of the environment, no cookies, no decompression.
 
 from __future__ import annotations
 
-import io
-import time
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from outrider.instants import from_unix_us
-from outrider.probes.deadline import Deadline
-from outrider.probes.reach import ReachError, certificate_expires_us, connect, secure
+from outrider.probes.deadline import Deadline, now_us
+from outrider.probes.reach import ReachError, certificate_expires_us, connect, reader, secure
 
 if TYPE_CHECKING:
+    import io
     import socket
     from collections.abc import Mapping, Sequence
 
@@ -154,7 +152,7 @@ def _ask(request: _Request, wire: _Wire, deadline: Deadline, expires_us: int | N
     headers = {"User-Agent": "outrider", "Accept": "*/*", "Connection": "close"}
     given = {name.lower() for name in request.headers}
     headers = {name: text for name, text in headers.items() if name.lower() not in given}
-    sent_us = _now_us()
+    sent_us = now_us()
     connection.request(
         request.method,
         request.target,
@@ -162,7 +160,7 @@ def _ask(request: _Request, wire: _Wire, deadline: Deadline, expires_us: int | N
         headers={**headers, **request.headers},
     )
     answer = connection.getresponse()
-    received_us = _now_us()
+    received_us = now_us()
     limit = request.max_body_bytes
     body = answer.read(limit + 1)
     if answer.length and len(body) <= limit and request.method != "HEAD":
@@ -195,25 +193,8 @@ class _Wire:
         self._sock.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self._sock, self._deadline))
+        return reader(self._sock, self._deadline)
 
     def close(self) -> None:
         # http.client lets go of the connection when it has the head; the body is still to be read.
         pass
-
-
-class _Incoming(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._deadline.left_s())
-        return self._sock.recv_into(buffer)
-
-
-def _now_us() -> int:
-    return from_unix_us(time.time_ns() // 1_000)

@@ -8,9 +8,10 @@ something else a moment later gains nothing.
 from __future__ import annotations
 
 import errno
+import io
 import socket
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from outrider.addresses import may_reach
 from outrider.instants import from_unix_us
@@ -108,6 +109,24 @@ def certificate_expires_us(secured: ssl.SSLSocket) -> int:
     certificate = secured.getpeercert() or {}
     until = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
     return from_unix_us(until * 1_000_000)
+
+
+def reader(sock: socket.socket, deadline: Deadline) -> io.BufferedReader:
+    """Return a file of what comes in; each of its waits has what is left of the time."""
+    return io.BufferedReader(_Incoming(sock, deadline))
+
+
+class _Incoming(io.RawIOBase):
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._deadline.left_s())
+        return self._sock.recv_into(buffer)
 
 
 @lru_cache(maxsize=16)
