@@ -48,7 +48,9 @@ SYSTEM_PATH = Path("/etc/outrider/outrider.toml")
 FILENAME = "outrider.toml"
 """What the file is called in a data directory."""
 
-TOP_LEVEL = ("data_dir", "database", "collector", "dashboard", "agent", "retention", "store")
+TOP_LEVEL = (
+    "data_dir", "database", "collector", "dashboard", "agent", "retention", "store", "health",
+)  # fmt: skip
 """Top-level keys that some part reads; any other is a mistake, whichever part reads the file."""
 
 MAX_FILE_BYTES = 1 << 20

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import outrider
 from outrider.errors import Fault
 from outrider.instants import from_us, to_us
-from outrider_collector.store import health
+from outrider_collector.store import health, uptime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +124,8 @@ class Keeper:
 
     async def _look_for_overdue(self) -> None:
         async with self._links.use() as connection:
+            if self._due("watched", STATUS_S):
+                await uptime.watched(connection)
             changes = await health.mark_silent(connection, reconnect_grace_s=self._watch.grace_s)
         if changes:
             self._wake()

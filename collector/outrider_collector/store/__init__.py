@@ -10,7 +10,7 @@
   and ends with a row in the ``feed``, whose order is commit order.
 * ``agents``, ``streams``: who writes, and from where. ``leases``: who alone may act.
 * ``rules``, ``acts``, ``evaluation``, ``alerts``, ``outbox``: the statements of alerting.
-  ``health``: those of liveness.
+  ``health``: those of liveness. ``uptime``: how long each state lasted, by day.
 * ``reading/``: the way out, under the read-only role.
 * ``cli``, ``stats``: ``outrider store``.
 """

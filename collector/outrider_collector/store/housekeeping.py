@@ -1,4 +1,4 @@
-"""Housekeeping: hours made ahead, old hours dropped, small tables kept small.
+"""Housekeeping: hours made ahead, old hours dropped, days of health rolled up, tables kept small.
 
 One collector does it, by the lease ``housekeeper``; the others wait for the lease. Everything is a
 short statement that can be cut off anywhere and done again. When a writer finds no partition for
@@ -19,7 +19,8 @@ What is removed, and when:
   an agent that missed the end of one is told where it ended;
 * resolved alerts, with their transitions and their ledger: 400 days after their last change, or as
   long as records are kept where that is longer; not while a message of theirs still waits;
-* heartbeats, states, their history and collectors not heard of for 30 days.
+* heartbeats, states, their history and collectors not heard of for 30 days; history only once its
+  day is rolled up (:mod:`.uptime`), and the days themselves after 400.
 
 Silences and rule sets stay: people made them, they are few, and they say who was told what and why.
 """
@@ -32,7 +33,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault
-from outrider_collector.store import leases, partitions
+from outrider_collector.store import leases, partitions, uptime
 from outrider_collector.store.compaction import days
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
@@ -156,9 +157,19 @@ _TRIM: tuple[tuple[str, LiteralString], ...] = (
         "system_health_history",
         """
         delete from system_health_history where id in (
-            select id from system_health_history where at < now() - interval '30 days'
+            select id from system_health_history
+            where at < least(now() - interval '30 days',
+                             (select before::timestamp at time zone 'UTC' from health_rolled))
             order by at limit %(chunk)s)
         """,
+    ),
+    (
+        "health_days",
+        "delete from health_days where day < (now() at time zone 'UTC')::date - 400",
+    ),
+    (
+        "health_watches",
+        "delete from health_watches where ended_at < now() - interval '400 days'",
     ),
     ("heartbeats", "delete from heartbeats where due_at < now() - interval '30 days'"),
     (
@@ -194,6 +205,7 @@ async def keep_house(connection: AsyncConnection, retention: Retention) -> Round
     cutoff = now - max(retention.values())
     dropped = await partitions.drop_old(connection, now, cutoff)
     dropped += await days.drop_old(connection, now, retention)
+    await uptime.roll_up(connection)
     deleted = {}
     for table, statement in _TRIM:
         if count := await _trim(connection, statement, cutoff):

@@ -44,6 +44,7 @@ from outrider_collector.store.reading.types.logs import (
     SilentAgent,
     TailPage,
 )
+from outrider_collector.store.reading.types.uptime import Day, Uptime
 
 __all__ = [
     "STATES",
@@ -58,6 +59,7 @@ __all__ = [
     "Completeness",
     "Cost",
     "Cursor",
+    "Day",
     "Evidence",
     "FacetValue",
     "Facets",
@@ -77,6 +79,7 @@ __all__ = [
     "StreamState",
     "TailPage",
     "Transition",
+    "Uptime",
     "Worker",
     "WorkerDetail",
     "WorkerName",
