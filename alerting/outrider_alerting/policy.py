@@ -22,46 +22,23 @@ concerned locked. It looks at states, not at events, so calling it again changes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from outrider_alerting import content as say
+from outrider_alerting import ending, telling
+from outrider_alerting.draft import EXPLAINED, TOGETHER, Draft, destination_of
 from outrider_alerting.durations import MINUTE_US, SECOND_US, clock_time
-from outrider_alerting.ledger import (
-    RANK,
-    Alert,
-    Fate,
-    LedgerChange,
-    LedgerRow,
-    NotificationPlan,
-    Plan,
-    Silence,
-    Spoken,
-)
-from outrider_alerting.routing import (
-    CENTRE,
-    EDITABLE,
-    Destination,
-    causes_of,
-    destinations,
-    escalations,
-    named,
-    remind_us,
-    silencing,
-)
-from outrider_alerting.rules import IN_APP, RuleSet
+from outrider_alerting.insisting import insist, schedule
+from outrider_alerting.ledger import RANK, Spoken
+from outrider_alerting.routing import CENTRE, EDITABLE, causes_of, destinations, named, silencing
+from outrider_alerting.rules import IN_APP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from outrider_alerting.content import Content
-
-__all__ = [
-    "Alert", "Fate", "LedgerChange", "LedgerRow", "NotificationPlan", "Plan", "Silence", "Spoken",
-    "plan",
-]  # fmt: skip
-
-LATE_US: Final = MINUTE_US
-"""A firing older than this came late."""
+    from outrider_alerting.ledger import Alert, LedgerRow, Plan, Silence
+    from outrider_alerting.routing import Destination
+    from outrider_alerting.rules import RuleSet
 
 LATE_WAIT_US: Final = 30 * SECOND_US
 """So long a late firing waits for its resolve, to be told in one message."""
@@ -74,9 +51,6 @@ AFTER_CAUSE_WAIT_US: Final = 30 * SECOND_US
 
 OVERDUE_US: Final = 2 * MINUTE_US
 """A channel that could not be reached for so long has its fallback told."""
-
-_EXPLAINED = "explained by "
-_TOGETHER = "told together with its resolve"
 
 
 def plan(
@@ -102,13 +76,8 @@ def plan(
         run.find_causes(alert, causes)
     for alert in chosen:
         run.decide(alert)
-    run.digest()
-    return Plan(
-        rows=tuple(run.rows),
-        changes=tuple(run.changes),
-        suppressed_by=run.suppressed_by,
-        next_us=run.next_us,
-    )
+    ending.digest(run.draft)
+    return run.draft.finished()
 
 
 class _Planner:
@@ -120,16 +89,12 @@ class _Planner:
         now_us: int,
         spoken: Iterable[Spoken],
     ) -> None:
-        self.rows: list[NotificationPlan] = []
-        self.changes: list[LedgerChange] = []
-        self.suppressed_by: dict[int, tuple[str, ...]] = {}
-        self.next_us: dict[int, int] = {}
+        self.draft = Draft(rule_set, now_us)
         self._ledger = ledger
         self._silences = silences
         self._rule_set = rule_set
         self._now_us = now_us
         self._spoken = {(s.channel, s.rule): s for s in sorted(spoken, key=lambda s: s.at_us)}
-        self._backfill: dict[Destination, list[Alert]] = {}
         self._causes: dict[int, list[Alert]] = {}
         self._effects: dict[int, list[Alert]] = {}
 
@@ -143,9 +108,9 @@ class _Planner:
     def decide(self, alert: Alert) -> None:
         causes = self._causes[alert.id]
         silences = silencing(self._silences, alert.labels, self._now_us)
-        names = [say.name(cause.id) for cause in causes] + [f"silence {s.id}" for s in silences]
+        names = [telling.name(cause.id) for cause in causes] + [f"silence {s.id}" for s in silences]
         if alert.state != "resolved":
-            self.suppressed_by[alert.id] = tuple(names)
+            self.draft.suppressed_by[alert.id] = tuple(names)
         if alert.fired_us is None:
             return
         held = self._because(causes, silences)
@@ -154,33 +119,33 @@ class _Planner:
             known.setdefault(row.channel, []).append(row)
         if not known:
             if alert.state == "resolved":
-                self._tell_both(alert, held)
+                ending.tell_both(self.draft, alert, held)
             else:
                 self._announce(alert, held)
-                self._schedule(alert, self._now_us)
+                schedule(self.draft, alert, self._now_us)
             return
         self._stand_in(alert, known)
         if alert.state == "resolved":
-            self._settle(alert, known)
+            ending.settle(self.draft, alert, known)
             return
         if self._is_raised(alert, known):
             self._raise(alert, known, held)
         elif alert.state == "firing" and not held:
             self._resume(alert, known)
-        self._insist(alert, known, held)
+        insist(self.draft, alert, known, held)
 
     # -------------------------------------------------------------- telling a firing
 
     def _announce(self, alert: Alert, held: str) -> None:
-        content = say.firing(alert, self._now_us, self._effects.get(alert.id, ()))
+        content = telling.firing(alert, self._now_us, self._effects.get(alert.id, ()))
         for to in destinations(self._rule_set, alert.labels):
             if to == CENTRE:
-                self._add(alert, "fired", to, "sent", content)
+                self.draft.add(alert, "fired", to, "sent", content)
             elif held:
-                self._add(alert, "fired", to, "suppressed", content, why=held)
-            elif self._is_late(alert, alert.fired_us):
+                self.draft.add(alert, "fired", to, "suppressed", content, why=held)
+            elif self.draft.is_late(alert, alert.fired_us):
                 bundle = f"late {alert.rule}"
-                self._add(
+                self.draft.add(
                     alert, "fired", to, "waiting", content, wait_us=LATE_WAIT_US, bundle=bundle
                 )
             else:
@@ -197,15 +162,15 @@ class _Planner:
             self._spoken[to.channel, alert.rule] = Spoken(
                 to.channel, alert.rule, alert.priority, alert.id, notice, self._now_us
             )
-            self._add(alert, notice, to, "waiting", content)
+            self.draft.add(alert, notice, to, "waiting", content)
             return
-        bundle = f"with {say.name(first.alert)} {first.notice}"
+        bundle = f"with {telling.name(first.alert)} {first.notice}"
         if to.channel_type in EDITABLE:
             joins = (first.alert, first.notice)
-            self._add(alert, notice, to, "waiting", content, bundle=bundle, joins=joins)
+            self.draft.add(alert, notice, to, "waiting", content, bundle=bundle, joins=joins)
         else:
             wait_us = first.at_us + JOIN_US - self._now_us
-            self._add(alert, notice, to, "waiting", content, bundle=bundle, wait_us=wait_us)
+            self.draft.add(alert, notice, to, "waiting", content, bundle=bundle, wait_us=wait_us)
 
     def _is_raised(self, alert: Alert, known: Mapping[str, list[LedgerRow]]) -> bool:
         told = [RANK[row.priority] for row in known.get(IN_APP, ()) if row.announces]
@@ -214,37 +179,39 @@ class _Planner:
     def _raise(self, alert: Alert, known: Mapping[str, list[LedgerRow]], held: str) -> None:
         """Tell the higher priority to where the alert goes by now; it always speaks."""
         n = 1 + sum(row.notice.startswith("raised:") for row in known.get(IN_APP, ()))
-        notice, content = f"raised:{n}", say.raised(alert, self._now_us)
+        notice, content = f"raised:{n}", telling.raised(alert, self._now_us)
         for to in destinations(self._rule_set, alert.labels):
             for row in known.get(to.channel, ()):
                 if row.announces and row.fate == "waiting" and not row.attempts:
-                    self._overtake(row, f"told as {notice}")
+                    self.draft.overtake(row, f"told as {notice}")
             if to == CENTRE:
-                self._add(alert, notice, to, "sent", content)
+                self.draft.add(alert, notice, to, "sent", content)
             elif held:
-                self._add(alert, notice, to, "suppressed", content, why=held)
+                self.draft.add(alert, notice, to, "suppressed", content, why=held)
             else:
-                self._add(alert, notice, to, "waiting", content)
+                self.draft.add(alert, notice, to, "waiting", content)
 
     def _resume(self, alert: Alert, known: Mapping[str, list[LedgerRow]]) -> None:
         """Tell those who were kept from knowing."""
         for channel, rows in known.items():
             if channel == IN_APP or any(row.fate != "suppressed" for row in rows):
                 continue
-            to = _destination(rows[0])
+            to = destination_of(rows[0])
             if self._rule_set.channel(channel) is None:
                 continue
             n = 1 + sum(row.notice.startswith("unsuppressed:") for row in rows)
             why = rows[-1].why or "a silence"
             notice = f"unsuppressed:{n}"
-            if why.startswith(_EXPLAINED):
-                name = why.removeprefix(_EXPLAINED).split(":", 1)[0]
-                content = say.still_firing(alert, self._now_us, name)
+            if why.startswith(EXPLAINED):
+                name = why.removeprefix(EXPLAINED).split(":", 1)[0]
+                content = telling.still_firing(alert, self._now_us, name)
                 wait_us = AFTER_CAUSE_WAIT_US
                 bundle = f"after {name}"
-                self._add(alert, notice, to, "waiting", content, wait_us=wait_us, bundle=bundle)
+                self.draft.add(
+                    alert, notice, to, "waiting", content, wait_us=wait_us, bundle=bundle
+                )
             else:
-                content = say.still_firing(alert, self._now_us, why.split(":", 1)[0])
+                content = telling.still_firing(alert, self._now_us, why.split(":", 1)[0])
                 self._speak(alert, notice, to, content)
 
     def _stand_in(self, alert: Alert, known: Mapping[str, list[LedgerRow]]) -> None:
@@ -256,7 +223,7 @@ class _Planner:
             undelivered = [row for row in rows if row.announces and self._is_undelivered(row)]
             for to in named(self._rule_set, (config.fallback,)):
                 there = {row.notice for row in known.get(to.channel, ())}
-                there |= self._planned(alert, to.channel)
+                there |= self.draft.planned(alert, to.channel)
                 for row in undelivered:
                     if row.notice not in there:
                         self._stand_in_for(alert, row, to, is_first=not there)
@@ -265,139 +232,22 @@ class _Planner:
         self, alert: Alert, row: LedgerRow, to: Destination, *, is_first: bool
     ) -> None:
         if alert.state != "resolved":
-            content = say.instead(say.firing(alert, self._now_us), row.channel)
-            self._add(alert, row.notice, to, "waiting", content)
+            content = telling.instead(telling.firing(alert, self._now_us), row.channel)
+            self.draft.add(alert, row.notice, to, "waiting", content)
         elif is_first:
-            content = say.instead(say.fired_and_resolved(alert, self._now_us), row.channel)
-            self._add(alert, row.notice, to, "superseded", content, why=_TOGETHER)
-            self._add(alert, "resolved", to, "waiting", content)
+            content = telling.instead(telling.fired_and_resolved(alert, self._now_us), row.channel)
+            self.draft.add(alert, row.notice, to, "superseded", content, why=TOGETHER)
+            self.draft.add(alert, "resolved", to, "waiting", content)
 
     def _is_undelivered(self, row: LedgerRow) -> bool:
         if row.fate == "waiting":
             return row.tries > 0 and self._now_us - row.created_us > OVERDUE_US
         return row.fate in {"failed", "dead", "unknown"}
 
-    def _planned(self, alert: Alert, channel: str) -> set[str]:
-        return {row.notice for row in self.rows if row.alert == alert.id and row.channel == channel}
-
-    # -------------------------------------------------------------- telling it again
-
-    def _insist(self, alert: Alert, known: Mapping[str, list[LedgerRow]], held: str) -> None:
-        """Escalate and remind while nobody acknowledges."""
-        told = [row.created_us for rows in known.values() for row in rows if row.announces]
-        since_us = min(told)
-        self._schedule(alert, since_us)
-        if alert.acknowledged_by is not None or alert.state != "firing" or held:
-            return
-        for n, step in enumerate(escalations(self._rule_set, alert.labels), 1):
-            if since_us + step.after.us <= self._now_us:
-                content = say.escalated(alert, self._now_us)
-                self._once(alert, f"escalation:{n}", step.channels, known, content)
-        every_us = remind_us(self._rule_set, alert.labels)
-        if every_us is not None and (n := (self._now_us - since_us) // every_us):
-            content = say.escalated(alert, self._now_us)
-            knows = [channel for channel, rows in known.items() if channel != IN_APP
-                     and any(row.announces and row.may_be_known for row in rows)]  # fmt: skip
-            self._once(alert, f"reminder:{n}", knows, known, content)
-
-    def _once(
-        self,
-        alert: Alert,
-        notice: str,
-        channels: Iterable[str],
-        known: Mapping[str, list[LedgerRow]],
-        content: Content,
-    ) -> None:
-        for to in named(self._rule_set, channels):
-            if all(row.notice != notice for row in known.get(to.channel, ())):
-                self._add(alert, notice, to, "waiting", content)
-
-    def _schedule(self, alert: Alert, since_us: int) -> None:
-        """Note when this alert is to be looked at again."""
-        if alert.acknowledged_by is not None:
-            return
-        due = [since_us + step.after.us for step in escalations(self._rule_set, alert.labels)]
-        every_us = remind_us(self._rule_set, alert.labels)
-        if every_us is not None:
-            passed = (self._now_us - since_us) // every_us
-            due.append(since_us + (passed + 1) * every_us)
-        coming = [at_us for at_us in due if at_us > self._now_us]
-        if coming:
-            self.next_us[alert.id] = min(coming)
-
-    # -------------------------------------------------------------- telling the end
-
-    def _settle(self, alert: Alert, known: Mapping[str, list[LedgerRow]]) -> None:
-        """Tell the resolve to whoever has, or may have, the firing."""
-        for channel, rows in known.items():
-            told = [row for row in rows if row.announces]
-            end = next((row for row in rows if not row.announces), None)
-            if end is not None:
-                if end.fate == "waiting" and told and all(row.never_told for row in told):
-                    self._overtake(end, "its firing was never delivered")
-                continue
-            self._end(alert, channel, _destination(rows[0]), told)
-
-    def _end(self, alert: Alert, channel: str, to: Destination, told: list[LedgerRow]) -> None:
-        waiting = [row for row in told if row.fate == "waiting" and not row.attempts]
-        explained = _was_explained(told)
-        for row in waiting:
-            self._overtake(row, "over before it was told" if explained else _TOGETHER)
-        both = say.fired_and_resolved(alert, self._now_us)
-        if channel == IN_APP:
-            self._add(alert, "resolved", to, "sent", say.resolved(alert, self._now_us))
-        elif self._rule_set.channel(channel) is None:
-            why = f"there is no channel {channel} any more"
-            self._add(alert, "resolved", to, "suppressed", both, why=why)
-        elif any(row.may_be_known for row in told):
-            self._add(alert, "resolved", to, "waiting", say.resolved(alert, self._now_us))
-        elif waiting and not explained:
-            self._add(alert, "resolved", to, "waiting", both)
-        else:
-            self._add(alert, "resolved", to, "suppressed", both, why=_why_not_told(told))
-
-    def _tell_both(self, alert: Alert, held: str) -> None:
-        """Tell an alert that fired and resolved before anybody was told."""
-        content = say.fired_and_resolved(alert, self._now_us)
-        late = self._is_late(alert, alert.resolved_us)
-        for to in destinations(self._rule_set, alert.labels):
-            if held and to != CENTRE:
-                self._add(alert, "fired", to, "suppressed", content, why=held)
-                self._add(alert, "resolved", to, "suppressed", content, why=held)
-                continue
-            self._add(alert, "fired", to, "superseded", content, why=_TOGETHER)
-            if to == CENTRE:
-                self._add(alert, "resolved", to, "sent", content)
-            elif late:
-                self._backfill.setdefault(to, []).append(alert)
-            else:
-                self._add(alert, "resolved", to, "waiting", content, bundle=f"over {alert.rule}")
-
-    def digest(self) -> None:
-        """Tell what came late and is over: one message for each destination."""
-        for to, alerts in self._backfill.items():
-            first, *others = alerts
-            content = (
-                say.digest(alerts, self._now_us)
-                if others
-                else say.fired_and_resolved(first, self._now_us)
-            )
-            self._add(first, "resolved", to, "waiting", content)
-            for alert in others:
-                content = say.fired_and_resolved(alert, self._now_us)
-                why = f"told in the digest of {say.name(first.id)}"
-                self._add(alert, "resolved", to, "superseded", content, why=why)
-
-    # -------------------------------------------------------------- rows
-
-    def _is_late(self, alert: Alert, at_us: int | None) -> bool:
-        records = alert.kind in {"match", "count"} and alert.priority != "critical"
-        return records and at_us is not None and self._now_us - at_us > LATE_US
-
     def _because(self, causes: Sequence[Alert], silences: Sequence[Silence]) -> str:
         """Say what holds an alert back; empty: nothing does."""
         if causes:
-            return f"{_EXPLAINED}{say.name(causes[0].id)}: {causes[0].summary[:120]}"
+            return f"{EXPLAINED}{telling.name(causes[0].id)}: {causes[0].summary[:120]}"
         if not silences:
             return ""
         first = silences[0]
@@ -407,60 +257,3 @@ class _Planner:
             return f"{what} {first.id}{comment}: {first.schedule} {first.timezone}"
         until = clock_time(first.ends_us, self._now_us)
         return f"{what} {first.id}{comment}: until {until}"
-
-    def _overtake(self, row: LedgerRow, why: str) -> None:
-        self.changes.append(
-            LedgerChange(alert=row.alert, notice=row.notice, channel=row.channel, why=why)
-        )
-
-    def _add(
-        self,
-        alert: Alert,
-        notice: str,
-        to: Destination,
-        fate: Literal["waiting", "sent", "suppressed", "superseded"],
-        content: Content,
-        *,
-        why: str | None = None,
-        wait_us: int = 0,
-        bundle: str | None = None,
-        joins: tuple[int, str] | None = None,
-    ) -> None:
-        self.rows.append(
-            NotificationPlan(
-                alert=alert.id,
-                notice=notice,
-                channel=to.channel,
-                channel_type=to.channel_type,
-                conversation=to.conversation,
-                priority=alert.priority,
-                fate=fate,
-                why=why,
-                content=content,
-                not_before_us=self._now_us + wait_us,
-                bundle=bundle,
-                joins=joins,
-            )
-        )
-
-
-def _destination(row: LedgerRow) -> Destination:
-    return Destination(row.channel, row.channel_type, row.conversation)
-
-
-def _was_explained(told: Sequence[LedgerRow]) -> bool:
-    """Whether all that waits was held back by a cause until a moment ago."""
-    held = [row.why or "" for row in told if row.fate == "suppressed"]
-    waiting = [row for row in told if row.fate == "waiting"]
-    return (
-        bool(held)
-        and held[-1].startswith(_EXPLAINED)
-        and all(row.notice.startswith("unsuppressed:") for row in waiting)
-    )
-
-
-def _why_not_told(told: list[LedgerRow]) -> str:
-    if any(row.failed for row in told):
-        return "its firing was never delivered"
-    last = next((row.why for row in reversed(told) if row.fate == "suppressed" and row.why), None)
-    return f"its firing was not told: {last}" if last else "its firing was not told"

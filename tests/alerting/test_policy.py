@@ -8,7 +8,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outrider_alerting.policy import Alert, Fate, LedgerRow, Plan, Silence, plan
+from outrider_alerting.ledger import Alert, Fate, LedgerRow, Plan, Silence
+from outrider_alerting.policy import plan
 from outrider_alerting.rules import RuleSet
 from tests.alerting.scene import S, rules
 

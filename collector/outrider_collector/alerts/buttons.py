@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.errors import Fault
 from outrider.retry import Backoff
-from outrider_alerting import content as say
 from outrider_alerting import rules as rule_sets
+from outrider_alerting import telling
 from outrider_alerting.channels import buttons
 from outrider_alerting.channels.build import telegram_settings
 from outrider_alerting.channels.channel import ChannelError, Message
@@ -192,7 +192,7 @@ async def _as_it_is(
     said = buttons.read(channel.token, press.chat, press.data)
     if shown is None or said is None:
         return None
-    now = say.together(told(shown.parts), shown.total)
+    now = telling.together(told(shown.parts), shown.total)
     return Message(
         notification=0,
         alert=said.alert,

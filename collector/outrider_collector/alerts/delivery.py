@@ -26,11 +26,12 @@ from outrider.errors import Fault
 from outrider.failpoint import failpoint
 from outrider.instants import to_us
 from outrider.retry import Backoff
-from outrider_alerting import content as say
+from outrider_alerting import telling
 from outrider_alerting.channels.build import Outlet
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S, Message
 from outrider_alerting.channels.limiter import Candidate, Limiter
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
+from outrider_alerting.content import Content, Told
 from outrider_collector.alerts.fates import judge
 from outrider_collector.store import outbox, outcomes, pressed, rules
 from outrider_collector.store.connect import connect, driver_errors
@@ -273,12 +274,12 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
     content = own[0].content
     if len(claim.parts) + before > 1:
         # Whether the alert is over by now is for its own notice to tell.
-        all_of_it = [*joined, *own] if joined else [say.Told(content=part.content) for part in own]
-        content = say.together(all_of_it, before + len(claim.parts))
+        all_of_it = [*joined, *own] if joined else [Told(content=part.content) for part in own]
+        content = telling.together(all_of_it, before + len(claim.parts))
     firing_now = thread = None
     if claim.firing is not None:
         shown = told(claim.firing.parts)
-        firing_now = say.together(shown, claim.firing.total)
+        firing_now = telling.together(shown, claim.firing.total)
         thread = _episode(claim.firing)
         content = msgspec.structs.replace(content, subject=shown[0].content.subject)
     return Message(
@@ -301,11 +302,11 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
     )
 
 
-def told(parts: Sequence[outbox.Part]) -> list[say.Told]:
+def told(parts: Sequence[outbox.Part]) -> list[Told]:
     """Return parts of a message as the words of today. Raises msgspec.ValidationError."""
     return [
-        say.Told(
-            content=msgspec.convert(part.content, say.Content),
+        Told(
+            content=msgspec.convert(part.content, Content),
             over=part.over,
             acknowledged=part.acknowledged,
         )

@@ -18,6 +18,7 @@ from outrider import severity
 from outrider.instants import from_us, to_us
 from outrider_alerting import policy
 from outrider_alerting.content import EvidenceLine
+from outrider_alerting.ledger import Alert, LedgerRow, NotificationPlan, Plan, Silence, Spoken
 from outrider_alerting.routing import in_force
 from outrider_alerting.rules import Priority, RuleSet
 from outrider_alerting.schedules import minute_after
@@ -85,7 +86,7 @@ class Notices:
         if not ids:
             return Planned()
         causes = [_alert(row) for row in await alerts.read_causes(self._connection)]
-        ledger: dict[int, list[policy.LedgerRow]] = {}
+        ledger: dict[int, list[LedgerRow]] = {}
         for entry in await alerts.read_ledger(self._connection, sorted(ids)):
             ledger.setdefault(entry.alert, []).append(_ledger_row(entry))
         since = now - timedelta(microseconds=policy.JOIN_US)
@@ -104,7 +105,7 @@ class Notices:
         self._look -= ids
         return await self._write(planned, rows)
 
-    def _everybody(self, silences: Sequence[policy.Silence], now: datetime) -> bool:
+    def _everybody(self, silences: Sequence[Silence], now: datetime) -> bool:
         """Tell whether what silences hold back has changed, or may have at first."""
         if now < self._next:
             return False
@@ -114,7 +115,7 @@ class Notices:
         self._in_force = frozenset(s.id for s in silences if in_force(s, to_us(now)))
         return first or before != self._in_force
 
-    async def _write(self, planned: policy.Plan, rows: Sequence[alerts.AlertRow]) -> Planned:
+    async def _write(self, planned: Plan, rows: Sequence[alerts.AlertRow]) -> Planned:
         for change in planned.changes:
             await alerts.supersede(
                 self._connection,
@@ -143,7 +144,7 @@ def _is_cause_over(row: alerts.AlertRow) -> bool:
     return row.state == "resolved" and row.kind in {"liveness", "health"}
 
 
-def _next_change(silences: Iterable[policy.Silence], now: datetime) -> datetime:
+def _next_change(silences: Iterable[Silence], now: datetime) -> datetime:
     now_us = to_us(now)
     moments: list[int] = []
     for silence in silences:
@@ -153,7 +154,7 @@ def _next_change(silences: Iterable[policy.Silence], now: datetime) -> datetime:
     return min((from_us(at_us) for at_us in moments if at_us > now_us), default=_NEVER)
 
 
-def _alert(row: alerts.AlertRow) -> policy.Alert:
+def _alert(row: alerts.AlertRow) -> Alert:
     return msgspec.convert(
         {
             "id": row.id,
@@ -174,7 +175,7 @@ def _alert(row: alerts.AlertRow) -> policy.Alert:
             "acknowledged_by": row.acknowledged_by,
             "evidence": tuple(map(_line, row.evidence)),
         },
-        policy.Alert,
+        Alert,
     )
 
 
@@ -190,7 +191,7 @@ def _line(stored: dict[str, Any]) -> EvidenceLine:
     )
 
 
-def _ledger_row(row: alerts.NotificationRow) -> policy.LedgerRow:
+def _ledger_row(row: alerts.NotificationRow) -> LedgerRow:
     return msgspec.convert(
         {
             "alert": row.alert,
@@ -205,12 +206,12 @@ def _ledger_row(row: alerts.NotificationRow) -> policy.LedgerRow:
             "created_us": to_us(row.created_at),
             "why": row.why,
         },
-        policy.LedgerRow,
+        LedgerRow,
     )
 
 
-def _silence(row: alerts.SilenceRow) -> policy.Silence:
-    return policy.Silence(
+def _silence(row: alerts.SilenceRow) -> Silence:
+    return Silence(
         id=row.id,
         filter=row.filter,
         starts_us=to_us(row.starts_at),
@@ -223,8 +224,8 @@ def _silence(row: alerts.SilenceRow) -> policy.Silence:
     )
 
 
-def _spoken(row: alerts.SpokenRow) -> policy.Spoken:
-    return policy.Spoken(
+def _spoken(row: alerts.SpokenRow) -> Spoken:
+    return Spoken(
         channel=row.channel,
         rule=row.rule,
         priority=msgspec.convert(row.priority, Priority),
@@ -234,7 +235,7 @@ def _spoken(row: alerts.SpokenRow) -> policy.Spoken:
     )
 
 
-def _new(row: policy.NotificationPlan) -> alerts.NewNotification:
+def _new(row: NotificationPlan) -> alerts.NewNotification:
     return alerts.NewNotification(
         alert=row.alert,
         notice=row.notice,

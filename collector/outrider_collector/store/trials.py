@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from outrider.configuration import suggest
 from outrider.errors import Fault, Reason
-from outrider_alerting import content
+from outrider_alerting import telling
 from outrider_alerting.routing import destination
 from outrider_collector.store import feed, rules
 
@@ -83,7 +83,7 @@ async def add(connection: AsyncConnection, channel: str, actor: str, collector: 
             values (%s, %s, %s, %s, 'critical', 'waiting', %s)
             returning id
             """,
-            (NOTICE, *to, Jsonb(msgspec.to_builtins(content.trial(channel, actor, collector)))),
+            (NOTICE, *to, Jsonb(msgspec.to_builtins(telling.trial(channel, actor, collector)))),
         )
         row = await cursor.fetchone()
         number = int(row[0]) if row else 0

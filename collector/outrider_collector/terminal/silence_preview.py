@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime, timedelta
 
-    from outrider_alerting.policy import Silence
+    from outrider_alerting.ledger import Silence
     from outrider_collector.store.reading.types import Alert
 
 SHOWN_MAX: Final = 20

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from outrider_alerting import content
-from outrider_alerting.content import EvidenceLine
+from outrider_alerting import telling
+from outrider_alerting.content import Content, EvidenceLine
 from outrider_alerting.durations import Duration, clock_time, compact, said
-from outrider_alerting.policy import Alert
+from outrider_alerting.ledger import Alert
 from outrider_alerting.summaries import SummaryError, names, render
 
 S = 1_000_000
@@ -52,7 +52,7 @@ COUNT = Alert(
 
 def test_a_death_says_who_what_since_when() -> None:
     """Title, sentence, facts, runbook and the command to acknowledge."""
-    said_now = content.firing(DEATH, NOW)
+    said_now = telling.firing(DEATH, NOW)
 
     assert said_now.title == "worker-7 is dead: killed by SIGKILL"
     assert said_now.sentence == "Dead since 14:03:19 UTC."
@@ -66,7 +66,7 @@ def test_a_death_says_who_what_since_when() -> None:
 
 def test_counts_are_exact_and_evidence_is_bounded() -> None:
     """A count alert gives count, threshold and since; ten lines of 300 characters at most."""
-    said_now = content.firing(COUNT, NOW)
+    said_now = telling.firing(COUNT, NOW)
 
     assert said_now.sentence == "1,234 records, above 10, since 14:01:17 UTC, 2 min 5 s ago."
     assert len(said_now.evidence) == 10
@@ -79,11 +79,11 @@ def test_the_end_says_how_long_and_why() -> None:
     over = msgspec.structs.replace(
         DEATH, state="resolved", resolved_us=NOW + 60 * S, resolve_reason="up now"
     )
-    said_now = content.resolved(over, NOW + 61 * S)
+    said_now = telling.resolved(over, NOW + 61 * S)
 
     assert said_now.title == "worker-7 is up again"
     assert said_now.sentence == "Resolved at 14:04:22 UTC after 1 min 3 s: up now."
-    assert said_now.subject == content.firing(DEATH, NOW).subject
+    assert said_now.subject == telling.firing(DEATH, NOW).subject
     assert said_now.command == "outrider alerts show A-12"
 
 
@@ -92,7 +92,7 @@ def test_both_in_one_message() -> None:
     over = msgspec.structs.replace(
         COUNT, state="resolved", resolved_us=NOW, resolve_reason="no records in 5m"
     )
-    said_now = content.fired_and_resolved(over, NOW)
+    said_now = telling.fired_and_resolved(over, NOW)
 
     assert said_now.title == "Over: 1,234 errors in 5m"
     assert said_now.sentence == (
@@ -106,13 +106,13 @@ def test_withdrawn_is_not_called_over() -> None:
         COUNT, state="resolved", resolved_us=NOW, resolve_reason="withdrawn: the rule was deleted"
     )
 
-    assert content.resolved(over, NOW).title == "Closed: 1,234 errors in 5m"
+    assert telling.resolved(over, NOW).title == "Closed: 1,234 errors in 5m"
 
 
 def test_a_subject_is_one_line() -> None:
     """A service name with line breaks cannot add a header to a mail."""
     hostile = msgspec.structs.replace(COUNT, summary="a\r\nBcc: x@y\n" + "z" * 500)
-    subject = content.firing(hostile, NOW).subject
+    subject = telling.firing(hostile, NOW).subject
 
     assert "\n" not in subject
     assert "\r" not in subject
@@ -122,10 +122,10 @@ def test_a_subject_is_one_line() -> None:
 
 def test_content_survives_json() -> None:
     """What the ledger stores reads back equal."""
-    said_now = content.firing(COUNT, NOW)
+    said_now = telling.firing(COUNT, NOW)
     stored = msgspec.json.encode(said_now)
 
-    assert msgspec.json.decode(stored, type=content.Content) == said_now
+    assert msgspec.json.decode(stored, type=Content) == said_now
 
 
 @pytest.mark.parametrize(

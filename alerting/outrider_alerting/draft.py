@@ -1,0 +1,98 @@
+"""A plan as it grows: rows and changes of the ledger, alert by alert."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from outrider_alerting.durations import MINUTE_US
+from outrider_alerting.ledger import LedgerChange, NotificationPlan, Plan
+from outrider_alerting.routing import Destination
+
+if TYPE_CHECKING:
+    from outrider_alerting.content import Content
+    from outrider_alerting.ledger import Alert, LedgerRow
+    from outrider_alerting.rules import RuleSet
+
+LATE_US: Final = MINUTE_US
+"""A firing older than this came late."""
+
+EXPLAINED: Final = "explained by "
+"""How the reason begins why an alert that another one explains is not told."""
+
+TOGETHER: Final = "told together with its resolve"
+
+
+class Draft:
+    """What was decided so far, under a rule set and at a time."""
+
+    def __init__(self, rule_set: RuleSet, now_us: int) -> None:
+        self.rule_set = rule_set
+        self.now_us = now_us
+        self.suppressed_by: dict[int, tuple[str, ...]] = {}
+        self.next_us: dict[int, int] = {}
+        self.late: dict[Destination, list[Alert]] = {}
+        """Alerts that came late and are over: one message tells a destination of all of them."""
+        self._rows: list[NotificationPlan] = []
+        self._changes: list[LedgerChange] = []
+
+    def finished(self) -> Plan:
+        """Return the plan."""
+        return Plan(
+            rows=tuple(self._rows),
+            changes=tuple(self._changes),
+            suppressed_by=self.suppressed_by,
+            next_us=self.next_us,
+        )
+
+    def planned(self, alert: Alert, channel: str) -> set[str]:
+        """Return the notices of an alert that a channel is to get."""
+        return {
+            row.notice for row in self._rows if row.alert == alert.id and row.channel == channel
+        }
+
+    def is_late(self, alert: Alert, at_us: int | None) -> bool:
+        """Whether an alert's records came long after they were written."""
+        records = alert.kind in {"match", "count"} and alert.priority != "critical"
+        return records and at_us is not None and self.now_us - at_us > LATE_US
+
+    def overtake(self, row: LedgerRow, why: str) -> None:
+        """Have a row that waits be told otherwise, or not at all."""
+        self._changes.append(
+            LedgerChange(alert=row.alert, notice=row.notice, channel=row.channel, why=why)
+        )
+
+    def add(
+        self,
+        alert: Alert,
+        notice: str,
+        to: Destination,
+        fate: Literal["waiting", "sent", "suppressed", "superseded"],
+        content: Content,
+        *,
+        why: str | None = None,
+        wait_us: int = 0,
+        bundle: str | None = None,
+        joins: tuple[int, str] | None = None,
+    ) -> None:
+        """Tell a destination of an alert, now or after ``wait_us``; or note why not."""
+        self._rows.append(
+            NotificationPlan(
+                alert=alert.id,
+                notice=notice,
+                channel=to.channel,
+                channel_type=to.channel_type,
+                conversation=to.conversation,
+                priority=alert.priority,
+                fate=fate,
+                why=why,
+                content=content,
+                not_before_us=self.now_us + wait_us,
+                bundle=bundle,
+                joins=joins,
+            )
+        )
+
+
+def destination_of(row: LedgerRow) -> Destination:
+    """Return where a row of the ledger goes."""
+    return Destination(row.channel, row.channel_type, row.conversation)
