@@ -140,7 +140,8 @@ class Keys:
         if value is None:
             path = (*self._path, key)
             raise ConfigError(f"`{dotted(path)}` is missing", self._source.where(path), "add it")
-        if not isinstance(value, shape) or (isinstance(value, bool) and shape not in {bool, object}):
+        is_stray_flag = isinstance(value, bool) and shape not in {bool, object}
+        if is_stray_flag or not isinstance(value, shape):
             raise self.mistake(key, f"{told} is expected")
         return value
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from outrider.probes.spec import Kind
 
-NAMES = ("http", "tcp", "dns", "tls", "smtp", "disk", "process", "clock", "command")
+NAMES = ("http", "tcp", "dns", "tls", "smtp", "disk", "process", "clock", "command", "exchange")
 
 
 def _load(name: str) -> Kind[Any]:

@@ -1,0 +1,43 @@
+"""When an exchange asks to be left alone, and for how long."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outrider.exchanges.preset import Throttled
+    from outrider.probes.http import Response
+
+MAX_WAIT_S: Final = 3 * 86_400.0
+"""The longest that is waited: Binance bans for up to three days."""
+
+_LOOKED_AT_BYTES: Final = 4_096
+
+
+def is_asked_to_wait(response: Response, throttled: Throttled) -> bool:
+    """Whether an answer that is not what it should be says that there were too many requests."""
+    if response.status in throttled.status:
+        return True
+    beginning = response.body[:_LOOKED_AT_BYTES].decode("utf-8", "replace").casefold()
+    return any(text.casefold() in beginning for text in throttled.texts)
+
+
+def wait_s(headers: Mapping[str, str], default_s: float) -> float:
+    """Return the seconds that ``Retry-After`` asks for, else the default.
+
+    A date in it is taken relative to the answer's own ``Date``: whose clock is right does not
+    matter.
+    """
+    asked = headers.get("retry-after", "").strip()
+    if asked.isascii() and asked.isdigit() and len(asked) < 10:
+        wait = float(asked)
+    else:
+        try:
+            until = parsedate_to_datetime(asked)
+            wait = (until - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            wait = 0.0
+    return min(wait, MAX_WAIT_S) if wait > 0 else default_s
