@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import outrider
 from outrider.configuration import ConfigError
-from outrider_collector.monitoring.http1 import END_OF_HEAD, MAX_HEAD_BYTES, Answer, parse
+from outrider_collector.monitoring.http1 import END_OF_HEAD, MAX_HEAD_BYTES, Answer, Request, parse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -42,7 +42,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused = 0
-        """Connections that found no room."""
+        """Connections that found no room and were ended without a word."""
 
     def bind(self, host: str, port: int) -> int:
         """Take the address and return the port. Raises ConfigError when it is not to be had."""
@@ -83,11 +83,17 @@ class Listener:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  streams run this in a task
+        if len(self._tasks) >= MOST_CONNECTIONS:
+            self.refused += 1
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         try:
             await self._serve(reader, writer)
-        except (OSError, TimeoutError):
-            writer.transport.abort()  # who does not read, or went away, is owed nothing
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            # Who does not read, or went away, is owed nothing; nor is anybody at the end, which
+            # only :meth:`close` brings. (Python 3.11 reports a cancelled handler as a mistake.)
+            writer.transport.abort()
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -95,23 +101,19 @@ class Listener:
                 await writer.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head_only = False
-        if len(self._tasks) > MOST_CONNECTIONS:
-            self.refused += 1
-            answer = Answer.text(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections.")
-        else:
-            head = await self._head(reader)
-            if head is None:
-                return
-            request = head if isinstance(head, Answer) else parse(head)
-            if isinstance(request, Answer):
-                answer = request
-            else:
-                head_only = request.head_only
-                answer = await self._answer(request.path)
+        head = await self._head(reader)
+        if head is None:
+            return
+        request = head if isinstance(head, Answer) else parse(head)
+        answer = request if isinstance(request, Answer) else await self._answer(request.path)
+        head_only = isinstance(request, Request) and request.head_only
         writer.write(answer.encoded(head_only=head_only))
         async with asyncio.timeout(SEND_S):
             await writer.drain()
+            # What is left unread at the end would make the kernel take the answer back.
+            writer.write_eof()
+            while await reader.read(MAX_HEAD_BYTES):
+                pass
 
     async def _head(self, reader: asyncio.StreamReader) -> bytes | Answer | None:
         """Return the head of the request; None where the other side went away before its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -77,17 +77,17 @@ async def test_a_head_without_end_is_cut_off() -> None:
 
 
 async def test_who_sends_nothing_keeps_nobody_out() -> None:
-    """Connections beyond the limit are told so; when the silent ones are cut off, room is there."""
+    """Connections beyond the limit are ended; when the silent ones are cut off, room is there."""
     async with listening(read_s=1.0) as port:
         silent = [await asyncio.open_connection(LOOPBACK, port) for _ in range(MOST_CONNECTIONS)]
         request = b"GET /fine HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        full = await said(port, request)
+        with suppress(ConnectionError):
+            assert await said(port, request) == b""
         for reader, writer in silent:
             await reader.read()
             writer.close()
         answer = await said(port, request)
 
-    assert full.startswith(b"HTTP/1.1 503 ")
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
