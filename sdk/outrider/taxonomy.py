@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from outrider import severity
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Version of the catalogue: the second number rises with each addition."""
 
 UNCLASSIFIED = "app.unclassified"
@@ -76,7 +76,7 @@ _CATALOGUE = """
     backup_succeeded backup_failed!
 12 network ops: connected disconnected? timed_out? tls_failed! dns_failed?
 13 api ops: called failed! throttled? validated_bad?
-14 health ops: passed warned? failed! recovered expired? changed
+14 health ops: passed warned? failed! recovered expired? changed sampled
 15 alert audit: fired? deduplicated silenced acknowledged escalated? resolved notify_sent
     notify_failed!
 16 audit audit: exported verified verification_failed! retention_applied held released
