@@ -131,7 +131,7 @@ class FakeCollector:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong secret")
         token = secrets.token_urlsafe(16)
         self.database.tokens.add(token)
-        return ingest_pb2.EnrollResponse(agent_id=1, token=token)
+        return ingest_pb2.EnrollResponse(token=token)
 
     async def Heartbeat(self, requests: Any, context: Any) -> Any:  # noqa: N802  gRPC's name
         async for request in requests:

@@ -76,7 +76,6 @@ FRAMES: list[tuple[dict[str, Any], str]] = [
     ({"gaps": [log_pb2.Gap(begin=1, end=2, gap_id=b"g" * 16)]}, "no reason"),
     ({"gaps": [log_pb2.Gap(begin=1, end=2, reason="x")]}, "gap_id"),
     ({"gaps": [log_pb2.Gap(begin=2, end=1, reason="x", gap_id=b"g" * 16)]}, "out of order"),
-    ({"dropped": [log_pb2.Dropped(records=1)]}, "no reason"),
     ({"watermark_us": -1}, "watermark_us"),
     ({"watermark_us": 2**63 - 2}, "watermark_us"),
     ({"gaps": [log_pb2.Gap(end=1, reason="x", gap_id=b"g" * 16, from_us=2**63 - 1)]}, "times"),

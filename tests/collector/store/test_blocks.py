@@ -111,7 +111,7 @@ def test_a_cut_has_the_same_records(texts: list[bytes | None], data: st.DataObje
     (again,) = blocks.pack_blocks(1, "shop", [part for part in parts if part.n])
 
     for name in ("message", "attributes", "ts", "stream_offset", "event", "severity"):
-        assert unpack(getattr(again, name), n) == unpack(getattr(whole, name), n)
+        assert unpack(again.columns[name], n) == unpack(whole.columns[name], n)
 
 
 @given(st.lists(_INTS, min_size=1, max_size=5), st.lists(_INTS, min_size=5, max_size=5))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider.errors import Fault
-from outrider_collector.store import cli, schema
+from outrider_collector.store import schema
 from outrider_collector.store.quarantine import payload
+from outrider_collector.terminal import store as store_command
 from tests.collector.store.making import make_columns
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def test_migrate_says_what_is_in_place(
 ) -> None:
     """Migrating a current database is done at once; --check finds nothing."""
     del beside
-    assert cli.main(["migrate"]) == 0
-    assert cli.main(["migrate", "--check"]) == 0
+    assert store_command.main(["migrate"]) == 0
+    assert store_command.main(["migrate", "--check"]) == 0
     assert f"schema {schema.migrations()[-1].version} is in place" in capsys.readouterr().out
 
 
@@ -37,16 +38,16 @@ def test_check_finds_what_is_to_do(
 ) -> None:
     """Exit code 3 and a line for each finding; nothing is changed."""
     beside.execute("delete from schema_migrations")
-    assert cli.main(["migrate", "--check"]) == 3
+    assert store_command.main(["migrate", "--check"]) == 3
     assert "to apply: 0001_foundation" in capsys.readouterr().out
     assert beside.execute("select count(*) from schema_migrations").fetchone() == (0,)
 
 
 def test_stats_are_sentences_or_json(capsys: pytest.CaptureFixture[str]) -> None:
     """The same figures for people and for programs."""
-    assert cli.main(["stats"]) == 0
+    assert store_command.main(["stats"]) == 0
     assert "records     0 in 0 blocks" in capsys.readouterr().out
-    assert cli.main(["stats", "--json"]) == 0
+    assert store_command.main(["stats", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["records"] == 0
     assert figures["hours_ahead"] == figures["partitions"] - 1
@@ -60,7 +61,7 @@ def test_retention_drops_old_hours_now(
         "create table blocks_fresh_2001010100 partition of blocks_fresh"
         " for values from ('2001-01-01 00:00Z') to ('2001-01-01 01:00Z')"
     )
-    assert cli.main(["retention"]) == 0
+    assert store_command.main(["retention"]) == 0
     assert "dropped blocks_fresh_2001010100" in capsys.readouterr().out
 
 
@@ -68,7 +69,7 @@ def test_quarantine_is_listed_and_shown_as_text_that_does_nothing(
     capsys: pytest.CaptureFixture[str], beside: psycopg.Connection
 ) -> None:
     """Which records were refused, why, and what they hold; no byte of them reaches a terminal."""
-    assert cli.main(["quarantine"]) == 0
+    assert store_command.main(["quarantine"]) == 0
     assert "nothing is in quarantine" in capsys.readouterr().out
     hostile = make_columns([b"\x1b]0;owned\x07 \xff \xe2\x80\xae"], begin=70)
     beside.execute(
@@ -76,25 +77,25 @@ def test_quarantine_is_listed_and_shown_as_text_that_does_nothing(
         " reason, payload) values (1, 1, 7, 70, 80, '22021', 'invalid byte \u202e', %s)",
         (payload(hostile),),
     )
-    assert cli.main(["quarantine"]) == 0
+    assert store_command.main(["quarantine"]) == 0
     listed = capsys.readouterr().out
     assert "stream 7, 70 to 80" in listed
     assert "\u202e" not in listed
-    assert cli.main(["quarantine", "1"]) == 0
+    assert store_command.main(["quarantine", "1"]) == 0
     shown = capsys.readouterr().out
     assert "owned" in shown
     assert [c for c in shown if c in "\x1b\x07\u202e"] == []
-    assert cli.main(["quarantine", "1", "--json"]) == 0
+    assert store_command.main(["quarantine", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["sqlstate"], found["records"][0]["stream_offset"]) == ("22021", 70)
     with pytest.raises(Fault, match="no number 9"):
-        cli.main(["quarantine", "9"])
+        store_command.main(["quarantine", "9"])
 
 
 def test_a_wrong_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 for what does not exist."""
     with pytest.raises(SystemExit) as caught:
-        cli.main(["frobnicate"])
+        store_command.main(["frobnicate"])
 
     assert caught.value.code == 2
     assert "frobnicate" in capsys.readouterr().err

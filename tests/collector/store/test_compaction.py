@@ -15,13 +15,14 @@ import pytest
 from outrider.columns import pack_dictionary
 from outrider_collector.compacting import keep_compacting
 from outrider_collector.config import StoreConfig
-from outrider_collector.store import binary, cli, leases
+from outrider_collector.store import binary, leases
 from outrider_collector.store.compaction import compactor
 from outrider_collector.store.compaction.compactor import Compactor, Pace
 from outrider_collector.store.compaction.move import candidates, move
 from outrider_collector.store.compaction.plan import FULL_RECORDS, Move, moves
 from outrider_collector.store.connect import connect
 from outrider_collector.store.stats import read_stats
+from outrider_collector.terminal import store as store_command
 from tests.collector.store.making import LINE_BYTES, Store, commit, make_columns
 
 if TYPE_CHECKING:
@@ -236,5 +237,5 @@ def test_compact_says_what_it_did(
     """By hand: nothing to do is said; the exit code is 0."""
     monkeypatch.setenv("OUTRIDER_DATABASE_URL", database_url)
     monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
-    assert cli.main(["compact", "--once"]) == 0
+    assert store_command.main(["compact", "--once"]) == 0
     assert "nothing is old enough" in capsys.readouterr().out

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outrider_collector.store import cli
 from outrider_collector.store.compaction.compactor import Compactor, Pace
 from outrider_collector.store.compaction.verify import verify
+from outrider_collector.terminal import store as store_command
 from tests.collector.store.making import Store, commit
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_the_command_exits_3_when_something_is_wrong(
     """Nothing wrong is exit code 0; a finding is printed, and makes it 3."""
     monkeypatch.setenv("OUTRIDER_DATABASE_URL", database_url)
     monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
-    assert cli.main(["verify"]) == 0
+    assert store_command.main(["verify"]) == 0
     assert "nothing found wrong" in capsys.readouterr().out
     beside.execute(
         "insert into blocks_fresh (received_at, commit_id, team, service, n, ts_min, ts_max,"
@@ -79,5 +79,5 @@ def test_the_command_exits_3_when_something_is_wrong(
         " values (now(), 1, 1, 's', 1, now(), now(), '{1,0,0,0,0,0}', '{1}',"
         " array[now()], array[now()], '{1}', '{0}', '{9}')"
     )
-    assert cli.main(["verify", "--quick"]) == 3
+    assert store_command.main(["verify", "--quick"]) == 3
     assert "counts by level" in capsys.readouterr().out
