@@ -3,12 +3,12 @@
 A step is a function of the state before it, its inputs in feed order, the clock, the rule set and
 the quorum, and nothing else. The caller stores what it returns (transitions, changed rule states,
 the general state) together with its feed position in one transaction, and then calls
-``state.apply(result)``. A step that told nobody anything may be applied at once and stored with a
-later one: if it is lost with the process, its successor takes the same inputs again and nobody has
-heard the difference. A step that had an input or a transition is recorded with its ``now`` and
-``record``: feeding those again, with :class:`~outrider_alerting.watermarks.RecordedQuorum`, gives
-the same transitions, byte for byte. A step that had neither needs no record: taking it again or
-leaving it out changes no transition.
+``state.apply(result.changed, result.general)``. A step that told nobody anything may be applied at
+once and stored with a later one: if it is lost with the process, its successor takes the same
+inputs again and nobody has heard the difference. A step that had an input or a transition is
+recorded with its ``now`` and ``record``: feeding those again, with
+:class:`~outrider_alerting.watermarks.RecordedQuorum`, gives the same transitions, byte for byte. A
+step that had neither needs no record: taking it again or leaving it out changes no transition.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import msgspec
 
 from outrider_alerting import composites, gaps, jobs, judging, liveness, overflow, records
-from outrider_alerting.components import ComponentState
+from outrider_alerting.components import ComponentState  # noqa: TC001  msgspec reads it
 from outrider_alerting.episodes import (  # noqa: TC001  msgspec reads the annotations
     Key,
     StaleChange,
@@ -29,8 +29,6 @@ from outrider_alerting.overlay import Overlay
 from outrider_alerting.program import Program, key_names, sort_of
 from outrider_alerting.state import Address, EngineState, General, RuleState
 from outrider_alerting.watermarks import Quorum, Record, Scope
-
-__all__ = ["ComponentState", "Program", "StepInputs", "StepResult", "step"]
 
 
 class StepInputs(msgspec.Struct, frozen=True, kw_only=True):

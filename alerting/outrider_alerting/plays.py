@@ -117,7 +117,7 @@ class Play:
             # All of this second is there.
             quorum=_AllThere((now_s + 1) * SECOND_US),
         )
-        self._state.apply(result)
+        self._state.apply(result.changed, result.general)
         self.transitions.extend(result.transitions)
 
     def _next_due_s(self) -> int | None:

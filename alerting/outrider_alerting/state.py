@@ -23,9 +23,7 @@ from outrider_alerting.windows import (  # noqa: TC001  msgspec reads the annota
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from outrider_alerting.engine import StepResult
+    from collections.abc import Iterable, Iterator, Mapping
 
 LINGER_S: Final = 360
 """A source that is behind is waited for five minutes; a minute more for what it brings."""
@@ -170,13 +168,13 @@ class EngineState:
             state._put((rule, tuple(key)), RuleState.decode(encoded))
         return state
 
-    def apply(self, result: StepResult) -> None:
-        """Take over what a step concluded, once it is committed."""
-        self.general = msgspec.json.decode(result.general, type=General)
-        for address, changed in result.changed.items():
+    def apply(self, changed: Mapping[Address, RuleState | None], general: bytes) -> None:
+        """Take over what a step changed (None: forget the key) and the state as a whole."""
+        self.general = msgspec.json.decode(general, type=General)
+        for address, state in changed.items():
             self._remove(address)
-            if changed is not None:
-                self._put(address, changed)
+            if state is not None:
+                self._put(address, state)
 
     def expired(self, now_s: int) -> Iterator[Address]:
         """Yield the inactive keys whose last bucket has gone, in order."""
@@ -187,11 +185,6 @@ class EngineState:
             for address in at
         ]
         yield from sorted(due)
-
-    def next_timer_us(self) -> int | None:
-        """Return when the clock moves something next, or None."""
-        timers = (self.rules[address].timer_us for address in self.active)
-        return min((timer for timer in timers if timer is not None), default=None)
 
     def _put(self, address: Address, state: RuleState) -> None:
         rule, key = address

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outrider_alerting import rule_files
-from outrider_alerting.engine import ComponentState, Program, StepInputs, step
+from outrider_alerting.components import ComponentState
+from outrider_alerting.engine import StepInputs, step
 from outrider_alerting.hits import Hit
+from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
 from outrider_alerting.watches import watches
 from outrider_alerting.watermarks import RecordedQuorum, Source, assess
@@ -120,7 +122,7 @@ class Scene:
         result = step(self.state, inputs, now_us=now_us, program=program, quorum=quorum)
         self.steps.append((inputs, now_us, RecordedQuorum(result.record), self.version))
         self.results.append(result)
-        self.state.apply(result)
+        self.state.apply(result.changed, result.general)
         if self.restarts:
             self.restart()
         self.transitions.extend(result.transitions)

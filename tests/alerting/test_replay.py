@@ -8,7 +8,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outrider_alerting.engine import Program, step
+from outrider_alerting.engine import step
+from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
 from outrider_alerting.watches import JOB_EVENTS
 from tests.alerting.scene import Scene, component, source
@@ -230,7 +231,7 @@ def test_replay_of_the_recorded_steps_equals_live(script: list[Act]) -> None:
         if not (inputs_or_moves or first_of_version):
             continue
         again = step(state, inputs, now_us=now_us, program=rule_sets[version], quorum=quorum)
-        state.apply(again)
+        state.apply(again.changed, again.general)
         replayed.extend(again.transitions)
 
     assert as_bytes(replayed) == as_bytes(live.transitions)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.instants import to_us
-from outrider_alerting.engine import ComponentState
+from outrider_alerting.components import ComponentState
 from outrider_alerting.gaps import GapSeen
 from outrider_alerting.hits import Hit
 from outrider_alerting.watermarks import Source

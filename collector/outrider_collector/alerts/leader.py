@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from outrider_alerting.engine import ComponentState
+    from outrider_alerting.components import ComponentState
     from outrider_alerting.gaps import GapSeen
     from outrider_alerting.watermarks import Source
     from outrider_collector.store.evaluation import FeedRow, HitRow, SourceRow
@@ -190,7 +190,7 @@ class Leader:
         outcome = await self._recorder.take(taken)
         if outcome is None:
             return
-        self._engine.apply(result)
+        self._engine.apply(result.changed, result.general)
         self._place = outcome.place
         self._stored_at = self._clock()
         if outcome.to_deliver:

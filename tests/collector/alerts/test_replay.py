@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from outrider.instants import from_us, to_us
-from outrider_alerting.engine import ComponentState, StepInputs, step
+from outrider_alerting.components import ComponentState
+from outrider_alerting.engine import StepInputs, step
 from outrider_alerting.gaps import GapSeen
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
@@ -64,7 +65,7 @@ async def replay(world: World) -> list[Transition]:
             program=Program(active.rule_set, stored["rule_set"]),
             quorum=RecordedQuorum(msgspec.convert(stored["inputs"]["quorum"], Record)),
         )
-        state.apply(result)
+        state.apply(result.changed, result.general)
         transitions.extend(result.transitions)
     return transitions
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.columns import ColumnError, Columns, DictionaryColumn, pack_dictionary, pack_text
-from outrider_alerting.hits import MAX_NAMES, Hit, merge_hits
 from outrider_collector.store import blocks, claim, rows
 from outrider_collector.store.claim import Answer, CommitResult, PendingBatch
 from tests.collector.store.making import make_columns, now_us
@@ -183,21 +182,6 @@ def test_an_answer_has_one_meaning(committed: int, tail: bytes, outcome: str) ->
     got = "tried again" if rest else "acknowledged" if result.acked else "rewound"
     assert got == outcome
     assert (len(result.rewinds) == 1) == (outcome == "rewound")
-
-
-def test_a_transaction_has_a_limited_number_of_keys() -> None:
-    """Beyond the limit hits are summed into one overflow hit a second; nothing is uncounted."""
-    found = [
-        Hit(hits_key=b"r", key=(f"k{n % 5}",), bucket_us=n % 2, n=1, names=((1, n),))
-        for n in range(100)
-    ]
-    merged = merge_hits(found, limit=3)
-
-    assert sum(hit.n for hit in merged) == 100
-    assert {hit.key for hit in merged if not hit.overflow} == {("k0",), ("k1",), ("k2",)}
-    over = [hit for hit in merged if hit.overflow]
-    assert [(hit.key, hit.n) for hit in over] == [((), 20), ((), 20)]
-    assert all(len(hit.names) <= MAX_NAMES for hit in merged)
 
 
 @given(st.lists(st.text()))
