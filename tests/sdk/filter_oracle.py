@@ -6,12 +6,13 @@ Nothing here is shared with the predicate but the tree; words are found by walki
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from outrider import severity
-from outrider.filter import And, Field, Node, Not, Or, Phrase, Word
+from outrider.filter import And, Field, Node, Not, Or, Phrase, Regex, Word
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,15 @@ def matches(node: Node, record: Record) -> bool:
         texts = [(record.message, False), (record.event, False), (record.error_code, False),
                  (record.json(), True)]  # fmt: skip
         return any(has_word(t, node.text, prefix=prefix, json=json) for t, json in texts if t)
+    if isinstance(node, Regex):
+        return record.message is not None and found(node.pattern, record.message)
     assert isinstance(node, Field)
     return field_matches(node, record)
+
+
+def found(pattern: str, text: str) -> bool:
+    """Search with Python's engine, for patterns that mean the same in both."""
+    return re.search(pattern.replace("$", r"\Z"), text, re.ASCII) is not None
 
 
 def lower(character: str) -> str:
@@ -100,6 +108,13 @@ def field_matches(node: Field, record: Record) -> bool:
         value = None if value is None else str(value)
     if value is None:
         return False
+    if node.op == "~":
+        return found(node.value, value)
+    if node.quoted:
+        return is_string(record, node) and {
+            ">": value > node.value, ">=": value >= node.value,
+            "<": value < node.value, "<=": value <= node.value,
+        }[node.op]  # fmt: skip
     if node.op == ":":
         return value.startswith(node.value) if node.prefix else value == node.value
     try:
@@ -129,6 +144,20 @@ def severity_matches(node: Field, number: int) -> bool:
 
 def attribute(attributes: dict[str, Any] | None, path: list[str]) -> str | None:
     """The text of a value, nested or under the flat key."""
+    value = looked_up(attributes, path)
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def is_string(record: Record, node: Field) -> bool:
+    """Whether the value compared is a JSON string."""
+    path = node.name.removeprefix("attributes.").split(".")
+    return isinstance(looked_up(record.attributes, path), str)
+
+
+def looked_up(attributes: dict[str, Any] | None, path: list[str]) -> Any:
+    """The value, nested or under the flat key."""
     if attributes is None:
         return None
     value: Any = attributes
@@ -142,6 +171,4 @@ def attribute(attributes: dict[str, Any] | None, path: list[str]) -> str | None:
             value = None
     if value is None:
         value = attributes.get(".".join(path))
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value

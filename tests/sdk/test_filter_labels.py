@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from outrider.filter import parse
@@ -30,6 +28,8 @@ LABELS = {"rule": "payment-errors", "service": "payments", "priority": "warning"
         ("count>9", True),
         ("count<=11", False),
         ("summary>1", False),
+        ('team>="a"', False),
+        ('rule>"payment" rule<"q"', True),
         ("team:*", False),
         ("nothing:x", False),
         ("-nothing:x", True),
@@ -56,5 +56,5 @@ def test_a_label_that_is_no_priority_is_on_no_step() -> None:
 
 def test_expressions_on_labels() -> None:
     """Regular expressions look into every label, or into the one named."""
-    assert parse(r"/web-\d/", labels=True, regex=re.compile).match_labels(LABELS)
-    assert parse(r"rule:/^pay/", labels=True, regex=re.compile).match_labels(LABELS)
+    assert parse(r"/web-\d/", labels=True).match_labels(LABELS)
+    assert parse(r"rule:/^pay/", labels=True).match_labels(LABELS)

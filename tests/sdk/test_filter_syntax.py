@@ -49,6 +49,10 @@ from outrider.filter.parser import MAX_DEPTH, MAX_LENGTH, MAX_TERMS
         ("attrs.order_id:42", Field("attributes.order_id", ":", "42")),
         ("attributes.a.b>-2.5e3", Field("attributes.a.b", ">", "-2.5e3")),
         ("attrs.url:http://x?a=b", Field("attributes.url", ":", "http://x?a=b")),
+        ('attrs.day>="2026-07-01"', Field("attributes.day", ">=", "2026-07-01", quoted=True)),
+        ('severity>="error"', Field("severity", ">=", "error")),
+        (r"/a\/b/ c", And((Regex(r"a\/b"), Word("c")))),
+        ("logger:(/^db/ OR x)", Or((Field("logger", "~", "^db"), Field("logger", ":", "x")))),
         ("attrs.x:*", Field("attributes.x", ":", "", prefix=True)),
         ("severity>=err", Field("severity", ">=", "error")),
         ("severity:WARNING", Field("severity", ":", "warn")),
@@ -82,7 +86,10 @@ def test_texts_and_their_trees(text: str, node: Node) -> None:
         ("message:foo", 1, "leave out the field", None),
         ("severity>=eror2", 11, "is no severity", "error"),
         ("service>3", 9, "`service` has no order", None),
-        ("attrs.ms>fast", 10, "compares numbers", None),
+        ("severity>=eror", 11, "is no severity", "error"),
+        ("severity:warnin", 10, "is no severity", "warning"),
+        ("attrs.ms>fast", 10, "compares numbers", '"fast"'),
+        ("error since:1h", 7, "the range stands beside it", None),
         ("attrs..ms:1", 1, "empty step", None),
         ("service:", 8, "a value is missing", None),
         ("a OR", 3, "something is missing after `OR`", None),
@@ -103,7 +110,13 @@ def test_texts_and_their_trees(text: str, node: Node) -> None:
         ("severity>=(a OR b)", 9, "only `:` may stand before", None),
         ("severity:err*", 10, "takes no `*`", None),
         ("attrs.ms>2*", 10, "no meaning after `>`", None),
-        ("/time.*out/", 1, "not available here", '"time.*out"'),
+        ("a /b(c/", 4, "missing ) in a regular expression", None),
+        ("event:/[z-a]/", 9, "invalid character class range", None),
+        ("/a(?<=b)/", 3, "RE2 has no look-around", None),
+        (r"/(a)\1/", 5, "invalid escape sequence", None),
+        (r"/(\pL{1000}){9}/", 13, "invalid repetition size", None),
+        ("severity:/a/", 10, "takes no regular expression", None),
+        ("attrs.a>/a/", 9, "takes no regular expression", None),
     ],
 )
 def test_mistakes_are_pointed_at(text: str, column: int, said: str, suggestion: str | None) -> None:
@@ -147,6 +160,7 @@ _words = _safe_text.filter(
 )
 _numbers = st.integers(-10, 10).map(str) | st.floats(0.1, 10).map(lambda f: f"{f:.3f}")
 _paths = st.lists(st.from_regex(r"[a-z_][a-z0-9_@-]{0,5}", fullmatch=True), min_size=1, max_size=3)
+_patterns = st.sampled_from(["a", "time.*out", r"a\/b", "[)(]", r"\d+ (ms|s)", "x y$"])
 _leaves = st.one_of(
     st.builds(Word, _words, st.booleans()),
     st.builds(Phrase, _safe_text.filter(bool)),
@@ -156,8 +170,13 @@ _leaves = st.one_of(
               st.sampled_from(["info", "error", "10", "24"])),
     st.builds(Field, _paths.map(lambda p: "attributes." + ".".join(p)),
               st.sampled_from([">", "<", ">=", "<="]), _numbers),
+    st.builds(Field, _paths.map(lambda p: "attributes." + ".".join(p)),
+              st.sampled_from([">", "<", ">=", "<="]), _safe_text, st.just(False), st.just(True)),
     st.builds(Field, _paths.map(lambda p: "attributes." + ".".join(p)), st.just(":"), _safe_text,
               st.booleans()),
+    st.builds(Regex, _patterns),
+    st.builds(Field, st.sampled_from(["worker", "event", "attributes.a"]), st.just("~"),
+              _patterns),
 )  # fmt: skip
 
 
@@ -228,10 +247,3 @@ def test_the_key_is_the_same_for_the_same_question() -> None:
     assert parse("severity>=err   (b OR timeout OR b) AND service:a service:a").key == key
     assert parse("severity>=err (b OR timeout) service:A").key != key
     assert parse("--a") == parse("a")
-
-
-def test_a_regular_expression_needs_an_engine() -> None:
-    """With an engine `/.../` is a term; a pattern's own slash is escaped."""
-    import re
-
-    assert parse(r"/a\/b/ c", regex=re.compile).node == And((Regex(r"a\/b"), Word("c")))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from outrider.columns import Columns
-    from outrider.filter.leaves import Predicate, Searcher
+    from outrider.filter.leaves import Predicate
 
 __all__ = [
     "CONSTANT_FIELDS",
@@ -65,18 +65,15 @@ __all__ = [
 class Filter:
     """A parsed filter. Equal to another when their canonical texts are."""
 
-    __slots__ = ("_labels", "_predicate", "_regex", "key", "node", "text")
+    __slots__ = ("_labels", "_predicate", "key", "node", "text")
 
-    def __init__(
-        self, node: Node, text: str, regex: Callable[[str], Searcher] | None = None
-    ) -> None:
+    def __init__(self, node: Node, text: str) -> None:
         self.node = node
         """The tree."""
         self.text = text
         """What the user wrote."""
         self.key = str(canonical(node))
         """The same for filters that differ only in order, repetition, spacing, case of words."""
-        self._regex = regex
         self._predicate: Predicate | None = None
         self._labels: Callable[[Mapping[str, str]], bool] | None = None
 
@@ -84,7 +81,7 @@ class Filter:
         """Return the indexes of the records that match, rising. The caller must not change it."""
         predicate = self._predicate
         if predicate is None:
-            predicate = self._predicate = compile_predicate(self.node, self._regex)
+            predicate = self._predicate = compile_predicate(self.node)
         verdict = predicate.decide(columns)
         if verdict is None:
             return predicate.rows(columns, range(columns.n))
@@ -93,7 +90,7 @@ class Filter:
     def match_labels(self, labels: Mapping[str, str]) -> bool:
         """Tell whether an alert's labels match."""
         if self._labels is None:
-            self._labels = compile_labels(self.node, self._regex)
+            self._labels = compile_labels(self.node)
         return self._labels(labels)
 
     def __eq__(self, other: object) -> bool:
@@ -109,12 +106,9 @@ class Filter:
         return f"Filter({self.text!r})"
 
 
-def parse(
-    text: str, *, labels: bool = False, regex: Callable[[str], Searcher] | None = None
-) -> Filter:
+def parse(text: str, *, labels: bool = False) -> Filter:
     """Parse a filter over records or, with ``labels``, over an alert's labels (any name a field).
 
-    ``regex`` compiles a regular expression to something with ``search(text)``; it must be safe for
-    patterns from users (RE2). Without it ``/.../`` is an error. Raises FilterError.
+    Regular expressions need the package google-re2. Raises FilterError.
     """
-    return Filter(parse_tree(text, labels=labels, regex=regex is not None), text, regex)
+    return Filter(parse_tree(text, labels=labels), text)

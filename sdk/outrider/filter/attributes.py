@@ -2,19 +2,20 @@
 
 Attributes are JSON objects. A value is compared by its text as JSON has it: a string without
 quotes, a number with the digits it was written with, ``true`` and ``false``; an object or array by
-its JSON text. ``>`` and its kin compare numbers: a JSON number, or a string that reads as one. Null
-is the same as absent.
+its JSON text. ``>`` and its kin compare numbers: a JSON number, or a string that reads as one; with
+a quoted bound they compare strings, character by character. Null is the same as absent.
 """
 
 from __future__ import annotations
 
 import json
+import operator
 import re
 from bisect import bisect_right
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from outrider.filter.leaves import Undecided
+from outrider.filter.leaves import Undecided, value_test
 from outrider.filter.syntax import Field, attribute_path
 from outrider.filter.text import RawText, raw_text
 
@@ -34,6 +35,10 @@ _decode = json.JSONDecoder(
     parse_float=_Number, parse_int=_Number, parse_constant=_Number, strict=False
 ).decode
 
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
+}  # fmt: skip
+
 _PLAIN = re.compile(r"[\w.@+ -]*", re.ASCII)
 _INDEX = re.compile(r"-?[0-9]{1,9}")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,5})?")
@@ -49,13 +54,18 @@ def number(text: str) -> Decimal | None:
         return None
 
 
-def look_up(attributes: Any, path: tuple[str, ...]) -> str | None:
-    """Return the text of the value at the nested path, else at the flat key, else None."""
+def look_up(attributes: Any, path: tuple[str, ...], *, strings: bool = False) -> str | None:
+    """Return the text of the value at the nested path, else at the flat key, else None.
+
+    With ``strings`` only a JSON string is a value.
+    """
     value = attributes
     for step in path:
         value = _step(value, step)
     if value is None and len(path) > 1:
         value = _step(attributes, ".".join(path))
+    if strings and type(value) is not str:
+        return None
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -89,13 +99,15 @@ def _json_text(value: Any) -> str:
 class AttributePredicate(Undecided):
     """``attributes.PATH`` compared with a value."""
 
-    __slots__ = ("_accepts", "_needle", "_numbers", "_path", "cost")
+    __slots__ = ("_accepts", "_needle", "_numbers", "_path", "_strings", "cost")
 
-    def __init__(self, node: Field, regex: Callable[[str], bool] | None) -> None:
+    def __init__(self, node: Field) -> None:
         self._path = attribute_path(node.name)
-        self._accepts = attribute_test(node, regex)
+        self._accepts = attribute_test(node)
         self._needle = _needle(node, self._path)
-        self._numbers = _numbers(self._path) if node.op not in {":", "~"} else None
+        self._strings = node.quoted
+        orders_numbers = node.op not in {":", "~"} and not node.quoted
+        self._numbers = _numbers(self._path) if orders_numbers else None
         self.cost = 5
 
     def rows(self, columns: Columns, among: Sequence[int]) -> list[int]:
@@ -128,7 +140,7 @@ class AttributePredicate(Undecided):
     def _match(self, columns: Columns, parsed: dict[int, Any], row: int) -> bool:
         if row not in parsed:
             parsed[row] = parse_attributes(columns.attributes[row])
-        value = look_up(parsed[row], self._path)
+        value = look_up(parsed[row], self._path, strings=self._strings)
         return value is not None and self._accepts(value)
 
 
@@ -147,24 +159,15 @@ def parse_attributes(text: str | None) -> Any:
         return None
 
 
-def attribute_test(node: Field, regex: Callable[[str], bool] | None) -> Callable[[str], bool]:
+def attribute_test(node: Field) -> Callable[[str], bool]:
     """Return the test that the comparison makes of a value's text."""
-    if regex is not None:
-        return regex
-    value = node.value
-    if node.op == ":":
-        return (
-            (lambda text: text.startswith(value)) if node.prefix else (lambda text: text == value)
-        )
-    bound = Decimal(value)
-    compare: dict[str, Callable[[Decimal], bool]] = {
-        ">": lambda n: n > bound,
-        ">=": lambda n: n >= bound,
-        "<": lambda n: n < bound,
-        "<=": lambda n: n <= bound,
-    }
-    holds = compare[node.op]
-    return lambda text: (n := number(text)) is not None and holds(n)
+    if node.op in {":", "~"}:
+        return value_test(node)
+    compare, bound = _ORDERS[node.op], node.value
+    if node.quoted:
+        return lambda text: compare(text, bound)
+    number_bound = Decimal(bound)
+    return lambda text: (n := number(text)) is not None and compare(n, number_bound)
 
 
 def _numbers(path: tuple[str, ...]) -> re.Pattern[bytes] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import compress
 from typing import TYPE_CHECKING, Protocol
 
+from outrider.filter.expressions import expression_test
 from outrider.filter.folding import fold, word_pattern
 from outrider.filter.text import WordSearch
 
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
     from outrider.columns import Columns
     from outrider.filter.syntax import Field
-
-
-class Searcher(Protocol):
-    """A compiled regular expression of whatever engine."""
-
-    def search(self, text: str, /) -> object:
-        """Return something true where the expression is found in the text."""
 
 
 class Predicate(Protocol):
@@ -35,19 +29,11 @@ class Predicate(Protocol):
         """Return those of the rows ``among`` (rising) that match, rising."""
 
 
-def searcher(pattern: str, regex: Callable[[str], Searcher] | None) -> Callable[[str], bool]:
-    """Return the test for a pattern; ValueError when there is no engine."""
-    if regex is None:
-        raise ValueError("a regular expression without an engine")
-    search = regex(pattern).search
-    return lambda text: bool(search(text))
-
-
-def value_test(node: Field, regex: Callable[[str], Searcher] | None) -> Callable[[str], bool]:
+def value_test(node: Field) -> Callable[[str], bool]:
     """Return the test that ``name:value``, ``name:value*`` or ``name:/re/`` makes of a text."""
     value = node.value
     if node.op == "~":
-        return searcher(value, regex)
+        return expression_test(value)
     if node.prefix:
         return lambda text: text.startswith(value)
     return lambda text: text == value

@@ -38,6 +38,8 @@ class Token(NamedTuple):
     text: str = ""
     prefix: bool = False
     """A ``*`` follows the text."""
+    quoted: bool = False
+    """The text stood in quotes."""
     error: FilterError | None = None
 
 
@@ -152,7 +154,7 @@ def _quoted(text: str, position: int, kind: Kind) -> Token:
         return _error(position, match.end(), "`*` may not follow a phrase", at=match.end() - 1)
     if kind is Kind.PHRASE and not body:
         return _error(position, match.end(), "an empty phrase says nothing")
-    return Token(position, match.end(), kind, body, prefix=bool(match[2]))
+    return Token(position, match.end(), kind, body, prefix=bool(match[2]), quoted=True)
 
 
 def _minus(text: str, position: int) -> Token:

@@ -7,6 +7,8 @@
     term    = "(" or ")" | word | phrase | /regex/ | field
     field   = name comparison value | name ":" "(" or-of-values ")"
 
+    value   = text | text "*" | quoted | quoted "*" | /regex/
+
 Limits: 4,096 characters, 50 levels, 100 terms.
 """
 
@@ -17,6 +19,7 @@ import re
 from outrider import severity
 from outrider.configuration import suggest
 from outrider.filter.errors import FilterError
+from outrider.filter.expressions import ExpressionError, expression_test
 from outrider.filter.lexer import Kind, Token, tokens
 from outrider.filter.syntax import (
     ATTRIBUTES,
@@ -31,6 +34,7 @@ from outrider.filter.syntax import (
     Phrase,
     Regex,
     Word,
+    quoted,
 )
 
 MAX_LENGTH = 4096
@@ -45,13 +49,13 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _OTHER_NAMES = {"level": "severity", "trace": "trace_id", "code": "error_code",
                 "error": "error_code", "name": "event"}  # fmt: skip
+# Some logs have four letters for every level; whoever types them in a filter has mistyped.
+_CLIPPED = {"eror", "debg"}
+_TIMES = {"ts", "time", "timestamp", "date", "since", "until", "observed_at", "received_at"}
 
 
-def parse_tree(text: str, *, labels: bool = False, regex: bool = False) -> Node:
-    """Parse a filter; with ``labels`` every name is a field; ``regex`` allows ``/.../``.
-
-    Raises FilterError.
-    """
+def parse_tree(text: str, *, labels: bool = False) -> Node:
+    """Parse a filter; with ``labels`` every name is a field. Raises FilterError."""
     if len(text) > MAX_LENGTH:
         raise FilterError(
             f"longer than {MAX_LENGTH} characters", MAX_LENGTH, len(text) - MAX_LENGTH
@@ -63,17 +67,15 @@ def parse_tree(text: str, *, labels: bool = False, regex: bool = False) -> Node:
     for token in found:
         if token.error is not None:
             raise token.error
-    parser = _Parser(found, len(text), labels=labels, regex=regex)
+    parser = _Parser(found, labels=labels)
     return parser.parse()
 
 
 class _Parser:
-    def __init__(self, found: list[Token], length: int, *, labels: bool, regex: bool) -> None:
+    def __init__(self, found: list[Token], *, labels: bool) -> None:
         self._tokens = found
         self._next = 0
-        self._length = length
         self._labels = labels
-        self._regex = regex
         self._depth = 0
         self._terms = 0
 
@@ -162,7 +164,7 @@ class _Parser:
         if token.kind is Kind.PHRASE:
             return Phrase(token.text)
         if token.kind is Kind.REGEX:
-            self._check_regex(token)
+            _check_expression(token)
             return Regex(token.text)
         return Word(token.text, token.prefix)
 
@@ -182,21 +184,17 @@ class _Parser:
     def _field_value(self, name: Token, op: str, value: Token) -> Node:
         field = self._field_name(name)
         if value.kind is Kind.REGEX:
-            self._check_regex(value)
             if op != ":" or field in {"severity", "stream", "trace_id"}:
                 raise _at(value, f"`{field}{op}` takes no regular expression")
+            _check_expression(value)
             return Field(field, "~", value.text)
         if value.kind is Kind.FIELD:
             raise _at(value, f"a field inside the values of `{name.text}`; quote the value")
         if value.prefix and op != ":":
             raise _at(value, f"`*` has no meaning after `{op}`")
         text = self._normal_value(field, op, value)
-        return Field(field, op, text, value.prefix)
-
-    def _check_regex(self, token: Token) -> None:
-        if not self._regex:
-            message = "regular expressions are not available here"
-            raise _at(token, message, '"' + token.text.replace('"', "") + '"')
+        ordered = op != ":" and field not in {"severity", "priority"}
+        return Field(field, op, text, value.prefix, quoted=ordered and value.quoted)
 
     def _field_name(self, token: Token) -> str:
         name = token.text
@@ -208,6 +206,8 @@ class _Parser:
             return name
         if name in FIELDS or (self._labels and _LABEL.fullmatch(name)):
             return name
+        if name.lower() in _TIMES:
+            raise _at(token, "a filter has no time: the range stands beside it (--since, --until)")
         if name.lower() in {"message", "msg"}:
             raise _at(token, "words are sought in the message by themselves; leave out the field")
         raise _at(token, f"no field `{name}`", _meant_field(name))
@@ -229,8 +229,9 @@ class _Parser:
             return text
         if not field.startswith(ATTRIBUTES) and not self._labels:
             raise _at(value, f"`{field}` has no order; only `{field}:value` can be asked")
-        if not NUMBER.fullmatch(text):
-            raise _at(value, f"`{op}` compares numbers, and `{text}` is none")
+        if not value.quoted and not NUMBER.fullmatch(text):
+            message = f"`{op}` compares numbers, and `{text}` is none; in quotes it compares texts"
+            raise _at(value, message, quoted(text))
         return text
 
 
@@ -250,7 +251,7 @@ def _severity(value: Token) -> str:
     if value.prefix:
         raise _at(value, "a severity takes no `*`; write `severity>=name`")
     number = severity.parse(value.text)
-    if number is None:
+    if number is None or value.text.lower() in _CLIPPED:
         names = [name.lower() for name in severity.NAMES]
         near = suggest(value.text.lower(), [*names, "warning", "critical"])
         raise _at(value, f"`{value.text}` is no severity ({', '.join(names)} or 1 to 24)", near)
@@ -264,6 +265,19 @@ def _trace_id(value: Token) -> str:
     if not value.prefix and not _TRACE_ID.fullmatch(text):
         raise _at(value, "a trace id has 32 hexadecimal digits; a `*` may stand after fewer")
     return text
+
+
+def _check_expression(token: Token) -> None:
+    """Let the engine read the expression. FilterError at the part that it refuses."""
+    try:
+        expression_test(token.text)
+    except ExpressionError as error:
+        # The token ends in the slash; a field's value begins with one too.
+        place = token.text.rfind(error.part) if error.part else -1
+        if place < 0:
+            raise _at(token, error.message) from error
+        start = token.end - 1 - len(token.text) + place
+        raise FilterError(error.message, start, len(error.part)) from error
 
 
 def _joined(kind: type[And | Or], terms: list[Node]) -> Node:

@@ -13,16 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outrider.filter.attributes import AttributePredicate
+from outrider.filter.expressions import expression_test
 from outrider.filter.leaves import (
     Constant,
     Dictionary,
     Identifier,
     Message,
     Predicate,
-    Searcher,
     Severity,
     Text,
-    searcher,
     value_test,
 )
 from outrider.filter.syntax import (
@@ -40,35 +39,34 @@ from outrider.filter.syntax import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from outrider.columns import Columns
 
 
-def compile_predicate(node: Node, regex: Callable[[str], Searcher] | None = None) -> Predicate:
-    """Compile a tree; ``regex`` compiles its regular expressions, if it has any."""
+def compile_predicate(node: Node) -> Predicate:
+    """Compile a tree."""
     if isinstance(node, And):
-        return _And([compile_predicate(term, regex) for term in node.terms])
+        return _And([compile_predicate(term) for term in node.terms])
     if isinstance(node, Or):
-        return _Or([compile_predicate(term, regex) for term in node.terms])
+        return _Or([compile_predicate(term) for term in node.terms])
     if isinstance(node, Not):
-        return _Not(compile_predicate(node.term, regex))
+        return _Not(compile_predicate(node.term))
     if isinstance(node, (Word, Phrase)):
         return Text(node.text, prefix=isinstance(node, Word) and node.prefix)
     if isinstance(node, Regex):
-        return Message(searcher(node.pattern, regex))
+        return Message(expression_test(node.pattern))
     if isinstance(node, Field):
-        return _compile_field(node, regex)
+        return _compile_field(node)
     raise TypeError(f"not a node of a filter: {node!r}")
 
 
-def _compile_field(node: Field, regex: Callable[[str], Searcher] | None) -> Predicate:
+def _compile_field(node: Field) -> Predicate:
     if node.name == "severity":
         return Severity(*((1, 24) if node.prefix else severity_range(node.op, node.value)))
     if node.name.startswith(ATTRIBUTES):
-        test = searcher(node.value, regex) if node.op == "~" else None
-        return AttributePredicate(node, test)
-    accepts = value_test(node, regex)
+        return AttributePredicate(node)
+    accepts = value_test(node)
     if node.name in CONSTANT_FIELDS:
         return Constant(node, accepts)
     if node.name in {"logger", "event", "error_code"}:

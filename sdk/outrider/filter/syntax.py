@@ -114,13 +114,15 @@ class Field(Node):
     ``name`` is one of FIELDS, ``attributes.PATH`` or, on labels, any label. ``op`` is one of
     COMPARISONS, or ``~`` when ``value`` is a regular expression. ``:`` compares whole texts with
     their case; with ``prefix`` their beginning, so that ``prefix`` with an empty value asks whether
-    there is a value at all.
+    there is a value at all. An order compares numbers or, where its bound was ``quoted``, texts by
+    their characters.
     """
 
     name: str
     op: str
     value: str
     prefix: bool = False
+    quoted: bool = False
 
     def __str__(self) -> str:
         name = self.name
@@ -129,7 +131,8 @@ class Field(Node):
         if self.op == "~":
             return f"{name}:/{self.value}/"
         value = self.value
-        if not _SAFE_VALUE.fullmatch(value) and not (self.prefix and not value):
+        bare = _SAFE_VALUE.fullmatch(value) or (self.prefix and not value)
+        if self.quoted or not bare:
             value = quoted(value)
         return f"{name}{self.op}{value}{'*' if self.prefix else ''}"
 

@@ -21,6 +21,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from outrider.filter.folding import fold
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -40,6 +42,7 @@ _TABLE: Final = bytes(
 _BEHIND_ESCAPE: Final = re.compile(rb"\\[nrtbf]([0-9a-z_.]+)")
 _RUN: Final = re.compile(r"[0-9a-z_]+")
 _PAIR: Final = re.compile(r"(?<![0-9a-z_])(?=([0-9]+\.[0-9]+)(?![0-9a-z_]))")
+_CUT_OFF: Final = re.compile(r"^[0-9a-z_]+|[0-9a-z_]+$")
 _PAIR_BYTES: Final = re.compile(_PAIR.pattern.encode())
 
 
@@ -74,6 +77,18 @@ def tokens_sought(folded: str, *, prefix: bool) -> list[bytes]:
         for match in pattern.finditer(folded):
             if not (prefix and match.end(group) == len(folded)):
                 found[match[group].encode()] = None
+    return sorted(found, key=_rarity, reverse=True)[:MOST_SOUGHT]
+
+
+def tokens_inside(texts: Iterable[str]) -> list[bytes]:
+    """Return tokens of every block with a message that holds all these texts, rarest first.
+
+    A run at an end of a text may be a part of a longer one: only what lies between is sought.
+    """
+    found: dict[bytes, None] = {}
+    for text in texts:
+        inner = _CUT_OFF.sub("", fold(text))
+        found.update(dict.fromkeys(tokens_sought(inner, prefix=False)))
     return sorted(found, key=_rarity, reverse=True)[:MOST_SOUGHT]
 
 

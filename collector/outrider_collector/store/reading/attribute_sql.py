@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from outrider.filter import attribute_path
+from outrider_collector.store.reading.logic import TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,47 +32,57 @@ _COMPARED: Final = sql.SQL(
     " {op} {bound}::numeric"
     " else false end)"
 )
+_OPS: Final = {op: sql.SQL(op) for op in (">", ">=", "<", "<=")}
+
+# Strings are compared by their characters, in whatever locale the database is.
+_STRINGS: Final = sql.SQL(
+    "(case when json_typeof({json}) = 'string'"
+    ' then {value} collate "C" {op} {bound} collate "C" else false end)'
+)
 
 # Outside of strings, white space of a container says nothing.
-_COMPACT: Final = sql.SQL("""regexp_replace({}, '("(?:[^"\\\\]|\\\\.)*")|\\s+', '\\1', 'g')""")
+_COMPACT: Final = sql.SQL(
+    "case when json_typeof({json}) = 'string' then {value} else"
+    """ regexp_replace({value}, '("(?:[^"\\\\]|\\\\.)*")|\\s+', '\\1', 'g') end"""
+)
 
 
 def attribute_condition(node: Field, parameter: Callable[[str], Composable]) -> Composable:
-    """Return the condition over ``u.attributes``; never null."""
+    """Return the condition over ``u.attributes``; never null.
+
+    Of a regular expression it is only a necessary one: there can be a value to look into.
+    """
     path = attribute_path(node.name)
-    value = _looked_up(path, parameter)
+    test = TRUE if node.op == "~" else _test(node, path, parameter)
     needle = _needle(node, path)
     if not needle:
-        return sql.SQL("(case when u.attributes is null then false else {} end)").format(
-            _test(node, value, parameter)
-        )
+        return sql.SQL("(case when u.attributes is null then false else {} end)").format(test)
     # A \\u escape could spell any character: then the text is parsed.
     return sql.SQL(
         "(case when u.attributes is null then false"
         " when strpos(u.attributes, {}) = 0 and strpos(u.attributes, '\\u') = 0 then false"
         " else {} end)"
-    ).format(parameter(needle), _test(node, value, parameter))
+    ).format(parameter(needle), test)
 
 
-def _test(node: Field, value: Composable, parameter: Callable[[str], Composable]) -> Composable:
+def _test(node: Field, path: tuple[str, ...], parameter: Callable[[str], Composable]) -> Composable:
+    value, bound = _text_at(path, parameter), parameter(node.value)
+    if node.quoted:
+        return _STRINGS.format(
+            json=_json_at(path, parameter), value=value, op=_OPS[node.op], bound=bound
+        )
     if node.op != ":":
-        ops = {
-            ">": sql.SQL(">"), ">=": sql.SQL(">="), "<": sql.SQL("<"), "<=": sql.SQL("<="),
-        }  # fmt: skip
         return _COMPARED.format(
-            value=value,
-            number=sql.Literal(_NUMBER),
-            op=ops[node.op],
-            bound=parameter(node.value),
+            value=value, number=sql.Literal(_NUMBER), op=_OPS[node.op], bound=bound
         )
     if node.value.startswith(("{", "[")):
-        value = _COMPACT.format(value)
+        value = _COMPACT.format(json=_json_at(path, parameter), value=value)
     if node.prefix:
-        return sql.SQL("coalesce(starts_with({}, {}), false)").format(value, parameter(node.value))
-    return sql.SQL("coalesce({} = {}, false)").format(value, parameter(node.value))
+        return sql.SQL("coalesce(starts_with({}, {}), false)").format(value, bound)
+    return sql.SQL("coalesce({} = {}, false)").format(value, bound)
 
 
-def _looked_up(path: tuple[str, ...], parameter: Callable[[str], Composable]) -> Composable:
+def _text_at(path: tuple[str, ...], parameter: Callable[[str], Composable]) -> Composable:
     """Return the value at the nested path, else at the flat key, as text; null where absent."""
     nested = sql.SQL("u.attributes::json #>> array[{}]").format(
         sql.SQL(", ").join(map(parameter, path))
@@ -80,6 +91,19 @@ def _looked_up(path: tuple[str, ...], parameter: Callable[[str], Composable]) ->
         return sql.SQL("({})").format(nested)
     flat = sql.SQL("u.attributes::json ->> {}").format(parameter(".".join(path)))
     return sql.SQL("coalesce({}, {})").format(nested, flat)
+
+
+def _json_at(path: tuple[str, ...], parameter: Callable[[str], Composable]) -> Composable:
+    """Return the same value as JSON, which tells its type."""
+    steps = sql.SQL(", ").join(map(parameter, path))
+    nested = sql.SQL("u.attributes::json #> array[{}]").format(steps)
+    if len(path) == 1:
+        return sql.SQL("({})").format(nested)
+    flat = sql.SQL("u.attributes::json -> {}").format(parameter(".".join(path)))
+    # A null of JSON is a value to #> and none to #>>.
+    return sql.SQL("case when u.attributes::json #>> array[{}] is null then {} else {} end").format(
+        steps, flat, nested
+    )
 
 
 def _needle(node: Field, path: tuple[str, ...]) -> str:

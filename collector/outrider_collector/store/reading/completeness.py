@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider_collector.store.reading import gaps
-from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import (
     Completeness,
@@ -103,7 +103,8 @@ async def completeness(
     Exceptions that cannot touch the range (a worker that lags behind a later time) are left out.
     """
     async with snapshot(conn) as open_snapshot:
-        return await select(open_snapshot, compile_filter(filter), since, until, most_gaps)
+        conditions = await read_filter(open_snapshot, filter)
+        return await select(open_snapshot, conditions, since, until, most_gaps)
 
 
 async def select(

@@ -5,7 +5,8 @@
 * ``record`` is over ``u``, a record with its block's service: exactly the matches.
 
 The first two may let through too much, never too little. All values are parameters; the SQL is
-built of literals of this program alone.
+built of literals of this program alone. What regular expressions find is a parameter too, which
+:mod:`~outrider_collector.store.reading.expressions` fills.
 """
 
 from __future__ import annotations
@@ -18,12 +19,25 @@ from psycopg import sql
 from outrider_collector.store.reading.logic import TRUE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from psycopg.sql import Composable
 
 ALL_LEVELS: Final = frozenset(range(6))
 """Indexes into a block's ``level_counts``: trace, debug, info, warn, error, fatal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A regular expression of a filter, which Postgres is told the answer of."""
+
+    name: str
+    """Its parameters' names begin so."""
+    column: str
+    """The text that it looks into: a column of records or of ``stream_info``."""
+    of_streams: bool
+    test: Callable[[str], bool]
+    """Whether it is found in a text of the column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,12 @@ class Conditions:
     """Where ``block`` and these levels decide alone, so that a block's level counts are its
     matches; None: records must be looked at."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    expressions: tuple[Expression, ...] = ()
+    """Their answers are parameters that are not in ``parameters`` yet."""
+    candidate: Composable = field(default_factory=lambda: TRUE)
+    """Over ``u``: records that can match, whatever expressions over records answer."""
+    candidate_columns: frozenset[str] = frozenset()
+    """Columns of ``u`` that ``candidate`` and the expressions over records read."""
 
 
 def stream_condition(accepted: Composable) -> Composable:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider_collector.store.reading import blocks
-from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Cost
 
@@ -32,9 +32,9 @@ async def cost(
     until: datetime,
 ) -> Cost:
     """Return how much a search of the whole range would look through. Raises QUERY_TIMEOUT."""
-    conditions = compile_filter(filter)
     low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
     async with snapshot(conn) as open_snapshot:
+        conditions = await read_filter(open_snapshot, filter)
         scope = await blocks.scope(open_snapshot, conditions)
         row = await open_snapshot.row(
             _COST.format(block=conditions.block, in_range=blocks.IN_RANGE),

@@ -16,7 +16,11 @@ from psycopg import sql
 
 from outrider.errors import Fault, Reason
 from outrider_collector.store.reading import blocks
-from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.expressions import (
+    answered,
+    most_counted,
+    read_filter,
+)
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.types import Bucket
 
@@ -50,16 +54,17 @@ async def count(
     Raises QUERY_TOO_LARGE (metadata: records, limit) where more than ``most_records`` would have
     to be looked at, and QUERY_TIMEOUT.
     """
-    conditions = compile_filter(filter)
     low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
     if low >= high:
         return 0
     async with snapshot(conn, timeout_ms) as open_snapshot:
+        conditions = await read_filter(open_snapshot, filter)
         scope = await blocks.scope(open_snapshot, conditions)
         counting = Counting(open_snapshot, scope, conditions, low, high)
         if conditions.levels is not None:
             found = await counting.by_summaries(high - low)
         else:
+            most_records = most_counted(conditions, most_records)
             cut, records = await counting.cut(most_records)
             if cut > low:
                 raise Fault(Reason.QUERY_TOO_LARGE, records=records, limit=most_records)
@@ -84,20 +89,20 @@ async def histogram(
     Where more than ``most_records`` would have to be looked at, the oldest buckets come with
     ``known`` False. Raises QUERY_TIMEOUT.
     """
-    conditions = compile_filter(filter)
     low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
     buckets = min(max(buckets, 1), MOST_BUCKETS)
     # Whole microseconds, rounded up: the last bucket may end a little after the range.
     span = max((high - low) // timedelta(microseconds=1), 1)
     width = timedelta(microseconds=-(-span // buckets))
     async with snapshot(conn, timeout_ms) as open_snapshot:
+        conditions = await read_filter(open_snapshot, filter)
         scope = await blocks.scope(open_snapshot, conditions)
         counting = Counting(open_snapshot, scope, conditions, low, high)
         cut = low
         if conditions.levels is not None:
             found = await counting.by_summaries(width)
         else:
-            cut, _ = await counting.cut(most_records)
+            cut, _ = await counting.cut(most_counted(conditions, most_records))
             found = await counting.by_records(cut, width)
     return [
         _bucket(start, found.get(start, _NONE), known=start >= cut)
@@ -232,16 +237,21 @@ class Counting:
         origin: datetime = self.parameters["origin"]
         return not (width % _MINUTE or origin.second or origin.microsecond)
 
+    async def answered(self, low: datetime) -> Conditions:
+        """Return the conditions with what regular expressions find from ``low`` on."""
+        return await answered(self._snapshot, self._conditions, {**self.parameters, "low": low})
+
     async def by_records(self, low: datetime, width: timedelta) -> dict[datetime, tuple[int, ...]]:
         """Count by bucket and level, looking at each record from ``low`` on."""
+        conditions = await self.answered(low)
         rows = await self._snapshot.rows(
             _BY_RECORDS.format(
                 by_level=_BY_LEVEL,
-                columns=blocks.unnested({"ts", "stream", "severity"} | self._conditions.columns),
+                columns=blocks.unnested({"ts", "stream", "severity"} | conditions.columns),
                 in_range=blocks.IN_RANGE,
-                block=self._conditions.block,
-                record=self._conditions.record,
+                block=conditions.block,
+                record=conditions.record,
             ),
-            {**self.parameters, "low": low, "width": width},
+            {**self.parameters, **conditions.parameters, "low": low, "width": width},
         )
         return {start: tuple(counts) for start, *counts in rows}

@@ -9,7 +9,7 @@ from psycopg import sql
 from outrider import severity
 from outrider_collector.store.reading import blocks
 from outrider_collector.store.reading.counts import Counting
-from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.expressions import most_counted, read_filter
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.types import Facets, FacetValue
 
@@ -74,12 +74,13 @@ async def facets(
     Only the newest ``most_records`` records are looked at; ``Facets.counted_since`` says since
     when. Raises QUERY_TIMEOUT.
     """
-    conditions = compile_filter(filter)
     low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
     async with snapshot(conn, timeout_ms) as open_snapshot:
+        conditions = await read_filter(open_snapshot, filter)
         scope = await blocks.scope(open_snapshot, conditions)
         counting = Counting(open_snapshot, scope, conditions, low, high)
-        cut, _ = await counting.cut(most_records)
+        cut, _ = await counting.cut(most_counted(conditions, most_records))
+        conditions = await counting.answered(cut)
         found = await open_snapshot.rows(
             _FACETS.format(
                 columns=blocks.unnested(_COLUMNS | conditions.columns),
@@ -87,7 +88,7 @@ async def facets(
                 block=conditions.block,
                 record=conditions.record,
             ),
-            {**counting.parameters, "low": cut, "top": top},
+            {**counting.parameters, **conditions.parameters, "low": cut, "top": top},
         )
     values: dict[str, list[FacetValue]] = {name: [] for name in FACET_FIELDS}
     distinct = dict.fromkeys(FACET_FIELDS, 0)

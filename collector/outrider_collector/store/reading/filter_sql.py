@@ -10,21 +10,36 @@ may hold a record that is not an error unless all of its records must be errors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 from psycopg import sql
 
-from outrider.errors import Fault, Reason
-from outrider.filter import And, Field, Node, Not, Or, Phrase, Regex, Word, severity_range
+from outrider.filter import (
+    And,
+    Field,
+    Node,
+    Not,
+    Or,
+    Phrase,
+    Regex,
+    Word,
+    attribute_path,
+    comparisons,
+    severity_range,
+)
+from outrider.filter.attributes import look_up, parse_attributes
+from outrider.filter.expressions import expression_test, required_texts
 from outrider.filter.folding import fold
 from outrider.filter.syntax import ATTRIBUTES
 from outrider_collector.store.compaction.tokens import (
     WHOLE_COLUMNS,
+    tokens_inside,
     tokens_sought,
     whole_token,
 )
 from outrider_collector.store.reading.attribute_sql import attribute_condition
-from outrider_collector.store.reading.conditions import ALL_LEVELS, Conditions, stream_condition
+from outrider_collector.store.reading.conditions import Conditions, Expression, stream_condition
+from outrider_collector.store.reading.level_sets import levels_of
 from outrider_collector.store.reading.logic import FALSE, TRUE, all_of, any_of, none_of
 from outrider_collector.store.reading.token_sql import has_all
 from outrider_collector.store.reading.word_sql import word_condition
@@ -52,33 +67,33 @@ UNKNOWN: Final = Bounds(TRUE, FALSE)
 
 
 def compile_filter(filter: Filter) -> Conditions:  # noqa: A002  the word users know
-    """Compile a filter for the store. FILTER_INVALID for a regular expression."""
+    """Compile a filter for the store."""
     compiler = _Compiler()
     node = filter.node
     record = compiler.record(node)
-    named = any(field.name in _STREAM_FIELDS for field in _fields(node))
+    named = any(field.name in _STREAM_FIELDS for field in comparisons(node))
+    streams = compiler.bounds(node, compiler.stream_bounds).may if named else None
+    block = compiler.bounds(node, compiler.block_bounds).may
+    columns = frozenset(compiler.columns)
+    candidate, candidate_columns = compiler.candidate(node)
     return Conditions(
-        streams=compiler.bounds(node, compiler.stream_bounds).may if named else None,
-        block=compiler.bounds(node, compiler.block_bounds).may,
+        streams=streams,
+        block=block,
         record=record,
-        columns=frozenset(compiler.columns),
-        levels=_levels(node),
+        columns=columns,
+        levels=levels_of(node),
         parameters=compiler.parameters,
+        expressions=tuple(compiler.expressions.values()),
+        candidate=candidate,
+        candidate_columns=candidate_columns,
     )
-
-
-def _fields(node: Node) -> list[Field]:
-    if isinstance(node, (And, Or)):
-        return [field for term in node.terms for field in _fields(term)]
-    if isinstance(node, Not):
-        return _fields(node.term)
-    return [node] if isinstance(node, Field) else []
 
 
 class _Compiler:
     def __init__(self) -> None:
         self.parameters: dict[str, object] = {}
         self.columns: set[str] = set()
+        self.expressions: dict[Node, Expression] = {}
 
     def parameter(self, value: str) -> Composable:
         """Keep a value and return its placeholder."""
@@ -98,13 +113,10 @@ class _Compiler:
             return none_of(self.record(node.term))
         if isinstance(node, (Word, Phrase)):
             return self._word(node.text, prefix=isinstance(node, Word) and node.prefix)
-        if isinstance(node, Field) and node.op != "~":
+        if _is_of_records(node):
+            return self._found(node)
+        if isinstance(node, Field):
             return self._field(node)
-        if isinstance(node, (Regex, Field)):
-            raise Fault(
-                Reason.FILTER_INVALID,
-                detail=f"regular expressions cannot be asked of the store: {node}",
-            )
         raise TypeError(f"not a node of a filter: {node!r}")
 
     def _word(self, text: str, *, prefix: bool) -> Composable:
@@ -141,6 +153,9 @@ class _Compiler:
 
     def _text(self, node: Field, text: Composable) -> Composable:
         """Return ``text`` compared as ``:`` does; false where it is null."""
+        if node.op == "~":
+            accepted = sql.Placeholder(self._expression(node).name)
+            return sql.SQL("coalesce({} = any({}::text[]), false)").format(text, accepted)
         if node.prefix:
             return sql.SQL("coalesce(starts_with({}, {}), false)").format(
                 text, self.parameter(node.value)
@@ -151,6 +166,49 @@ class _Compiler:
         self.columns.add("severity")
         low, high = (1, 24) if node.prefix else severity_range(node.op, node.value)
         return sql.SQL("u.severity between {} and {}").format(sql.Literal(low), sql.Literal(high))
+
+    # ------------------------------------------------------------------ regular expressions
+
+    def _expression(self, node: Regex | Field) -> Expression:
+        if node not in self.expressions:
+            self.expressions[node] = Expression(
+                f"f{len(self.expressions)}e", _column(node), not _is_of_records(node), _test(node)
+            )
+        return self.expressions[node]
+
+    def _found(self, node: Regex | Field) -> Composable:
+        """Return the condition that the record is one in which the expression was found."""
+        name = self._expression(node).name
+        self.columns.update({"stream", "stream_offset"})
+        return sql.SQL(
+            "(((u.stream, u.stream_offset) in (select stream, stream_offset from"
+            " unnest({}::bigint[], {}::bigint[]) found(stream, stream_offset))) is true)"
+        ).format(*map(sql.Placeholder, found_names(name)))
+
+    def candidate(self, node: Node) -> tuple[Composable, frozenset[str]]:
+        """Return the condition for records that can match, and the columns to look into."""
+        if all(expression.of_streams for expression in self.expressions.values()):
+            return TRUE, frozenset()
+        self.columns = {"ts", "stream", "stream_offset"}
+        condition = self.bounds(node, self._candidate_bounds).may
+        return condition, frozenset(self.columns)
+
+    def _candidate_bounds(self, node: Node) -> Bounds:
+        """Bound an expression over records by what every match holds; anything else is exact."""
+        if not _is_of_records(node):
+            exact = self.record(node)
+            return Bounds(exact, exact)
+        column = _column(node)
+        self.columns.add(column)
+        if column == "attributes":
+            assert isinstance(node, Field)  # noqa: S101  words are sought in the message
+            return Bounds(attribute_condition(node, self.parameter), FALSE)
+        text = sql.Identifier("u", column)
+        held = (
+            sql.SQL('strpos({} collate "C", {}) > 0').format(text, self.parameter(one))
+            for one in required_texts(_pattern(node))
+        )
+        return Bounds(all_of([sql.SQL("{} is not null").format(text), *held]), FALSE)
 
     # ------------------------------------------------------------------ wholes
 
@@ -178,7 +236,9 @@ class _Compiler:
         if isinstance(node, (Word, Phrase)):
             prefix = isinstance(node, Word) and node.prefix
             return Bounds(has_all(tokens_sought(fold(node.text), prefix=prefix)), FALSE)
-        if not isinstance(node, Field) or node.op == "~":
+        if isinstance(node, Regex):
+            return Bounds(has_all(tokens_inside(required_texts(node.pattern))), FALSE)
+        if not isinstance(node, Field) or _is_of_records(node):
             return UNKNOWN
         if node.name == "service":
             exact = self._text(node, sql.SQL("b.service"))
@@ -202,6 +262,41 @@ class _Compiler:
         ).format(values, self.parameter(node.value))
 
 
+def found_names(name: str) -> tuple[str, str]:
+    """Return the parameters for the streams and offsets of records an expression was found in."""
+    return f"{name}_streams", f"{name}_offsets"
+
+
+def _is_of_records(node: Node) -> TypeGuard[Regex | Field]:
+    """Tell whether a node is an expression that must be looked for in each record."""
+    if isinstance(node, Field):
+        return node.op == "~" and node.name not in _STREAM_FIELDS
+    return isinstance(node, Regex)
+
+
+def _column(node: Regex | Field) -> str:
+    if isinstance(node, Regex):
+        return "message"
+    return "attributes" if node.name.startswith(ATTRIBUTES) else node.name
+
+
+def _pattern(node: Regex | Field) -> str:
+    return node.pattern if isinstance(node, Regex) else node.value
+
+
+def _test(node: Regex | Field) -> Callable[[str], bool]:
+    found = expression_test(_pattern(node))
+    if isinstance(node, Regex) or not node.name.startswith(ATTRIBUTES):
+        return found
+    path = attribute_path(node.name)
+
+    def found_inside(text: str) -> bool:
+        value = look_up(parse_attributes(text), path)
+        return value is not None and found(value)
+
+    return found_inside
+
+
 def _severity_bounds(node: Field) -> Bounds:
     low, high = (1, 24) if node.prefix else severity_range(node.op, node.value)
     touched = [i for i in range(6) if low <= 4 * i + 4 and high >= 4 * i + 1 and low <= high]
@@ -214,48 +309,3 @@ def _severity_bounds(node: Field) -> Bounds:
 
 def _some_of(level: int) -> Composable:
     return sql.SQL("b.level_counts[{}] > 0").format(sql.Literal(level + 1))
-
-
-# ------------------------------------------------------------------ what summaries decide
-
-
-def _levels(node: Node) -> frozenset[int] | None:
-    """Return the levels whose counts are the matches, where service and level decide alone."""
-    if isinstance(node, And):
-        levels = ALL_LEVELS
-        for term in node.terms:
-            part = _levels(term)
-            if part is None:
-                return None
-            levels &= part
-        return levels
-    if _only(node, "service"):
-        return ALL_LEVELS
-    return _level_set(node) if _only(node, "severity") else None
-
-
-def _only(node: Node, name: str) -> bool:
-    if isinstance(node, (And, Or)):
-        return all(_only(term, name) for term in node.terms)
-    if isinstance(node, Not):
-        return _only(node.term, name)
-    return isinstance(node, Field) and node.name == name and node.op != "~"
-
-
-def _level_set(node: Node) -> frozenset[int] | None:
-    """Return the levels that match whole; None where a level matches in part."""
-    matching = [n for n in range(1, 25) if _severity_matches(node, n)]
-    levels = frozenset((n - 1) // 4 for n in matching)
-    return levels if len(matching) == 4 * len(levels) else None
-
-
-def _severity_matches(node: Node, number: int) -> bool:
-    if isinstance(node, And):
-        return all(_severity_matches(term, number) for term in node.terms)
-    if isinstance(node, Or):
-        return any(_severity_matches(term, number) for term in node.terms)
-    if isinstance(node, Not):
-        return not _severity_matches(node.term, number)
-    assert isinstance(node, Field)  # noqa: S101  _only has looked at every leaf
-    low, high = (1, 24) if node.prefix else severity_range(node.op, node.value)
-    return low <= number <= high

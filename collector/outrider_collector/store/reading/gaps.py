@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Gap
 
@@ -46,7 +46,8 @@ async def gaps(
     narrow them.
     """
     async with snapshot(conn) as open_snapshot:
-        found, _ = await select(open_snapshot, compile_filter(filter), since, until, limit)
+        conditions = await read_filter(open_snapshot, filter)
+        found, _ = await select(open_snapshot, conditions, since, until, limit)
     return found
 
 

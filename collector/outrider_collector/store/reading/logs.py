@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from outrider_collector.store.reading import blocks
 from outrider_collector.store.reading.around import context, record
 from outrider_collector.store.reading.counts import count, histogram
+from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.facets import facets
-from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.gaps import gap, gaps
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.slices import Slices
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from outrider.filter import Filter
-    from outrider_collector.store.reading.conditions import Conditions
 
 __all__ = [
     "context",
@@ -38,7 +37,6 @@ __all__ = [
     "histogram",
     "record",
     "search",
-    "search_conditions",
     "tail",
 ]
 
@@ -67,33 +65,15 @@ async def search(
     ``enough`` is asked after each part of the range: True ends the page there, ``partial``.
 
     ``limit`` is cut to 1,000. Paging with ``Page.next`` shows each record of the range that was
-    there at the first page exactly once. Raises QUERY_TIMEOUT, and FILTER_INVALID for what cannot
-    be asked of the store.
+    there at the first page exactly once. Raises QUERY_TIMEOUT.
     """
-    conditions = compile_filter(filter)
-    return await search_conditions(
-        conn, conditions, since, until, limit, after=after, timeout_ms=timeout_ms, enough=enough
-    )
-
-
-async def search_conditions(
-    conn: AsyncConnection[Any],
-    conditions: Conditions,
-    since: datetime,
-    until: datetime,
-    limit: int = 100,
-    *,
-    after: Cursor | None = None,
-    timeout_ms: int = DEFAULT_TIMEOUT_MS,
-    enough: Callable[[], bool] = lambda: False,
-) -> Page:
-    """Do what ``search`` does, with conditions that are compiled already."""
     limit = min(max(limit, 1), MOST_ROWS)
     slices = Slices(since, until, after)
     hits: list[blocks.Hit] = []
     read = total = 0
     stopped = False
     async with snapshot(conn, timeout_ms) as open_snapshot:
+        conditions = await read_filter(open_snapshot, filter)
         scope = await blocks.scope(open_snapshot, conditions)
         # One hit more than wanted tells whether there is a next page.
         while len(hits) <= limit and scope.services and not (slices.done or stopped):
@@ -127,10 +107,10 @@ async def export(
     included where its time is older than what was already given. Go on after an interruption with
     ``after``. The connection may be used by nobody else until the iterator is closed.
     """
-    conditions = compile_filter(filter)
     slices = Slices(since, until, after)
     while not slices.done:
         async with snapshot(conn, EXPORT_TIMEOUT_MS) as open_snapshot:
+            conditions = await read_filter(open_snapshot, filter)
             scope = await blocks.scope(open_snapshot, conditions)
             if not scope.services:
                 return

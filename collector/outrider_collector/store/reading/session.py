@@ -52,6 +52,18 @@ class Snapshot:
         found = await self.rows(query, parameters)
         return found[0] if found else None
 
+    async def batches(
+        self, query: SQL | Composed, parameters: Mapping[str, Any], batch: int
+    ) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """Run one statement and yield its rows in batches. QUERY_TIMEOUT after the deadline."""
+        connection = self._cursor.connection
+        async with connection.cursor("batches", row_factory=tuple_row) as cursor:
+            await cursor.execute(query, parameters)
+            while found := await cursor.fetchmany(batch):
+                yield found
+                if time.monotonic() > self._deadline:
+                    raise Fault(Reason.QUERY_TIMEOUT)
+
 
 @asynccontextmanager
 async def snapshot(

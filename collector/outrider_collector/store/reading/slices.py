@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
@@ -27,9 +27,12 @@ from outrider_collector.store.reading.blocks import (
     between,
     unnested,
 )
+from outrider_collector.store.reading.expressions import MOST_RECORDS, answered, over_records
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from psycopg.sql import Composable
 
     from outrider_collector.store.reading.blocks import Scope
     from outrider_collector.store.reading.conditions import Conditions
@@ -47,7 +50,7 @@ class Slice:
     blocks_total: int
 
 
-_SLICE = sql.SQL("""
+_UP_TO_CUT: Final = sql.SQL("""
     with tested as materialized (
         -- Once a block: a filter's test may fetch a page for each bit.
         select {place}, b.ts_max, b.n, ({block}) as opened
@@ -60,7 +63,13 @@ _SLICE = sql.SQL("""
     ), cut as materialized (
         select coalesce(max(ts_max) filter (where records >= %(budget)s), %(low)s) as low
         from candidate
-    ), counted as (
+    )
+    """)
+
+_CUT: Final = sql.SQL("{up_to_cut} select low from cut")
+
+_SLICE: Final = sql.SQL("""
+    {up_to_cut}, counted as (
         select count(*) filter (where c.opened) as opened, count(*) as total
         from candidate c, cut
         where c.ts_max >= cut.low and c.ts_max < %(counted_to)s
@@ -85,6 +94,10 @@ _SLICE = sql.SQL("""
     from cut cross join counted left join hit on true
     order by hit.ts desc, hit.stream desc, hit.stream_offset desc
     """)
+
+
+def _up_to_cut(conditions: Conditions) -> Composable:
+    return _UP_TO_CUT.format(place=PLACE, block=conditions.block, in_range=IN_RANGE)
 
 
 class Slices:
@@ -115,34 +128,50 @@ class Slices:
     ) -> Slice:
         """Read the next slice: at most ``limit`` hits. Moves on only when it had fewer."""
         anchor = min(self.high, max(scope.now, self.since))
-        low = self.since if anchor - self.since <= self._width else anchor - self._width
+        low = asked = self.since if anchor - self.since <= self._width else anchor - self._width
+        parameters = {
+            **scope.parameters,
+            **between(low, self.high),
+            "budget": max(self._budget, 2 * limit),
+            "counted_to": self._counted_to,
+            "limit": limit,
+            "after_ts": self.after and self.after.ts,
+            "after_stream": self.after and self.after.stream,
+            "after_offset": self.after and self.after.stream_offset,
+        }
+        if over_records(conditions):
+            # Expressions are answered for what this slice will read, and no further down.
+            most_records = min(most_records or MOST_RECORDS, MOST_RECORDS)
+            low = await self._cut(snapshot, conditions, parameters)
+            parameters |= between(low, self.high)
+            conditions = await answered(snapshot, conditions, parameters)
         rows = await snapshot.rows(
             _SLICE.format(
-                block=conditions.block,
-                in_range=IN_RANGE,
-                place=PLACE,
+                up_to_cut=_up_to_cut(conditions),
                 at_place=AT_PLACE,
                 columns=unnested({"ts", "stream", "stream_offset"} | conditions.columns),
                 record=conditions.record,
             ),
-            {
-                **conditions.parameters,
-                **scope.parameters,
-                **between(low, self.high),
-                "budget": max(self._budget, 2 * limit),
-                "counted_to": self._counted_to,
-                "limit": limit,
-                "after_ts": self.after and self.after.ts,
-                "after_stream": self.after and self.after.stream,
-                "after_offset": self.after and self.after.stream_offset,
-            },
+            {**conditions.parameters, **parameters},
         )
         cut, opened, total = rows[0][:3]
         hits = [Hit(*row[3:]) for row in rows if row[3] is not None]
         if len(hits) == limit:
             self.after = hits[-1].cursor
-        self._move(cut, low, full=len(hits) == limit, most_records=most_records)
+        self._move(cut, asked, full=len(hits) == limit, most_records=most_records)
         return Slice(hits, cut, opened, total)
+
+    async def _cut(
+        self, snapshot: Snapshot, conditions: Conditions, parameters: dict[str, Any]
+    ) -> datetime:
+        """Return where the slice will end."""
+        row = await snapshot.row(
+            _CUT.format(up_to_cut=_up_to_cut(conditions)),
+            {**conditions.parameters, **parameters},
+        )
+        assert row is not None  # noqa: S101  an aggregate always returns one row
+        low: datetime = row[0]
+        return low
 
     def _move(self, cut: datetime, low: datetime, *, full: bool, most_records: int | None) -> None:
         if full:

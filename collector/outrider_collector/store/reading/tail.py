@@ -9,13 +9,13 @@ those that were not looked at.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
 from outrider_collector.store.reading import blocks
+from outrider_collector.store.reading.expressions import answered_from, read_filter
 from outrider_collector.store.reading.feed import commits_after
-from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import TailPage
 
@@ -30,7 +30,7 @@ MOST_RECORDS = 100_000
 MOST_COMMITS = 100_000
 """A tail that is further behind than this begins at the newest so many commits."""
 
-_HITS = sql.SQL("""
+_OPENED: Final = sql.SQL("""
     with new as materialized (
         select * from unnest(%(numbers)s::bigint[], %(commits)s::bigint[]) as new(number, commit_id)
     ), block as materialized (
@@ -41,7 +41,19 @@ _HITS = sql.SQL("""
         where b.commit_id = any(%(commits)s::bigint[])
           and b.received_max >= %(oldest)s::timestamptz - interval '1 hour'
           and ({block})
-    ), match as materialized (
+    )
+    """)
+
+_CANDIDATES: Final = sql.SQL("""
+    {opened}
+    select r.*
+    from block p
+    cross join lateral (select {columns} from blocks b where {at_place}) r
+    where p.records - p.n < %(most)s
+    """)
+
+_HITS: Final = sql.SQL("""
+    {opened}, match as materialized (
         select p.partition, p.block, p.received_min, p.day, u.place, u.ts, u.stream,
                u.stream_offset, p.number
         from block p
@@ -84,26 +96,32 @@ async def tail(
     Start with ``feed.last`` to see only what is new. Where there are more matches than ``limit``,
     the newest are returned and ``skipped`` says how many are not.
     """
-    conditions = compile_filter(filter)
     async with snapshot(conn) as open_snapshot:
         new = await commits_after(open_snapshot, after_feed_number, MOST_COMMITS)
         if not new.numbers:
             return TailPage([], new.last, 0)
+        parameters = {
+            **new.parameters,
+            "stored": new.records,
+            "limit": limit,
+            "most": most_records,
+        }
+        conditions = await read_filter(open_snapshot, filter)
+        opened = _OPENED.format(block=conditions.block, place=blocks.PLACE)
+        candidates = _CANDIDATES.format(
+            opened=opened,
+            columns=blocks.unnested(conditions.candidate_columns),
+            at_place=blocks.AT_PLACE,
+        )
+        conditions = await answered_from(candidates, open_snapshot, conditions, parameters)
         found = await open_snapshot.rows(
             _HITS.format(
-                block=conditions.block,
-                place=blocks.PLACE,
+                opened=opened,
                 at_place=blocks.AT_PLACE,
                 columns=blocks.unnested({"ts", "stream", "stream_offset"} | conditions.columns),
                 record=conditions.record,
             ),
-            {
-                **conditions.parameters,
-                **new.parameters,
-                "stored": new.records,
-                "limit": limit,
-                "most": most_records,
-            },
+            {**conditions.parameters, **parameters},
         )
         matches, unread = found[0][:2]
         hits = [blocks.Hit(*row[2:]) for row in found if row[2] is not None]
