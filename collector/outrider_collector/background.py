@@ -1,4 +1,4 @@
-"""What a collector runs beside ingest: housekeeping, compaction, evaluation, delivery.
+"""What a collector runs beside ingest: housekeeping, compaction, sealing, evaluation, delivery.
 
 Each is a loop of its own part over a connection of its own; whichever collector holds a lease, or
 claims a row, does the work. Two events make them quick: something was committed, something is to be
@@ -16,6 +16,7 @@ from outrider_collector.alerts import delivery, evaluator
 from outrider_collector.alerts.buttons import Buttons
 from outrider_collector.alerts.outlets import Outlets
 from outrider_collector.compacting import keep_compacting
+from outrider_collector.store.audit.seals import Sealer
 from outrider_collector.store.housekeeping import Housekeeper
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Background:
             config.retention.by_class(),
             holder=holder,
         )
+        self.sealer = Sealer(config.database_url, holder=holder)
         self._config = config
         self._holder = holder
         to_deliver = asyncio.Event()
@@ -57,6 +59,7 @@ class Background:
         """Start every loop in the group."""
         self._tasks = [
             group.create_task(self.housekeeper.run(self._stop)),
+            group.create_task(self.sealer.run(self._stop)),
             group.create_task(self._evaluator.run(self._stop)),
             group.create_task(self._deliverer.run(self._stop)),
             group.create_task(self._buttons.run(self._stop)),

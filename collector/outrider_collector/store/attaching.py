@@ -66,13 +66,14 @@ async def detached(connection: AsyncConnection, parent: str) -> list[str]:
 async def make(
     connection: AsyncConnection,
     partition: Partition,
-    columns: sql.Composable,
+    columns: sql.Composable | None,
     *,
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
     """Make and attach a table; False when another process was first.
 
-    ``columns`` are the actions of ALTER TABLE for its columns. The connection is in autocommit mode
+    ``columns`` are the actions of ALTER TABLE for its columns. It is guarded as its parent is
+    (``guard_partition``) before it is attached. The connection is in autocommit mode
     and outside a transaction. Raises the driver's LockNotAvailable when the parent stays locked.
     """
     for last in (n == TRIES - 1 for n in range(TRIES)):
@@ -183,7 +184,7 @@ _MODES = {
 
 
 async def _create(
-    connection: AsyncConnection, partition: Partition, columns: sql.Composable
+    connection: AsyncConnection, partition: Partition, columns: sql.Composable | None
 ) -> None:
     child = sql.Identifier(partition.name)
     await connection.execute(
@@ -191,7 +192,11 @@ async def _create(
             child, sql.Identifier(partition.parent)
         )
     )
-    await connection.execute(sql.SQL("alter table {} {}").format(child, columns))
+    if columns is not None:
+        await connection.execute(sql.SQL("alter table {} {}").format(child, columns))
+    await connection.execute(
+        "select guard_partition(%s::regclass, %s::regclass)", (partition.name, partition.parent)
+    )
 
 
 async def _attach(connection: AsyncConnection, partition: Partition) -> None:

@@ -10,6 +10,8 @@ What is removed, and when:
 * hours of fresh blocks: once they are over and the compactor has emptied them;
 * days of compacted blocks, by class: when their newest record arrived longer ago than the class is
   kept (arrival counts, so it means "at least");
+* months of the audit log: when they are sealed, and older than both the security and the audit
+  class are kept; that is recorded in the log (:mod:`.audit.months`);
 * gaps and quarantined records: after the longest of these retentions, and so does an hour that
   nobody compacts;
 * feed: after a day, except what the evaluator has not read (a week at most) and the newest row;
@@ -34,7 +36,9 @@ from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault
 from outrider_collector.store import leases, partitions, uptime
+from outrider_collector.store.audit import months
 from outrider_collector.store.compaction import days
+from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
@@ -197,20 +201,30 @@ class Round:
 
 async def keep_house(connection: AsyncConnection, retention: Retention) -> Round:
     """Do one round. The connection is in autocommit mode."""
-    made = await partitions.ensure_ahead(connection)
-    cursor = await connection.execute("select clock_timestamp()")
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101  a select without from
-    now: datetime = row[0]
+    now = await _clock(connection)
+    made = await ensure_ahead(connection)
     cutoff = now - max(retention.values())
     dropped = await partitions.drop_old(connection, now, cutoff)
     dropped += await days.drop_old(connection, now, retention)
+    audited = max(retention[RecordClass.SECURITY], retention[RecordClass.AUDIT])
+    dropped += await months.drop_old(connection, now, audited)
     await uptime.roll_up(connection)
     deleted = {}
     for table, statement in _TRIM:
         if count := await _trim(connection, statement, cutoff):
             deleted[table] = count
     return Round(made, dropped, deleted)
+
+
+async def ensure_ahead(
+    connection: AsyncConnection, hours: int = partitions.HOURS_AHEAD
+) -> list[str]:
+    """Make the tables that commits of the coming hours go into; return the names made.
+
+    The connection is in autocommit mode. Safe to call by many at once.
+    """
+    made = await months.ensure_ahead(connection, await _clock(connection))
+    return made + await partitions.ensure_ahead(connection, hours)
 
 
 class Housekeeper:
@@ -248,7 +262,7 @@ class Housekeeper:
             while not stop.is_set():
                 if self._woken.is_set():
                     self._woken.clear()
-                    _log_made(await partitions.ensure_ahead(connection))
+                    _log_made(await ensure_ahead(connection))
                 lease = await self._keep_lease(connection, lease)
                 if lease is not None:
                     self.last = await keep_house(connection, self._retention)
@@ -264,6 +278,14 @@ class Housekeeper:
         if lease is not None and await leases.renew(connection, lease, ttl_s):
             return lease
         return await leases.take(connection, LEASE, self._holder, ttl_s)
+
+
+async def _clock(connection: AsyncConnection) -> datetime:
+    cursor = await connection.execute("select clock_timestamp()")
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  a select without from
+    now: datetime = row[0]
+    return now
 
 
 async def _trim(connection: AsyncConnection, statement: LiteralString, cutoff: datetime) -> int:

@@ -57,7 +57,7 @@ values (%s, %s, %s, %s, %s, %s, %s, %s)
 class Kept:
     """What became of the batches of one commit."""
 
-    stored: list[Columns] = field(default_factory=list)
+    stored: list[tuple[PendingBatch, Columns]] = field(default_factory=list)
     losses: list[rows.Loss] = field(default_factory=list)
     records: int = 0
     """Records in quarantine."""
@@ -117,7 +117,7 @@ class _Sorter:
             if self._connection.closed:
                 raise
             return error.sqlstate or "", str(error).splitlines()[0]
-        self.kept.stored.append(admitted)
+        self.kept.stored.append((batch, admitted))
         return None
 
     async def _keep_aside(

@@ -16,7 +16,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store import partitions, roles
+from outrider_collector.store import housekeeping, partitions, roles
 from outrider_collector.store.connect import connect, driver_errors, target
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Mig
                 for migration in state.pending:
                     await _apply(connection, migration)
                 not_permitted = await roles.ensure_read_role(connection)
-                await partitions.ensure_ahead(connection, hours_ahead)
+                await housekeeping.ensure_ahead(connection, hours_ahead)
             finally:
                 if not connection.closed:
                     await connection.execute("select pg_advisory_unlock(%s)", (_LOCK_KEY,))

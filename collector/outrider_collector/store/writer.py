@@ -9,7 +9,7 @@ The order of a commit, and why:
 2. Blocks of what was claimed, and of nothing else, under a savepoint. Only an error of this step,
    and only of a named kind, is an error of the data; then the bad records are found and kept aside
    (:mod:`~outrider_collector.store.quarantine`). Every other error moves nothing.
-3. Losses, hits, ends of streams.
+3. Losses, hits, ends of streams; records of the audit and security classes into the audit log.
 4. The feed row and COMMIT, in one message (:mod:`~outrider_collector.store.feed`).
 
 A lost connection leaves the outcome unknown. The caller submits the same batches again: if they
@@ -32,6 +32,8 @@ from outrider.errors import Fault, Reason
 from outrider.failpoint import failpoint
 from outrider_alerting.hits import merge_hits
 from outrider_collector.store import binary, blocks, claim_sql, feed, quarantine, rows
+from outrider_collector.store.audit import log
+from outrider_collector.store.audit.entries import entries
 from outrider_collector.store.claim import (
     Answer,
     Chain,
@@ -82,8 +84,8 @@ class _Commit:
     result: CommitResult
     claimed: list[Chain] = field(default_factory=list)
     told_again: list[PendingBatch] = field(default_factory=list)
-    stored: list[Columns] = field(default_factory=list)
-    """Records that are in blocks, for the hits."""
+    stored: list[tuple[PendingBatch, Columns]] = field(default_factory=list)
+    """Records that are in blocks, for the hits and the audit log."""
     losses: list[rows.Loss] = field(default_factory=list)
 
 
@@ -167,10 +169,10 @@ class Writer:
             commit.result.position = await feed.newest(connection)
             return commit.result
         await _store_records(connection, commit)
-        found_hits = [hit for columns in commit.stored for hit in hits(columns)]
+        found_hits = [hit for _, columns in commit.stored for hit in hits(columns)]
         merged = merge_hits(found_hits)
         await _store_consequences(connection, commit, merged)
-        commit.result.records = sum(columns.n for columns in commit.stored)
+        commit.result.records = sum(columns.n for _, columns in commit.stored)
         commit.result.position = await feed.commit(
             connection,
             "ingest",
@@ -273,7 +275,7 @@ def _admit(
     groups: dict[tuple[int, str, bool], list[Columns]] = {}
     for batch, columns in holders:
         admitted = blocks.admit_times(columns, commit.now_us)
-        commit.stored.append(admitted)
+        commit.stored.append((batch, admitted))
         groups.setdefault((batch.team, columns.service, batch.replayed), []).append(admitted)
     return groups
 
@@ -282,7 +284,8 @@ async def _store_consequences(
     connection: AsyncConnection, commit: _Commit, hits: Sequence[Hit]
 ) -> None:
     ended = [chain.stream for chain in commit.claimed if chain.last.final]
-    if not (ended or hits or commit.losses):
+    audited = list(entries(commit.stored))
+    if not (ended or hits or commit.losses or audited):
         return
     async with connection.pipeline():
         if commit.losses:
@@ -291,3 +294,5 @@ async def _store_consequences(
             await rows.insert_hits(connection, commit.commit_id, hits)
         if ended:
             await rows.close_streams(connection, ended)
+        if audited:
+            await log.add_entries(connection, commit.commit_id, audited)

@@ -1,13 +1,16 @@
 """The class of a record: what kind it is, hence how long it is kept.
 
-An event of the catalogue decides: ops, security and audit. All other records are ``debug`` below
-INFO, else ``app``. So an audit record is kept as one whatever its severity.
+An event of the catalogue decides: ops, security and audit. An event of the user's own (``app.*``)
+is of class audit where ``outrider.audit()`` wrote the record: its attributes say so. All other
+records are ``debug`` below INFO, else ``app``. So an audit record is kept as one whatever its
+severity.
 
 Pure.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import IntEnum
@@ -50,13 +53,33 @@ _BY_SEVERITY: Final = [
 ]
 
 
-def classes_of(events: Sequence[bytes | None] | None, severities: bytes) -> list[RecordClass]:
-    """Return the class of each record; ``events`` None: no record has one."""
+OWN_EVENTS: Final = b"app."
+"""How the names of events begin that are not in the catalogue."""
+_SAYS_AUDIT: Final = re.compile(rb'"class"\s*:\s*"audit"')
+
+
+def says_audit(attributes: bytes | None) -> bool:
+    """Return whether the attributes of a record are those that ``outrider.audit()`` writes."""
+    return attributes is not None and _SAYS_AUDIT.search(attributes) is not None
+
+
+def classes_of(
+    events: Sequence[bytes | None] | None,
+    severities: bytes,
+    attributes: Sequence[bytes | None] | None = None,
+) -> list[RecordClass]:
+    """Return the class of each record; None for a column: no record has a value."""
     by_severity = [_BY_SEVERITY[number] for number in severities]
     if events is None:
         return by_severity
     # An event that is None is in no table, as an unknown one.
-    return [
+    classes = [
         _BY_EVENT.get(event, other)  # type: ignore[arg-type]
         for event, other in zip(events, by_severity, strict=True)
     ]
+    own = {event for event in set(events) if event is not None and event.startswith(OWN_EVENTS)}
+    if own and attributes is not None:
+        for place, event in enumerate(events):
+            if event in own and says_audit(attributes[place]):
+                classes[place] = RecordClass.AUDIT
+    return classes

@@ -121,7 +121,9 @@ def _joined(members: Sequence[FreshBlock]) -> _Records:
 def _groups(records: _Records) -> dict[tuple[RecordClass, int, int], list[int]]:
     """Return the places of the records of each (class, day, hour), sorted by time."""
     times = records.numbers["ts"]
-    classes = classes_of(records.texts["event"], bytes(records.numbers["severity"]))
+    classes = classes_of(
+        records.texts["event"], bytes(records.numbers["severity"]), records.texts["attributes"]
+    )
     # Arrivals rise: where even the last one makes none late, none is.
     late = min(times) < records.received[-1] - LATE_US
     groups: dict[tuple[RecordClass, int, int], list[int]] = {}
