@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from outrider.instants import from_us
+from outrider_collector.ingest import components
 from outrider_collector.ingest.liveness import (
     Verdict,
     agent_verdict,
@@ -23,12 +24,12 @@ from outrider_collector.ingest.liveness import (
     gone_verdict,
     worker_verdict,
 )
-from outrider_collector.store.health import Component, HeartbeatRow, StateRow
+from outrider_collector.store.health import PROBED_KINDS, Component, HeartbeatRow, StateRow
 from outrider_protos.limits import MAX_WORKERS
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
 MAX_COMPONENTS = 200_000
@@ -55,24 +56,29 @@ class _Agent:
     missing: dict[Component, int] = field(default_factory=dict)
     dropped: dict[Component, int] = field(default_factory=dict)
 
+    probed: set[Component] = field(default_factory=set)
+    """What its probes look at."""
 
 class HeartbeatBook:
     """Heartbeats of all agents connected here."""
 
     def __init__(self) -> None:
-        self._agents: dict[int, _Agent] = {}
+        self._agents: dict[int | None, _Agent] = {}
         self._heartbeats: dict[Component, HeartbeatRow] = {}
         self._states: dict[Component, StateRow] = {}
         self.urgent = asyncio.Event()
         """Set when a state changed: flush now."""
         self.left_out = 0
-        """Workers whose heartbeat found no room."""
+        """Workers and components whose heartbeat found no room, or made no sense."""
 
-    def expect(self, agent: int, components: Iterable[Component]) -> None:
-        """Enter what the store knows of an agent's workers, so that missing ones are noticed."""
+    def expect(self, agent: int | None, known_ones: Iterable[Component]) -> None:
+        """Enter what the store knows of an agent's, so that what is missing is noticed."""
         known = self._agents.setdefault(agent, _Agent())
-        for component in components:
-            known.missing.setdefault(component, 0)
+        for component in known_ones:
+            if component.kind in PROBED_KINDS:
+                known.probed.add(component)
+            else:
+                known.missing.setdefault(component, 0)
 
     def forget(self, agent: int) -> None:
         """Drop what is remembered of an agent whose stream of heartbeats ended."""
@@ -104,6 +110,38 @@ class HeartbeatBook:
             self._enter(known, row, verdict, ended_at)
         self._miss(known, present, seen)
 
+        observer = components.Observer(agent, team, host)
+        self.probed(observer, heartbeat.components, now_us, are_all=heartbeat.all_components)
+
+    def probed(
+        self,
+        observer: components.Observer,
+        reports: Sequence[ingest_pb2.ComponentReport],
+        now_us: int,
+        *,
+        are_all: bool,
+    ) -> None:
+        """Enter what probes of an agent, or of this collector, say at database time ``now_us``.
+
+        With ``are_all`` a component that is not among them is looked at no more.
+        """
+        if not reports and not are_all:
+            return
+        known = self._agents.setdefault(observer.agent, _Agent())
+        found, odd = components.heard(reports, observer, now_us)
+        self.left_out += odd
+        for component, (row, verdict) in found.items():
+            if verdict is not None:
+                self._enter(known, row, verdict)
+            elif len(self._heartbeats) < MAX_COMPONENTS:
+                self._heartbeats[component] = row
+        if are_all:
+            for component in known.probed - found.keys():
+                self._decide(known, component, components.gone_verdict(), from_us(now_us))
+                known.states.pop(component, None)
+            known.probed = set(found)
+        else:
+            known.probed |= found.keys()
     def drain(self) -> tuple[list[HeartbeatRow], list[StateRow]]:
         """Take what is to be stored."""
         self.urgent.clear()

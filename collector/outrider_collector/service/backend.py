@@ -96,10 +96,10 @@ class Backend:
             ],
         )
 
-    async def workers(self, identity: AgentIdentity) -> list[health.Component]:
-        """Return the agent's workers whose last known state is not an end."""
+    async def components(self, identity: AgentIdentity) -> list[health.Component]:
+        """Return what the agent reports and whose last known state is not an end."""
         async with self._links.use() as connection:
-            return await health.workers_of(connection, identity.agent)
+            return await health.components_of(connection, identity.agent)
 
 
 _FIELDS = [field.name for field in dataclasses.fields(streams.Stream)]

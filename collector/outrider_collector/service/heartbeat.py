@@ -34,10 +34,10 @@ log = outrider.get_logger(__name__)
 
 
 class Known(Protocol):
-    """What the store knows of an agent's workers."""
+    """What the store knows of an agent's workers, and of what its probes look at."""
 
-    async def workers(self, identity: AgentIdentity) -> Sequence[Component]:
-        """Return its workers whose last state is not an end. Raises Fault."""
+    async def components(self, identity: AgentIdentity) -> Sequence[Component]:
+        """Return those whose last state is not an end. Raises Fault."""
 
 
 class Heartbeats:
@@ -65,7 +65,7 @@ class Heartbeats:
         await self._refuse_when_stopping(context)
         identity = caller()
         try:
-            self._book.expect(identity.agent, await self._known.workers(identity))
+            self._book.expect(identity.agent, await self._known.components(identity))
         except Fault as fault:
             await abort(context, fault)
         self.connected[identity.agent] = self.connected.get(identity.agent, 0) + 1

@@ -25,17 +25,20 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 REASON_CHARACTERS = 500
+PROBED_KINDS = ("probe", "exchange", "database")
+"""Kinds of components that probes look at; the others are ``agent`` and ``worker``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Who is meant: an agent, or a worker that an agent reports."""
+    """Who is meant: an agent, a worker that an agent reports, or what a probe looks at."""
 
     kind: str
-    """"agent" or "worker"."""
+    """"agent", "worker", or one of PROBED_KINDS."""
     name: str
-    """Agent: its id. Worker: service/worker@host."""
-    agent: int
+    """Agent: its id. Worker: service/worker@host. What a probe looks at: name@host of who looks."""
+    agent: int | None
+    """None: a collector looks at it itself."""
     team: int
     host: str
     service: str | None = None
@@ -84,16 +87,33 @@ async def clock(connection: AsyncConnection[Any]) -> datetime:
     return moment
 
 
-async def workers_of(connection: AsyncConnection[Any], agent: int) -> list[Component]:
-    """Return an agent's workers whose last state is not an end."""
+async def components_of(connection: AsyncConnection[Any], agent: int) -> list[Component]:
+    """Return what an agent reports besides itself and whose last state is not an end."""
     cursor = await connection.execute(
-        "select component, agent, team, host, service, worker from system_health"
-        " where component_kind = 'worker' and agent = %s and state not in ('dead', 'retired')",
+        "select component_kind, component, agent, team, host, service, worker from system_health"
+        " where component_kind <> 'agent' and agent = %s and state not in ('dead', 'retired')",
         (agent,),
     )
     return [
-        Component("worker", name, agent, team, host or "", service, worker)
-        for name, agent, team, host, service, worker in await cursor.fetchall()
+        Component(kind, name, agent, team, host or "", service, worker)
+        for kind, name, agent, team, host, service, worker in await cursor.fetchall()
+    ]
+
+
+async def looked_at_by(connection: AsyncConnection[Any], collector: str) -> list[Component]:
+    """Return what a collector's own probes looked at last."""
+    cursor = await connection.execute(
+        """
+        select s.component_kind, s.component, s.team, s.host
+        from system_health s join heartbeats h using (component_kind, component)
+        where s.agent is null and s.component_kind = any(%(kinds)s) and s.state <> 'retired'
+            and h.collector = %(collector)s
+        """,
+        {"kinds": list(PROBED_KINDS), "collector": collector},
+    )
+    return [
+        Component(kind, name, None, team, host or "")
+        for kind, name, team, host in await cursor.fetchall()
     ]
 
 
@@ -145,7 +165,8 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
 
     What is retired stays so until it shows life: that nothing is known of it, or that it died
     before, is no news. Nor is it news that a component is unknown for another reason than before
-    (its agent is back, say): the reason is rewritten where it stands.
+    (its agent is back, say), or that a probe found the same for another: the reason is rewritten
+    where it stands.
     """
     ordered = sorted(rows, key=lambda row: (row.component.kind, row.component.name))
     cursor = await connection.execute(
@@ -158,7 +179,8 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
             select h.component_kind, h.component, new.reason
             from new join system_health h
                  on h.component_kind = new.kind and h.component = new.component
-            where h.state = 'unknown' and new.state = 'unknown' and h.reason <> new.reason
+            where h.state = new.state and h.reason <> new.reason
+              and (h.state = 'unknown' or h.component_kind = any(%(probed)s))
             order by h.component_kind, h.component
             for update of h
         ), reworded as (
@@ -180,6 +202,7 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
             "states": [row.state for row in ordered],
             "reasons": [row.reason[:REASON_CHARACTERS] for row in ordered],
             "ended": [row.ended_at for row in ordered],
+            "probed": list(PROBED_KINDS),
         },
     )
     return [
@@ -193,6 +216,8 @@ async def mark_silent(
     connection: AsyncConnection[Any], *, reconnect_grace_s: float, limit: int = 1_000
 ) -> list[Change]:
     """Declare silent who is overdue by the database's clock, in one transaction.
+
+    What probes look at is expired then: nobody has said how it is.
 
     Nobody is overdue whose collector is gone, or was until less than ``reconnect_grace_s`` ago.
     A transaction of another collector that declares the same is passed over.
@@ -214,7 +239,7 @@ async def _overdue(
         join system_health s using (component_kind, component)
         left join collectors c on c.name = h.collector
         where h.due_at < clock_timestamp()
-          and s.state in ('up', 'degraded', 'lagging', 'unknown')
+          and s.state in ('up', 'degraded', 'lagging', 'unknown', 'down', 'maintenance')
           and clock_timestamp() - make_interval(secs => %(grace)s) > case
               when c.seen_at > clock_timestamp() - interval '15 seconds' and c.stopped_at is null
               -- Its collector is there: has it been there for long enough to have seen it?
@@ -231,8 +256,9 @@ async def _overdue(
         Change(
             Component(kind, name, agent, team, host or "", service, worker),
             state,
-            "silent",
-            f"no heartbeat since {seen_at:%Y-%m-%d %H:%M:%S} UTC",
+            "expired" if kind in PROBED_KINDS else "silent",
+            f"no {'report' if kind in PROBED_KINDS else 'heartbeat'}"
+            f" since {seen_at:%Y-%m-%d %H:%M:%S} UTC",
             now,
         )
         for kind, name, agent, team, host, service, worker, state, seen_at, now in (
