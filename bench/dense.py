@@ -60,7 +60,7 @@ def run(postgres_url: str, server_pid: int, records: int, results: Results, pref
         results.add(f"{prefix}agent.cpu_us_per_record", agent_us, "us")
         results.add(f"{prefix}collector.cpu_us_per_record", collector_us, "us")
         results.add(f"{prefix}dense.postgres.cpu_us_per_record", server_us, "us")
-    rows = measure(postgres_url, server_pid, lines, commit_rows=32_000)
+    rows = measure(postgres_url, lines, commit_rows=32_000)
     results.add(f"{prefix}dense.row_copy.records_per_s", rows.records_per_s, "records/s")
     results.add(f"{prefix}dense.row_copy.bytes_per_record", rows.bytes_per_record, "bytes")
 

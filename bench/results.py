@@ -6,10 +6,6 @@ import json
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PATH = Path(__file__).with_name("results.json")
 
@@ -27,11 +23,6 @@ class Results:
         self.values.setdefault(name, (unit, []))[1].append(value)
         if records is not None:
             self.records[name] = records
-
-    def add_all(self, name: str, values: Sequence[float], unit: str) -> None:
-        """Record one value of each of several runs."""
-        for value in values:
-            self.add(name, value, unit)
 
     def median(self, name: str) -> float:
         """The median over the runs so far."""

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from bench.processes import tree_cpu_s
 from outrider.instants import to_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-ROWS_PER_COMMIT = 32_000
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 _TABLE = """
@@ -38,16 +36,14 @@ class RowCopy:
 
     records_per_s: float
     bytes_per_record: float
-    server_cpu_us_per_record: float
 
 
-def measure(url: str, server_pid: int, lines: Iterable[bytes], *, commit_rows: int) -> RowCopy:
+def measure(url: str, lines: Iterable[bytes], *, commit_rows: int) -> RowCopy:
     """Copy the records of ``lines`` and measure; the table is dropped again."""
     payloads = list(_payloads(lines, commit_rows))
     rows = sum(count for count, _ in payloads)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_TABLE)
-        cpu = tree_cpu_s(server_pid)
         started = time.perf_counter()
         for _, payload in payloads:
             with (
@@ -56,11 +52,10 @@ def measure(url: str, server_pid: int, lines: Iterable[bytes], *, commit_rows: i
             ):
                 copy.write(payload)
         elapsed = time.perf_counter() - started
-        cpu = tree_cpu_s(server_pid) - cpu
         row = connection.execute("select pg_total_relation_size('bench_rows')").fetchone()
         size = row[0] if row else 0
         connection.execute("drop table bench_rows")
-    return RowCopy(rows / elapsed, size / rows, cpu / rows * 1e6)
+    return RowCopy(rows / elapsed, size / rows)
 
 
 def _payloads(lines: Iterable[bytes], commit_rows: int) -> Iterator[tuple[int, bytes]]:

@@ -57,7 +57,7 @@ def run(postgres_url: str, server_pid: int, seconds: int, results: Results, pref
         results.add(f"{prefix}sparse.outrider.records_per_commit", records / commits, "records")
         for name, share in zip(("agent", "collector", "postgres"), shares, strict=True):
             results.add(f"{prefix}sparse.{name}.cpu_pct", share, "% of a core")
-    rows = measure(postgres_url, server_pid, lines, commit_rows=max(1, records // commits))
+    rows = measure(postgres_url, lines, commit_rows=max(1, records // commits))
     results.add(f"{prefix}sparse.row_copy.records_per_s", rows.records_per_s, "records/s")
     results.add(f"{prefix}sparse.row_copy.bytes_per_record", rows.bytes_per_record, "bytes")
 

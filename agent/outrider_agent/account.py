@@ -74,7 +74,6 @@ class Account(msgspec.Struct, kw_only=True):
     host: str = ""
     started_us: int = 0
     now_us: int = 0
-    config_file: str = ""
     collectors: list[str] = []
     collector: str = ""
     """The one it has a session with; empty without one."""

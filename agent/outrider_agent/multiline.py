@@ -18,8 +18,6 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-RULES = ("off", "auto", "indented")
-
 BEGINS = -1
 """Answer of :meth:`Rule.continues`: the line begins a record."""
 

@@ -71,8 +71,3 @@ def from_stdlib(level: int) -> int:
     # Each ten of Python's scale is one group of four; a tenth of a group is too fine to keep.
     group, within = divmod(level, 10)
     return DEBUG + (group - 1) * _GROUP_SIZE + within * _GROUP_SIZE // 10
-
-
-def to_stdlib(number: int) -> int:
-    """Return the level of Python's ``logging`` for a severity; TRACE becomes 5."""
-    return (5, 10, 20, 30, 40, 50)[(min(max(number, MINIMUM), MAXIMUM) - 1) // _GROUP_SIZE]

@@ -107,8 +107,6 @@ def _read_catalogue(text: str) -> dict[str, Event]:
 EVENTS: dict[str, Event] = _read_catalogue(_CATALOGUE)
 """Every catalogued event by name."""
 
-CATEGORIES: tuple[str, ...] = tuple(dict.fromkeys(name.partition(".")[0] for name in EVENTS))
-
 _APP_NAME = re.compile(r"app\.[a-z0-9_]+")
 
 

@@ -41,7 +41,6 @@ class Connection:
         self._outbox: deque[ingest_pb2.PushResponse] = deque()
         self._wake = asyncio.Event()
         self._closing = False
-        self._retry_after_ms = 0
         self.ended = asyncio.Event()
         """Set when the stream is to end, by either side."""
         self.fault: Fault | None = None

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from outrider_dashboard.charts.waterline import Counts
 
 SPARK_WIDTH = 72
-SPARK_HEIGHT = 20
 _LINE = 13.5
 _DEPTH = 5.5
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from outrider_collector.store.compaction.classes import Retention
 
 PARENT = "blocks_compacted"
-_DAY = timedelta(days=1)
 
 
 class Day(NamedTuple):
