@@ -181,7 +181,7 @@ class Exchange:
             response = self._fetch(
                 self._preset.url(endpoint),
                 headers=_HEADERS,
-                timeout_s=deadline.left_s(),
+                timeout_s=round(deadline.left_s(), 2) or 0.01,
                 allow_private=self._allow_private,
                 max_redirects=0,
             )

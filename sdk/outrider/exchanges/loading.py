@@ -90,7 +90,7 @@ def load(keys: Keys, key: str) -> Preset:
         return _from_text(f"{named}.toml", file.read_text(encoding="utf-8"))
     near = suggest(str(named), known())
     hint = f"did you mean `{near}`? " if near else ""
-    others = "or the whole path of a file of your own"
+    others = "or the whole path of a file of yours"
     raise keys.mistake(
         key, f"no exchange `{str(named)[:100]}`", f"{hint}One of: {', '.join(known())}; {others}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
@@ -36,8 +37,14 @@ def wait_s(headers: Mapping[str, str], default_s: float) -> float:
         wait = float(asked)
     else:
         try:
-            until = parsedate_to_datetime(asked)
-            wait = (until - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
-        except (ValueError, TypeError, OverflowError):
+            wait = (_moment(asked) - _moment(headers.get("date", ""))).total_seconds()
+        except (ValueError, OverflowError):
             wait = 0.0
     return min(wait, MAX_WAIT_S) if wait > 0 else default_s
+
+
+def _moment(text: str) -> datetime:
+    """Read an HTTP date. Raises ValueError, OverflowError."""
+    moment = parsedate_to_datetime(text)
+    # The zone `-0000` is UTC, told by who does not say where he is.
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
