@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import TYPE_CHECKING
 
 from outrider.inbox import slot
 from outrider.instants import from_unix_us
 from outrider_agent import processes
+from outrider_agent.control_groups import KillWatch
 from outrider_protos.limits import MAX_WORKERS
 from outrider_protos.v1 import ingest_pb2
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from outrider_agent.segments import SegmentWatch
 
 # What `outrider run` leaves in the note: the child's pid while it runs, then how it ended.
-_NOTED = re.compile(r"(pid|exit|signal):(\d{1,10})\Z")
+_NOTED = re.compile(r"(pid|exit|signal|oom):(\d{1,10})\Z")
 
 
 class Heartbeats:
@@ -37,11 +39,17 @@ class Heartbeats:
         clock_us: Callable[[], int],
         offset_us: Callable[[], int],
         interval_s: Callable[[], float],
+        monotonic_s: Callable[[], float] = time.monotonic,
+        unix_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._picture = picture
         self._clock_us = clock_us
         self._offset_us = offset_us
         self._interval_s = interval_s
+        self._monotonic_s = monotonic_s
+        self._unix_us = unix_us
+        self._kills: dict[tuple[str, int], KillWatch] = {}
+        """By segment and pid."""
 
     def make(self, number: int, stopping: bool) -> ingest_pb2.HeartbeatRequest:  # noqa: FBT001
         """Make one heartbeat."""
@@ -59,6 +67,9 @@ class Heartbeats:
         )
 
     def _workers(self, pictures: Iterable[WorkerPicture]) -> list[ingest_pb2.WorkerHeartbeat]:
+        pictures = list(pictures)
+        there = {one.segment.path for one in pictures if one.segment is not None}
+        self._kills = {key: watch for key, watch in self._kills.items() if key[0] in there}
         merged: dict[tuple[str, str], ingest_pb2.WorkerHeartbeat] = {}
         for one in pictures:
             heartbeat = self._worker(one)
@@ -95,11 +106,28 @@ class Heartbeats:
             heartbeat.progress_total = said.total
             heartbeat.progress_us = _shifted(said.progress_us, offset_us)
             heartbeat.progress_note = said.note
+            if said.progress_us:
+                age_s = segment.progress_age_s(self._monotonic_s(), self._unix_us())
+                heartbeat.progress_age_ms = int(age_s * 1000)
+                heartbeat.progress_within_ms = said.every_s * 1000
         heartbeat.end, heartbeat.end_code = _end(segment, said, noted)
+        process = segment.path, heartbeat.pid
         if heartbeat.end == ingest_pb2.WORKER_END_RUNNING:
-            heartbeat.usage.CopyFrom(_usage(processes.usage(heartbeat.pid)))
-        elif segment.ended_us:
+            usage = processes.usage(heartbeat.pid)
+            heartbeat.usage.CopyFrom(_usage(usage))
+            self._lives(process, usage)
+            return
+        if segment.ended_us:
             heartbeat.ended_us = segment.ended_us + offset_us
+        watch = self._kills.get(process)
+        if heartbeat.end == ingest_pb2.WORKER_END_DIED and watch is not None and watch.died():
+            heartbeat.end = ingest_pb2.WORKER_END_OUT_OF_MEMORY
+
+    def _lives(self, process: tuple[str, int], usage: processes.ProcessUsage | None) -> None:
+        if process in self._kills:
+            self._kills[process].lives()
+        elif usage is not None:
+            self._kills[process] = KillWatch(usage.group)
 
 
 def _end(
@@ -108,6 +136,8 @@ def _end(
     """Return how a process ended, as far as it or its wrapper said it."""
     if noted is not None and noted[1] != "pid" and said.flags & slot.ENDED:
         code = int(noted[2])
+        if noted[1] == "oom":
+            return ingest_pb2.WORKER_END_OUT_OF_MEMORY, code
         if noted[1] == "signal":
             return ingest_pb2.WORKER_END_SIGNAL, code
         return (ingest_pb2.WORKER_END_EXIT_CODE if code else ingest_pb2.WORKER_END_CLEAN), code
@@ -132,6 +162,8 @@ def _merge(
     if better.progress_us < worse.progress_us and worse.end == better.end:
         better.progress_done, better.progress_total = worse.progress_done, worse.progress_total
         better.progress_us, better.progress_note = worse.progress_us, worse.progress_note
+        better.progress_age_ms = worse.progress_age_ms
+        better.progress_within_ms = worse.progress_within_ms
     return better
 
 
@@ -156,4 +188,5 @@ def _usage(found: processes.ProcessUsage | None) -> ingest_pb2.Usage:
         rss_limit_bytes=found.rss_limit_bytes,
         open_files=found.open_files,
         threads=found.threads,
+        is_stopped=found.is_stopped,
     )

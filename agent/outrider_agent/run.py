@@ -31,7 +31,9 @@ from outrider.configuration import load as load_configuration
 from outrider.inbox.access import remedy
 from outrider.inbox.attended import is_attended
 from outrider.inbox.writer import Writer, complain
+from outrider_agent import control_groups
 from outrider_agent.configuration import zone
+from outrider_agent.control_groups import KillWatch
 from outrider_agent.output import READ_BYTES, Output
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
              signal.SIGUSR2)  # fmt: skip
 _FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+# So often the kernel's count of processes that it killed for want of memory is read.
+_KILLS_S = 10.0
 # After the child's end, what grandchildren still hold open is read for so long.
 _LINGER_S = 1.0
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
@@ -108,6 +112,8 @@ class Run:
         self._writer = Writer(inbox, service, worker, numbered=True)
         self._stop_signal: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._kills = KillWatch(None)
+        self._count_at = 0.0
 
     def run(self) -> int:
         """Run the child to its end and return the exit code."""
@@ -184,6 +190,7 @@ class Run:
             {"pid": child.pid, "command": self._command[0]},
         )
         self._note(f"pid:{child.pid}")
+        self._kills = KillWatch(control_groups.of(child.pid))
         if self._stop_signal is not None:
             child.send_signal(self._stop_signal)
         return child
@@ -230,7 +237,7 @@ class Run:
             selector.register(stream.fileno(), selectors.EVENT_READ, output)
         deadline: float | None = None
         while len(selector.get_map()) > 1 or deadline is None:
-            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            timeout = _KILLS_S if deadline is None else max(0.0, deadline - time.monotonic())
             events = selector.select(timeout)
             for key, _ in events:
                 if key.data is None:
@@ -241,7 +248,9 @@ class Run:
                 deadline = time.monotonic() + _LINGER_S
                 self._read_rest(selector)
                 self._ended(child)
-            elif deadline is not None and time.monotonic() >= deadline:
+            elif deadline is None:
+                self._count_kills(time.monotonic())
+            elif time.monotonic() >= deadline:
                 break
         for output in outputs:
             output.finish()
@@ -251,6 +260,11 @@ class Run:
             if stream is not None:
                 stream.close()
         return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+    def _count_kills(self, now: float) -> None:
+        if now >= self._count_at:
+            self._count_at = now + _KILLS_S
+            self._kills.lives()
 
     def _append(self, line: bytes) -> None:
         if self._writer.is_open:
@@ -291,9 +305,17 @@ class Run:
                 self._record("worker.stopped", message, attributes, severity.INFO)
                 self._note("exit:0")
             else:
-                self._record("worker.killed", f"killed by {name}", attributes)
-                self._note(f"signal:{-code}")
+                self._killed(-code, name, attributes)
         self._writer.end()
+
+    def _killed(self, number: int, name: str, attributes: dict[str, object]) -> None:
+        if number == signal.SIGKILL and self._kills.died():
+            told = {**attributes, "out_of_memory": True}
+            self._record("worker.killed", "killed by the kernel: out of memory", told)
+            self._note(f"oom:{number}")
+        else:
+            self._record("worker.killed", f"killed by {name}", attributes)
+            self._note(f"signal:{number}")
 
 
 def _cannot_start(program: str) -> OSError | None:

@@ -154,14 +154,24 @@ def audit(
     _anonymous._event(action, message, None, fields)  # noqa: SLF001  fields may have any name
 
 
-def progress(done: int | None = None, total: int | None = None, note: str | None = None) -> None:
+def progress(
+    done: int | None = None,
+    total: int | None = None,
+    note: str | None = None,
+    *,
+    every_s: float | None = None,
+) -> None:
     """Tell how far the work is. Overwrites the process's slot, which every heartbeat reads.
 
-    What is None stays as it was; a note is cut to 18 bytes. Costs a system call, no record.
+    A worker that runs and does not call this again within ``every_s`` seconds (300 unless it was
+    told, 65,535 at most, 0: never mind) has stalled: it is degraded until it does. One that has
+    ``done`` all of its ``total`` may rest.
+
+    What is None stays as it was; a note is cut to 16 bytes. Costs a system call, no record.
     """
     mine = client.current()
     if mine.start():
-        mine.writer.progress(done, total, note)
+        mine.writer.progress(done, total, note, every_s)
 
 
 _anonymous = Logger(None)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider.inbox import names, slot
-from outrider_agent import processes
+from outrider_agent import control_groups, processes
 from outrider_agent.clock import MAX_ROUND_TRIP_US, DatabaseClock
+from outrider_agent.control_groups import ControlGroup, KillWatch
 from outrider_agent.heartbeats import Heartbeats
 from outrider_agent.picture import Picture, WorkerPicture
 from outrider_agent.segments import SegmentWatch
@@ -85,6 +88,7 @@ def test_a_name_with_spaces_and_parentheses_is_no_trap(tmp_path: Path) -> None:
         (slot.ENDED, "exit:0", {"ended_us": 5}, ingest_pb2.WORKER_END_CLEAN, 0),
         (slot.ENDED, "exit:3", {"ended_us": 5}, ingest_pb2.WORKER_END_EXIT_CODE, 3),
         (slot.ENDED, "signal:9", {"locked_by_writer": True}, ingest_pb2.WORKER_END_SIGNAL, 9),
+        (slot.ENDED, "oom:9", {"locked_by_writer": True}, ingest_pb2.WORKER_END_OUT_OF_MEMORY, 9),
         (0, "exit:3", {"locked_by_writer": True}, ingest_pb2.WORKER_END_RUNNING, 0),
     ],
 )
@@ -107,6 +111,99 @@ def test_the_childs_process_is_measured_and_not_its_wrapper(tmp_path: Path) -> N
     assert told.pid == os.getpid()
     assert told.usage.rss_bytes > 0
     assert (told.progress_us, told.progress_note) == (0, "")
+
+
+class Clocks:
+    """A wall clock that somebody sets, and a monotonic one."""
+
+    def __init__(self) -> None:
+        self.unix_us = 10**15
+        self.now_s = 500.0
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.unix_us += int(seconds * 1e6)
+        self.now_s += seconds
+
+
+def test_the_age_of_progress_is_blind_to_a_clock_that_is_set(tmp_path: Path) -> None:
+    """It grows with time alone, and is never more than the time since the look before."""
+    clocks = Clocks()
+    watch = segment(tmp_path, slot.Slot(pid=1, progress_us=clocks.unix_us), locked_by_writer=True)
+    picture = Picture(workers=(WorkerPicture("s", "w", 0, 0, watch),))
+    beats = Heartbeats(
+        lambda: picture, lambda: 0, lambda: 0, lambda: 10.0,
+        lambda: clocks.now_s, lambda: clocks.unix_us,
+    )  # fmt: skip
+
+    def age_ms() -> int:
+        return beats.make(1, stopping=False).workers[0].progress_age_ms
+
+    clocks.sleep(3)
+    assert age_ms() == 3_000
+    clocks.unix_us += 86_400_000_000
+    clocks.sleep(4)
+    assert age_ms() == 7_000
+    # Reported a second before the clock was set a day back, ten seconds after the last look.
+    clocks.sleep(9)
+    segment(tmp_path, slot.Slot(pid=1, progress_us=clocks.unix_us, every_s=40))
+    clocks.unix_us -= 86_400_000_000
+    clocks.sleep(1)
+    assert age_ms() == 0
+    clocks.sleep(5)
+    assert age_ms() == 5_000
+    (told,) = beats.make(1, stopping=False).workers
+    assert told.progress_within_ms == 40_000
+
+
+def test_a_process_that_a_signal_holds(tmp_path: Path) -> None:
+    """A stopped process is alive, and told to be stopped."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        said = slot.Slot(pid=process.pid)
+        (told,) = workers(WorkerPicture("s", "w", 0, 0, segment(
+            tmp_path, said, locked_by_writer=True)))  # fmt: skip
+        process.kill()
+
+    assert told.end == ingest_pb2.WORKER_END_RUNNING
+    assert told.usage.is_stopped
+
+
+def test_a_death_for_want_of_memory_is_told(tmp_path: Path) -> None:
+    """A count that rose between the last sign of life and the death says so; later ones do not."""
+    events = tmp_path / "memory.events"
+    events.write_text("low 0\noom 9\noom_kill 2\n")
+    watch = KillWatch(ControlGroup(tmp_path / "memory.max", events))
+    assert not watch.died()
+    watch.lives()
+    events.write_text("low 0\noom 9\noom_kill 3\n")
+    assert watch.died()
+    watch.lives()
+    assert not watch.died()
+    events.write_text("low 0\noom 9\noom_kill 4\n")
+    assert not watch.died()
+    watch.lives()
+    events.unlink()
+    assert not watch.died()
+
+
+def test_control_groups_of_both_versions(tmp_path: Path) -> None:
+    """The memory tree of version 1 where there is one, else the tree of version 2."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "8").mkdir()
+    (tmp_path / "7" / "cgroup").write_text("0::/system.slice/w.service\n")
+    (tmp_path / "8" / "cgroup").write_text("4:cpu,memory:/w\n0::/\n")
+    for name, limit in (("system.slice/w.service/memory.max", "5000"),
+                        ("memory/w/memory.limit_in_bytes", "9223372036854771712")):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"{limit}\n")
+    two, one = (control_groups.of(pid, tmp_path, tmp_path) for pid in (7, 8))
+
+    assert two is not None and one is not None
+    assert (two.limit_bytes(), one.limit_bytes()) == (5_000, 0)
+    assert two.kills() is None
+    assert control_groups.of(9, tmp_path, tmp_path) is None
 
 
 def test_a_worker_with_two_files_is_one_worker(tmp_path: Path) -> None:

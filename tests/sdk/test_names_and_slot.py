@@ -49,7 +49,8 @@ slots = st.builds(
     progress_us=st.integers(0, 2**62),
     dropped=st.integers(0, 2**32 - 1),
     flags=st.integers(0, 7),
-    note=st.text(st.characters(max_codepoint=127, exclude_characters="\0"), max_size=18),
+    note=st.text(st.characters(max_codepoint=127, exclude_characters="\0"), max_size=16),
+    every_s=st.integers(0, 2**16 - 1),
 )
 
 
@@ -64,20 +65,22 @@ def test_slots_round_trip(value: Slot) -> None:
 
 def test_the_published_layout() -> None:
     """The bytes are where the documentation has them."""
-    raw = slot.pack(Slot(258, 1, 2, 3, 4, 5, slot.ENDED, "déjà vu, very long note"))
+    raw = slot.pack(Slot(258, 1, 2, 3, 4, 5, slot.ENDED, "déjà vu, very long note", 7))
 
     assert raw[:4] == b"ORS1"
     assert raw[4:8] == b"\2\1\0\0"
     assert [raw[i] for i in (8, 16, 24, 32, 40, 44, 45)] == [1, 2, 3, 4, 5, 1, 1]
-    assert raw[46:64].decode() == "déjà vu, very lo"
+    assert raw[46:62].decode() == "déjà vu, very "
+    assert raw[62:] == b"\7\0"
 
 
 def test_numbers_out_of_range_are_brought_in() -> None:
     """A negative count is zero, one beyond the field its largest value."""
-    read = slot.unpack(slot.pack(Slot(done=-5, total=1 << 70, dropped=1 << 40)))
+    read = slot.unpack(slot.pack(Slot(done=-5, total=1 << 70, dropped=1 << 40, every_s=1 << 20)))
 
     assert read is not None
     assert (read.done, read.total, read.dropped) == (0, 2**64 - 1, 2**32 - 1)
+    assert read.every_s == 2**16 - 1
 
 
 @given(st.binary(max_size=80))

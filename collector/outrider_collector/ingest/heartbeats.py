@@ -45,6 +45,7 @@ _ENDS = {
     ingest_pb2.WORKER_END_EXIT_CODE: "exit_code",
     ingest_pb2.WORKER_END_SIGNAL: "signal",
     ingest_pb2.WORKER_END_DIED: "died",
+    ingest_pb2.WORKER_END_OUT_OF_MEMORY: "out_of_memory",
 }
 
 
@@ -55,9 +56,9 @@ class _Agent:
     states: dict[Component, str] = field(default_factory=dict)
     missing: dict[Component, int] = field(default_factory=dict)
     dropped: dict[Component, int] = field(default_factory=dict)
-
     probed: set[Component] = field(default_factory=set)
     """What its probes look at."""
+
 
 class HeartbeatBook:
     """Heartbeats of all agents connected here."""
@@ -109,7 +110,6 @@ class HeartbeatBook:
             ended_at = from_us(worker.ended_us) if worker.ended_us else None
             self._enter(known, row, verdict, ended_at)
         self._miss(known, present, seen)
-
         observer = components.Observer(agent, team, host)
         self.probed(observer, heartbeat.components, now_us, are_all=heartbeat.all_components)
 
@@ -142,6 +142,7 @@ class HeartbeatBook:
             known.probed = set(found)
         else:
             known.probed |= found.keys()
+
     def drain(self) -> tuple[list[HeartbeatRow], list[StateRow]]:
         """Take what is to be stored."""
         self.urgent.clear()
@@ -251,6 +252,7 @@ def _worker_gauges(worker: ingest_pb2.WorkerHeartbeat) -> dict[str, Any]:
         gauges["progress_done"] = _fits(worker.progress_done)
         gauges["progress_total"] = _fits(worker.progress_total) or None
         gauges["progress_note"] = clean(worker.progress_note)
+        gauges["progress_within_ms"] = worker.progress_within_ms or None
     if worker.end in _ENDS:
         gauges["end"] = _ENDS[worker.end]
         gauges["end_code"] = worker.end_code

@@ -3,14 +3,20 @@
 States of a component (an agent, or a worker that an agent reports):
 
 * ``up``: its heartbeats come and say that it runs.
-* ``degraded``: it runs, near a limit that ends it (memory), or its disk refused records.
+* ``degraded``: it runs, but its work does not advance (no progress for longer than it said, or a
+  signal holds it), or it is near a limit that ends it (memory), or its disk refused records.
 * ``lagging``: what it wrote waits, unread or unacknowledged, for longer than a minute.
 * ``silent``: no heartbeat where one was due, by the database's clock. Every collector looks for the
   overdue, in one statement that lets only one of them declare it (:class:`Watch` says when).
-* ``dead``: it ended, and not cleanly: exit code, signal, or its lock was gone without a word.
+* ``dead``: it ended, and not cleanly: exit code, signal, killed by the kernel for want of memory,
+  or its lock was gone without a word.
 * ``retired``: it ended as it wished to, its agent does not know it any more, or somebody said that
   it ended for good. It stays so until it shows life, or dies anew.
 * ``unknown``: nothing contradicts that it runs, and nothing shows it.
+
+That a process is alive, that it does something (its last line) and that its work advances (its last
+progress) are three facts. Progress is told by the slot beside a worker's file, whatever its backlog,
+and its age by the agent's monotonic clock.
 
 The agent's own heartbeat carries its workers, so a worker's state is decided from the heartbeat of
 its agent. A collector that was away, cut off from the database or frozen saw nothing, which is not
@@ -80,6 +86,9 @@ def worker_verdict(
         return Verdict("unknown", "its agent stopped on purpose")
     if losing:
         return Verdict("degraded", f"{worker.dropped_records} records found no room on its disk")
+    stalled = _stalled(worker)
+    if stalled is not None:
+        return stalled
     if worker.backlog_bytes and agent.backlog_age_ms > LAGGING_MS:
         return Verdict("lagging", _backlog(worker.backlog_bytes, agent.backlog_age_ms))
     degraded = _memory(worker.usage)
@@ -135,9 +144,28 @@ def _ended(worker: ingest_pb2.WorkerHeartbeat) -> Verdict | None:
         return Verdict("dead", f"exit code {worker.end_code}")
     if worker.end == ingest_pb2.WORKER_END_SIGNAL:
         return Verdict("dead", f"killed by {_signal_name(worker.end_code)}")
+    if worker.end == ingest_pb2.WORKER_END_OUT_OF_MEMORY:
+        return Verdict("dead", "killed by the kernel: out of memory")
     if worker.end == ingest_pb2.WORKER_END_DIED:
         return Verdict("dead", "ended without a word")
     return None
+
+
+def _stalled(worker: ingest_pb2.WorkerHeartbeat) -> Verdict | None:
+    """Whether a process that runs does not get on with its work."""
+    if worker.end != ingest_pb2.WORKER_END_RUNNING:
+        return None
+    if worker.usage.is_stopped:
+        return Verdict("degraded", "alive, but a signal or a debugger holds it")
+    is_done = 0 < worker.progress_total <= worker.progress_done
+    if is_done or not 0 < worker.progress_within_ms < worker.progress_age_ms:
+        return None
+    return Verdict("degraded", f"alive, but no progress for {_span(worker.progress_within_ms)}")
+
+
+def _span(ms: int) -> str:
+    seconds = ms // 1_000
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
 
 
 def _signal_name(number: int) -> str:

@@ -91,6 +91,8 @@ def how_it_ended(gauges: Gauges) -> str:
         return f"Killed by {signal_name(code)}"
     if gauges.end == "exit_code" and code is not None:
         return f"Exited with code {code}"
+    if gauges.end == "out_of_memory":
+        return "Killed by the kernel, out of memory,"
     if gauges.end == "clean":
         return "Ended clean"
     return "Died"

@@ -15,12 +15,14 @@ class WorkerEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_END_EXIT_CODE: _ClassVar[WorkerEnd]
     WORKER_END_SIGNAL: _ClassVar[WorkerEnd]
     WORKER_END_DIED: _ClassVar[WorkerEnd]
+    WORKER_END_OUT_OF_MEMORY: _ClassVar[WorkerEnd]
 WORKER_END_UNSPECIFIED: WorkerEnd
 WORKER_END_RUNNING: WorkerEnd
 WORKER_END_CLEAN: WorkerEnd
 WORKER_END_EXIT_CODE: WorkerEnd
 WORKER_END_SIGNAL: WorkerEnd
 WORKER_END_DIED: WorkerEnd
+WORKER_END_OUT_OF_MEMORY: WorkerEnd
 
 class EnrollRequest(_message.Message):
     __slots__ = ("host",)
@@ -289,21 +291,23 @@ class Fact(_message.Message):
     def __init__(self, name: _Optional[str] = ..., text: _Optional[str] = ..., number: _Optional[float] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("cpu_ms", "rss_bytes", "rss_limit_bytes", "open_files", "threads")
+    __slots__ = ("cpu_ms", "rss_bytes", "rss_limit_bytes", "open_files", "threads", "is_stopped")
     CPU_MS_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     RSS_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     OPEN_FILES_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
+    IS_STOPPED_FIELD_NUMBER: _ClassVar[int]
     cpu_ms: int
     rss_bytes: int
     rss_limit_bytes: int
     open_files: int
     threads: int
-    def __init__(self, cpu_ms: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., rss_limit_bytes: _Optional[int] = ..., open_files: _Optional[int] = ..., threads: _Optional[int] = ...) -> None: ...
+    is_stopped: bool
+    def __init__(self, cpu_ms: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., rss_limit_bytes: _Optional[int] = ..., open_files: _Optional[int] = ..., threads: _Optional[int] = ..., is_stopped: bool = ...) -> None: ...
 
 class WorkerHeartbeat(_message.Message):
-    __slots__ = ("service", "worker", "pid", "end", "end_code", "ended_us", "started_us", "usage", "progress_done", "progress_total", "progress_us", "progress_note", "backlog_bytes", "dropped_records", "last_line_us")
+    __slots__ = ("service", "worker", "pid", "end", "end_code", "ended_us", "started_us", "usage", "progress_done", "progress_total", "progress_us", "progress_note", "backlog_bytes", "dropped_records", "last_line_us", "progress_age_ms", "progress_within_ms")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -319,6 +323,8 @@ class WorkerHeartbeat(_message.Message):
     BACKLOG_BYTES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_RECORDS_FIELD_NUMBER: _ClassVar[int]
     LAST_LINE_US_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     service: str
     worker: str
     pid: int
@@ -334,7 +340,9 @@ class WorkerHeartbeat(_message.Message):
     backlog_bytes: int
     dropped_records: int
     last_line_us: int
-    def __init__(self, service: _Optional[str] = ..., worker: _Optional[str] = ..., pid: _Optional[int] = ..., end: _Optional[_Union[WorkerEnd, str]] = ..., end_code: _Optional[int] = ..., ended_us: _Optional[int] = ..., started_us: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., progress_done: _Optional[int] = ..., progress_total: _Optional[int] = ..., progress_us: _Optional[int] = ..., progress_note: _Optional[str] = ..., backlog_bytes: _Optional[int] = ..., dropped_records: _Optional[int] = ..., last_line_us: _Optional[int] = ...) -> None: ...
+    progress_age_ms: int
+    progress_within_ms: int
+    def __init__(self, service: _Optional[str] = ..., worker: _Optional[str] = ..., pid: _Optional[int] = ..., end: _Optional[_Union[WorkerEnd, str]] = ..., end_code: _Optional[int] = ..., ended_us: _Optional[int] = ..., started_us: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., progress_done: _Optional[int] = ..., progress_total: _Optional[int] = ..., progress_us: _Optional[int] = ..., progress_note: _Optional[str] = ..., backlog_bytes: _Optional[int] = ..., dropped_records: _Optional[int] = ..., last_line_us: _Optional[int] = ..., progress_age_ms: _Optional[int] = ..., progress_within_ms: _Optional[int] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("number", "clock_us")

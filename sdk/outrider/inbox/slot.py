@@ -14,7 +14,8 @@ little-endian; times are microseconds since 1970, 0 for never:
                   goes on counting
     44      1     version of this layout: 1
     45      1     flags: 1 ended clean, 2 continued in another segment, 4 death recorded
-    46      18    a note, UTF-8, filled up with NUL
+    46      16    a note, UTF-8, filled up with NUL
+    62      2     progress is reported again within so many seconds; 0: nothing is said of it
 
 A segment that nobody holds a lock on and whose slot has none of the flags belongs to a process that
 died. Whoever finds that first, the agent or the next writer, takes the segment's exclusive lock,
@@ -33,11 +34,13 @@ from typing import NamedTuple
 SIZE = 64
 MAGIC = b"ORS1"
 VERSION = 1
-NOTE_BYTES = 18
+NOTE_BYTES = 16
+FLAGS_OFFSET = 45
+MAX_EVERY_S = (1 << 16) - 1
 
 ENDED, CONTINUED, DEATH_RECORDED = 1, 2, 4
 
-_LAYOUT = struct.Struct("<4sIqQQqIBB18s")
+_LAYOUT = struct.Struct("<4sIqQQqIBB16sH")
 _MAX_U64 = (1 << 64) - 1
 _MAX_U32 = (1 << 32) - 1
 
@@ -53,6 +56,7 @@ class Slot(NamedTuple):
     dropped: int = 0
     flags: int = 0
     note: str = ""
+    every_s: int = 0
 
     @property
     def died(self) -> bool:
@@ -73,6 +77,7 @@ def pack(slot: Slot) -> bytes:
         VERSION,
         slot.flags,
         cut(slot.note),
+        min(max(slot.every_s, 0), MAX_EVERY_S),
     )
 
 
@@ -86,8 +91,10 @@ def unpack(raw: bytes) -> Slot | None:
     """Return what the bytes say, or None when they are no slot of a layout known here."""
     if len(raw) != SIZE:
         return None
-    magic, pid, opened, done, total, progress, dropped, version, flags, note = _LAYOUT.unpack(raw)
+    magic, pid, opened, done, total, progress, dropped, version, flags, note, every_s = (
+        _LAYOUT.unpack(raw)
+    )
     if magic != MAGIC or version != VERSION:
         return None
     text = note.rstrip(b"\0").decode("utf-8", "replace")
-    return Slot(pid, opened, done, total, progress, dropped, flags, text)
+    return Slot(pid, opened, done, total, progress, dropped, flags, text, every_s)

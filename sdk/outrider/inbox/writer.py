@@ -14,6 +14,7 @@ with dup2, so that a thread that is about to write finds either the old file or 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 import time
@@ -31,6 +32,10 @@ _RETRY_INTERVAL_S = 10.0
 _PATIENCE_S = 5.0
 
 
+EVERY_S = 300
+"""Who reports progress does so again within five minutes, unless it says otherwise."""
+
+
 class Progress(NamedTuple):
     """What ``progress()`` said last."""
 
@@ -38,6 +43,7 @@ class Progress(NamedTuple):
     total: int = 0
     note: str = ""
     at_us: int = 0
+    every_s: int = EVERY_S
 
 
 class Writer:
@@ -149,7 +155,13 @@ class Writer:
             self._continue()
         return True
 
-    def progress(self, done: int | None, total: int | None, note: str | None) -> None:
+    def progress(
+        self,
+        done: int | None,
+        total: int | None,
+        note: str | None,
+        every_s: float | None = None,
+    ) -> None:
         """Overwrite the slot; None leaves a part as it was."""
         told = self._progress
         self._progress = Progress(
@@ -157,6 +169,7 @@ class Writer:
             told.total if total is None else total,
             told.note if note is None else note,
             self._wall_us(),
+            told.every_s if every_s is None else math.ceil(min(every_s, slot.MAX_EVERY_S)),
         )
         self._write_slot()
 
@@ -236,6 +249,7 @@ class Writer:
                 dropped,
                 self._flags,
                 told.note,
+                told.every_s if told.at_us else 0,
             )
         )
         try:

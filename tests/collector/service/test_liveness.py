@@ -18,6 +18,8 @@ from outrider_protos.v1 import ingest_pb2
 NOW_US = 10**15
 FULL = ingest_pb2.Usage(rss_bytes=95, rss_limit_bytes=100)
 RUNNING = ingest_pb2.WORKER_END_RUNNING
+PROGRESS = {"end": RUNNING, "progress_within_ms": 30_000, "progress_age_ms": 30_000}
+STALLED = {**PROGRESS, "progress_age_ms": 30_001}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,16 @@ def test_agent(fields: dict[str, Any], state: str) -> None:
         ({"end": ingest_pb2.WORKER_END_EXIT_CODE, "end_code": 1}, "dead"),
         ({"end": ingest_pb2.WORKER_END_SIGNAL, "end_code": 11}, "dead"),
         ({"end": ingest_pb2.WORKER_END_DIED}, "dead"),
+        ({"end": ingest_pb2.WORKER_END_OUT_OF_MEMORY}, "dead"),
+        ({"end": RUNNING, "usage": ingest_pb2.Usage(is_stopped=True)}, "degraded"),
+        (PROGRESS, "up"),
+        (STALLED, "degraded"),
+        # It said that nothing is to be expected, it has done everything, or it has ended.
+        ({**STALLED, "progress_within_ms": 0}, "up"),
+        ({**STALLED, "progress_done": 7, "progress_total": 7}, "up"),
+        ({**STALLED, "end": ingest_pb2.WORKER_END_CLEAN}, "retired"),
+        # What it wrote waits: that is the agent's lag, not the worker's.
+        ({**PROGRESS, "backlog_bytes": 1}, "lagging"),
     ],
 )
 def test_worker(fields: dict[str, Any], state: str) -> None:

@@ -46,9 +46,11 @@ class Gauges:
     progress_total: int | None = None
     progress_at: datetime | None = None
     progress_note: str | None = None
+    progress_within_ms: int | None = None
+    """So soon it said to report progress again."""
     clock_offset_ms: int | None = None
     end: str | None = None
-    """running, clean, exit_code, signal or died, as the heartbeat said it."""
+    """clean, exit_code, signal, out_of_memory or died, as the heartbeat said it."""
     end_code: int | None = None
     ended_at: datetime | None = None
     started_at: datetime | None = None
