@@ -23,12 +23,12 @@ from outrider_agent.tail import holds, is_telling
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from outrider_agent.commands import Welcomed
     from outrider_agent.configuration import SourceConfig
     from outrider_agent.handover import Handover
     from outrider_agent.identity import Identity
     from outrider_agent.inbox import Inbox
     from outrider_agent.journal import Journal
+    from outrider_agent.orders import Welcomed
     from outrider_agent.reports import Reports
     from outrider_agent.state import State
     from outrider_agent.streams import Stream

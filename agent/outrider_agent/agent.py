@@ -17,7 +17,7 @@ import msgspec
 from outrider import severity as severities
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
-from outrider_agent import VERSION, commands, control, journal
+from outrider_agent import VERSION, control, journal, orders
 from outrider_agent.adoption import Adoption
 from outrider_agent.configuration import zone
 from outrider_agent.connection import Connection, clock_us
@@ -143,7 +143,7 @@ class Agent:
         if server is not None:
             server.close()
         own_log.end()
-        self._handover.tell(commands.Stop())
+        self._handover.tell(orders.Stop())
         await asyncio.to_thread(thread.join, DRAIN_S)
         self._take()
         await self._drain()
@@ -164,7 +164,7 @@ class Agent:
         async def answer(question: control.Question) -> Account:
             told: asyncio.Future[Account] = asyncio.get_running_loop().create_future()
             self._handover.tell(
-                commands.Tell(question, lambda account: self._in_loop(told.set_result, account))
+                orders.Tell(question, lambda account: self._in_loop(told.set_result, account))
             )
             account = await asyncio.wait_for(told, STALLED_S)
             agent = self._config.agent
@@ -213,7 +213,7 @@ class Agent:
         window_bytes = before.agent.window_bytes
         agent = msgspec.structs.replace(after.agent, window_bytes=window_bytes)
         self._config = replace(after, agent=agent, **kept)
-        self._handover.tell(commands.Reload(agent))
+        self._handover.tell(orders.Reload(agent))
         self._connection.reload(agent.collectors)
         more = f"; at the next start: {', '.join(waits)}" if waits else ""
         self._reports.say(

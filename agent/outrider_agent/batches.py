@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outrider.columns import Columns, unpack_int64
-from outrider_agent.commands import SettingsChanged
 from outrider_agent.delivery import Batch
+from outrider_agent.orders import SettingsChanged
 from outrider_agent.wire.messages import BatchEncoder
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from outrider.configuration import ConfigError, read_secret
 from outrider.errors import Fault, Reason
 from outrider.instants import from_unix_us
 from outrider.retry import Backoff
-from outrider_agent import VERSION, commands
+from outrider_agent import VERSION, orders
 from outrider_agent.clock import DatabaseClock
 from outrider_agent.heartbeats import Heartbeats
 from outrider_agent.identity import is_printable, token_path
@@ -264,7 +264,7 @@ class Connection:
 
     def _sample_clock(self, sent_us: int, database_us: int, received_us: int) -> None:
         if self._clock.sample(sent_us, database_us, received_us):
-            self._handover.tell(commands.Clock(self._clock.offset_us))
+            self._handover.tell(orders.Clock(self._clock.offset_us))
 
 
 def _place(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 In a circle: obey what the loop says, look for files, look at files that are due and read them, hand
 over batches that are due, and once a second see to ends of files, watermarks, the cache and the
-picture that heartbeats are made of. It waits only for the next thing that is due or for a command.
+picture that heartbeats are made of. It waits only for the next thing that is due or for an order.
 
 When a file is looked at is :mod:`outrider_agent.schedule`'s business.
 """
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from outrider import severity as severities
 from outrider.instants import from_unix_us
 from outrider_agent.batches import BatchMaker, Pace
-from outrider_agent.commands import (
+from outrider_agent.delivery import Acknowledged, GoBack, Refused
+from outrider_agent.orders import (
     Clock,
     Committed,
     Opened,
@@ -25,7 +26,6 @@ from outrider_agent.commands import (
     Tell,
     Welcomed,
 )
-from outrider_agent.delivery import Acknowledged, GoBack, Refused
 from outrider_agent.schedule import FIRST_LOOK_S, Schedule
 from outrider_agent.tail import CHUNK_BYTES, Look
 
@@ -85,8 +85,8 @@ class DiskThread:
         """Work until told to stop; what is pending is handed over before it returns."""
         wait_s = 0.0
         while not self._stopping:
-            for command in self._handover.commands(wait_s):
-                self._obey(command)
+            for order in self._handover.orders(wait_s):
+                self._obey(order)
             wait_s = self.turn()
         self._flush_all()
         self._files.save()
@@ -114,36 +114,36 @@ class DiskThread:
     def _wall_us(self) -> int:
         return from_unix_us(int(self._wall() * 1_000_000))
 
-    # ---------------------------------------------------------------- commands
+    # ---------------------------------------------------------------- orders
 
-    def _obey(self, command: object) -> None:
-        if isinstance(command, Acknowledged):
-            self._files.acknowledged(command)
-        elif isinstance(command, GoBack):
-            followed = self._files.go_back(command)
+    def _obey(self, order: object) -> None:
+        if isinstance(order, Acknowledged):
+            self._files.acknowledged(order)
+        elif isinstance(order, GoBack):
+            followed = self._files.go_back(order)
             if followed is not None:
                 self._flushes.discard(followed)
                 self._schedule.at(followed, self._clock())
-        elif isinstance(command, Committed):
-            self._files.committed(command)
-        elif isinstance(command, Opened):
-            self._files.opened(command.stream_ids)
-        elif isinstance(command, Refused):
-            self._files.refused(command, self._clock())
-        elif isinstance(command, Welcomed):
-            self._files.welcomed(command)
+        elif isinstance(order, Committed):
+            self._files.committed(order)
+        elif isinstance(order, Opened):
+            self._files.opened(order.stream_ids)
+        elif isinstance(order, Refused):
+            self._files.refused(order, self._clock())
+        elif isinstance(order, Welcomed):
+            self._files.welcomed(order)
             self._next_full_look = self._next_check = 0.0
-        elif isinstance(command, SettingsChanged):
-            self._pace = Pace(command)
-            self._batches.compress(command.compress)
-        elif isinstance(command, Clock):
-            self._batches.clock_offset_us = command.offset_us
-        elif isinstance(command, Tell):
-            command.answer(self._files.account(command.question, self._wall_us()))
-        elif isinstance(command, Reload):
-            self._files.reload(command.agent)
+        elif isinstance(order, SettingsChanged):
+            self._pace = Pace(order)
+            self._batches.compress(order.compress)
+        elif isinstance(order, Clock):
+            self._batches.clock_offset_us = order.offset_us
+        elif isinstance(order, Tell):
+            order.answer(self._files.account(order.question, self._wall_us()))
+        elif isinstance(order, Reload):
+            self._files.reload(order.agent)
             self._next_full_look = self._next_check = 0.0
-        elif isinstance(command, Stop):
+        elif isinstance(order, Stop):
             self._stopping = True
 
     # ---------------------------------------------------------------- looking

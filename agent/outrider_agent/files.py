@@ -13,8 +13,8 @@ from outrider.instants import from_unix_us
 from outrider_agent import endings, processes, state
 from outrider_agent.account import Account, of_candidate, of_followed, select
 from outrider_agent.batches import BatchMaker
-from outrider_agent.commands import Committed
 from outrider_agent.delivery import Acknowledged
+from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
 from outrider_agent.streams import Place
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from outrider.inbox.slot import Slot
     from outrider_agent.adoption import Adoption
-    from outrider_agent.commands import Welcomed
     from outrider_agent.configuration import AgentConfig
     from outrider_agent.control import Question
     from outrider_agent.delivery import GoBack, Refused
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from outrider_agent.handover import Handover
     from outrider_agent.inbox import Inbox
     from outrider_agent.journal import Journal
+    from outrider_agent.orders import Welcomed
     from outrider_agent.reports import Reports
 
 _SAVE_S = 1.0
@@ -115,10 +115,10 @@ class Files:
             self._endings.without_content(stream, place, seen, is_there=is_there)
         return fresh
 
-    def welcomed(self, command: Welcomed) -> None:
+    def welcomed(self, order: Welcomed) -> None:
         """Take up what a welcome said."""
-        self._adoption.welcomed(command)
-        if command.store_regressed:
+        self._adoption.welcomed(order)
+        if order.store_regressed:
             self._reports.say(
                 "regressed",
                 "the database has forgotten what it acknowledged: what this host still holds is "
@@ -134,9 +134,9 @@ class Files:
         with suppress(OSError):
             self._journal.opened(stream_ids)
 
-    def committed(self, command: Committed) -> None:
+    def committed(self, order: Committed) -> None:
         """Keep the position under which something was acknowledged last."""
-        self._state.feed_number, self._state.feed_nonce = command.feed_number, command.feed_nonce
+        self._state.feed_number, self._state.feed_nonce = order.feed_number, order.feed_nonce
         self._dirty = True
 
     def acknowledged(self, notice: Acknowledged) -> None:
@@ -344,11 +344,11 @@ class Files:
 
     def finish(self, handover: Handover) -> None:
         """After the disk thread's end: take note of the last acknowledgements and close all."""
-        for command in handover.commands(0):
-            if isinstance(command, Acknowledged):
-                self.acknowledged(command)
-            elif isinstance(command, Committed):
-                self.committed(command)
+        for order in handover.orders(0):
+            if isinstance(order, Acknowledged):
+                self.acknowledged(order)
+            elif isinstance(order, Committed):
+                self.committed(order)
         self.save()
         self._close()
 

@@ -1,6 +1,6 @@
 """Where the disk thread and the event loop meet: one bounded window, two queues, two wake-ups.
 
-The disk thread gives streams and batches; the loop gives commands and releases bytes. Neither ever
+The disk thread gives streams and batches; the loop gives orders and releases bytes. Neither ever
 waits for the other while holding the lock. The window is the only bound needed: the disk thread
 looks at :meth:`Handover.room` before it reads a file, and what it has given counts until released.
 """
@@ -47,7 +47,7 @@ class Handover:
         self._window = window_bytes
         self._lock = threading.Condition()
         self._items: deque[Item] = deque()
-        self._commands: deque[object] = deque()
+        self._orders: deque[object] = deque()
         self._held = 0
         self._woken = False
         self._wake_loop: Callable[[], object] | None = None
@@ -76,13 +76,13 @@ class Handover:
         if wake is not None:
             wake()
 
-    def commands(self, wait_s: float) -> list[object]:
+    def orders(self, wait_s: float) -> list[object]:
         """Take what the loop has said, after waiting up to ``wait_s`` for something."""
         with self._lock:
-            if not self._commands and wait_s > 0:
+            if not self._orders and wait_s > 0:
                 self._lock.wait(wait_s)
-            taken = list(self._commands)
-            self._commands.clear()
+            taken = list(self._orders)
+            self._orders.clear()
             return taken
 
     # ---------------------------------------------------------------- the loop's side
@@ -109,10 +109,10 @@ class Handover:
             if was_full:
                 self._lock.notify()
 
-    def tell(self, *commands: object) -> None:
+    def tell(self, *orders: object) -> None:
         """Say something to the disk thread."""
-        if not commands:
+        if not orders:
             return
         with self._lock:
-            self._commands.extend(commands)
+            self._orders.extend(orders)
             self._lock.notify()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from outrider.errors import Fault, Reason
-from outrider_agent.commands import Committed, Opened, SettingsChanged, Welcomed
+from outrider_agent.orders import Committed, Opened, SettingsChanged, Welcomed
 from outrider_agent.wire.channel import bearer, fault_of, push_call
 from outrider_agent.wire.messages import joined, place_of, stream_message, stream_of
 from outrider_protos.limits import WIRE_VERSION
