@@ -39,7 +39,7 @@ COMMANDS: dict[str, Command] = {
         "all",
     ),
     "agent": Command("outrider_agent.cli:main", "the agent of this host", "agent"),
-    "run": Command("outrider_agent.run:main", "a worker under the agent's eye", "agent"),
+    "run": Command("outrider_agent.wrap:main", "a worker under the agent's eye", "agent"),
     "collector": Command("outrider_collector.cli:main", "the collector", "collector"),
     "store": Command(
         "outrider_collector.terminal.store:main",
