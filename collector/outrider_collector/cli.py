@@ -17,6 +17,8 @@ from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
 from outrider_collector import config as configuration
 from outrider_collector.store import agents, schema
+from outrider_collector.store.audit import log
+from outrider_collector.store.audit.log import Act
 from outrider_collector.store.connect import connect, driver_errors, target
 from outrider_collector.store.reading import health
 
@@ -169,7 +171,10 @@ async def _revoke(config: Configuration, agent: int) -> int:
     connection = await connect(config.database_url, application_name="outrider revoke")
     async with connection:
         with driver_errors(config.database_url):
-            known = await agents.revoke(connection, agent)
+            act = Act("auth.token_revoked", _actor(), f"agent {agent}")
+            async with connection.transaction():
+                known = await agents.revoke(connection, agent)
+                audit_id = await log.add_act(connection, act, worker="cli") if known else 0
     if not known:
         raise Fault(
             Reason.NOT_FOUND,
@@ -177,7 +182,7 @@ async def _revoke(config: Configuration, agent: int) -> int:
             "list them with `outrider status`",
         )
     outrider.init(service="outrider", worker="cli")
-    outrider.audit("auth.token_revoked", actor=_actor(), target=f"agent {agent}")
+    log.tell(act, audit_id)
     print(f"agent {agent} is revoked: nothing it sends is committed any more")  # noqa: T201
     return DONE
 

@@ -78,8 +78,8 @@ _CATALOGUE = """
 13 api ops: called failed! throttled? validated_bad?
 14 health ops: passed warned? failed! recovered expired? changed sampled
 15 alert audit: fired? deduplicated silenced acknowledged escalated? resolved notify_sent
-    notify_failed!
-16 audit audit: exported verified verification_failed! retention_applied held released
+    notify_failed! unsilenced notify_tested
+16 audit audit: exported verified verification_failed! retention_applied held released erased?
 17 pipeline ops: connected spooled throttled? dropped? gap_found! rejected? quarantined!
     caught_up
 18 ui ops: error_shown? viewed action_taken

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import outrider
 from outrider.errors import Fault, Reason
 from outrider.filter.syntax import quoted
 from outrider_alerting.channels import buttons
@@ -99,7 +98,6 @@ async def _acknowledge(
         by = act.actor
         if act.changed:
             done.append(alert.id)
-            outrider.audit("alert.acknowledged", actor=actor, target=f"A-{alert.id}")
     if done:
         return Answer(f"{_names(done)} acknowledged by {actor}.")
     if by:
@@ -120,9 +118,6 @@ async def _silence(
         actor=actor,
         comment="pressed in Telegram",
         origin=origin,
-    )
-    outrider.audit(
-        "alert.silenced", actor=actor, target=f"silence {done.silence}", until=ends_at.isoformat()
     )
     return Answer(
         f"{_names([a.id for a in alerts])} silenced until {ends_at:%H:%M} UTC. To take it back: "

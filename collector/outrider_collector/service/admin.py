@@ -1,8 +1,4 @@
-"""AdminService: acts of people. Each is done by the store and told as an audit event.
-
-The event names what was done to what by whom, and quotes no text of it (filters, names of rules,
-comments): those are in the rows. A record that quotes a filter matches it, and applying a rule, or
-silencing an alert, would raise it.
+"""AdminService: acts of people. Each is done by the store, which also records it.
 
 The interceptor has checked the admin token; who acts is what the caller says, because who holds the
 token of the collector's host may act in anybody's name.
@@ -12,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import outrider
 from outrider.instants import from_us
 from outrider_collector.service.errors import guarded
 from outrider_collector.store import acts, rules, trials
@@ -45,12 +40,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             done = await acts.acknowledge(
                 connection, request.alert_id, request.actor, request.comment
             )
-        if done.changed:
-            outrider.audit(
-                "alert.acknowledged",
-                actor=done.actor,
-                target=f"A-{request.alert_id}",
-            )
         return admin_pb2.AcknowledgeAlertResponse(changed=done.changed, actor=done.actor)
 
     @guarded
@@ -69,12 +58,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 comment=request.comment,
                 weekly=_weekly(request),
             )
-        outrider.audit(
-            "alert.silenced",
-            actor=request.actor,
-            target=f"silence {done.silence}",
-            until=from_us(request.ends_us).isoformat(),
-        )
         return admin_pb2.AddSilenceResponse(silence_id=done.silence, alert_ids=done.alerts)
 
     @guarded
@@ -85,12 +68,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         del context
         async with self._links.use() as connection:
             changed = await acts.end_silence(connection, request.silence_id, request.actor)
-        if changed:
-            outrider.audit(
-                "alert.unsilenced",
-                actor=request.actor,
-                target=f"silence {request.silence_id}",
-            )
         return admin_pb2.EndSilenceResponse(changed=changed)
 
     @guarded
@@ -107,16 +84,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 applied = await rules.apply(
                     connection, files, request.actor, within_s=APPLY_WITHIN_S
                 )
-        if applied.stored:
-            outrider.audit(
-                "config.changed",
-                actor=request.actor,
-                target="rules",
-                version=applied.version,
-                added=len(applied.changes.added),
-                changed=len(applied.changes.changed),
-                removed=len(applied.changes.removed),
-            )
         return admin_pb2.ApplyRulesResponse(version=applied.version, **applied.changes._asdict())
 
     @guarded
@@ -127,13 +94,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         del context
         async with self._links.use() as connection:
             changed = await acts.retire_worker(connection, request.name, request.actor)
-        if changed:
-            outrider.audit(
-                "config.changed",
-                actor=request.actor,
-                target=f"worker {request.name}",
-                after="retired",
-            )
         return admin_pb2.RetireWorkerResponse(changed=changed)
 
     @guarded

@@ -1,7 +1,11 @@
 """What people do: acknowledge alerts, silence them, retire workers. Each act has a name on it.
 
-Acts never move an alert's state. Each ends with a feed row and COMMIT in one message, which wakes
-the evaluator (a silence changes who is told) and the dashboard.
+Acts never move an alert's state. Each has its row in the audit log and ends with a feed row and
+COMMIT in one message, which wakes the evaluator (a silence changes who is told) and the dashboard.
+
+Then it is told as a record too. The record names what was done to what by whom, and quotes no text
+of it (filters, comments): those are in the rows. A record that quotes a filter matches it, and
+silencing an alert would raise it.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from outrider import filter as filters
 from outrider.errors import Fault, Reason
 from outrider_alerting import schedules
 from outrider_collector.store import feed, health
+from outrider_collector.store.audit import log
+from outrider_collector.store.audit.log import Act
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -90,10 +96,11 @@ async def acknowledge(
             " acknowledge_comment = nullif(%s, ''), updated_at = clock_timestamp() where id = %s",
             (actor, comment, alert),
         )
-        await feed.commit(
+        await log.commit(
             connection,
+            Act("alert.acknowledged", actor, f"A-{alert}", reason=comment),
             "admin",
-            detail={"act": "acknowledge", "actor": actor, "alerts": [alert], "comment": comment},
+            {"act": "acknowledge", "actor": actor, "alerts": [alert], "comment": comment},
         )
     return Acknowledged(changed=True, actor=actor)
 
@@ -152,10 +159,12 @@ async def add_silence(
                 detail=f"{SILENCES_MAX} silences are in force: end some before you add another",
             )
         hit = await _matching(connection, chosen)
-        await feed.commit(
+        until = {"until": ends_at.isoformat()}
+        await log.commit(
             connection,
+            Act("alert.silenced", actor, f"silence {row[0]}", until, reason=comment),
             "silences",
-            detail={"act": "add", "silence": row[0], "actor": actor, "alerts": hit},
+            {"act": "add", "silence": row[0], "actor": actor, "alerts": hit},
         )
     return Silenced(silence=row[0], alerts=hit)
 
@@ -184,10 +193,11 @@ async def end_silence(connection: AsyncConnection, silence: int, actor: str) -> 
                 detail=f"there is no silence {silence}: list them with 'outrider silences list'",
             )
         if changed:
-            await feed.commit(
+            await log.commit(
                 connection,
+                Act("alert.unsilenced", actor, f"silence {silence}"),
                 "silences",
-                detail={"act": "end", "silence": silence, "actor": actor},
+                {"act": "end", "silence": silence, "actor": actor},
             )
     return bool(changed)
 
@@ -239,7 +249,10 @@ async def retire_worker(connection: AsyncConnection, name: str, actor: str) -> b
             )
         component = health.Component("worker", name, agent, team, host, service, worker)
         reason = f"retired by {actor}"
+        act = Act("config.changed", actor, f"worker {name}", before=state, after="retired")
+        audit_id = await log.add_act(connection, act)
         await health.store(connection, [health.Change(component, state, "retired", reason, now)])
+    log.tell(act, audit_id)
     return True
 
 

@@ -24,6 +24,7 @@ from outrider_alerting import rule_files
 from outrider_alerting.rules import ENGINE_VERSION, Changes, RuleSet, definition, diff
 from outrider_alerting.watches import hits_key
 from outrider_collector.store import feed
+from outrider_collector.store.audit import log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,12 +157,23 @@ async def _activate(
         version = await _store(connection, files, rule_set, actor)
         # The feed's lock is taken last and waits as long as others' commits take.
         await connection.execute("set local lock_timeout = '5s'")
-        await feed.commit(
+        await log.commit(
             connection,
+            _act(actor, before.version if before else None, version, changes),
             "rules",
-            detail={"version": version, "actor": actor, **changes._asdict()},
+            {"version": version, "actor": actor, **changes._asdict()},
         )
     return Applied(version, changes, stored=True)
+
+
+def _act(actor: str, before: int | None, version: int, changes: Changes) -> log.Act:
+    numbers = {
+        "version": version,
+        "added": len(changes.added),
+        "changed": len(changes.changed),
+        "removed": len(changes.removed),
+    }
+    return log.Act("config.changed", actor, "rules", numbers, before=before, after=version)
 
 
 async def _store(

@@ -14,6 +14,7 @@ from outrider.errors import Fault, Reason
 from outrider_alerting import telling
 from outrider_alerting.routing import destination
 from outrider_collector.store import feed, rules
+from outrider_collector.store.audit import log
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,8 +88,11 @@ async def add(connection: AsyncConnection, channel: str, actor: str, collector: 
         )
         row = await cursor.fetchone()
         number = int(row[0]) if row else 0
-        await feed.commit(
-            connection, "admin", detail={"act": "test", "actor": actor, "notification": number}
+        await log.commit(
+            connection,
+            log.Act("alert.notify_tested", actor, f"notification {number}"),
+            "admin",
+            {"act": "test", "actor": actor, "notification": number},
         )
     return number
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 import outrider
-from outrider.taxonomy import class_of
-from outrider_collector.store import binary, blocks, rows
+from outrider.taxonomy import EVENTS
+from outrider_collector.store import binary, blocks, feed, rows
 from outrider_collector.store.binary import Int2Array, TextArray, UuidArray
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ where u.audit_id = 0 or not exists (
 """
 
 _INSERT_ACT: Final = """
-insert into audit_log (ts, class, event, actor, target, outcome, reason, severity, message,
-    attributes, service, worker, host)
-values (clock_timestamp(), %s, %s, %s, %s, %s, %s, 9, %s, %s, %s, %s, %s)
+insert into audit_log (ts, class, event, actor, target, outcome, reason, before, after, severity,
+    message, attributes, service, worker, host)
+values (clock_timestamp(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 returning id
 """
 
@@ -68,6 +68,8 @@ class Act:
     target: str
     fields: Mapping[str, str | int] = field(default_factory=dict)
     """More about it; these and all above are in the record of the act too."""
+    before: str | int | None = None
+    after: str | int | None = None
     reason: str = ""
     """Why, in the actor's words: stands in the row only."""
     outcome: str = "success"
@@ -115,18 +117,22 @@ async def add_entries(connection: AsyncConnection, commit_id: int, found: Sequen
 
 async def add_act(connection: AsyncConnection, act: Act, worker: str = "collector") -> int:
     """Add an act to the open transaction; returns the id of its row."""
+    event = EVENTS[act.event]
     await connection.execute(_LOCK)
     cursor = await connection.execute(
         _INSERT_ACT,
         (
-            class_of(act.event).value,
-            act.event,
+            event.event_class.value,
+            event.name,
             rows.storable(act.actor),
             rows.storable(act.target),
             act.outcome,
             rows.storable(act.reason) or None,
+            _json(act.before),
+            _json(act.after),
+            event.severity,
             rows.storable(f"{act.actor}: {act.event} {act.target}"),
-            rows.storable(msgspec.json.encode(dict(act.fields)).decode()),
+            _json(dict(act.fields)),
             SERVICE,
             worker,
             socket.gethostname(),
@@ -137,13 +143,28 @@ async def add_act(connection: AsyncConnection, act: Act, worker: str = "collecto
     return int(row[0])
 
 
+async def commit(connection: AsyncConnection, act: Act, kind: str, detail: dict[str, Any]) -> None:
+    """Add an act to the transaction, COMMIT it with its feed row, and write the act's record.
+
+    As :func:`~outrider_collector.store.feed.commit`.
+    """
+    audit_id = await add_act(connection, act)
+    await feed.commit(connection, kind, detail=detail)
+    tell(act, audit_id)
+
+
 def tell(act: Act, audit_id: int) -> None:
     """Write the record of an act that is committed, so that it is among the logs too.
 
     It names the row, which is not written a second time when the record arrives.
     """
     more: dict[str, Any] = {**act.fields, "audit_id": audit_id}
+    more |= {"before": act.before, "after": act.after}
     outrider.audit(act.event, actor=act.actor, target=act.target, outcome=act.outcome, **more)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else rows.storable(msgspec.json.encode(value).decode())
 
 
 def _texts(values: Iterable[str | None]) -> TextArray:
