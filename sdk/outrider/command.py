@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outrider.configuration import ConfigError, suggest
 from outrider.errors import Fault, Reason
+from outrider.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,6 +126,14 @@ def _guarded(name: str, command: Command, arguments: list[str]) -> int:
         return _complain(str(error), USAGE)
     except Fault as fault:
         return _complain(str(fault), USAGE if fault.reason is Reason.CONFIG_INVALID else FAILED)
+    except UnicodeEncodeError:
+        # Bytes of the command line that are no UTF-8 reach us as lone surrogates. A file's name may
+        # hold them and a worker be given them; what is stored, sent or printed may not.
+        strange = [n for n, argument in enumerate(arguments, 1) if not _is_utf8(argument)]
+        if not strange:
+            raise
+        where = f"argument {strange[0]} of 'outrider {name}'"
+        return _complain(f"not UTF-8: {where}: write it in UTF-8", USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -147,8 +156,17 @@ def _function(name: str, command: Command) -> Callable[[list[str]], int]:
     return function
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _complain(message: str, code: int) -> int:
-    print(f"outrider: {message}", file=sys.stderr)  # noqa: T201  errors go to standard error
+    # It quotes arguments, keys and files, whatever they hold.
+    print(f"outrider: {visible(message)}", file=sys.stderr)  # noqa: T201  errors go to standard error
     return code
 
 

@@ -26,6 +26,8 @@ def raising(argv: list[str]) -> int:
         raise Fault("STORE_DOWN", host="db")
     if argv[0] == "url":
         raise Fault("CONFIG_INVALID", detail="no URL: write one")
+    if argv[0] == "sent":
+        argv[1].encode()
     if argv[0] == "pipe":
         raise BrokenPipeError
     raise KeyboardInterrupt
@@ -64,6 +66,22 @@ def test_errors_are_one_line_and_a_code(
     """What a user can do something about is one line on standard error, never a traceback."""
     assert command.main(argv) == code
     assert capsys.readouterr().err == said
+
+
+def test_what_an_error_quotes_cannot_act_on_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Keys, names and files come from outside: their escape sequences are shown, not sent."""
+    assert command.main(["\x1b[2J\u202e"]) == 2
+    assert capsys.readouterr().err.startswith("outrider: unknown command: \u241b[2J<U+202E>: ")
+
+
+def test_an_argument_that_is_not_utf8_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bytes that are no UTF-8 reach Python as lone surrogates, which nothing can send or store."""
+    assert command.main(["raise", "sent", "caf\udce9"]) == 2
+    assert capsys.readouterr().err == (
+        "outrider: not UTF-8: argument 2 of 'outrider raise': write it in UTF-8\n"
+    )
 
 
 def test_a_fault_is_failure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from outrider.command import DONE, FAILED, FOUND
+from outrider.visible import visible
 from outrider_collector import config as configuration
 from outrider_collector.doctor.examine import examine
 from outrider_collector.doctor.finding import worst
-from outrider_collector.terminal.render import GREEN, RED, YELLOW, coloured, visible
+from outrider_collector.terminal.render import GREEN, RED, YELLOW, coloured
 
 if TYPE_CHECKING:
     from outrider_collector.doctor.finding import Finding

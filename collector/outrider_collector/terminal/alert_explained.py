@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.filter import FilterError, parse
+from outrider.visible import visible
 from outrider_alerting.rules import IN_APP
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import (
@@ -16,7 +17,6 @@ from outrider_collector.terminal.render import (
     YELLOW,
     coloured,
     moment,
-    visible,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def lines(told: Explanation, *, colours: bool) -> Iterator[str]:
     yield f"routes (of rule set {told.version}; `{IN_APP}` has every alert, without a route):"
     for number, (match, channels, verdict) in enumerate(told.routes, 1):
         what = visible(match) or "every alert"
-        yield f"  {number}  {what} -> {', '.join(channels)}: {verdict}"
+        yield f"  {number}  {what} -> {visible(', '.join(channels))}: {verdict}"
     if not told.routes:
         yield "  none: add a [[channel]] and a [[route]] to the rules, then 'outrider rules apply'"
     yield ""

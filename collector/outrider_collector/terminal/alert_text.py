@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider import severity
+from outrider.visible import visible
 from outrider_collector.terminal.render import (
     BOLD,
     DIM,
@@ -15,7 +16,6 @@ from outrider_collector.terminal.render import (
     coloured,
     moment,
     table,
-    visible,
 )
 
 if TYPE_CHECKING:

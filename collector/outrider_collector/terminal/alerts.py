@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.command import DONE
 from outrider.configuration import ConfigError
+from outrider.visible import visible
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
@@ -103,7 +104,7 @@ async def _acknowledge(arguments: argparse.Namespace) -> int:
     elif changed:
         say(f"A-{number} is acknowledged")
     else:
-        say(f"A-{number} was acknowledged by {by} before")
+        say(f"A-{number} was acknowledged by {visible(by)} before")
     return DONE
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.command import DONE, FAILED
+from outrider.visible import visible
 from outrider_collector.store import trials
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 from outrider_collector.terminal.documents import document
-from outrider_collector.terminal.render import moment, visible
+from outrider_collector.terminal.render import moment
 
 if TYPE_CHECKING:
     import argparse
@@ -71,12 +72,13 @@ class Trial:
     def text(self) -> str:
         """Say it to a person: what became of it, then the ledger."""
         row = self.row
+        channel = visible(row.channel)
         why = f": {visible(row.why)}" if row.why else ""
         if row.fate == "sent":
             number = f", it calls it {visible(row.provider_id)}" if row.provider_id else ""
-            first = f"{row.channel}: sent in {self._took_ms} ms{number}{why}"
+            first = f"{channel}: sent in {self._took_ms} ms{number}{why}"
         else:
-            first = f"{row.channel}: {_WORDS.get(row.fate, row.fate)}{why}"
+            first = f"{channel}: {_WORDS.get(row.fate, row.fate)}{why}"
         lines = [
             first,
             f"ledger: notification {row.id}, {row.fate}, to {visible(row.conversation)}",

@@ -1,27 +1,20 @@
-"""Text for terminals, where what is shown must not act.
+"""Text for terminals: records as lines, ages, tables, colours.
 
-Log content is hostile: an escape sequence in a message could clear the screen, change the title or
-the clipboard, and a direction mark could reverse what an operator reads. So every character that
-does not show itself is shown as a symbol: control characters by their Unicode pictures, direction
-marks and line separators by their code. Colours are ours alone, and only where a terminal reads.
+What comes from outside goes through :func:`outrider.visible.visible`. Colours are ours alone, and
+only where a terminal reads.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
+
+from outrider.visible import visible
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from outrider_collector.store.reading.types import LogRow
-
-# C0, DEL, C1, and what changes direction, joins, separates lines or has no glyph of its own.
-_UNSEEN: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f\ud800-\udfff]"
-)
 
 RESET: Final = "\x1b[0m"
 BOLD: Final = "\x1b[1m"
@@ -50,18 +43,6 @@ STATE_COLOURS: Final = {
 }
 
 
-def visible(text: str) -> str:
-    """Return the text with every character that a terminal would obey shown as a symbol."""
-    return _UNSEEN.sub(_symbol, text)
-
-
-def _symbol(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"<U+{code:04X}>"
-
-
 def coloured(text: str, colour: str, *, colours: bool) -> str:
     """Return the text in a colour, or as it is."""
     return f"{colour}{text}{RESET}" if colours and colour else text
@@ -83,7 +64,7 @@ def line(row: LogRow, *, colours: bool) -> str:
         visible(row.message or ""),
     ]
     extra = [f"{name}={value}" for name, value in _named(row)]
-    extra += [f"{name}={_plain(value)}" for name, value in _attributes(row).items()]
+    extra += [f"{name}={_plain(value)}" for name, value in row.attributes.items()]
     if extra:
         parts.append(coloured(visible(" ".join(extra)), DIM, colours=colours))
     return " ".join(parts)
@@ -97,14 +78,6 @@ def _named(row: LogRow) -> list[tuple[str, str]]:
         ("correlation_id", row.correlation_id),
     ]
     return [(name, value) for name, value in known if value is not None]
-
-
-def _attributes(row: LogRow) -> dict[str, Any]:
-    try:
-        return row.attributes
-    except ValueError:
-        # Not JSON: shown as it is rather than hidden.
-        return {"attributes": row.attributes_json}
 
 
 def _plain(value: Any) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from outrider.command import DONE
 from outrider.configuration import ConfigError, suggest
 from outrider.errors import Fault, Reason
+from outrider.visible import visible
 from outrider_collector.store.reading import fleet
 from outrider_collector.terminal.commands import actor, admin, read_store, say
-from outrider_collector.terminal.render import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from outrider.command import DONE, FAILED, FOUND, USAGE
+from outrider.visible import visible
 from outrider_alerting import cases, rule_files
 from outrider_collector import config as configuration
 from outrider_collector.alerts.rule_directory import read_directory, secret_notes, undone_by
@@ -45,9 +46,9 @@ async def _lint(arguments: argparse.Namespace) -> int:
         say(json.dumps([*told, *(warning._asdict() for warning in warnings)]))
     else:
         for problem in problems:
-            say(f"{problem}" if problem.is_error else f"doubtful: {problem}")
+            say(visible(f"{problem}" if problem.is_error else f"doubtful: {problem}"))
         for warning in warnings:
-            sys.stderr.write(f"outrider: warning: {warning}\n")
+            sys.stderr.write(f"outrider: warning: {visible(str(warning))}\n")
     if problems:
         return FOUND
     if not arguments.json:
@@ -71,7 +72,8 @@ async def _test(arguments: argparse.Namespace) -> int:
         say(json.dumps({"tests": count, "failures": listed}))
         return FAILED if failures else DONE
     for failure, where in told:
-        say(f"rule `{failure.rule}`: test {failure.case + 1}: {failure.message}: {where}")
+        test = f"rule `{failure.rule}`: test {failure.case + 1}"
+        say(visible(f"{test}: {failure.message}: {where}"))
     failed = len({(failure.rule, failure.case) for failure in failures})
     tests = f"{count} test{'' if count == 1 else 's'}"
     if not count:
@@ -119,8 +121,8 @@ async def _apply(arguments: argparse.Namespace) -> int:
     data_dir = configuration.load(arguments.config).data_dir
     if (theirs := undone_by(arguments.directory, files, data_dir)) is not None:
         sys.stderr.write(
-            f"outrider: the next start of `outrider up` undoes this: it applies {theirs}: keep "
-            "your rule files there\n"
+            f"outrider: the next start of `outrider up` undoes this: it applies "
+            f"{visible(str(theirs))}: keep your rule files there\n"
         )
     return DONE
 
@@ -129,11 +131,11 @@ def _refuse(files: dict[str, str]) -> bool:
     """Tell what is wrong with the files, if something is."""
     errors = [problem for problem in rule_files.lint(files.items()) if problem.is_error]
     for problem in errors:
-        sys.stderr.write(f"outrider: {problem}\n")
+        sys.stderr.write(f"outrider: {visible(str(problem))}\n")
     return bool(errors)
 
 
 def _changed(added: Iterable[str], changed: Iterable[str], removed: Iterable[str]) -> Iterable[str]:
-    yield from (f"+ {name}" for name in added)
-    yield from (f"~ {name}" for name in changed)
-    yield from (f"- {name}" for name in removed)
+    yield from (f"+ {visible(name)}" for name in added)
+    yield from (f"~ {visible(name)}" for name in changed)
+    yield from (f"- {visible(name)}" for name in removed)

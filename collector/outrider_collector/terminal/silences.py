@@ -12,6 +12,7 @@ from outrider.command import DONE
 from outrider.configuration import ConfigError
 from outrider.errors import Fault
 from outrider.instants import from_us, to_us
+from outrider.visible import visible
 from outrider_alerting import schedules
 from outrider_alerting.durations import Duration
 from outrider_alerting.ledger import Silence
@@ -126,14 +127,15 @@ async def _add(arguments: argparse.Namespace) -> int:
 
 def _doubt(doubtful: list[str]) -> None:
     for doubt in doubtful:
-        sys.stderr.write(f"outrider: doubtful: {doubt}\n")
+        sys.stderr.write(f"outrider: doubtful: {visible(doubt)}\n")
 
 
 def _when(weekly: acts.Weekly | None, ends: str) -> str:
     if weekly is None:
         return f"until {ends} UTC"
     passes = ", critical alerts pass" if weekly.quiet_hours else ""
-    return f"{weekly.schedule} {weekly.timezone}, until {ends} UTC{passes}"
+    when = visible(f"{weekly.schedule} {weekly.timezone}")
+    return f"{when}, until {ends} UTC{passes}"
 
 
 def _hit(alerts: list[int]) -> str:

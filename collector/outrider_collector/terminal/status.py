@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from outrider.command import DONE
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
+from outrider.visible import visible
 from outrider_collector import config
 from outrider_collector.store.connect import READ_ROLE, connect
 from outrider_collector.store.reading import fleet, health
 from outrider_collector.terminal.documents import document
-from outrider_collector.terminal.render import visible
 from outrider_collector.terminal.retire import retire
 from outrider_collector.terminal.status_text import status_lines, worker_lines
 

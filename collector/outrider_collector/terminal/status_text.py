@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from outrider.visible import visible
 from outrider_collector.store.reading import completeness
 from outrider_collector.store.reading.types import STATES
 from outrider_collector.terminal.render import (
@@ -16,7 +17,6 @@ from outrider_collector.terminal.render import (
     age,
     coloured,
     table,
-    visible,
 )
 
 if TYPE_CHECKING:

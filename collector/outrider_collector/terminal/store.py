@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from outrider.errors import Fault, Reason
+from outrider.visible import visible
 from outrider_collector import config
 from outrider_collector.store import housekeeping, partitions, schema
 from outrider_collector.store.compaction import verify
@@ -17,7 +18,7 @@ from outrider_collector.store.reading import quarantine
 from outrider_collector.store.stats import read_stats
 from outrider_collector.terminal import compact
 from outrider_collector.terminal.documents import document
-from outrider_collector.terminal.render import moment, visible
+from outrider_collector.terminal.render import moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from outrider.errors import Fault
-from outrider_collector.store.connect import connect
+from outrider.visible import visible
+from outrider_collector.store.connect import connect, driver_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +29,13 @@ async def announce_alerts(url: str, stop: asyncio.Event, say: Callable[[str], No
     while not stop.is_set():
         try:
             async with await connect(url, application_name="outrider up") as connection:
-                await connection.set_autocommit(True)
-                if last < 0:
-                    last = await _newest(connection)
-                while not stop.is_set():
-                    last = await _tell(connection, last, say)
-                    await _pause(stop)
-        except (Fault, OSError):
+                with driver_errors(url):
+                    if last < 0:
+                        last = await _newest(connection)
+                    while not stop.is_set():
+                        last = await _tell(connection, last, say)
+                        await _pause(stop)
+        except Fault:
             await _pause(stop)
 
 
@@ -47,14 +48,9 @@ async def _newest(connection: AsyncConnection) -> int:
 async def _tell(connection: AsyncConnection, last: int, say: Callable[[str], None]) -> int:
     cursor = await connection.execute(_TRANSITIONS, (last,))
     for number, state, at, alert, priority, summary in await cursor.fetchall():
-        say(f"{at:%H:%M:%S} UTC  {state:<8}  A-{alert}  {priority:<8}  {_printable(summary)}")
+        say(f"{at:%H:%M:%S} UTC  {state:<8}  A-{alert}  {priority:<8}  {visible(summary)}")
         last = number
     return last
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a summary quotes log text, and log text is hostile."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 async def _pause(stop: asyncio.Event) -> None:

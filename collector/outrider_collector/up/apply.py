@@ -7,7 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from outrider_collector.store.connect import connect
+from outrider.visible import visible
+from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.rules import active_version
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ async def apply_rules(
             say(line)
         return
     async with await connect(url, application_name="outrider up") as connection:
-        before = await active_version(connection)
+        with driver_errors(url):
+            before = await active_version(connection)
     state = f"rule set {before} stays active" if before else "no rule is active, nobody is alerted"
     say(f"  rules      not applied, {state}:")
-    say("\n".join(f"    {line}" for line in errors.decode(errors="replace").strip().splitlines()))
+    lines = errors.decode(errors="replace").strip().splitlines()
+    say("\n".join(f"    {visible(line)}" for line in lines))
     say(f"             correct the files, then: outrider rules apply {directory}")
 
 
@@ -50,5 +53,5 @@ def changed(document: Mapping[str, Any]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    shown = ", ".join(names[:_NAMES_SHOWN])
+    shown = visible(", ".join(names[:_NAMES_SHOWN]))
     return [f"  applied    rule set {document['version']}: {shown}{more}"]

@@ -79,8 +79,12 @@ class LogRow(msgspec.Struct, frozen=True):
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The attributes, decoded; empty where there are none."""
-        decoded = json.loads(self.attributes_json) if self.attributes_json else {}
+        """The attributes, decoded; empty where there are none, as one text where it cannot be."""
+        try:
+            decoded = json.loads(self.attributes_json) if self.attributes_json else {}
+        except (ValueError, RecursionError):
+            # No JSON, or a number with more digits than Python reads: shown rather than hidden.
+            return {"attributes": self.attributes_json}
         return decoded if isinstance(decoded, dict) else {"value": decoded}
 
     @property
