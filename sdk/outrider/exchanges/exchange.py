@@ -19,6 +19,7 @@ from outrider.exchanges.answers import AnswerError, check, parse, plain, time_us
 from outrider.exchanges.answers import at as value_at
 from outrider.exchanges.modes import STATES, Announcement, Mode, Own, combine
 from outrider.exchanges.throttling import is_asked_to_wait, wait_s
+from outrider.instants import from_us
 from outrider.probes import http
 from outrider.probes.deadline import Deadline
 from outrider.probes.reach import ReachError
@@ -102,6 +103,15 @@ class Exchange:
         self._fetch = fetch
         self._clock = clock
         self._memory = _Memory()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one looks at the same; what they remember does not count."""
+        if not isinstance(other, Exchange):
+            return NotImplemented
+        same = self._preset == other._preset
+        return same and tuple(self._allow_private) == tuple(other._allow_private)
+
+    __hash__ = None  # type: ignore[assignment]  # equal without being the same
 
     def look(self, deadline: Deadline) -> Result:
         """Look once; never longer than the deadline, and never raises."""
@@ -204,21 +214,24 @@ class Exchange:
         if not is_asked_to_wait(response, throttled):
             return _Unanswered(reason)
         asked_s = wait_s(response.headers, throttled.wait_s)
-        self._memory.held_until_s = self._clock() + asked_s
-        self._memory.held_because = f"too many requests from this address ({reason})"
+        until = from_us(response.received_us + int(asked_s * 1_000_000))
+        told = (
+            f"too many requests from this address ({reason}), not asked until {until:%H:%M:%S} UTC"
+        )
+        self._memory.held_until_s, self._memory.held_because = self._clock() + asked_s, told
         return _Unanswered(self._memory.held_because, wait_s=asked_s)
 
     # ------------------------------------------------------------------ concluding
 
     def _held(self, now_s: float) -> Result:
         memory = self._memory
-        left_s = memory.held_until_s - now_s
-        told = f"{memory.held_because}: not asked for {left_s:.0f} s more"
+        told = plain(memory.held_because, MAX_TEXT_BYTES)
         if memory.result is None or now_s - memory.looked_s > KEEP_S:
             facts: dict[str, Fact] = {"mode": Mode.UNKNOWN.value, "decided_by": "our own probe"}
-            return Result("unknown", plain(told, MAX_TEXT_BYTES), facts=facts)
-        before = f"{told}; before: {memory.result.reason}"
-        return replace(memory.result, reason=plain(before, MAX_TEXT_BYTES))
+            return Result("unknown", told, facts=facts)
+        reason = plain(f"{told}; before: {memory.result.reason}", MAX_TEXT_BYTES)
+        # It took no time, since nothing was asked.
+        return replace(memory.result, reason=reason, took_ms=0.0)
 
     def _conclude(self, own: Own, answers: Sequence[http.Response]) -> Result:
         memory = self._memory

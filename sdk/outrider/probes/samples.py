@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from outrider.probes.result import Result
 
 EVERY_S = 60.0
+MEASURED = ("skew_ms", "skew_used_pct")
+"""Facts that the record has too, for gauge rules and charts."""
 _GOOD = frozenset(("up", "degraded", "maintenance"))
 _MOST = 600
 
@@ -20,7 +22,8 @@ class Minute:
     n: int = 0
     failed: int = 0
     took_ms: list[float] = field(default_factory=list)
-    skew_ms: float | None = None
+    measured: dict[str, float] = field(default_factory=dict)
+    """The latest of each of :data:`MEASURED`."""
 
     def add(self, result: Result) -> None:
         """Count a look in."""
@@ -28,9 +31,10 @@ class Minute:
         self.failed += result.state not in _GOOD
         if result.took_ms and len(self.took_ms) < _MOST:
             self.took_ms.append(result.took_ms)
-        skew = result.facts.get("skew_ms")
-        if isinstance(skew, (int, float)):
-            self.skew_ms = float(skew)
+        for name in MEASURED:
+            value = result.facts.get(name)
+            if isinstance(value, (int, float)):
+                self.measured[name] = float(value)
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the record; what was not measured is left out."""
@@ -42,9 +46,7 @@ class Minute:
                 "p95_ms": round(_at(ordered, 0.95), 2),
                 "max_ms": round(ordered[-1], 2),
             }
-        if self.skew_ms is not None:
-            found["skew_ms"] = round(self.skew_ms, 2)
-        return found
+        return found | {name: round(value, 2) for name, value in self.measured.items()}
 
 
 def _at(ordered: list[float], share: float) -> float:
