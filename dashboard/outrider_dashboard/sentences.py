@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from outrider import gap_reasons
-from outrider_dashboard import numbers, ranges
+from outrider_dashboard import numbers, ranges, timing
 from outrider_dashboard.numbers import plural, word
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ _MOST_NAMED = 3
 """More workers than this are counted, not named."""
 
 _TONES = {
+    "collector_silent": ("unknown", "blind"),
+    "not_committing": ("failed", "bad"),
     "dead": ("dead", "bad"),
     "agent_silent": ("silent", "blind"),
     "silent": ("silent", "blind"),
@@ -29,6 +31,12 @@ _TONES = {
     "lagging": ("lagging", "warn"),
     "gap": ("gap", "blind"),
     "alert": ("firing", "bad"),
+}
+
+
+_STANDSTILLS = {
+    "collector_silent": "does not report",
+    "not_committing": "cannot commit",
 }
 
 
@@ -66,7 +74,9 @@ def merged(causes: Sequence[Cause]) -> list[Cause]:
 
 
 def headline(overview: Overview, wrong: int) -> Headline:
-    """Say how much is wrong now: ``wrong`` things."""
+    """Say how much is wrong now: ``wrong`` things; where nothing is committed, that alone."""
+    if overview.causes and overview.causes[0].kind in _STANDSTILLS:
+        return _standing(overview.causes[0], overview)
     total = sum(n for state, n in overview.states.items() if state != "retired")
     up = overview.states.get("up", 0)
     affected = overview.affected
@@ -91,6 +101,15 @@ def headline(overview: Overview, wrong: int) -> Headline:
         rest = "is up and its work advances" if up == 1 else "are up and their work advances"
         support += f" The other {numbers.count(up) + ' ' if up > 1 else ''}{rest}."
     return Headline(title, support)
+
+
+def _standing(cause: Cause, overview: Overview) -> Headline:
+    """Say first that what the page shows may be of an earlier time."""
+    since = timing.age((overview.now - cause.since).total_seconds())
+    reason = f"{cause.reason[:1].upper()}{cause.reason[1:]}."
+    if cause.kind == "not_committing":
+        return Headline(f"Commits fail for {since}", f"{reason} Agents keep what they hold.")
+    return Headline(f"Unknown: no collector has reported for {since}", reason)
 
 
 @dataclass(frozen=True)
@@ -121,10 +140,14 @@ def cause_line(cause: Cause) -> CauseLine:
 def _subject(cause: Cause) -> str:
     if cause.kind == "agent_silent":
         return f"Host {cause.subject}"
+    if cause.kind in _STANDSTILLS:
+        return f"Collector {cause.subject}"
     return f"{cause.subject}:" if cause.kind == "alert" else cause.subject
 
 
 def _fact(cause: Cause) -> str:
+    if cause.kind in _STANDSTILLS:
+        return _STANDSTILLS[cause.kind]
     if cause.kind == "alert":
         return cause.reason or "an alert fires"
     lost = f"has lost {gap_size(cause.gap)}" if cause.gap else ""
@@ -225,6 +248,8 @@ def cause_href(cause: Cause) -> str:
         return worker_href(cause.worker)
     if cause.gap is not None:
         return f"/logs/gap/{cause.gap.id}"
+    if cause.kind in _STANDSTILLS:
+        return "/#store"
     if cause.kind == "agent_silent":
         return "/workers?" + urlencode({"host": cause.subject})
     return worker_href(cause.explains[0]) if cause.explains else "/workers"
@@ -251,6 +276,8 @@ def completeness_pieces(parts: Iterable[Part]) -> list[Piece]:
             out.append(Piece(part.text, _worker_href(service, rest)))
         elif part.kind == "agent":
             out.append(Piece(part.text, "/workers"))
+        elif part.kind == "standstill":
+            out.append(Piece(part.text, blind=True))
         else:
             out.append(Piece(part.text, strong=part.kind == "time"))
     return out

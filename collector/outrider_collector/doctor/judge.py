@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.store.reading.completeness import size
+from outrider_collector.store.reading.standstill import standstills
 from outrider_collector.terminal.render import age
 
 if TYPE_CHECKING:
@@ -125,14 +126,22 @@ def disk(path: str, total_bytes: int, free_bytes: int) -> Finding:
 
 def collectors(found: Sequence[Collector], now: datetime) -> Iterable[Finding]:
     """Judge what the collectors last published."""
-    alive = [one for one in found if one.alive]
-    for one in alive:
-        rate = one.status.get("records_per_s", 0)
-        yield Finding("ok", "collector", f"{one.name} is alive, {rate:,} records/s")
-    if not alive:
-        last = max((one.seen_at for one in found), default=None)
-        fact = "none is alive" if last is None else f"none is alive, for {_ago(last, now)}"
-        yield Finding("bad", "collector", fact, "start one: 'outrider collector' or 'outrider up'")
+    still = standstills(found)
+    for stop in still:
+        since = _ago(stop.since, now)
+        if stop.kind == "not_committing":
+            fact = f"commits of {stop.collector} fail for {since}"
+        else:
+            fact = f"unknown, none has reported for {since}"
+        yield Finding("bad", "collector", fact, stop.reason)
+    failing = {stop.collector for stop in still}
+    for one in found:
+        if one.alive and one.name not in failing:
+            rate = one.status.get("records_per_s", 0)
+            yield Finding("ok", "collector", f"{one.name} is alive, {rate:,} records/s")
+    if not found:
+        start = "start one: 'outrider collector' or 'outrider up'"
+        yield Finding("bad", "collector", "none has ever reported", start)
 
 
 def address(listen: str, *, answers: bool) -> Finding:

@@ -7,6 +7,8 @@ An acknowledgement is sent after COMMIT was answered, never before.
 When the store cannot be reached nothing is lost and nothing is acknowledged: the set is kept, tried
 again with growing waits, and held to the credit budget, so agents stop sending by themselves.
 Batches of sessions that ended meanwhile are dropped: their agents send them again from their disks.
+Since when commits fail and why is told, here and in the collector's row
+(:class:`~outrider_collector.ingest.complaint.Complaint`).
 
 An exception nobody foresaw says nothing about whose batch met it. The set is then committed session
 by session; the session whose batches meet it alone is ended with INTERNAL_BUG, its agent comes back
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 import outrider
 from outrider.errors import Fault, Reason
 from outrider.failpoint import failpoint
+from outrider_collector.ingest.complaint import Complaint
 from outrider_collector.store.writer import RuleSetChanged, StoreRegressed
 from outrider_protos.v1 import ingest_pb2
 
@@ -96,8 +99,12 @@ class Committer:
         sleep: Callable[[float], Awaitable[object]],
         backoff: Backoff,
         wake: Callable[[], None],
+        say: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Wire the parts; ``wake`` is called when the feed has grown."""
+        """Wire the parts; ``wake`` is called when the feed has grown, ``say`` tells the journal.
+
+        Where the database takes nothing, records of this collector's own log wait with the others.
+        """
         self._writer = writer
         self._book = book
         self._queue = queue
@@ -107,10 +114,12 @@ class Committer:
         self._sleep = sleep
         self._backoff = backoff
         self._wake = wake
+        self._say = say
         self._gates: dict[int, asyncio.Event] = {}
         self._busy = False
         self.refused: Fault | None = None
         """Why no batch can be committed until somebody acts: rules of a newer version."""
+        self.complaint = Complaint()
 
     @property
     def _budget(self) -> CreditBudget:
@@ -183,11 +192,14 @@ class Committer:
             else:
                 failpoint("COMMIT/ack")
                 self._backoff.reset()
+                self._recovered()
                 self._committed(taken, result, (self._clock() - started) * 1_000)
                 if len(result.deferred) == len(taken):
                     await self._sleep(DEFERRED_WAIT_S)
                 return
             taken = self._still_wanted(taken)
+        # Nothing is tried any more, so nobody knows whether it would still fail: no word of it.
+        self.complaint.over(self._clock())
 
     async def _apart(self, taken: list[Held], mistake: Exception) -> None:
         """Find whose batches meet an unforeseen exception: one session, or try each by itself."""
@@ -233,8 +245,17 @@ class Committer:
 
     async def _failed(self, fault: Fault) -> None:
         self._figures.failed(str(fault))
-        log.error("a commit failed and is tried again", reason=str(fault.reason), detail=fault.text)
+        told = self.complaint.failed(fault, self._clock())
+        if told:
+            self._say(told)
+            log.error(told, reason=str(fault.reason), detail=fault.text)
         await self._sleep(self._backoff.next(fault.retry_after_s or 0.0))
+
+    def _recovered(self) -> None:
+        told = self.complaint.over(self._clock())
+        if told:
+            self._say(told)
+            log.info(told)
 
     async def _reload(self) -> None:
         """Another rule set is active: count anew what waits, by its rules."""

@@ -12,10 +12,11 @@ everything, and the loop tries again.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import outrider
-from outrider.errors import Fault
+from outrider.errors import Fault, Reason
 from outrider.instants import from_us, to_us
 from outrider_collector.store import health, uptime
 
@@ -92,14 +93,18 @@ class Keeper:
         """Do what is due now. Raises Fault when the database is away."""
         if self._due("clock", CLOCK_S):
             await self.measure()
-        await self._flush()
+        try:
+            await self._flush()
+        except Fault as fault:
+            if fault.reason == Reason.STORE_FULL and self._due("status", STATUS_S):
+                # A full disk may still take a row that replaces one, and this one says so.
+                with suppress(Fault):
+                    await self._publish(watched_s=0.0)
+            raise
         self._watch.saw(self._clock())
         # After the flush: a status row that says "I watch" must not precede what was watched.
         if self._due("status", STATUS_S):
-            async with self._links.use() as connection:
-                await health.write_collector(
-                    connection, self._name, from_us(self._started_us), self._with_watch()
-                )
+            await self._publish(self._watch.watched_s(self._clock()))
         if self._watch.may_conclude(self._clock()):
             await self._look_for_overdue()
 
@@ -133,10 +138,12 @@ class Keeper:
         for change in changes:
             log.warning("a component fell silent", component=change.component.name)
 
-    def _with_watch(self) -> dict[str, Any]:
-        now_us = self._database_clock.now_us()
-        since_us = now_us - int(self._watch.watched_s(self._clock()) * 1e6)
-        return {**self._status(), "watching_since": from_us(since_us).isoformat()}
+    async def _publish(self, watched_s: float) -> None:
+        """Write the status row. Raises Fault."""
+        since_us = self._database_clock.now_us() - int(watched_s * 1e6)
+        status = {**self._status(), "watching_since": from_us(since_us).isoformat()}
+        async with self._links.use() as connection:
+            await health.write_collector(connection, self._name, from_us(self._started_us), status)
 
     def _due(self, what: str, every_s: float) -> bool:
         now = self._clock()

@@ -258,7 +258,9 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
     if state is None:
         return _connection_fault(error, said, url)
     if state in _FULL:
-        return Fault(Reason.STORE_FULL, detail=f"the database is full{where}: {said}")
+        return Fault(
+            Reason.STORE_FULL, detail=f"the database is full{where}: {said}", sqlstate=state
+        )
     if state in _BEHIND:
         return Fault(
             Reason.STORE_BEHIND,

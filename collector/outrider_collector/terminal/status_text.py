@@ -37,8 +37,14 @@ _NUMBERS: Final = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", 
 
 _SHOWN: Final = 5
 
-_CAUSE_COLOURS: Final = {"dead": RED, "alert": RED, "agent_silent": VIOLET, "silent": VIOLET,
-                         "gap": VIOLET, "degraded": YELLOW, "lagging": YELLOW}  # fmt: skip
+_CAUSE_COLOURS: Final = {
+    "collector_silent": VIOLET, "not_committing": RED, "dead": RED, "alert": RED,
+    "agent_silent": VIOLET, "silent": VIOLET, "gap": VIOLET, "degraded": YELLOW, "lagging": YELLOW,
+}  # fmt: skip
+_CAUSE_WORDS: Final = {
+    "collector_silent": "no collector", "not_committing": "no commits",
+    "agent_silent": "silent host",
+}  # fmt: skip
 
 
 def status_lines(
@@ -51,7 +57,7 @@ def status_lines(
 ) -> list[str]:
     """Return the health of everything, worst first. Each open alert is there once, by its name."""
     named, others = _alerts_by_cause(view)
-    lines = [coloured(line, BOLD, colours=colours) for line in _unwatched(collectors, view.now)]
+    lines = [coloured(line, BOLD, colours=colours) for line in _standing(view, collectors)]
     lines.append(coloured(headline(view), "" if lines else BOLD, colours=colours))
     if view.causes:
         lines.append("")
@@ -73,16 +79,20 @@ def status_lines(
     return lines
 
 
-def _unwatched(collectors: Sequence[Collector], now: datetime) -> list[str]:
-    """Return the line that comes before all others where nobody looks: the rest is of then."""
-    if any(one.alive for one in collectors):
-        return []
-    start = "start it with 'outrider up'"
+def _standing(view: Overview, collectors: Sequence[Collector]) -> list[str]:
+    """Return the lines that come before all others where nothing is committed."""
     if not collectors:
-        return [f"Nothing is known: no collector has reported yet; {start}."]
-    last = max(one.seen_at for one in collectors)
-    since = age((now - last).total_seconds())
-    return [f"Nothing is known of the last {since}, no collector runs: {start}. As of then:"]
+        start = "start one with 'outrider up' or 'outrider collector'"
+        return [f"Unknown: no collector has reported yet: {start}."]
+    lines = []
+    for cause in view.causes:
+        since = age((view.now - cause.since).total_seconds())
+        if cause.kind == "collector_silent":
+            reason = visible(cause.reason)
+            lines.append(f"Unknown: no collector reports, for {since}: {reason}. As of then:")
+        elif cause.kind == "not_committing":
+            lines.append(f"Commits fail for {since}: {visible(cause.reason)}.")
+    return lines
 
 
 def _alerts_by_cause(view: Overview) -> tuple[list[list[Alert]], list[Alert]]:
@@ -170,8 +180,8 @@ def headline(view: Overview) -> str:
 
 
 def _cause(cause: Cause, alerts: Sequence[Alert], view: Overview, *, colours: bool) -> str:
-    what = cause.kind.replace("agent_silent", "silent host").replace("_", " ")
-    kind = coloured(f"{what:<12}", _CAUSE_COLOURS[cause.kind], colours=colours)
+    kind = _CAUSE_WORDS.get(cause.kind, cause.kind)
+    kind = coloured(f"{kind:<12}", _CAUSE_COLOURS[cause.kind], colours=colours)
     if cause.alert is not None and alerts:
         return f"  {kind} {_alert(alerts[0], view.now, colours=colours)}"
     since = age((view.now - cause.since).total_seconds())

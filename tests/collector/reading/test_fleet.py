@@ -149,7 +149,8 @@ async def test_an_overview_tells_each_cause_once(
     agents = await fleet.agents(reader)
     lines = status_lines(view, agents, [], await health.store(reader), colours=False)
     assert lines[0] == (
-        "Nothing is known: no collector has reported yet; start it with 'outrider up'."
+        "Unknown: no collector has reported yet: start one with 'outrider up' or "
+        "'outrider collector'."
     )
     assert lines[1] == headline(view)
     assert any("s/dead-1@h1: it is dead, for " in line for line in lines)

@@ -20,6 +20,7 @@ from outrider.configuration import ConfigError
 from outrider_collector.store.reading.types import LogRow
 from outrider_collector.terminal import follow
 from outrider_collector.terminal.arguments import join_values, parse_filter, parse_time
+from outrider_collector.terminal.output import Output
 from outrider_collector.terminal.render import age, line, table, visible
 from tests.collector.reading.rows import Record, Source, commit
 
@@ -191,7 +192,7 @@ def test_status_and_workers_have_text_and_json(
     """
     assert command.main(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Nothing is known: no collector has reported yet; ")
+    assert lines[0].startswith("Unknown: no collector has reported yet: ")
     assert lines[1].startswith("Nothing is wrong.")
     assert command.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["overview"]["causes"] == []
@@ -208,7 +209,7 @@ async def test_following_shows_each_line_once(
     out, notes = io.StringIO(), io.StringIO()
     await commit(owner, [Record(PAY, 1, NOW, "one")], NOW)
     asked = follow.Command(parse_filter(""), timedelta(hours=1), None, 100, follow=True)
-    task = asyncio.create_task(follow.run(database_url, asked, follow.Output("json", out, notes)))
+    task = asyncio.create_task(follow.run(database_url, asked, Output("json", out, notes)))
     expected = ["one", "two", "three"]
     try:
         async with asyncio.timeout(20):

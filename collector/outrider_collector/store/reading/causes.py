@@ -1,7 +1,8 @@
 """What is wrong now, each thing once, with what it explains. Pure.
 
 A silent agent is one cause, however many workers it leaves unknown; an open alert about a worker
-that is a cause already says nothing new. The order is how bad, then how long.
+that is a cause already says nothing new. The order is how bad, then how long: that nothing is
+committed comes before all others, because what follows is then of an earlier time.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from outrider_collector.store.reading.types import Cause
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from outrider_collector.store.reading.types import Agent, Alert, Gap, Worker
+    from outrider_collector.store.reading.types import Agent, Alert, Gap, Standstill, Worker
 
-_ORDER: Final = ("dead", "agent_silent", "silent", "alert", "degraded", "lagging", "gap")
+_ORDER: Final = (
+    "collector_silent", "not_committing", "dead", "agent_silent", "silent", "alert", "degraded",
+    "lagging", "gap",
+)  # fmt: skip
 _AGENT_GONE: Final = frozenset({"silent", "dead"})
 
 
@@ -24,10 +28,12 @@ def causes(
     agents: Sequence[Agent],
     alerts: Sequence[Alert],
     gaps: Sequence[Gap],
+    standstills: Sequence[Standstill] = (),
 ) -> list[Cause]:
     """Return what is wrong, worst first. ``gaps`` are those worth telling now."""
     gone = {agent.id: agent for agent in agents if agent.state in _AGENT_GONE}
-    found = [_agent_gone(agent, workers) for agent in gone.values()]
+    found = [Cause(one.kind, one.collector, one.since, one.reason) for one in standstills]
+    found.extend(_agent_gone(agent, workers) for agent in gone.values())
     lost = {(gap.service, gap.worker, gap.host): gap for gap in reversed(gaps)}
     for worker in workers:
         if worker.state in {"up", "retired", "unknown"}:

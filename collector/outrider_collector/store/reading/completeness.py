@@ -5,7 +5,8 @@ of the open streams in scope is therefore the time up to which nothing can be mi
 kinds of streams are named apart instead of holding everybody back: those of agents that are silent,
 and those that lag behind the newest watermark, because their backlog is on its way. When the
 collectors themselves stand still, every watermark stands still, nobody lags behind the others, and
-the line says the old time: our own lag is never blamed on a worker.
+the line says the old time: our own lag is never blamed on a worker. That they stand still is said,
+and with what to do.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from outrider_collector.store.reading import gaps
+from outrider_collector.store.reading import gaps, health
 from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
+from outrider_collector.store.reading.standstill import standstills
 from outrider_collector.store.reading.types import (
     Completeness,
     LaggingWorker,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from outrider.filter import Filter
     from outrider_collector.store.reading.conditions import Conditions
     from outrider_collector.store.reading.session import Snapshot
-    from outrider_collector.store.reading.types import Gap
+    from outrider_collector.store.reading.types import Gap, Standstill
 
 LAGGING_S = 15
 """A stream so far behind the newest watermark is an exception."""
@@ -127,6 +129,7 @@ async def select(
     lagging = await open_snapshot.rows(_LAGGING.format(scoped=scoped), parameters)
     silent = await open_snapshot.rows(_SILENT.format(scoped=scoped), parameters)
     found, total = await gaps.select(open_snapshot, conditions, since, until, most_gaps)
+    now_still = standstills(await health.select_collectors(open_snapshot))
     assert up_to is not None  # noqa: S101  an aggregate always returns one row
     return Completeness(
         complete_up_to=up_to[0],
@@ -135,6 +138,7 @@ async def select(
         gaps=found,
         gaps_total=total,
         streams=up_to[1],
+        standstill=next((one for one in now_still if one.since < until), None),
     )
 
 
@@ -146,6 +150,21 @@ def sentence(state: Completeness, now: datetime) -> list[Part]:
 
     ``text`` joins them. Times are in UTC; those of another day than ``now`` name the day.
     """
+    if state.standstill is None:
+        return _as_of_then(state, now)
+    return [_standing(state.standstill, now), Part("text", " "), *_as_of_then(state, now)]
+
+
+def _standing(standstill: Standstill, now: datetime) -> Part:
+    since = moment(standstill.since, now)
+    what = {
+        "not_committing": f"Commits fail since {since}",
+        "collector_silent": f"Unknown since {since}: no collector reports",
+    }[standstill.kind]
+    return Part("standstill", f"{what}: {standstill.reason}.")
+
+
+def _as_of_then(state: Completeness, now: datetime) -> list[Part]:
     exceptions = [
         *(_lagging(worker, now) for worker in state.lagging),
         *(_silent(agent, now) for agent in state.silent),

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store.reading import alerts, blocks, completeness, conditions, gaps
+from outrider_collector.store.reading import (
+    alerts,
+    blocks,
+    completeness,
+    conditions,
+    gaps,
+    health,
+)
 from outrider_collector.store.reading.causes import causes
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.slices import Slices
+from outrider_collector.store.reading.standstill import standstills
 from outrider_collector.store.reading.types import (
     STATES,
     Agent,
@@ -149,10 +157,11 @@ async def overview(conn: AsyncConnection[Any]) -> Overview:
         complete = await completeness.select(
             open_snapshot, conditions.EVERYTHING, now - OVERVIEW_GAPS_WITHIN, now, 20
         )
+        standing = standstills(await health.select_collectors(open_snapshot))
     states: dict[str, int] = {}
     for one in everyone:
         states[one.state] = states.get(one.state, 0) + 1
-    found = causes(everyone, hosts, open_alerts, complete.gaps)
+    found = causes(everyone, hosts, open_alerts, complete.gaps, standing)
     return Overview(now, found, everyone, open_alerts, complete, states)
 
 

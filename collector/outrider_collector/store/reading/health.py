@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-COLLECTOR_SILENT_S = 20
+    from outrider_collector.store.reading.session import Snapshot
+
+COLLECTOR_SILENT_S = 30
 """A collector publishes every 5 s; after this long without a word it counts as gone."""
 
 _COLLECTORS: Final = sql.SQL("""
@@ -70,7 +72,12 @@ async def now(conn: AsyncConnection[Any]) -> datetime:
 async def collectors(conn: AsyncConnection[Any]) -> list[Collector]:
     """Return what each collector last published, by name."""
     async with snapshot(conn) as open_snapshot:
-        return [Collector(*row) for row in await open_snapshot.rows(_COLLECTORS)]
+        return await select_collectors(open_snapshot)
+
+
+async def select_collectors(open_snapshot: Snapshot) -> list[Collector]:
+    """Do what ``collectors`` does, inside a snapshot."""
+    return [Collector(*row) for row in await open_snapshot.rows(_COLLECTORS)]
 
 
 async def store(conn: AsyncConnection[Any]) -> StoreHealth:

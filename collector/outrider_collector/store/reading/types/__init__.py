@@ -42,6 +42,7 @@ from outrider_collector.store.reading.types.logs import (
     Page,
     Part,
     SilentAgent,
+    Standstill,
     TailPage,
 )
 from outrider_collector.store.reading.types.uptime import Day, Uptime
@@ -74,6 +75,7 @@ __all__ = [
     "Part",
     "Silence",
     "SilentAgent",
+    "Standstill",
     "StateChange",
     "StoreHealth",
     "StreamState",

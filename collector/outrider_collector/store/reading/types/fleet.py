@@ -157,9 +157,12 @@ class Agent:
 class Cause:
     """One thing that is wrong now and what it explains."""
 
-    kind: Literal["dead", "agent_silent", "silent", "degraded", "lagging", "alert", "gap"]
+    kind: Literal[
+        "collector_silent", "not_committing", "dead", "agent_silent", "silent", "degraded",
+        "lagging", "alert", "gap",
+    ]  # fmt: skip
     subject: str
-    """Worker, host, rule or gap, as a person calls it."""
+    """Collector, worker, host, rule or gap, as a person calls it."""
     since: datetime
     reason: str
     worker: WorkerName | None = None
@@ -201,7 +204,7 @@ class Collector:
     seen_at: datetime
     stopped_at: datetime | None
     alive: bool
-    """Said something within the last 20 s and did not stop."""
+    """Said something within the last 30 s and did not stop."""
     status: dict[str, Any]
 
 

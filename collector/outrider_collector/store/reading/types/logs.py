@@ -230,6 +230,18 @@ class SilentAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class Standstill:
+    """Nothing is committed: a collector says so, or none says anything."""
+
+    kind: Literal["not_committing", "collector_silent"]
+    collector: str
+    since: datetime
+    """Since when commits fail, or when the last collector was heard."""
+    reason: str
+    """What is the matter and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completeness:
     """Up to when a view holds every line, and what it does not hold."""
 
@@ -242,18 +254,20 @@ class Completeness:
     gaps_total: int
     streams: int
     """Open streams in scope."""
+    standstill: Standstill | None = None
+    """Why nothing newer can be here; None: commits go on."""
 
     @property
     def whole(self) -> bool:
         """True where the statement has no exception."""
-        return not (self.lagging or self.silent or self.gaps_total)
+        return not (self.lagging or self.silent or self.gaps_total or self.standstill)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """A piece of the completeness sentence. Everything but text is an exception with a link."""
 
-    kind: Literal["text", "time", "worker", "agent", "gap"]
+    kind: Literal["text", "time", "worker", "agent", "gap", "standstill"]
     text: str
     reference: str = ""
     """worker: service/worker@host; agent: its id; gap: its id; time: ISO 8601."""
