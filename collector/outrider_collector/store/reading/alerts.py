@@ -71,8 +71,7 @@ async def recent(conn: AsyncConnection[Any], since: datetime, limit: int = 100) 
         rows = await open_snapshot.rows(
             sql.SQL(
                 "select {} from alerts a"
-                " where a.resolved_at is null or a.resolved_at >= %(since)s"
-                " or a.started_at >= %(since)s"
+                " where coalesce(a.resolved_at, 'infinity') >= %(since)s"
                 " order by a.started_at desc, a.id desc limit %(limit)s"
             ).format(_ALERT),
             {"since": since, "limit": limit},
