@@ -4,7 +4,7 @@ The past is played with the engine that works live (:mod:`outrider_alerting.play
 times of the records. Live, records come in the order in which they arrive. So the two may differ,
 and each difference is told with the cause that is found for it:
 
-* the rule was another then, or there was none of its name;
+* the rule was another then, or there was none of its name, or it had just come and learned;
 * records had times more than a minute from when they were read: live they count where they were
   read, here by their own time;
 * something was concluded live without a source that was silent or behind, and came back later;
@@ -19,12 +19,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from outrider_alerting.durations import SECOND_US, compact
+from outrider.filter import Filter, Or
+from outrider_alerting.durations import DAY_US, SECOND_US, compact
+from outrider_alerting.kinds import CompositeRule, NewErrorRule, RatioRule, RecordRule, ScheduleRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from outrider_alerting.episodes import Key, Transition
+    from outrider_alerting.kinds import Rule
+    from outrider_alerting.program import Program
 
 SAME_US: Final = 2 * SECOND_US
 """Alerts whose times differ by no more are told as the same: the engine counts in seconds."""
@@ -72,11 +76,11 @@ class Finding(NamedTuple):
     cause: str
 
     @property
-    def fired_us(self) -> int:
-        """When it fired: in the back-test, else live."""
+    def alert(self) -> Episode | Told:
+        """The alert: of the back-test, else the one of then."""
         one = self.would or self.told
         assert one is not None  # noqa: S101  a finding is of something
-        return one.fired_us
+        return one
 
 
 class Past(NamedTuple):
@@ -89,7 +93,56 @@ class Past(NamedTuple):
     oldest_us: int | None
     """The oldest record that is kept; None: there is none."""
     reach_us: Mapping[str, int]
-    """How far each rule looks back."""
+    """How far each rule looks back (:func:`reach_us`)."""
+    learn_us: Mapping[str, int] = {}
+    """For how long a rule that is new only learns what is known."""
+
+
+def wanted(rules: Iterable[Rule]) -> Filter | None:
+    """Return the filter of all records that any rule looks at; None where none looks at records."""
+    filters: dict[str, Filter] = {}
+    for rule in rules:
+        if isinstance(rule, RatioRule):
+            # What it counts are records of `of` too.
+            filters[rule.of.key] = rule.of
+        elif isinstance(rule, RecordRule | ScheduleRule):
+            filters[rule.filter.key] = rule.filter
+    if len(filters) < 2:
+        return next(iter(filters.values()), None)
+    node = Or(tuple(one.node for one in filters.values()))
+    return Filter(node, str(node))
+
+
+def needed(rules: Sequence[Rule], names: Iterable[str]) -> list[Rule]:
+    """Return the named rules, and those that the composites among them ask."""
+    named = {rule.name: rule for rule in rules}
+    left = list(names)
+    found: dict[str, Rule] = {}
+    while left:
+        name = left.pop()
+        if name not in found and (rule := named.get(name)) is not None:
+            found[name] = rule
+            if isinstance(rule, CompositeRule):
+                left += [*rule.all, *rule.any, *rule.none]
+    return [rule for rule in rules if rule.name in found]
+
+
+def learn_us(rule: Rule) -> int:
+    """Return for how long a new rule only learns."""
+    return rule.learn.us if isinstance(rule, NewErrorRule) else 0
+
+
+def reach_us(program: Program, rule: Rule) -> int:
+    """Return how much of the past a rule needs to know to conclude of a moment."""
+    held_us = rule.for_.us + (rule.keep_firing_for.us if rule.keep_firing_for else 0)
+    if isinstance(rule, ScheduleRule):
+        return 2 * DAY_US + held_us
+    seconds = 0
+    if (threshold := program.thresholds.get(rule.name)) is not None:
+        seconds = max(threshold.reach_s, threshold.remember_s)
+    if (judgement := program.judgements.get(rule.name)) is not None:
+        seconds = judgement.needs_all_s + judgement.reach_s
+    return seconds * SECOND_US + held_us
 
 
 def episodes(transitions: Iterable[Transition], since_us: int) -> list[Episode]:
@@ -126,18 +179,10 @@ def compare(would: Iterable[Episode], told: Iterable[Told], past: Past) -> list[
         for address in here.keys() | there.keys()
         for mine, theirs in _pairs(here.get(address, []), there.get(address, []))
     ]
-    return sorted(found, key=lambda finding: (finding.fired_us, _name(finding)))
+    return sorted(found, key=lambda one: (one.alert.fired_us, one.alert.rule, one.alert.key))
 
 
-def _name(finding: Finding) -> tuple[str, Key]:
-    one = finding.would or finding.told
-    assert one is not None  # noqa: S101  a finding is of something
-    return one.rule, one.key
-
-
-def _pairs(
-    would: list[Episode], told: list[Told]
-) -> Iterator[tuple[Episode | None, Told | None]]:
+def _pairs(would: list[Episode], told: list[Told]) -> Iterator[tuple[Episode | None, Told | None]]:
     """Pair episodes of one key that were open at the same time; both sides rise in time."""
     would, told = sorted(would, key=_fired), sorted(told, key=_fired)
     i = j = 0
@@ -168,13 +213,14 @@ def _before(one: Episode | Told, other: Episode | Told) -> bool:
 def _cause(would: Episode | None, told: Told | None, past: Past) -> str:
     if would and told and abs(would.fired_us - told.fired_us) <= SAME_US:
         return ""
-    one = would or told
-    assert one is not None  # noqa: S101  a pair has at least one side
-    then = _then(one, past)
+    one = Finding(would, told, "").alert
+    then, since_us = _then(one, past)
     if then == "none":
         return "there was no rule of this name then"
     if then == "other":
         return "the rule was another then"
+    if one.fired_us < since_us + past.learn_us.get(one.rule, 0):
+        return "live the rule was new, and still learned what is known"
     reach_us = past.reach_us.get(one.rule, 0)
     begins_us = one.fired_us - reach_us
     if past.oldest_us is None or (would is None and begins_us < past.oldest_us):
@@ -192,9 +238,13 @@ def _cause(would: Episode | None, told: Told | None, past: Past) -> str:
     return "no cause was found: records that are purged, or came in another order than their times"
 
 
-def _then(one: Episode | Told, past: Past) -> Then:
+def _then(one: Episode | Told, past: Past) -> tuple[Then, int]:
+    """Return what the rule was when the alert fired, and since when it was that."""
     at = bisect_left(past.versions, one.fired_us + 1, key=lambda version: version[0]) - 1
-    return past.versions[at][1].get(one.rule, "none") if at >= 0 else "none"
+    then: Then = past.versions[at][1].get(one.rule, "none") if at >= 0 else "none"
+    while at > 0 and past.versions[at - 1][1].get(one.rule, "none") == then:
+        at -= 1
+    return then, past.versions[at][0] if at >= 0 else 0
 
 
 def _any_between(seconds: Sequence[int], first: int, last: int) -> bool:

@@ -12,6 +12,7 @@ from outrider_alerting import cases, rule_files
 from outrider_collector import config as configuration
 from outrider_collector.alerts.rule_directory import read_directory, secret_notes, undone_by
 from outrider_collector.store import rules as store_rules
+from outrider_collector.terminal import backtest
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ def rules(argv: list[str]) -> int:
         ("apply", "make them the active set"),
     ):
         parser.act(name, what).add_argument("directory", metavar="DIR")
-    return parser.run(argv, {"lint": _lint, "test": _test, "diff": _diff, "apply": _apply})
+    past = parser.act("backtest", "what they would have told of the past, beside what was told")
+    past.add_argument("directory", metavar="DIR")
+    backtest.options(past)
+    return parser.run(
+        argv,
+        {"lint": _lint, "test": _test, "diff": _diff, "apply": _apply, "backtest": _backtest},
+    )
 
 
 async def _lint(arguments: argparse.Namespace) -> int:
@@ -124,6 +131,16 @@ async def _apply(arguments: argparse.Namespace) -> int:
             f"outrider: the next start of `outrider up` undoes this: it applies "
             f"{visible(str(theirs))}: keep your rule files there\n"
         )
+    return DONE
+
+
+async def _backtest(arguments: argparse.Namespace) -> int:
+    files = read_directory(arguments.directory)
+    if _refuse(files):
+        return USAGE
+    rule_set = rule_files.read(files.items())
+    report = await read_store(arguments, lambda c: backtest.run(c, rule_set, arguments))
+    say(backtest.show(report, as_json=arguments.json))
     return DONE
 
 
