@@ -197,7 +197,9 @@ class ScheduleRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 LivenessState = Literal["silent", "dead", "lagging", "degraded"]
-HealthState = Literal["up", "degraded", "lagging", "silent", "dead", "retired", "expired"]
+HealthState = Literal[
+    "up", "degraded", "lagging", "maintenance", "silent", "dead", "down", "expired", "retired"
+]
 
 
 class LivenessRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,7 +216,7 @@ class HealthRule(Common, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     of: str
     """A component kind of ``system_health``."""
-    states: tuple[HealthState, ...] = ("degraded", "silent", "dead", "expired")
+    states: tuple[HealthState, ...] = ("degraded", "silent", "dead", "down", "expired")
     filter: Filter | None = None
     """On the labels component, service, worker and host."""
 
@@ -277,6 +279,8 @@ FIRST_KINDS: Final = frozenset(("match", "count", "liveness"))
 
 LIVENESS_BY: Final = {"worker": ("service", "worker", "host"), "agent": ("host", "agent")}
 HEALTH_BY: Final = ("component", "host")
+EXCHANGE: Final = "exchange"
+"""A component kind, and the label by which its alerts explain those of workers that use it."""
 GAP_BY: Final = ("service", "worker", "host")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from outrider.filter import Filter, FilterError, parse
 from outrider_alerting import schedules
+from outrider_alerting.kinds import EXCHANGE
 from outrider_alerting.rules import IN_APP, TelegramChannel
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ EDITABLE: Final = frozenset(("telegram",))
 """Types of channels that can make a message tell more than it did."""
 
 _BLIND: Final = frozenset(("silent", "dead"))
+_CLOSED: Final = frozenset(("down", "dead", "maintenance"))
 _EXPLAINED_BY_AGENT: Final = frozenset(("liveness", "absence", "schedule", "gauge"))
 _EXPLAINED_BY_WORKER: Final = frozenset(("absence", "schedule", "gauge"))
 
@@ -106,8 +108,9 @@ def in_force(silence: Silence, now_us: int) -> bool:
 def causes_of(alert: Alert, open_alerts: Iterable[Alert]) -> list[Alert]:
     """Return the open alerts that explain this one, oldest first.
 
-    An agent that is silent explains that nothing is known of what runs on its host; a worker that
-    is gone, that its work does not come; an exchange that is down, what its users suffer.
+    An agent that is silent explains that nothing is known of what runs on its host, or is looked at
+    from there; a worker that is gone, that its work does not come; an exchange that is down or in
+    maintenance, what its users suffer.
     """
     found = [
         cause
@@ -122,12 +125,14 @@ def causes_of(alert: Alert, open_alerts: Iterable[Alert]) -> list[Alert]:
 def _explains(cause: Alert, alert: Alert) -> bool:
     of, on = cause.labels, alert.labels
     if cause.kind == "health":
-        return alert.kind != "health" and "exchange" in of and of["exchange"] == on.get("exchange")
+        is_closed = EXCHANGE in of and of.get("state") in _CLOSED
+        return is_closed and alert.kind != "health" and of[EXCHANGE] == on.get(EXCHANGE)
     if cause.kind != "liveness" or of.get("state") not in _BLIND:
         return False
     if "agent" in of:
         same_host = bool(of.get("host")) and of.get("host") == on.get("host")
-        return alert.kind in _EXPLAINED_BY_AGENT and same_host and "agent" not in on
+        unseen = alert.kind == "health" and on.get("state") == "expired"
+        return (unseen or alert.kind in _EXPLAINED_BY_AGENT) and same_host and "agent" not in on
     return (
         alert.kind in _EXPLAINED_BY_WORKER
         and bool(of.get("worker"))

@@ -37,7 +37,7 @@ from outrider_alerting.kinds import (
 )
 from outrider_alerting.program import key_names
 from outrider_alerting.terms import is_threshold, is_within_a_day
-from outrider_alerting.wording import RESERVED_LABELS, SUMMARY_NAMES
+from outrider_alerting.wording import RESERVED_LABELS, SUMMARY_NAMES, label_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -316,7 +316,7 @@ def _summary(rule: Rule) -> Iterator[Fault]:
     except summaries.SummaryError as error:
         yield Fault("summary", str(error))
         return
-    known = (*SUMMARY_NAMES[rule.kind], *key_names(rule), *rule.labels)
+    known = (*SUMMARY_NAMES[rule.kind], *label_names(rule))
     for name in used:
         if name not in known:
             near = suggest(name, known)

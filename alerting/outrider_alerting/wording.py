@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from outrider_alerting.durations import clock_time, compact
 from outrider_alerting.kinds import (
+    EXCHANGE,
     ComponentRule,
     CompositeRule,
     DistinctRule,
     GapRule,
     GaugeRule,
+    HealthRule,
     LivenessRule,
     MatchRule,
     NewErrorRule,
@@ -52,7 +54,19 @@ def labels(rule: Rule, key: Key, priority: Priority | None = None) -> dict[str, 
     """Return an alert's labels: what routes and silences filter on."""
     found = dict(rule.labels)
     found |= {name: value for name, value in zip(key_names(rule), key, strict=False) if value}
+    if _is_about_exchange(rule):
+        # A probe's component is called name@host.
+        found.setdefault(EXCHANGE, key[0].partition("@")[0])
     return found | {"rule": rule.name, "kind": rule.kind, "priority": priority or rule.priority}
+
+
+def label_names(rule: Rule) -> tuple[str, ...]:
+    """Return the names of an alert's labels, but for those that every alert has."""
+    return (*key_names(rule), *rule.labels, *((EXCHANGE,) if _is_about_exchange(rule) else ()))
+
+
+def _is_about_exchange(rule: Rule) -> bool:
+    return isinstance(rule, HealthRule) and rule.of == EXCHANGE
 
 
 def limit(spec: Threshold | Judgement, priority: Priority) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outrider_alerting import ready, rule_files
+from outrider_alerting import cases, ready, rule_files
 from outrider_alerting.gaps import GapSeen
 from tests.alerting.scene import T0, S, Scene, component
 
@@ -73,3 +73,11 @@ def test_lost_records_are_told() -> None:
 
     assert (fired.rule, fired.priority) == ("records-lost", "warning")
     assert "9 records lost" in fired.summary
+
+
+def test_the_tests_beside_the_rules_hold() -> None:
+    """What `outrider rules test` would say of the ready rules."""
+    count, failures = cases.run(rule_files.read(ready.files()))
+
+    assert count >= 4
+    assert failures == []
