@@ -6,6 +6,7 @@ import asyncio
 import time
 import traceback
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from outrider.errors import Fault, Reason
 from outrider.instants import from_unix_us
 from outrider.retry import Backoff
 from outrider_agent import VERSION, orders
+from outrider_agent.audit_heads import AuditHeads
 from outrider_agent.clock import DatabaseClock
 from outrider_agent.heartbeats import Heartbeats
 from outrider_agent.identity import is_printable, token_path
@@ -60,6 +62,7 @@ class Connection:
         self._picture = picture
         self._last_feed = last_feed
         self._instance = instance
+        self._heads = AuditHeads(config.state_dir)
         self._clock = DatabaseClock()
         self._settings = Settings()
         self._addresses = config.agent.collectors
@@ -215,9 +218,34 @@ class Connection:
             interval_s=lambda: self._settings.heartbeat_interval_s,
             sample_clock=self._sample_clock,
             clock_us=clock_us,
+            keep_head=self._keep_head,
             hurry=self.hurry,
             stop=stop,
         )
+
+    def _keep_head(self, number: int, root: bytes) -> None:
+        """Keep a head of the audit log, whoever shows it; tell where it contradicts one kept."""
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        try:
+            contradicted = self._heads.heard(number, root, now)
+        except OSError as error:
+            self._reports.say(
+                "audit head", f"a head of the audit log cannot be kept: {error}",
+                event="audit.verification_failed",
+            )  # fmt: skip
+            return
+        if contradicted is not None:
+            self._reports.say(
+                f"audit head {number}",
+                f"seal {number} of the audit log is not what it was at {contradicted.heard_at}: "
+                "the log was written anew, or the database was restored: see "
+                "'outrider audit verify'",
+                event="audit.verification_failed",
+                severity=severities.ERROR,
+                seal=number,
+                kept=contradicted.root.hex(),
+                shown=root.hex(),
+            )
 
     async def _enroll(self, channel: object) -> str:
         if self._identity.is_damaged:

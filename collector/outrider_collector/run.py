@@ -175,6 +175,7 @@ class _Collector:
             backend,
             self.database_clock,
             heard=self.roster.rivals.heard,
+            audit_head=lambda: self.background.sealer.head,
         )
         self.server = Server(
             Authenticator(

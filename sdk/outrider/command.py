@@ -69,6 +69,11 @@ COMMANDS: dict[str, Command] = {
     "notify": Command(
         "outrider_collector.terminal.notify:notify", "send a test message to a channel", "collector"
     ),
+    "audit": Command(
+        "outrider_collector.terminal.audit:audit",
+        "prove that the audit log is as it was written",
+        "collector",
+    ),
     "doctor": Command(
         "outrider_collector.doctor.cli:main", "what is wrong here and what to do", "collector"
     ),

@@ -27,16 +27,18 @@ async def run_heartbeats(
     interval_s: Callable[[], float],
     sample_clock: Callable[[int, int, int], None],
     clock_us: Callable[[], int],
+    keep_head: Callable[[int, bytes], None],
     hurry: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
     """Send heartbeats until ``stop``; ``make(number, stopping)`` gives one. Raises Fault.
 
+    ``keep_head`` is called in a thread with each head of the audit log that is new to this stream.
     ``hurry`` is set when something must be told at once. The last one says that the agent stops.
     """
     call = ingest_stub(channel).Heartbeat(metadata=bearer(token))
     sent: dict[int, int] = {}
-    reader = asyncio.ensure_future(_read(call, sent, sample_clock, clock_us))
+    reader = asyncio.ensure_future(_read(call, sent, sample_clock, clock_us, keep_head))
     number = 0
     try:
         while True:
@@ -71,7 +73,9 @@ async def _read(
     sent: dict[int, int],
     sample_clock: Callable[[int, int, int], None],
     clock_us: Callable[[], int],
+    keep_head: Callable[[int, bytes], None],
 ) -> None:
+    shown = b""
     while True:
         response = await call.read()
         if response is grpc.aio.EOF:
@@ -81,6 +85,9 @@ async def _read(
             del sent[number]
         if sent_us is not None and response.clock_us:
             sample_clock(sent_us, response.clock_us, clock_us())
+        if response.audit_root not in {b"", shown}:
+            shown = response.audit_root
+            await asyncio.to_thread(keep_head, response.audit_seal, shown)
 
 
 async def _wait(

@@ -49,11 +49,13 @@ class Heartbeats:
         known: Known,
         clock: DatabaseClock,
         heard: Callable[[int], None] = lambda _: None,
+        audit_head: Callable[[], tuple[int, bytes]] = lambda: (0, b""),
     ) -> None:
         self._book = book
         self._known = known
         self._clock = clock
         self._heard = heard
+        self._audit_head = audit_head
         self.connected: dict[int, int] = {}
         """Streams of heartbeats by agent."""
         self.stopping: Fault | None = None
@@ -93,8 +95,14 @@ class Heartbeats:
             self._heard(identity.agent)
             now_us = self._clock.now_us()
             self._book.heard(identity.agent, identity.team, identity.host, message, now_us)
+            seal, root = self._audit_head()
             await context.write(
-                ingest_pb2.HeartbeatResponse(number=message.number, clock_us=now_us)
+                ingest_pb2.HeartbeatResponse(
+                    number=message.number,
+                    clock_us=now_us,
+                    audit_seal=seal,
+                    audit_root=root if seal else b"",
+                )
             )
 
     def _left(self, agent: int) -> None:

@@ -345,9 +345,13 @@ class WorkerHeartbeat(_message.Message):
     def __init__(self, service: _Optional[str] = ..., worker: _Optional[str] = ..., pid: _Optional[int] = ..., end: _Optional[_Union[WorkerEnd, str]] = ..., end_code: _Optional[int] = ..., ended_us: _Optional[int] = ..., started_us: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., progress_done: _Optional[int] = ..., progress_total: _Optional[int] = ..., progress_us: _Optional[int] = ..., progress_note: _Optional[str] = ..., backlog_bytes: _Optional[int] = ..., dropped_records: _Optional[int] = ..., last_line_us: _Optional[int] = ..., progress_age_ms: _Optional[int] = ..., progress_within_ms: _Optional[int] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
-    __slots__ = ("number", "clock_us")
+    __slots__ = ("number", "clock_us", "audit_seal", "audit_root")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     CLOCK_US_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_SEAL_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ROOT_FIELD_NUMBER: _ClassVar[int]
     number: int
     clock_us: int
-    def __init__(self, number: _Optional[int] = ..., clock_us: _Optional[int] = ...) -> None: ...
+    audit_seal: int
+    audit_root: bytes
+    def __init__(self, number: _Optional[int] = ..., clock_us: _Optional[int] = ..., audit_seal: _Optional[int] = ..., audit_root: _Optional[bytes] = ...) -> None: ...

@@ -1,0 +1,53 @@
+"""Heads of the audit log are on the agent's disk, and a contradiction is not lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outrider_agent.audit_heads import NEWEST, AuditHead, AuditHeads, kept, read
+from outrider_agent.identity import Identity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOON = "2026-11-29T12:00:00Z"
+ONE, OTHER = b"\x01" * 32, b"\x02" * 32
+
+
+def test_heads_are_kept_once_and_survive_a_restart_and_junk(tmp_path: Path) -> None:
+    """Told twice, written once; what is no head, on the wire or in the file, changes nothing."""
+    Identity(tmp_path)
+    heads = AuditHeads(tmp_path)
+    for number, root in ((1, ONE), (1, ONE), (0, ONE), (2, b"short"), (2, OTHER)):
+        assert heads.heard(number, root, NOON) is None
+    expected = f"1:{'01' * 32} {NOON}\n2:{'02' * 32} {NOON}\n"
+    path = tmp_path / "identity" / "audit_heads"
+    assert path.read_text() == expected
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    path.write_text(expected + "junk\n3:zz\n", encoding="latin-1")
+    assert AuditHeads(tmp_path).heard(3, ONE, NOON) is None
+    assert [head.number for head in read(tmp_path)] == [1, 2, 3]
+
+
+def test_two_roots_for_one_seal_are_both_kept(tmp_path: Path) -> None:
+    """The first root is answered, so that it can be told; both stand in the file."""
+    Identity(tmp_path)
+    heads = AuditHeads(tmp_path)
+    heads.heard(7, ONE, NOON)
+    assert heads.heard(7, OTHER, NOON) == AuditHead(7, ONE, NOON)
+    assert [head.root for head in read(tmp_path)] == [ONE, OTHER]
+
+
+def test_of_old_heads_the_first_of_each_day_stay_and_what_contradicts() -> None:
+    """The file has an end, whatever collectors show."""
+    heads = [
+        AuditHead(day * 1_000 + n, ONE, f"2026-01-{day:02}T00:00:00Z")
+        for day in range(1, 29)
+        for n in range(100)
+    ]
+    contradiction = AuditHead(1_050, OTHER, "2026-01-28T00:00:00Z")
+    left = kept([*heads, contradiction])
+    assert left[-NEWEST:] == [*heads, contradiction][-NEWEST:]
+    assert [head.number for head in left[:3]] == [1_000, 1_050, 2_000]
+    assert len(left) == NEWEST + 25
