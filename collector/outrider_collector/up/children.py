@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 
 from outrider.command import USAGE
 from outrider.retry import Backoff
+from outrider.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_STEADY_S = 30.0
+STEADY_S = 30.0
+"""Who ran for so long has started well: its next pause is a short one again."""
 _LOG_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -40,7 +42,7 @@ class Child:
     argv: Sequence[str]
     log: Path
     environment: Mapping[str, str]
-    say: Callable[[str], None]
+    warn: Callable[[str], None]
     # A worker of the demo is meant to die now and then: that is no news.
     restart_pause_s: float | None = None
     on_unusable: Callable[[Child], None] | None = None
@@ -71,7 +73,7 @@ class Child:
             async with asyncio.timeout(self.stop_within_s):
                 await process.wait()
         except TimeoutError:
-            self.say(f"{self.name} did not stop within {self.stop_within_s:.0f} s and was killed")
+            self.warn(f"{self.name} did not stop within {self.stop_within_s:.0f} s and was killed")
             process.kill()
             await process.wait()
 
@@ -101,23 +103,32 @@ class Child:
             if self.restart_pause_s is not None:
                 pause_s = self.restart_pause_s
             else:
-                if loop.time() - started > _STEADY_S:
+                if loop.time() - started > STEADY_S:
                     self._backoff.reset()
                 pause_s = self._backoff.next(floor_s=0.5)
-                how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-                self.say(
-                    f"{self.name} ended with {how}, starts again in {pause_s:.1f} s: "
-                    f"{self.last_words()} (log: {self.log})"
+                self.warn(
+                    f"{self.name} ended with {how_it_ended(code)}, "
+                    f"starts again in {pause_s:.1f} s: {self.last_words()} (log: {self.log})"
                 )
             await asyncio.sleep(pause_s)
             await self._spawn()
 
     def last_words(self) -> str:
-        """The last line of its log, at most 1,000 characters."""
-        try:
-            with self.log.open("rb") as log:
-                log.seek(max(0, self.log.stat().st_size - 4000))
-                lines = log.read().decode(errors="replace").strip().split("\n")
-        except OSError:
-            return ""
-        return lines[-1][-1000:].removeprefix("outrider: ")
+        """The last line of its log."""
+        return last_words(self.log)
+
+
+def how_it_ended(code: int) -> str:
+    """Say an exit code, or the signal that a negative one means."""
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def last_words(file: Path) -> str:
+    """Return the last line of a log, at most 1,000 characters, as a terminal may show it."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - 4000))
+            lines = log.read().decode(errors="replace").strip().split("\n")
+    except OSError:
+        return ""
+    return visible(lines[-1][-1000:].removeprefix("outrider: "))

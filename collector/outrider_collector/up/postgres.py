@@ -144,6 +144,11 @@ class Postgres:
         """The cluster's data directory."""
         return self.home / "data"
 
+    @property
+    def log(self) -> Path:
+        """What the server prints."""
+        return self.home / "server.log"
+
     def url(self, database: str = "outrider", user: str = SUPERUSER) -> str:
         """Connection URL over the socket."""
         return f"postgresql:///{database}?host={quote(str(self.socket_dir))}&user={user}"
@@ -164,8 +169,7 @@ class Postgres:
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries)
         self._stop_leftover()
-        log = (self.home / "server.log").open("ab")
-        with log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603  our own binaries
                 [
                     binaries.program("postgres"),
@@ -299,7 +303,7 @@ class Postgres:
             if answer.returncode == 0:
                 return
             if self.process.poll() is not None or time.monotonic() > deadline:
-                words = (self.home / "server.log").read_text(errors="replace").strip()
+                words = self.log.read_text(errors="replace").strip()
                 self.stop()
                 raise PostgresError(f"Postgres did not start in {self.data}: {words[-500:]}")
             time.sleep(0.02)

@@ -21,13 +21,14 @@ import msgspec
 from outrider.command import USAGE, version
 from outrider.configuration import ConfigError, find, load
 from outrider.errors import Fault
-from outrider_collector.store.connect import DatabaseConfig, connect, database_url
+from outrider_collector.store.connect import DatabaseConfig, connect, database_url, driver_errors
 from outrider_collector.store.schema import migrate
 from outrider_collector.up.announce import announce_alerts
 from outrider_collector.up.apply import apply_rules
 from outrider_collector.up.children import Child
 from outrider_collector.up.layout import Layout
 from outrider_collector.up.postgres import Postgres
+from outrider_collector.up.postgres_keeper import PostgresKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,11 @@ class _Listen(msgspec.Struct):
 def say(text: str) -> None:
     """One line for the person at the terminal."""
     print(text, flush=True)  # noqa: T201  this is the command's output
+
+
+def warn(text: str) -> None:
+    """One line about what goes wrong and is being mended."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  what went wrong
 
 
 async def run(options: Options) -> int:
@@ -115,7 +121,7 @@ async def _start(
     def child(name: str, *argv: str, restart_pause_s: float | None = None) -> Child:
         log = layout.logs / f"{name}.log"
         on_unusable = give_up if restart_pause_s is None else None
-        return Child(name, argv, log, environment, say, restart_pause_s, on_unusable)
+        return Child(name, argv, log, environment, warn, restart_pause_s, on_unusable)
 
     async def started(process: Child) -> Child:
         await process.start()
@@ -177,15 +183,16 @@ async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
         await migrate(url)
         return url
     postgres = Postgres(layout.root / "postgres", layout.root / "run")
-    await asyncio.to_thread(postgres.start)
-    stack.callback(postgres.stop)
+    keeper = PostgresKeeper(postgres, warn)
+    await keeper.start()
+    stack.push_async_callback(keeper.stop)
     await _create_database(postgres)
     await migrate(postgres.url())
     async with await connect(postgres.url(), application_name="outrider up") as connection:
         # The dashboard signs in as the reader itself: no way back to a role that writes.
-        await connection.execute("alter role outrider_read login")
-        await connection.commit()
-        row = await (await connection.execute("show server_version")).fetchone()
+        with driver_errors(postgres.url()):
+            await connection.execute("alter role outrider_read login")
+            row = await (await connection.execute("show server_version")).fetchone()
     say(f"  database   Postgres {row[0] if row else '?'}, embedded")
     say(f"  psql       {postgres.psql()}")
     return postgres.url()
@@ -194,10 +201,10 @@ async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
 async def _create_database(postgres: Postgres) -> None:
     connection = await connect(postgres.url("postgres"), application_name="outrider up")
     async with connection:
-        await connection.set_autocommit(True)
-        found = await connection.execute("select 1 from pg_database where datname = 'outrider'")
-        if await found.fetchone() is None:
-            await connection.execute("create database outrider")
+        with driver_errors(postgres.url("postgres")):
+            found = await connection.execute("select 1 from pg_database where datname = 'outrider'")
+            if await found.fetchone() is None:
+                await connection.execute("create database outrider")
 
 
 def _addresses(layout: Layout) -> dict[str, str]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
+from outrider_collector.up.announce import announce_alerts
 from outrider_collector.up.apply import changed
 from outrider_collector.up.children import Child
 from outrider_collector.up.demo_worker import next_death_s
+from outrider_collector.up.postgres import Postgres
+from outrider_collector.up.postgres_keeper import PostgresKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def up(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
@@ -141,3 +148,39 @@ async def test_a_child_is_started_again_unless_it_says_that_this_cannot_help(
     assert starts.read_text() == "xxx"
     assert child.last_words() == "no such key"
     assert [line.partition(",")[0] for line in told] == ["part ended with exit code 1"] * 2
+
+
+async def test_a_database_that_is_killed_is_started_again() -> None:
+    """Killed, and then unable to start once: each is told with its reason, and it runs again."""
+    home = Path(tempfile.mkdtemp(prefix="outrider-up-"))
+    home.chmod(0o755)
+    told: list[str] = []
+    server = Postgres(home / "postgres", home / "run", {"fsync": "off"})
+    keeper = PostgresKeeper(server, told.append)
+    stop = asyncio.Event()
+    try:
+        await keeper.start()
+        first = server.process
+        assert first is not None
+        announcing = asyncio.create_task(
+            announce_alerts(server.url("postgres"), stop, lambda _: None)
+        )
+        server.settings["shared_buffers"] = "none"
+        first.kill()
+        async with asyncio.timeout(60):
+            while len(told) < 2:
+                await asyncio.sleep(0.02)
+            del server.settings["shared_buffers"]
+            while told[-1] != "Postgres runs again":
+                await asyncio.sleep(0.02)
+        async with await psycopg.AsyncConnection.connect(server.url("postgres")) as connection:
+            await connection.execute("select 1")
+        assert not announcing.done()
+    finally:
+        stop.set()
+        await keeper.stop()
+        shutil.rmtree(home, ignore_errors=True)
+    await announcing
+    assert told[0].startswith("Postgres ended with SIGKILL: ")
+    assert told[1].startswith("Postgres did not start in ")
+    assert server.process is None
