@@ -66,6 +66,18 @@ class GapAccount(msgspec.Struct, frozen=True):
     at_least: bool
 
 
+class ProbeAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """One probe as it is now."""
+
+    kind: str
+    name: str
+    state: str
+    """Empty: not decided yet."""
+    reason: str
+    checked_ms: int | None
+    """How long ago the last look ended; None: none has."""
+
+
 class Account(msgspec.Struct, kw_only=True):
     """The whole agent; times are microseconds since 2000, 0 for never."""
 
@@ -96,6 +108,7 @@ class Account(msgspec.Struct, kw_only=True):
     troubles: list[str] = []
     """What it said in the last hour that has not been settled since."""
     files: list[FileAccount] = []
+    probes: list[ProbeAccount] = []
 
 
 def of_followed(followed: Followed, now_us: int) -> FileAccount:

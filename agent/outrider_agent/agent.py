@@ -30,6 +30,7 @@ from outrider_agent.hold import Hold
 from outrider_agent.identity import Identity
 from outrider_agent.inbox import Inbox
 from outrider_agent.own_log import OwnLog
+from outrider_agent.probing import Probing
 from outrider_agent.registry import Minter
 from outrider_agent.supervisor import Supervisor
 
@@ -64,6 +65,7 @@ class Agent:
         self._delivery = Delivery()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._files = self._make_files()
+        self._probing = Probing(config.probes, config.host, reports, hurry=self._hurry_up)
         self._connection = Connection(
             config,
             self._identity,
@@ -71,6 +73,7 @@ class Agent:
             handover=self._handover,
             reports=reports,
             picture=lambda: self._files.picture,
+            components=self._probing.components,
             last_feed=self._files.last_feed,
             instance=secrets.token_bytes(16),
         )
@@ -137,9 +140,11 @@ class Agent:
         stopping = asyncio.create_task(stop.wait())
         server = await self._serve(started_us)
         watching = asyncio.create_task(self._watch())
+        probing = asyncio.create_task(self._probing.run())
         await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         self._supervisor.tell("STOPPING=1")
         watching.cancel()
+        probing.cancel()
         if server is not None:
             server.close()
         own_log.end()
@@ -172,6 +177,7 @@ class Agent:
             account.started_us, account.window_bytes = started_us, agent.window_bytes
             account.collectors = list(agent.collectors)
             account.bug_count = self._connection.bug_count
+            account.probes = self._probing.accounts()
             account.collector = self._connection.address if self._connection.established else ""
             return account
 
@@ -215,6 +221,7 @@ class Agent:
         self._config = replace(after, agent=agent, **kept)
         self._handover.tell(orders.Reload(agent))
         self._connection.reload(agent.collectors)
+        self._probing.configure(after.probes)
         more = f"; at the next start: {', '.join(waits)}" if waits else ""
         self._reports.say(
             f"reload {time.monotonic()}",

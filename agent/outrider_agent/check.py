@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
+from outrider.probes import runner
+from outrider.visible import visible
 from outrider_agent import identity
 from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
 from outrider_agent.formats import choose
@@ -21,8 +23,11 @@ _SHOWN = 20
 DONE, FOUND = 0, 3
 
 
-def run(config: Configuration, write: Callable[[str], object]) -> int:
-    """Print the configuration's effect; 3 when something needs a hand."""
+def run(config: Configuration, write: Callable[[str], object], *, probe: bool = False) -> int:
+    """Print the configuration's effect; 3 when something needs a hand.
+
+    With ``probe`` each probe looks once, now; else it is only named.
+    """
     problems: list[str] = []
     write(f"collectors   {', '.join(config.agent.collectors)}\n")
     write(f"host         {config.host}\n")
@@ -38,9 +43,30 @@ def run(config: Configuration, write: Callable[[str], object]) -> int:
         write(f"source {number}     service {source.service}, format {source.format}\n")
         for pattern in source.paths:
             problems += _check_pattern(finder, pattern, source, write)
+    problems += _check_probes(config, write, look=probe)
     for problem in problems:
         write(f"problem: {problem}\n")
     return FOUND if problems else DONE
+
+
+def _check_probes(
+    config: Configuration, write: Callable[[str], object], *, look: bool
+) -> list[str]:
+    problems: list[str] = []
+    for spec in config.probes:
+        write(f"probe        {spec.name}: {spec.kind.name}, every {spec.every_s:g} s")
+        if look:
+            result = runner.look(spec)
+            told = f"{result.state}: {visible(result.reason)}"
+            write(f": {told} ({result.took_ms:.0f} ms)")
+            for name, value in result.facts.items():
+                write(f"\n    {visible(name)} = {visible(str(value))}")
+            if result.state not in {"up", "maintenance"}:
+                problems.append(f"probe {spec.name}: {told}")
+        write("\n")
+    if config.probes and not look:
+        write("             try them once with `outrider agent check --probe`\n")
+    return problems
 
 
 def _check_enrolment(config: Configuration, write: Callable[[str], object]) -> list[str]:

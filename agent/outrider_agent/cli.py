@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.action == "check":
         file = find(arguments.config)
         sys.stdout.write(f"settings     {file or 'none: the defaults'}\n")
-        return check.run(config, sys.stdout.write)
+        return check.run(config, sys.stdout.write, probe=arguments.probe)
     if arguments.action in {"explain", "status"}:
         return _ask(arguments, config)
     return run(config, arguments.config)
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="for explain")
     parser.add_argument("--json", action="store_true", help="for status: one JSON document")
+    parser.add_argument(
+        "--probe", action="store_true", help="for check: let each probe look once, now"
+    )
     return parser
 
 

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -17,11 +17,13 @@ from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError, suggest
 from outrider.places import SYSTEM_INBOX
-from outrider_agent import multiline
+from outrider_agent import multiline, probe_kinds
 from outrider_agent.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from outrider.probes.spec import Spec
 
 FORMAT_NAMES = ("auto", "json", "plain", *FORMATS)
 _START = re.compile(r"beginning|end|(?P<amount>\d{1,6})(?P<unit>[smhd])")
@@ -85,6 +87,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
     """At most so many files are followed at once."""
     source: tuple[SourceConfig, ...] = ()
+    probe: tuple[dict[str, Any], ...] = ()
+    """What is looked at; the keys are each kind's own, see :mod:`outrider.probes.spec`."""
+    probe_networks: tuple[str, ...] = ()
+    """Networks, besides public addresses, that probes may reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Configuration:
     inbox: Path
     token_file: Path
     host: str
+    probes: tuple[Spec[Any], ...] = ()
 
 
 def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Configuration:
@@ -114,6 +121,9 @@ def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Co
         _check_source(source, f"{where}: agent.source[{index}]")
     for address in agent.collectors:
         _check_address(address, where)
+    probes = probe_kinds.read(
+        agent.probe, agent.probe_networks, configuration.read_source(path, environ)
+    )
     data_dir = Path(data_dir_text or configuration.default_data_dir(environ))
     return Configuration(
         agent=agent,
@@ -121,6 +131,7 @@ def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Co
         inbox=inbox_dir(agent, data_dir, environ),
         token_file=Path(agent.token_file or data_dir / "collector" / "enroll.token"),
         host=agent.host or socket.gethostname(),
+        probes=probes,
     )
 
 

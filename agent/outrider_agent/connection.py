@@ -18,7 +18,7 @@ from outrider.retry import Backoff
 from outrider_agent import VERSION, orders
 from outrider_agent.audit_heads import AuditHeads
 from outrider_agent.clock import DatabaseClock
-from outrider_agent.heartbeats import Heartbeats
+from outrider_agent.heartbeats import Components, Heartbeats
 from outrider_agent.identity import is_printable, token_path
 from outrider_agent.wire.channel import open_channel
 from outrider_agent.wire.enroll import enroll
@@ -51,6 +51,7 @@ class Connection:
         handover: Handover,
         reports: Reports,
         picture: Callable[[], Picture],
+        components: Components,
         last_feed: tuple[int, bytes],
         instance: bytes,
     ) -> None:
@@ -60,6 +61,7 @@ class Connection:
         self._handover = handover
         self._reports = reports
         self._picture = picture
+        self._components = components
         self._last_feed = last_feed
         self._instance = instance
         self._heads = AuditHeads(config.state_dir)
@@ -210,6 +212,7 @@ class Connection:
             clock_us,
             lambda: self._clock.offset_us,
             lambda: self._settings.heartbeat_interval_s,
+            components=self._components,
         )
         await run_heartbeats(
             channel,  # type: ignore[arg-type]  # only wire/ names grpc's types

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from outrider.inbox import slot
 from outrider.instants import from_unix_us
@@ -30,6 +30,20 @@ if TYPE_CHECKING:
 _NOTED = re.compile(r"(pid|exit|signal|oom):(\d{1,10})\Z")
 
 
+EVERYTHING_EVERY = 6
+"""The first heartbeat of a session and each so many after it tell of all components; the others of
+those of which something is new."""
+
+
+class Components(Protocol):
+    """What probes say, for a heartbeat."""
+
+    def __call__(
+        self, now_us: int, next_within_ms: int, *, everything: bool
+    ) -> list[ingest_pb2.ComponentReport]:
+        """Return the reports; ``now_us`` is database time as far as it is known."""
+
+
 class Heartbeats:
     """Makes heartbeats from the disk thread's last picture."""
 
@@ -41,6 +55,8 @@ class Heartbeats:
         interval_s: Callable[[], float],
         monotonic_s: Callable[[], float] = time.monotonic,
         unix_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        *,
+        components: Components = lambda *_, **__: [],
     ) -> None:
         self._picture = picture
         self._clock_us = clock_us
@@ -48,22 +64,30 @@ class Heartbeats:
         self._interval_s = interval_s
         self._monotonic_s = monotonic_s
         self._unix_us = unix_us
+        self._components = components
         self._kills: dict[tuple[str, int], KillWatch] = {}
         """By segment and pid."""
 
     def make(self, number: int, stopping: bool) -> ingest_pb2.HeartbeatRequest:  # noqa: FBT001
         """Make one heartbeat."""
-        picture = self._picture()
+        picture, interval_ms = self._picture(), int(self._interval_s() * 1000)
+        everything = number % EVERYTHING_EVERY == 1
         return ingest_pb2.HeartbeatRequest(
             number=number,
             clock_us=self._clock_us(),
-            next_within_ms=int(self._interval_s() * 1000),
+            next_within_ms=interval_ms,
             usage=_usage(processes.usage(os.getpid())),
             backlog_bytes=picture.backlog_bytes,
             backlog_age_ms=picture.backlog_age_ms,
             stream_count=picture.stream_count,
             workers=self._workers(picture.workers),
             stopping=stopping,
+            components=self._components(
+                self._clock_us() + self._offset_us(),
+                EVERYTHING_EVERY * interval_ms,
+                everything=everything,
+            ),
+            all_components=everything,
         )
 
     def _workers(self, pictures: Iterable[WorkerPicture]) -> list[ingest_pb2.WorkerHeartbeat]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider.configuration import ConfigError
-from outrider_agent import audit_heads, control
+from outrider.visible import visible
+from outrider_agent import control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from outrider_agent.account import Account, FileAccount
-    from outrider_agent.audit_heads import AuditHead
     from outrider_agent.configuration import Configuration
 
 _SHOWN = 20
@@ -45,11 +45,11 @@ def run(config: Configuration, write: Callable[[str], object], *, json: bool) ->
         document = msgspec.to_builtins(account)
         write(msgspec.json.encode({"running": True, **document}).decode() + "\n")
     else:
-        _print(account, audit_heads.read(config.state_dir), write)
+        _print(account, write)
     return DONE if account.collector and not account.gap_count else FOUND
 
 
-def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], object]) -> None:
+def _print(account: Account, write: Callable[[str], object]) -> None:
     up_s = (account.now_us - account.started_us) / 1e6
     write(f"agent        {account.version}, process {account.pid}, for {duration(up_s)}\n")
     if account.collector:
@@ -77,8 +77,12 @@ def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], 
         write(f"bugs         {account.bug_count} ended a session\n")
     for trouble in account.troubles:
         write(f"said         {trouble}\n")
-    if heads:
-        write(f"audit head   {heads[-1]}, since {heads[-1].heard_at}\n")
+    for probe in account.probes:
+        ago = "never looked"
+        if probe.checked_ms is not None:
+            ago = f"looked {duration(probe.checked_ms / 1000)} ago"
+        reason = f": {visible(probe.reason)}" if probe.reason else ""
+        write(f"probe        {probe.name}: {probe.state or 'not decided'}{reason} ({ago})\n")
     _print_files(account.files, write)
 
 

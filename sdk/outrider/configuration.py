@@ -38,6 +38,7 @@ __all__ = [
     "parse",
     "read_secret",
     "read_text",
+    "read_source",
     "suggest",
     "translate",
 ]
@@ -129,8 +130,7 @@ def load(
     its defaults. ``tables`` may ask for a plain top-level key as well (``{"data_dir": str}``); it
     is left out of the result where the file lacks it. Raises ConfigError.
     """
-    file = find(path, environ)
-    source = Source(str(file), read_text(file)) if file is not None else Source("defaults")
+    source = read_source(path, environ)
     document = parse(source)
     _check_top_level(document, source)
     result: dict[str, Any] = {}
@@ -145,6 +145,12 @@ def load(
 
 
 def read_text(file: Path) -> str:
+def read_source(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Source:
+    """Read the file that :func:`load` reads, to name places in it. Raises ConfigError."""
+    file = find(path, environ)
+    return Source(str(file), read_text(file)) if file is not None else Source("defaults")
+
+
     """Read a file of at most 1 MiB as UTF-8; ConfigError says what is wrong with it."""
     try:
         if file.is_dir():

@@ -78,7 +78,7 @@ def test_every_key_is_documented() -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE))
     keys = {*AgentConfig.__struct_encode_fields__, *SourceConfig.__struct_encode_fields__}
 
-    assert documented == keys - {"source"}
+    assert documented == keys - {"source", "probe"}
 
 
 def test_every_format_is_documented() -> None:

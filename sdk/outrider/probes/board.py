@@ -122,6 +122,10 @@ class Board:
         self._news.clear()
         return [_report(key, self._watched[key].judge, now_s) for key in keys]
 
+    def look_up(self, now_s: float) -> list[Report]:
+        """Return all components, for somebody else than who is told what is new."""
+        return [_report(key, one.judge, now_s) for key, one in self._watched.items()]
+
     def samples(self, now_s: float) -> dict[Key, Minute]:
         """Return the looks of the last minute, once a minute; else nothing."""
         if self._sampled_s is None:

@@ -25,7 +25,8 @@ class Keys:
         self._table = table
         self._source = source
         self._path = path
-        self._known: list[str] = []
+        self.known: list[str] = []
+        """Keys that were asked for."""
 
     def text(self, key: str, default: str | None = None) -> str:
         """Return a text."""
@@ -122,9 +123,9 @@ class Keys:
     def finish(self) -> None:
         """Refuse keys that nobody asked for."""
         for key in self._table:
-            if key not in self._known:
-                near = suggest(key, self._known)
-                known = f"known keys: {', '.join(sorted(self._known))}"
+            if key not in self.known:
+                near = suggest(key, self.known)
+                known = f"known keys: {', '.join(sorted(self.known))}"
                 path = (*self._path, key)
                 raise ConfigError(
                     f"unknown key `{dotted(path)}`",
@@ -135,7 +136,7 @@ class Keys:
     def _get(
         self, key: str, default: object, shape: type[Any] | tuple[type[Any], ...], told: str
     ) -> Any:
-        self._known.append(key)
+        self.known.append(key)
         value = self._table.get(key, default)
         if value is None:
             path = (*self._path, key)

@@ -90,6 +90,10 @@ class Runner:
         """Return how the components are: all, or those of which something is new."""
         return self._board.reports(self._clock(), everything=everything)
 
+    def look_up(self) -> list[Report]:
+        """Return how all components are; what is new stays so for :meth:`reports`."""
+        return self._board.look_up(self._clock())
+
     async def run(self) -> None:
         """Look whenever a look is due, until cancelled."""
         loop = asyncio.get_running_loop()
