@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from outrider_collector.store.reading.types import (
 )
 from outrider_dashboard import timing
 from outrider_dashboard.pages import alert_words, worker_facts
+
+if TYPE_CHECKING:
+    from outrider_alerting.ledger import Fate
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CLOCK = timing.Clock(NOON, UTC)
@@ -34,7 +38,7 @@ def alert(state: str = "firing", priority: str = "warning") -> Alert:
     )  # fmt: skip
 
 
-def message(channel_type: str, fate: str, notice: str = "fired", why: str = "") -> Notification:
+def message(channel_type: str, fate: Fate, notice: str = "fired", why: str = "") -> Notification:
     """A message of a critical alert with one try, which failed as ``why`` says."""
     tries = [Attempt(NOON, NOON, "failed", why)] if why else []
     return Notification(

@@ -27,6 +27,7 @@ from outrider_collector.store.trials import NOTICE as TRIAL_NOTICE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from outrider_alerting.ledger import Fate
     from outrider_collector.store.outbox import Claim
 
 GIVE_UP_AFTER_S: Final = 86_400.0
@@ -39,7 +40,7 @@ REPEAT_WAIT_S: Final = 3.0
 def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = random.random) -> Finish:
     """Say what becomes of the row."""
     if claim.notice == TRIAL_NOTICE and _ends_a_trial(outcome):
-        fate = "unknown" if isinstance(outcome, Unknown) else "failed"
+        fate: Fate = "unknown" if isinstance(outcome, Unknown) else "failed"
         told = {Retry: "retry", Failed: "failed", Unknown: "unknown"}[type(outcome)]
         return Finish(claim, outcome=told, error=outcome.reason, fate=fate)
     match outcome:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from outrider_alerting.ledger import Fate
     from outrider_collector.store.outbox import Claim
 
 OVERDUE_S: Final = 120.0
@@ -30,8 +31,8 @@ class Finish:
     # sent, retry, failed, unknown: what this attempt came to.
     outcome: str
     error: str | None
-    # waiting, sent, failed, dead or unknown: what the rows are now.
-    fate: str
+    # What the rows are now.
+    fate: Fate
     retry_in_s: float = 0.0
     provider_id: str | None = None
     delivered: tuple[str, ...] = ()

@@ -126,11 +126,10 @@ def ledger(notifications: Sequence[Notification], clock: timing.Clock) -> list[L
 
 
 def _ledger_line(n: Notification, clock: timing.Clock) -> LedgerLine:
-    told = n.fate in {"sent", "failed", "dead", "unknown"}
     decided = n.fate in {"suppressed", "superseded"}
-    at = n.finished_at or n.created_at if decided else n.finished_at if told else None
+    at = n.finished_at or n.created_at if decided else n.finished_at if n.was_tried else None
     took = timing.DASH
-    if at is not None and told:
+    if at is not None and n.was_tried:
         took = timing.latency((at - n.created_at).total_seconds() * 1000)
     word = {"unknown": "outcome unknown", "claimed": "on its way"}.get(n.fate, n.fate)
     if n.fate == "sent" and n.attempts > 1:
@@ -157,7 +156,7 @@ def purpose(notice: str) -> str:
 
 def destination(n: Notification) -> str:
     """Name a destination: ``Telegram trading-oncall``, ``In-app, everyone``."""
-    if n.channel_type == "in-app":
+    if n.is_in_app:
         return "In-app, everyone"
     kinds = {"telegram": "Telegram", "email": "E-mail", "webhook": "Webhook"}
     return f"{kinds.get(n.channel_type, n.channel_type)} {n.channel}"
@@ -179,7 +178,7 @@ def _why(n: Notification, clock: timing.Clock) -> str:
     is_told = any(one.error == n.why for one in n.tries)
     said = "" if is_told else _sentence(n.why or "")
     if n.fate == "sent":
-        if n.channel_type == "in-app":
+        if n.is_in_app:
             return "Exactly once, committed with the transition."
         taken = "Accepted." if n.attempts > 1 else ""
         return f"Message {n.provider_id}." if n.provider_id else said or taken
@@ -229,7 +228,7 @@ def notes(notifications: Sequence[Notification], clock: timing.Clock) -> list[No
     today: list[Note] = []
     before: list[Note] = []
     for n in notifications:
-        if n.channel_type != "in-app" and n.fate not in {"failed", "dead"}:
+        if not (n.is_in_app or n.was_given_up):
             continue
         note = _note_of(n)
         if clock.now - note.at < timedelta(hours=1):
@@ -244,7 +243,7 @@ def notes(notifications: Sequence[Notification], clock: timing.Clock) -> list[No
 
 def _note_of(n: Notification) -> Note:
     at = n.finished_at or n.created_at
-    if n.channel_type != "in-app":
+    if not n.is_in_app:
         word = "could not be delivered" if n.fate == "dead" else "failed"
         text = f"{n.channel}: {n.why}" if n.why else n.channel
         return Note(n.id, n.alert, "failed", f"A message {word}", text, at)

@@ -241,7 +241,7 @@ def _told(detail: AlertDetail) -> list[tuple[datetime, str, str]]:
     out = [
         (n.finished_at, "sent" if n.fate == "sent" else "failed", "")
         for n in detail.notifications
-        if n.finished_at is not None and n.fate in {"sent", "failed", "dead", "unknown"}
+        if n.finished_at is not None and n.was_tried
     ]
     if detail.alert.acknowledged_at:
         out.append((detail.alert.acknowledged_at, "person", "acknowledged"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from outrider_alerting.ledger import Fate
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -98,8 +100,7 @@ class Notification:
     channel_type: str
     conversation: str
     priority: str
-    fate: str
-    """waiting, claimed, sent, suppressed, superseded, failed, dead or unknown."""
+    fate: Fate
     why: str | None
     content: dict[str, Any] | list[Any]
     attempts: int
@@ -114,6 +115,21 @@ class Notification:
     labels: dict[str, str]
     tries: list[Attempt]
     """Oldest first; empty where they were not asked for."""
+
+    @property
+    def is_in_app(self) -> bool:
+        """Whether it stands in the notification centre, and nowhere else."""
+        return self.channel_type == "in-app"
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether its channel took it, refused it or left open which."""
+        return self.fate in {"sent", "failed", "dead", "unknown"}
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it will never arrive."""
+        return self.fate in {"failed", "dead"}
 
 
 @dataclass(frozen=True, slots=True)
