@@ -8,12 +8,13 @@ import msgspec
 
 from outrider.configuration import ConfigError
 from outrider.visible import visible
-from outrider_agent import control
+from outrider_agent import audit_heads, control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from outrider_agent.account import Account, FileAccount
+    from outrider_agent.audit_heads import AuditHead
     from outrider_agent.configuration import Configuration
 
 _SHOWN = 20
@@ -45,11 +46,11 @@ def run(config: Configuration, write: Callable[[str], object], *, json: bool) ->
         document = msgspec.to_builtins(account)
         write(msgspec.json.encode({"running": True, **document}).decode() + "\n")
     else:
-        _print(account, write)
+        _print(account, audit_heads.read(config.state_dir), write)
     return DONE if account.collector and not account.gap_count else FOUND
 
 
-def _print(account: Account, write: Callable[[str], object]) -> None:
+def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], object]) -> None:
     up_s = (account.now_us - account.started_us) / 1e6
     write(f"agent        {account.version}, process {account.pid}, for {duration(up_s)}\n")
     if account.collector:
@@ -83,6 +84,8 @@ def _print(account: Account, write: Callable[[str], object]) -> None:
             ago = f"looked {duration(probe.checked_ms / 1000)} ago"
         reason = f": {visible(probe.reason)}" if probe.reason else ""
         write(f"probe        {probe.name}: {probe.state or 'not decided'}{reason} ({ago})\n")
+    if heads:
+        write(f"audit head   {heads[-1]}, since {heads[-1].heard_at}\n")
     _print_files(account.files, write)
 
 
