@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any
 
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
 from outrider_collector.store.connect import READ_ROLE, connect
 from outrider_collector.store.reading import completeness, feed, fleet, health, logs
-from outrider_collector.store.reading.export import csv_header, csv_line, json_line
+from outrider_collector.terminal import around
 from outrider_collector.terminal.arguments import resolve
-from outrider_collector.terminal.render import line, visible
 from outrider_collector.terminal.scope import explain
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from psycopg import AsyncConnection
 
     from outrider.filter import Filter
     from outrider_collector.store.reading.types import LogRow
+    from outrider_collector.terminal.output import Output
 
 POLL_S = 0.5
 FOLLOW_LIMIT = 1_000
-
-Form = Literal["text", "json", "csv"]
+MOST_HELD = 100_000
+"""Lines that are turned round, oldest first, are held in memory: no more than these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +41,12 @@ class Command:
     since: timedelta | datetime
     until: timedelta | datetime | None
     limit: int | None
+    """No more than the newest so many; None, for all of them, only with ``newest_first``."""
     follow: bool
     newest_first: bool = False
-    """With a limit; without one the newest come first anyway."""
-
-
-class Output:
-    """Writes records in one form. What is not a record goes to the other file."""
-
-    def __init__(self, form: Form, out: TextIO, notes: TextIO) -> None:
-        self.form = form
-        self._out = out
-        self._notes = notes
-        self._terminal = out.isatty()
-
-    def begin(self) -> None:
-        """Write what comes before the first record."""
-        if self.form == "csv":
-            self._out.write(csv_header())
-
-    def write(self, rows: list[LogRow]) -> None:
-        """Write records, and see that they are out."""
-        for row in rows:
-            if self.form == "text":
-                self._out.write(line(row, colours=self._terminal) + "\n")
-            elif self.form == "json":
-                self._out.write(json_line(row))
-            elif self._terminal:
-                # CSV is exact for files and pipes; a terminal would obey what is in it.
-                self._out.write(visible(csv_line(row)[:-2]) + "\n")
-            else:
-                self._out.write(csv_line(row))
-        self._out.flush()
-
-    def note(self, text: str) -> None:
-        """Say something about the records, beside them."""
-        self._notes.write(visible(text) + "\n")
-        self._notes.flush()
+    """Stream them as they are found, however many there are."""
+    context: int = 0
+    """So many neighbours in its stream are shown before and after each line."""
 
 
 async def run(url: str, command: Command, output: Output) -> None:
@@ -102,20 +75,19 @@ async def _range(
         )
     if since > now:
         output.note(f"--since ({_time(since)}) is in the future, it is {_time(now)} now.")
-    count = 0
+    count, more = 0, False
     just_shown: set[tuple[int, int]] = set()
     newest = now - timedelta(minutes=1)
-    more = False
-    if command.limit is not None:
-        rows, more = await _newest(conn, command.filter, since, until, command.limit)
-        output.write(rows if command.newest_first else rows[::-1])
-        count = len(rows)
-        just_shown |= {_name(row) for row in rows if row.received_at >= newest}
-    else:
-        async for rows in logs.export(conn, command.filter, since, until):
-            output.write(rows)
+    asked = _newest_first if command.newest_first else _oldest_first
+    async with aclosing(asked(conn, command, since, until)) as parts:
+        async for rows, cut_short in parts:
+            more = cut_short
+            if command.context:
+                output.write_groups(await around.read_groups(conn, rows, command.context))
+            else:
+                output.write(rows)
             count += len(rows)
-            just_shown |= {_name(row) for row in rows if row.received_at >= newest}
+            just_shown |= {around.name(row) for row in rows if row.received_at >= newest}
     lines = "line" if count == 1 else "lines"
     which = (
         f"The newest {count:,} {lines}, more match: --limit N shows more."
@@ -140,23 +112,35 @@ def _time(when: datetime) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _name(row: LogRow) -> tuple[int, int]:
-    return row.stream, row.stream_offset
-
-
-async def _newest(
-    conn: AsyncConnection[Any], filter_: Filter, since: datetime, until: datetime, limit: int
-) -> tuple[list[LogRow], bool]:
-    """Return the newest matches, newest first, and whether there are more."""
+async def _oldest_first(
+    conn: AsyncConnection[Any], command: Command, since: datetime, until: datetime
+) -> AsyncGenerator[tuple[list[LogRow], bool]]:
+    """Yield the newest matches at once, oldest first, and whether there are more."""
+    limit = min(command.limit or MOST_HELD, MOST_HELD)
     rows: list[LogRow] = []
     after = None
     while len(rows) < limit:
-        page = await logs.search(conn, filter_, since, until, limit - len(rows), after=after)
+        page = await logs.search(conn, command.filter, since, until, limit - len(rows), after=after)
         rows += page.rows
         after = page.next
         if after is None:
             break
-    return rows, after is not None
+    yield rows[::-1], after is not None
+
+
+async def _newest_first(
+    conn: AsyncConnection[Any], command: Command, since: datetime, until: datetime
+) -> AsyncGenerator[tuple[list[LogRow], bool]]:
+    """Yield the matches in parts, newest first, and with the last whether there are more."""
+    left = sys.maxsize if command.limit is None else command.limit
+    # One more than wanted tells whether there are more.
+    chunk = min(logs.EXPORT_CHUNK, left + 1)
+    async with aclosing(logs.export(conn, command.filter, since, until, chunk=chunk)) as chunks:
+        async for rows in chunks:
+            yield rows[:left], len(rows) > left
+            if len(rows) > left:
+                return
+            left -= len(rows)
 
 
 async def _follow(
@@ -164,12 +148,16 @@ async def _follow(
 ) -> None:
     """Print what is committed from here on; outlive restarts of the database."""
     backoff = Backoff()
+    waiting = False
     while True:
         try:
             async with await _open(url) as conn:
+                if waiting:
+                    waiting = False
+                    output.note("The database is back: going on where it was.")
                 while True:
                     page = await logs.tail(conn, number, filter_, FOLLOW_LIMIT)
-                    output.write([row for row in page.rows if _name(row) not in just_shown])
+                    output.write([row for row in page.rows if around.name(row) not in just_shown])
                     just_shown = set()
                     if page.skipped or page.unread:
                         output.note(
@@ -182,7 +170,9 @@ async def _follow(
         except Fault as fault:
             if fault.reason is not Reason.STORE_DOWN:
                 raise
-            output.note(f"outrider: {fault.text}: waiting for the database")
+            if not waiting:
+                waiting = True
+                output.note(f"outrider: {fault.text}: waiting for the database")
             await asyncio.sleep(backoff.next())
 
 

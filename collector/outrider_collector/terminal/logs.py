@@ -5,17 +5,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from outrider.command import DONE
 from outrider_collector import config
+from outrider_collector.store.reading.around import MOST_AROUND
 from outrider_collector.terminal.arguments import parse_filter, parse_time, split_filter
-from outrider_collector.terminal.follow import Command, Output, run
+from outrider_collector.terminal.follow import MOST_HELD, Command, run
+from outrider_collector.terminal.output import Output
 
 if TYPE_CHECKING:
-    from outrider_collector.terminal.follow import Form
+    from outrider_collector.terminal.output import Form
 
 DEFAULT_LIMIT = 100
+
+_LANGUAGE: Final = """\
+the filter language, of which sdk/FILTER.md tells all:
+  timeout  time*  "timed out"      words of the message and of what stands beside it
+  /lost after \\d+ ms/              a regular expression (RE2) in the message
+  service:payments  worker:web-*   a field's value, or how it begins; field:/re/
+  severity>=error  attrs.ms>250    comparisons; attributes by their path
+  a b   a OR b   -a   NOT (a b)    both, one of them, not
+  service:(a OR b)                 one of several values
+
+example: outrider logs 'service:payments severity>=error -healthcheck' --since 2h
+On a terminal, what is longer than the screen is shown by $PAGER (less)."""
 
 
 def logs(argv: list[str]) -> int:
@@ -25,7 +39,8 @@ def logs(argv: list[str]) -> int:
         description="Lines that match a filter: the newest 100, oldest of them first. With --json "
         "or --csv all of them, newest first. How many there are and how complete that is goes to "
         "standard error.",
-        epilog="Example: outrider logs 'service:payments severity>=error -healthcheck' --since 2h",
+        epilog=_LANGUAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="what to look for")
@@ -51,6 +66,13 @@ def logs(argv: list[str]) -> int:
         action="store_true",
         help="CSV, safe to open in a spreadsheet, newest first (with -f oldest first)",
     )
+    parser.add_argument(
+        "--context",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show N lines of its stream before and after each line, as grep does",
+    )
     parser.add_argument("--config", metavar="FILE", help="outrider.toml to read")
     words, options = split_filter(argv, parser)
     arguments = parser.parse_args(options)
@@ -60,6 +82,12 @@ def logs(argv: list[str]) -> int:
         parser.error("--limit must be at least 1")
     form_name: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
     exports = form_name != "text" and not arguments.follow
+    if not exports and (arguments.limit or 0) > MOST_HELD:
+        parser.error(f"--limit is at most {MOST_HELD:,} here: --json and --csv stream any number")
+    if not 0 <= arguments.context <= MOST_AROUND:
+        parser.error(f"--context must be 0 to {MOST_AROUND}")
+    if arguments.context and (form_name != "text" or arguments.follow):
+        parser.error("--context is for reading what is there: leave out --json, --csv and --follow")
     command = Command(
         filter=parse_filter(" ".join([*arguments.filter, *words])),
         since=parse_time(arguments.since, "--since"),
@@ -67,7 +95,10 @@ def logs(argv: list[str]) -> int:
         limit=arguments.limit or (None if exports else DEFAULT_LIMIT),
         follow=arguments.follow,
         newest_first=exports,
+        context=arguments.context,
     )
     url = config.load(arguments.config).database_url
-    asyncio.run(run(url, command, Output(form_name, sys.stdout, sys.stderr)))
+    output = Output(form_name, sys.stdout, sys.stderr, paged=not arguments.follow)
+    asyncio.run(run(url, command, output))
+    output.end()
     return DONE
