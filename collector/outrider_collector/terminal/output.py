@@ -6,9 +6,10 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
+from outrider.visible import visible
 from outrider_collector.store.reading.export import csv_header, csv_line, json_line
 from outrider_collector.terminal import pager
-from outrider_collector.terminal.render import DIM, coloured, line, visible
+from outrider_collector.terminal.render import DIM, coloured, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

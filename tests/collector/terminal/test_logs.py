@@ -192,7 +192,7 @@ def test_status_and_workers_have_text_and_json(
     """
     assert command.main(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Nothing is known: no collector has reported yet; ")
+    assert lines[0].startswith("Unknown: no collector has reported yet: ")
     assert lines[1].startswith("Nothing is wrong.")
     assert command.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["overview"]["causes"] == []
