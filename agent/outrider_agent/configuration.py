@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -16,6 +15,7 @@ import msgspec
 from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError, suggest
+from outrider.durations import microseconds
 from outrider.places import SYSTEM_INBOX
 from outrider_agent import multiline, probe_kinds
 from outrider_agent.formats import FORMATS
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from outrider.probes.spec import Spec
 
 FORMAT_NAMES = ("auto", "json", "plain", *FORMATS)
-_START = re.compile(r"beginning|end|(?P<amount>\d{1,6})(?P<unit>[smhd])")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
@@ -52,11 +50,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Where files found at the first start begin: ``beginning``, ``end``, or an age (``1h``)."""
 
     def start_age_s(self) -> int | None:
-        """Age in seconds that ``start`` gives; None for the words."""
-        match = _START.fullmatch(self.start)
-        if match is None or match["amount"] is None:
-            return None
-        return int(match["amount"]) * _UNIT_S[match["unit"]]
+        """Age in seconds that ``start`` gives; None for the words. ValueError for anything else."""
+        return None if self.start in {"beginning", "end"} else microseconds(self.start) // 1_000_000
 
     def zone(self) -> tzinfo:
         """Return the zone of times without one."""
@@ -173,12 +168,14 @@ def _check_source(source: SourceConfig, where: str) -> None:
         near = suggest(source.format, FORMAT_NAMES)
         hint = f"did you mean `{near}`?" if near else f"known: {', '.join(FORMAT_NAMES)}"
         raise ConfigError(f"unknown format `{source.format}`", f"{where}.format", hint)
-    if not _START.fullmatch(source.start):
+    try:
+        source.start_age_s()
+    except ValueError:
         raise ConfigError(
             f"`{source.start}` is no start",
             f"{where}.start",
             'write "beginning", "end" or an age such as "1h"',
-        )
+        ) from None
     _check_multiline(source.multiline, where)
     try:
         source.zone()

@@ -32,6 +32,7 @@ from outrider_alerting.channels.channel import SEND_TIMEOUT_S, Message
 from outrider_alerting.channels.limiter import Candidate, Limiter
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
 from outrider_alerting.content import Content, Told
+from outrider_alerting.ledger import RANK
 from outrider_collector.alerts.fates import judge
 from outrider_collector.store import outbox, outcomes, pressed, rules
 from outrider_collector.store.connect import connect, driver_errors
@@ -56,7 +57,6 @@ _EXPIRED_EVERY_S = 1.0
 _HOLD_MARGIN_S = 0.3
 _LISTENED_EVERY_S = 1.0
 _LONGEST_WINDOW_S = 65.0
-_PRIORITY = {"info": 0, "warning": 1, "critical": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Deliverer:
 
     def _candidate(self, row: outbox.Due) -> Candidate:
         sender, limits = self._outlets.limits(row.channel)
-        return Candidate(row.id, sender, row.conversation, _PRIORITY[row.priority], limits)
+        return Candidate(row.id, sender, row.conversation, RANK[row.priority], limits)
 
     async def _send(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
         claimed_at = self._clock()

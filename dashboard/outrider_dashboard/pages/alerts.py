@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +11,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
+from outrider.durations import microseconds
 from outrider.errors import Fault, Reason
 from outrider.filter import FilterError, parse
 from outrider_dashboard import filter_text, ranges, timing
@@ -41,8 +41,6 @@ RECENT = timedelta(hours=24)
 NOTICES_SINCE = timedelta(days=7)
 MOST_NOTICES = 50
 _SERIES_PARTS = 240
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True)
@@ -176,8 +174,10 @@ def duration_s(value: Any) -> float:
     """Read a duration of a rule, a number of seconds or ``5m``, in seconds; 60 if there is none."""
     if isinstance(value, (int, float)) and value > 0:
         return float(value)
-    found = _DURATION.findall(value) if isinstance(value, str) else []
-    return sum(float(n) * _UNITS_S[unit] for n, unit in found) or 60.0
+    try:
+        return microseconds(value) / 1e6 or 60.0
+    except (TypeError, ValueError):
+        return 60.0
 
 
 def _view(
