@@ -18,6 +18,7 @@ from outrider.errors import Fault, Reason
 from outrider_dashboard import sampler, timing
 from outrider_dashboard.pages import (
     alerts,
+    health,
     kit,
     log_complete,
     log_export,
@@ -97,6 +98,7 @@ def _routes() -> list[Route | Mount]:
         Route("/logs/line/{stream:int}/{offset:int}", log_line.line),
         Route("/workers", workers.page),
         Route("/workers/{service}/{name}", worker.page),
+        Route("/health", health.page),
         Route("/alerts", alerts.page),
         Route("/alerts/notices.json", alerts.notices_json),
         Route("/alerts/{alert:int}", alerts.page),

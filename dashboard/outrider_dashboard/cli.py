@@ -22,6 +22,7 @@ import outrider
 from outrider import configuration
 from outrider.configuration import ConfigError
 from outrider_collector.store.connect import DatabaseConfig, database_url
+from outrider_collector.store.reading.availability import HealthConfig
 from outrider_dashboard.app import build
 from outrider_dashboard.config import DashboardConfig, listen_address
 from outrider_dashboard.live import Hub
@@ -45,7 +46,12 @@ def main(argv: Sequence[str]) -> int:
     tables = configuration.load(
         arguments.config,
         msgspec.convert,
-        {"data_dir": str, "database": DatabaseConfig, "dashboard": DashboardConfig},
+        {
+            "data_dir": str,
+            "database": DatabaseConfig,
+            "dashboard": DashboardConfig,
+            "health": HealthConfig,
+        },
     )
     config: DashboardConfig = tables["dashboard"]
     host, port = listen_address(arguments.listen or config.listen)
@@ -56,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     # Warnings of the libraries (a pool that cannot connect) go where our own records go.
     logging.basicConfig(level=logging.WARNING, handlers=[outrider.Handler()])
     with listener:
-        asyncio.run(_serve(listener, url, environment))
+        asyncio.run(_serve(listener, url, environment, tables["health"]))
     return 0
 
 
@@ -97,8 +103,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(listener: socket.socket, url: str, environment: str) -> None:
-    async with open_source(url) as source:
+async def _serve(
+    listener: socket.socket, url: str, environment: str, targets: HealthConfig
+) -> None:
+    async with open_source(url, targets) as source:
         server: _Server | None = None
         site = make_site(
             source, environment, _recorder(), lambda: server is not None and server.should_exit

@@ -6,6 +6,8 @@ files are counted so; MiB and GiB are for memory and its limits.
 
 from __future__ import annotations
 
+import math
+
 from outrider_dashboard.timing import MINUS
 
 _WORDS = (
@@ -62,6 +64,21 @@ def percent(share: float) -> str:
     """Write a share of one: ``9.1 %``, ``78 %``."""
     value = share * 100
     return f"{value:.1f} %" if 0 < value < 9.95 else f"{value:.0f} %"
+
+
+def uptime(share: float) -> str:
+    """Write a share of time: ``99.98 %``; cut off, so that 100.00 means that nothing was amiss."""
+    return f"{math.floor(share * 10_000 + 1e-9) / 100:.2f} %"
+
+
+def target(share: float) -> str:
+    """Write the share that is aimed at, with as many digits as it has: ``99.9 %``."""
+    return f"{share * 100:.6g} %"
+
+
+def left(share: float) -> str:
+    """Write what is left of a budget, cut off: ``86 %``."""
+    return f"{math.floor(share * 100 + 1e-9)} %"
 
 
 def measure(value: float) -> str:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 HOME = Path(__file__).parent
 STATIC = HOME / "static"
 
-_SHAPES = {"running": "up", "claimed": "waiting", "waiting": "pending"}
+_SHAPES = {
+    "running": "up", "claimed": "waiting", "waiting": "pending", "down": "dead",
+    "expired": "silent",
+}  # fmt: skip
 """States that share a shape with another one of their own list."""
 
 _KNOWN_SHAPES = frozenset(
@@ -46,6 +49,7 @@ NAVIGATION = (
     NavigationItem("Overview", "/", "overview"),
     NavigationItem("Logs", "/logs", "lines"),
     NavigationItem("Workers", "/workers", "workers"),
+    NavigationItem("Health", "/health", "health"),
     NavigationItem("Alerts", "/alerts", "bell"),
 )
 
@@ -123,6 +127,9 @@ def environment() -> Environment:
         file_size=numbers.file_size,
         memory_size=numbers.memory_size,
         percent=numbers.percent,
+        uptime=numbers.uptime,
+        target=numbers.target,
+        budget_left=numbers.left,
         measure=numbers.measure,
         shape=shape,
         pairs=pairs,

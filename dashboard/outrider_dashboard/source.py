@@ -12,17 +12,21 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from outrider.errors import Fault
 from outrider.filter import Filter, parse
+from outrider_collector.store import schema
 from outrider_collector.store.connect import driver_errors, read_pool
 from outrider_collector.store.reading import (
     activity,
     alerts,
     completeness,
+    components,
     cost,
     feed,
     fleet,
     health,
     logs,
+    uptime,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool
 
     from outrider_collector.store.reading import types
+    from outrider_collector.store.reading.availability import HealthConfig
 
 POOL_SIZE = 8
 """Connections for all pages together."""
@@ -44,8 +49,12 @@ ALL = parse("")
 class Source:
     """Answers the pages' questions."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool, url: str, targets: HealthConfig | None = None
+    ) -> None:
         self._pool = pool
+        self._url = url
+        self._targets = targets
         self._window = activity.ActivityWindow(minutes=60)
         self._window_lock = asyncio.Lock()
 
@@ -90,6 +99,37 @@ class Source:
         """Return all agents."""
         async with self._connection() as c:
             return await fleet.agents(c)
+
+    # ------------------------------------------------------------- health
+
+    async def components(self) -> list[types.Component]:
+        """Return all that is looked at, as each host sees it."""
+        async with self._connection() as c:
+            return await components.components(c)
+
+    async def uptimes(self) -> dict[tuple[str, str], types.Uptime]:
+        """Return ninety days of all that is looked at."""
+        async with self._connection() as c:
+            return await uptime.uptimes(c, components.KINDS, self._targets)
+
+    async def watching(self) -> types.Uptime:
+        """Return ninety days of the collectors together."""
+        async with self._connection() as c:
+            return await uptime.watching(c, self._targets)
+
+    async def samples(self, kind: str, since: datetime, until: datetime) -> list[types.Sample]:
+        """Return what was sampled of a kind's components, newest first."""
+        async with self._connection() as c:
+            return await components.samples(c, kind, since, until)
+
+    async def ready(self) -> str:
+        """Return why the pages cannot be served as they should be; empty: they can."""
+        try:
+            async with self._connection() as c:
+                (await schema.check(c)).require(self._url)
+        except Fault as fault:
+            return fault.text
+        return ""
 
     # ------------------------------------------------------------- alerts
 
@@ -228,7 +268,7 @@ class Source:
 
 
 @asynccontextmanager
-async def open_source(url: str) -> AsyncIterator[Source]:
+async def open_source(url: str, targets: HealthConfig | None = None) -> AsyncIterator[Source]:
     """Open the pool, also when the database is down: pages then say so."""
     async with read_pool(url, application_name="outrider dashboard", max_size=POOL_SIZE) as pool:
-        yield Source(pool)
+        yield Source(pool, url, targets)

@@ -188,6 +188,10 @@ class Clock:
         """Write how long ago a moment was, by its largest unit."""
         return short_age((self.now - since).total_seconds())
 
+    def left(self, until: datetime) -> str:
+        """Write how long it is until a moment, by its largest unit."""
+        return short_age((until - self.now).total_seconds())
+
     def same_day(self, moment: datetime) -> bool:
         """Whether a moment lies on the day of now, in this zone."""
         return self._today(self._local(moment))

@@ -19,7 +19,7 @@ from outrider_dashboard.app import build
 from outrider_dashboard.cli import make_site
 from outrider_dashboard.pages import logs
 from outrider_dashboard.source import open_source
-from tests.dashboard import seed_alerts, seed_fleet
+from tests.dashboard import seed_alerts, seed_fleet, seed_health
 from tests.dashboard.serving import serving
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def _seeded(postgres_url: str, _template: str) -> Iterator[Fleet]:
         connection.execute(_copy(name, _template))
         url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
         seeder = seed_fleet.fleet(url, datetime.now(UTC), per_minute=0.15)
-        yield Fleet(url, seeder, seed_alerts.alerts(url, seeder))
+        alerts = seed_alerts.alerts(url, seeder)
+        seed_health.health(url, seeder)
+        yield Fleet(url, seeder, alerts)
         connection.execute(_drop(name))
 
 
@@ -70,6 +72,9 @@ def fleet(postgres_url: str, _seeded: Fleet) -> Iterator[Fleet]:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(_copy(name, str(template)))
         url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+        with psycopg.connect(url) as copied:
+            # Its collector has reported until now, however long the tests before took.
+            copied.execute("update collectors set seen_at = clock_timestamp()")
         yield Fleet(url, copy.deepcopy(_seeded.seeder), _seeded.alerts)
         connection.execute(_drop(name))
 

@@ -88,17 +88,25 @@ class Seeder:
         }  # fmt: skip
         seen = since if since is not None and state in {"silent", "dead"} else self.now - SECOND * 3
         self._heartbeat("worker", component, seen, {**usual, **(gauges or {})})
-        self.connection.execute(
-            "insert into stream_info (id, agent, team, service, worker, host, source, path, "
-            "start_offset, born_at) values (%s, %s, 1, %s, %s, %s, 'file', %s, 0, %s)",
-            (stream, agent, service, name, host, f"/var/log/{service}/{name}.log", begun),
-        )
+        self.stream(service, name, host, stream, agent)
         self.connection.execute(
             "insert into streams (id, agent, committed, tail, watermark) "
             "values (%s, %s, %s, '', %s)",
             (stream, agent, committed, watermark or self.now - SECOND * 2),
         )
         return stream
+
+    def stream(self, service: str, name: str, host: str, number: int, agent: int = 1) -> None:
+        """Add an open file of a worker under the stream's number."""
+        self._offsets.setdefault(number, 0)
+        self.connection.execute(
+            "insert into stream_info (id, agent, team, service, worker, host, source, path, "
+            "start_offset, born_at) values (%s, %s, 1, %s, %s, %s, 'file', %s, 0, %s)",
+            (
+                number, agent, service, name, host, f"/var/log/{service}/{name}.log",
+                self.now - timedelta(hours=29),
+            ),
+        )  # fmt: skip
 
     def history(self, component: str, changes: list[tuple[datetime, str | None, str, str]]) -> None:
         """Add changes of a worker's state: when, from, to, why."""

@@ -26,6 +26,7 @@ ALL = (
     "/logs?q=servce%3A%3Dx",
     "/logs?q=service%3Aetl+nowhere",
     "/logs?columns=service,worker,host,logger,event,error_code,attributes",
+    "/health?hosts=all",
     "/alerts/2",
     "/nowhere",
 )
@@ -126,7 +127,7 @@ def test_the_first_run_fits(browser: Browser, database_url: str) -> None:
             viewport = {"width": width, "height": 844}
             context = browser.new_context(base_url=served.url, viewport=viewport)  # type: ignore[arg-type]
             page, complaints = _watched(context)
-            for path in ("/", "/logs", "/workers", "/alerts"):
+            for path in ("/", "/logs", "/workers", "/health", "/alerts"):
                 page.goto(path)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, path
             context.close()
@@ -155,7 +156,7 @@ def test_the_focus_is_always_seen(browser: Browser, served: Served) -> None:
     """Whatever the Tab key reaches has an outline, itself or around it."""
     context = browser.new_context(base_url=served.url, viewport={"width": 1440, "height": 900})
     page, _ = _watched(context)
-    for path in ("/", "/logs", "/alerts"):
+    for path in ("/", "/logs", "/health", "/alerts"):
         page.goto(path)
         for _ in range(25):
             page.keyboard.press("Tab")

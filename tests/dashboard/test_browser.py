@@ -26,7 +26,8 @@ ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PAGES = ("/", "/logs", "/workers", "/workers/trading/arb-binance-07@trade-03", "/alerts", "/kit")
+PAGES = ("/", "/logs", "/workers", "/workers/trading/arb-binance-07@trade-03", "/health",
+         "/alerts", "/kit")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

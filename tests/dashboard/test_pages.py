@@ -25,7 +25,11 @@ _LINE = re.compile(r'data-line="(\d+)/(\d+)"')
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/logs", "/workers", WORKER, "/alerts", "/kit", "/logs?q=severity%3E%3Derror"]
+    "path",
+    [
+        "/", "/logs", "/workers", WORKER, "/health", "/alerts", "/kit",
+        "/logs?q=severity%3E%3Derror",
+    ],
 )
 async def test_every_page_comes(pages: Pages, path: str) -> None:
     """Every page renders whole over a fleet in trouble, with one h1 and the strict headers."""
@@ -40,7 +44,7 @@ async def test_every_page_comes(pages: Pages, path: str) -> None:
     assert [r for r in pages.records if r[0] == "ui.error_shown"] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/logs", "/workers", "/alerts", "/kit"])
+@pytest.mark.parametrize("path", ["/", "/logs", "/workers", "/health", "/alerts", "/kit"])
 async def test_every_page_comes_when_nothing_has_happened(empty_pages: Pages, path: str) -> None:
     """The first visit finds pages that say what is missing, never an error."""
     text = await empty_pages.text(path)

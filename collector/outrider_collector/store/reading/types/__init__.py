@@ -13,6 +13,7 @@ from outrider_collector.store.reading.types.alerts import (
     Silence,
     Transition,
 )
+from outrider_collector.store.reading.types.components import Component, Sample
 from outrider_collector.store.reading.types.fleet import (
     STATES,
     Activity,
@@ -58,6 +59,7 @@ __all__ = [
     "Cause",
     "Collector",
     "Completeness",
+    "Component",
     "Cost",
     "Cursor",
     "Day",
@@ -73,6 +75,7 @@ __all__ = [
     "Overview",
     "Page",
     "Part",
+    "Sample",
     "Silence",
     "SilentAgent",
     "Standstill",

@@ -1,0 +1,143 @@
+"""Exchanges now: what they let one do, how fast they answer, how far our clocks are. Pure.
+
+The modes are decisions of others and said in words. Where several hosts look, the worst of what
+they see is shown: it is what somebody's orders meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median
+from typing import TYPE_CHECKING
+
+from outrider_collector.store.reading.components import is_number
+from outrider_dashboard import numbers, timing
+from outrider_dashboard.charts import skew
+from outrider_dashboard.charts.spark import Curve, curve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outrider_collector.store.reading.types import Component, Sample
+    from outrider_dashboard.pages.health_rows import Row
+    from outrider_dashboard.timing import Clock
+
+CHART_WIDTH, CHART_HEIGHT = 200, 20
+HOUR = timedelta(minutes=60)
+_RECENT = timedelta(minutes=5)
+"""The number beside the curve is of so long."""
+_WARN_PCT, _FAIL_PCT = 25, 70
+"""Of what an exchange allows a clock to be off: from here on it is a warning, a failure."""
+
+_MODES = {
+    "ONLINE": "normal", "UNKNOWN": "not known", "DEGRADED": "degraded", "POST_ONLY": "post only",
+    "CANCEL_ONLY": "cancel only", "MAINTENANCE": "closed, maintenance", "DOWN": "down",
+}  # fmt: skip
+"""From best to worst."""
+_RANK = {mode: rank for rank, mode in enumerate(_MODES)}
+_NOTHING = frozenset({"", "nothing"})
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One line of the table."""
+
+    row: Row
+    mode: str
+    decided_by: str
+    """Who says so, where it is not as usual; else empty."""
+    tone: str
+    """Of mode and latency: warn, bad, blind or none."""
+    curve: Curve | None
+    """None: the last hour was not sampled."""
+    p95: str
+    skew: str
+    skew_x: float | None
+    skew_tone: str
+    announced: str
+    """In the exchange's words; empty: nothing."""
+
+
+def exchanges(rows: Sequence[Row], samples: Sequence[Sample], clock: Clock) -> list[Exchange]:
+    """Return a line for each exchange among the rows."""
+    by_name: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_name.setdefault(sample.name, []).append(sample)
+    return [
+        _exchange(row, by_name.get(row.name, []), clock) for row in rows if row.kind == "exchange"
+    ]
+
+
+def _exchange(row: Row, samples: Sequence[Sample], clock: Clock) -> Exchange:
+    decisive = max(row.members, key=_badness)
+    mode = str(decisive.facts.get("mode", "UNKNOWN"))
+    usual = mode == "ONLINE" and row.state == "up"
+    widest = _widest(row.members)
+    said = [str(m.facts.get("announced", "")) for m in row.members]
+    return Exchange(
+        row=row,
+        mode=_MODES.get(mode, "not known"),
+        decided_by="" if usual else str(decisive.facts.get("decided_by", "")),
+        tone=_tone(row.state),
+        curve=_hour(samples, clock),
+        p95=_p95(row, samples, clock),
+        skew=timing.DASH if widest is None else numbers.signed_ms(_number(widest, "skew_ms") or 0),
+        skew_x=None if widest is None else skew.place(_number(widest, "skew_ms") or 0),
+        skew_tone="" if widest is None else _skew_tone(_number(widest, "skew_used_pct") or 0),
+        announced=next((text for text in said if text not in _NOTHING), ""),
+    )
+
+
+def _badness(member: Component) -> int:
+    return _RANK.get(str(member.facts.get("mode", "UNKNOWN")), _RANK["UNKNOWN"])
+
+
+def _tone(state: str) -> str:
+    if state in {"down", "dead"}:
+        return "bad"
+    if state in {"expired", "silent", "unknown"}:
+        return "blind"
+    return "warn" if state == "degraded" else ""
+
+
+def _number(member: Component, fact: str) -> float | None:
+    value = member.facts.get(fact)
+    return float(value) if is_number(value) else None
+
+
+def _widest(members: Sequence[Component]) -> Component | None:
+    measured = [m for m in members if _number(m, "skew_ms") is not None]
+    return max(measured, key=lambda m: abs(_number(m, "skew_ms") or 0), default=None)
+
+
+def _skew_tone(used_pct: float) -> str:
+    if used_pct >= _FAIL_PCT:
+        return "bad"
+    return "warn" if used_pct >= _WARN_PCT else ""
+
+
+def _hour(samples: Sequence[Sample], clock: Clock) -> Curve | None:
+    """Draw the slowest p95 of each minute; minutes without one are a break in the line."""
+    minutes: list[float | None] = [None] * 60
+    for sample in samples:
+        place = 59 - int((clock.now - sample.at) / timedelta(minutes=1))
+        if sample.p95_ms is not None and 0 <= place < 60:
+            minutes[place] = max(sample.p95_ms, minutes[place] or 0.0)
+    if sum(value is not None for value in minutes) < 2:
+        return None
+    points = [(place / 59, value) for place, value in enumerate(minutes)]
+    known = [value for value in minutes if value is not None]
+    # What is as always lies low, so that only a rise rises.
+    top = max(1.1 * max(known), 3 * median(known))
+    return curve(points, CHART_WIDTH, CHART_HEIGHT, top=top)
+
+
+def _p95(row: Row, samples: Sequence[Sample], clock: Clock) -> str:
+    recent = [s.p95_ms for s in samples if s.p95_ms is not None and clock.now - s.at < _RECENT]
+    if recent:
+        return timing.latency(median(recent))
+    now = [value for m in row.members if (value := _number(m, "rest_ms")) is not None]
+    if not now or row.state in {"maintenance", "down", "expired"}:
+        return timing.DASH
+    return timing.latency(max(now))
