@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from outrider.errors import Fault, Reason
 from outrider_dashboard import sampler, timing
+from outrider_dashboard.abandoned import Abandoned
 from outrider_dashboard.pages import (
     alerts,
     health,
@@ -76,6 +77,7 @@ def build(site: Site) -> Starlette:
         lifespan=lifespan,
         middleware=[
             Middleware(Guard),
+            Middleware(Abandoned),
             # Event streams are left alone by the middleware itself.
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
         ],

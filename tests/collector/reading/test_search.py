@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -202,6 +203,32 @@ async def test_a_search_that_takes_too_long_says_so(
         await logs.search(reader, parse("absent"), BASE, BASE + HOUR, timeout_ms=1)
     assert caught.value.reason == "QUERY_TIMEOUT"
     assert (await logs.search(reader, EVERYTHING, BASE, BASE + HOUR, 5)).rows
+
+
+async def test_a_search_that_is_given_up_ends_in_the_database(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any]
+) -> None:
+    """Cancelled, a search is no longer worked on by the server, and the connection serves on."""
+    await commit(owner, [Record(STREAMS[0], 1, BASE)])
+    waiting = "select count(*) from pg_locks where pid = %s and not granted"
+    pid = reader.info.backend_pid
+
+    async def waits() -> bool:
+        row = await (await owner.execute(waiting, (pid,))).fetchone()
+        assert row is not None
+        return bool(row[0])
+
+    async with owner.transaction():
+        await owner.execute("lock table stream_info in access exclusive mode")
+        search = asyncio.create_task(logs.search(reader, EVERYTHING, BASE, BASE + HOUR))
+        async with asyncio.timeout(20):
+            while not await waits():
+                await asyncio.sleep(0.01)
+        search.cancel()
+        (ended,) = await asyncio.gather(search, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError)
+        assert not await waits()
+    assert (await logs.search(reader, EVERYTHING, BASE, BASE + HOUR)).rows
 
 
 async def test_the_connection_cannot_write(reader: AsyncConnection[Any]) -> None:

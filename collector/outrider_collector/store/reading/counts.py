@@ -67,7 +67,13 @@ async def count(
             most_records = most_counted(conditions, most_records)
             cut, records = await counting.cut(most_records)
             if cut > low:
-                raise Fault(Reason.QUERY_TOO_LARGE, records=records, limit=most_records)
+                raise Fault(
+                    Reason.QUERY_TOO_LARGE,
+                    detail=f"a count would look at {records:,} records, and at most "
+                    f"{most_records:,} are looked at: narrow the time or the filter",
+                    records=records,
+                    limit=most_records,
+                )
             found = await counting.by_records(low, high - low)
     return sum(sum(levels) for levels in found.values())
 

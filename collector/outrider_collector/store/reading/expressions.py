@@ -120,7 +120,13 @@ async def answered_from(
             each.look(rows)
         found = sum(len(each.streams) for each in looking)
         if found > MOST_NAMES:
-            raise Fault(Reason.QUERY_TOO_LARGE, records=found, limit=MOST_NAMES)
+            raise Fault(
+                Reason.QUERY_TOO_LARGE,
+                detail=f"a regular expression is found in more than {MOST_NAMES:,} records: "
+                "narrow the time or the filter",
+                records=found,
+                limit=MOST_NAMES,
+            )
     return _with(conditions, {k: v for each in looking for k, v in each.answer()})
 
 
