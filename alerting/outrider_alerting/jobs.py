@@ -19,7 +19,7 @@ from outrider.instants import EPOCH
 from outrider_alerting import records, wording
 from outrider_alerting.durations import SECOND_US
 from outrider_alerting.state import Opened
-from outrider_alerting.thresholds import newest
+from outrider_alerting.tallies import newest
 
 if TYPE_CHECKING:
     from outrider_alerting.episodes import Key

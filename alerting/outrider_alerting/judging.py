@@ -9,7 +9,7 @@ import msgspec
 from outrider_alerting import judged, overflow, records, wording
 from outrider_alerting.durations import DAY_US, SECOND_US
 from outrider_alerting.state import LINGER_S, Opened
-from outrider_alerting.thresholds import newest
+from outrider_alerting.tallies import newest
 from outrider_alerting.windows import MAX_BUCKETS, add
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from outrider_alerting import jobs, judging, overflow, thresholds, wording
+from outrider_alerting import jobs, judging, overflow, tallies, thresholds, wording
 from outrider_alerting.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from outrider_alerting.kinds import GapRule, ScheduleRule, is_higher
 from outrider_alerting.state import Opened
@@ -99,10 +99,10 @@ def counted(
     """Add records to the window of a key."""
     spec = overlay.program.thresholds[rule.name]
     known = overlay.get(address) or overlay.new(rule)
-    known = thresholds.pruned(known, spec, overlay.now_s)
+    known = tallies.pruned(known, spec, overlay.now_s)
     overlay.put(
         address,
-        thresholds.counted(
+        tallies.counted(
             known,
             spec,
             bucket_us=bucket_us,
@@ -150,7 +150,7 @@ def evaluate(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -
         return
     answer = _answer(overlay, rule, address)
     if not can_fire:
-        overlay.put(address, thresholds.settled(state, spec, concluded_s(answer, spec)))
+        overlay.put(address, tallies.settled(state, spec, concluded_s(answer, spec)))
         return
     if is_gone(overlay, state, answer):
         overlay.withdraw(address, state, "nothing has come from there for 24 hours")
