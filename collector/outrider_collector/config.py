@@ -20,12 +20,14 @@ from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
 from outrider_alerting.durations import Duration
+from outrider_collector import probing
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import DatabaseConfig, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from outrider.probes.spec import Spec
     from outrider_collector.store.compaction.classes import Retention
 
 
@@ -51,6 +53,10 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How often agents send a heartbeat."""
     reconnect_grace: Duration = Duration("60s")
     """After its own absence a collector waits so long before it calls anybody silent."""
+    probe: tuple[dict[str, Any], ...] = ()
+    """What this collector looks at; the keys are each kind's own."""
+    probe_networks: tuple[str, ...] = ()
+    """Networks, besides public addresses, that probes may reach."""
 
     def address(self) -> tuple[str, int]:
         """Host and port of ``listen``; ConfigError when it is no loopback address."""
@@ -131,6 +137,7 @@ class Configuration:
     collector: CollectorConfig
     retention: RetentionConfig
     store: StoreConfig = field(default_factory=StoreConfig)
+    probes: tuple[Spec[Any], ...] = ()
 
     @property
     def collector_name(self) -> str:
@@ -157,7 +164,9 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     collector.http_address()
     data_dir = Path(tables.get("data_dir") or configuration.default_data_dir(environ))
     url = database_url(tables["database"], data_dir, environ)
-    return Configuration(data_dir, url, collector, tables["retention"], tables["store"])
+    source = configuration.read_source(path, environ)
+    probes = probing.read(collector.probe, collector.probe_networks, source, url)
+    return Configuration(data_dir, url, collector, tables["retention"], tables["store"], probes)
 
 
 def _convert(value: Any, *, type: Any) -> Any:  # noqa: A002  msgspec's own parameter name

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import outrider
 from outrider.command import version
 from outrider.configuration import ConfigError
-from outrider.errors import Fault, Reason
+from outrider.errors import Fault, Reason, RetryClass
 from outrider.retry import Backoff
 from outrider_collector.background import Background
 from outrider_collector.ingest.clock import DatabaseClock
@@ -44,6 +44,7 @@ from outrider_collector.monitoring.pages import Pages
 from outrider_collector.monitoring.readiness import Readiness
 from outrider_collector.service.admin import AdminServicer
 from outrider_collector.service.auth import Authenticator
+from outrider_collector.probing import Probing
 from outrider_collector.service.backend import Backend
 from outrider_collector.service.enroll import EnrollServicer
 from outrider_collector.service.heartbeat import Heartbeats
@@ -109,6 +110,7 @@ async def run(
                 *collector.background.start(group),
             ]
             await collector.server.start()
+                group.create_task(collector.probing.run()),
             await collector.readiness.look()
             say(f"{collector.name} serves on {host}:{port}, database {target(config.database_url)}")
             log.event("system.started", collector=collector.name, listen=f"{host}:{port}")
@@ -172,6 +174,9 @@ class _Collector:
         self.pushes = Pushes(backend, self.roster, self.committer, monotonic)
         self.heartbeats = Heartbeats(
             self.heartbeat_book,
+        self.probing = Probing(
+            config.probes, self.name, self.links, self.heartbeat_book, self.database_clock
+        )
             backend,
             self.database_clock,
             heard=self.roster.rivals.heard,
@@ -293,7 +298,7 @@ async def _database_ready(url: str, stop: asyncio.Event, readiness: Readiness) -
                 with driver_errors(url):
                     (await schema.check(connection)).require(url)
         except Fault as fault:
-            if fault.reason != Reason.STORE_DOWN:
+            if fault.retry is RetryClass.NEVER:
                 raise
             await readiness.tell(fault.text)
             if fault.text != said:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from outrider.probes.spec import Spec
+
 
 @dataclass(slots=True)
 class Running:
@@ -63,7 +65,9 @@ class Running:
         await asyncio.wait({self.task})
 
 
-async def start(url: str, data_dir: Path, **collector: Any) -> Running:
+async def start(
+    url: str, data_dir: Path, *, probes: tuple[Spec[Any], ...] = (), **collector: Any
+) -> Running:
     """Run a collector on a free port and return once it serves."""
     said: dict[str, Any] = {
         "listen": "127.0.0.1:0",
@@ -71,7 +75,9 @@ async def start(url: str, data_dir: Path, **collector: Any) -> Running:
         "name": "one",
         "reconnect_grace": Duration("1s"),
     }
-    config = Configuration(data_dir, url, CollectorConfig(**(said | collector)), RetentionConfig())
+    config = Configuration(
+        data_dir, url, CollectorConfig(**(said | collector)), RetentionConfig(), probes=probes
+    )
     stop = asyncio.Event()
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(run(config, stop, ready.set_result))
