@@ -109,9 +109,6 @@ def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Co
     data_dir_text = tables.get("data_dir") or ""
     named = configuration.find(path, environ)
     where = str(named) if named is not None else "defaults"
-    for key in ("state_dir", "inbox", "token_file"):
-        _check_path(getattr(agent, key), f"{where}: agent.{key}")
-    _check_path(data_dir_text, f"{where}: data_dir")
     for index, source in enumerate(agent.source):
         _check_source(source, f"{where}: agent.source[{index}]")
     for address in agent.collectors:
@@ -158,11 +155,6 @@ def _local() -> tzinfo:
         return UTC
 
 
-def _check_path(path: str, where: str) -> None:
-    if "\0" in path:
-        raise ConfigError("a path has a zero byte in it", where, "write it without `\\u0000`")
-
-
 def _check_source(source: SourceConfig, where: str) -> None:
     if source.format not in FORMAT_NAMES:
         near = suggest(source.format, FORMAT_NAMES)
@@ -185,10 +177,7 @@ def _check_source(source: SourceConfig, where: str) -> None:
             f"{where}.timezone",
             'write "local", "UTC" or a name such as "Europe/Berlin"',
         ) from None
-    for path in source.exclude:
-        _check_path(path, f"{where}.exclude")
     for path in source.paths:
-        _check_path(path, f"{where}.paths")
         if not path.startswith("/"):
             raise ConfigError(
                 f"`{path}` is no absolute path", f"{where}.paths", "begin it with a slash"

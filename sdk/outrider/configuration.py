@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from outrider.places import default_data_dir
+from outrider.toml_limits import excess
 from outrider.toml_lines import KeyPath, key_lines
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ __all__ = [
     "mistake",
     "parse",
     "read_secret",
-    "read_text",
     "read_source",
+    "read_text",
     "suggest",
     "translate",
 ]
@@ -144,14 +145,16 @@ def load(
     return result
 
 
-def read_text(file: Path) -> str:
 def read_source(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Source:
     """Read the file that :func:`load` reads, to name places in it. Raises ConfigError."""
     file = find(path, environ)
     return Source(str(file), read_text(file)) if file is not None else Source("defaults")
 
 
+def read_text(file: Path) -> str:
     """Read a file of at most 1 MiB as UTF-8; ConfigError says what is wrong with it."""
+    if "\0" in str(file):
+        raise ConfigError("the name of a file holds a zero byte", what_to_do="leave it out")
     try:
         if file.is_dir():
             raise ConfigError("a directory where a file should be", str(file), "name the file")
@@ -172,9 +175,9 @@ def read_source(path: str | Path | None, environ: Mapping[str, str] = os.environ
 
 
 def parse(source: Source) -> dict[str, Any]:
-    """Parse TOML; a syntax error becomes a ConfigError with its line."""
+    """Parse TOML; what is not TOML, or beyond :mod:`outrider.toml_limits`, is a ConfigError."""
     try:
-        return tomllib.loads(source.text)
+        document = tomllib.loads(source.text)
     except tomllib.TOMLDecodeError as error:
         what = _SYNTAX_PLACE.sub("", str(error))
         place = _SYNTAX_PLACE.search(str(error))
@@ -182,6 +185,16 @@ def parse(source: Source) -> dict[str, Any]:
         raise ConfigError(f"not TOML, {_lower_first(what)}", f"{source.file}:{line}") from None
     except RecursionError:
         raise ConfigError("not TOML, nested too deeply", source.file) from None
+    except ValueError:
+        # Python itself reads no integer of more digits (sys.get_int_max_str_digits).
+        place = _ENDLESS.search(source.text)
+        line = source.text.count("\n", 0, place.start()) + 1 if place else 1
+        where = f"{source.file}:{line}"
+        raise ConfigError("a number beyond 64 bits", where, "write a smaller one") from None
+    if (found := excess(document)) is not None:
+        what = found.what.format(dotted(found.path))
+        raise ConfigError(what, source.where(found.path), found.what_to_do)
+    return document
 
 
 def read_secret(file: str | Path, base: Path | None = None) -> str:
@@ -249,6 +262,7 @@ def dotted(path: KeyPath) -> str:
 
 
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)")
+_ENDLESS = re.compile(r"[0-9][0-9_]{4000,}")
 _AT = re.compile(r" - at `(?:key` in `)?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`")
 _MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider import configuration
-from outrider.configuration import ConfigError, load, read_secret, suggest
+from outrider.configuration import ConfigError, load, parse, read_secret, suggest
 from outrider.toml_lines import key_lines
 
 TEXT = '''\
@@ -249,3 +249,22 @@ def test_default_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     )
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert configuration.default_data_dir({}) == Path("/var/lib/outrider")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[agent]\na = " + "9" * 5_000, "a number beyond 64 bits: t.toml:2: write a smaller one"),
+        ("a = 1\nb = [1, 9223372036854775808]", "`b[1]` is a number beyond 64 bits: t.toml:2: "),
+        ('[x]\ny = "a\\u0000b"', "`x.y` holds a zero byte: t.toml:2: write it without"),
+        ("a." * 10_000 + "a = 1", "nested deeper than 32 levels: t.toml:1"),
+        ("a = " + "[" * 10_000 + "]" * 10_000, "not TOML, nested too deeply: t.toml"),
+    ],
+    ids=["endless", "large", "zero", "dotted", "nested"],
+)
+def test_what_nothing_behind_the_parser_takes_is_refused(text: str, said: str) -> None:
+    """Syntax allows it, file names, database and JSON do not: file, line and key, no traceback."""
+    with pytest.raises(ConfigError) as caught:
+        parse(configuration.Source("t.toml", text))
+
+    assert str(caught.value).startswith(said)
