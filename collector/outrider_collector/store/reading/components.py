@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from psycopg import sql
 
@@ -49,16 +49,14 @@ async def components(conn: AsyncConnection[Any]) -> list[Component]:
 
 
 def _component(row: tuple[Any, ...]) -> Component:
-    *known, gauges = row
+    kind, component, name, host, state, since, reason, seen_at, gauges = row
     took_ms = gauges.get("took_ms")
-    return Component(
-        *known,
-        took_ms=float(took_ms) if is_number(took_ms) else None,
-        facts={n: v for n, v in gauges.items() if n not in _OF_THE_LOOK},
-    )
+    facts = {name: value for name, value in gauges.items() if name not in _OF_THE_LOOK}
+    took = float(took_ms) if is_number(took_ms) else None
+    return Component(kind, component, name, host, state, since, reason, seen_at, took, facts)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value from outside is a number that can be drawn or compared."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

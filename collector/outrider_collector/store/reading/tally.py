@@ -68,7 +68,8 @@ async def tally(conn: AsyncConnection[Any]) -> Tally:
     async with snapshot(conn, TALLY_WITHIN_MS) as open_snapshot:
         one = await open_snapshot.row(_ONE)
         assert one is not None  # noqa: S101  an aggregate returns a row
-        components, alerts, notices, gaps = [
+        # Rows as the fields of Tally say them.
+        lists: list[list[Any]] = [
             await open_snapshot.rows(query) for query in (_COMPONENTS, _ALERTS, _NOTICES, _GAPS)
         ]
-    return Tally(*one, components, alerts, notices, gaps)  # type: ignore[arg-type]
+    return Tally(*one[:4], *lists)
