@@ -17,7 +17,7 @@ import gc
 import os
 import sys
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import outrider
@@ -25,6 +25,8 @@ from outrider.command import version
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason, RetryClass
 from outrider.retry import Backoff
+from outrider_collector.alerts.database_alarm import DatabaseAlarm
+from outrider_collector.alerts.outlets import Outlets
 from outrider_collector.background import Background
 from outrider_collector.ingest.clock import DatabaseClock
 from outrider_collector.ingest.committer import Committer
@@ -42,9 +44,9 @@ from outrider_collector.ingest.rulebook import RuleBook
 from outrider_collector.monitoring.listener import Listener
 from outrider_collector.monitoring.pages import Pages
 from outrider_collector.monitoring.readiness import Readiness
+from outrider_collector.probing import Probing
 from outrider_collector.service.admin import AdminServicer
 from outrider_collector.service.auth import Authenticator
-from outrider_collector.probing import Probing
 from outrider_collector.service.backend import Backend
 from outrider_collector.service.enroll import EnrollServicer
 from outrider_collector.service.heartbeat import Heartbeats
@@ -57,7 +59,7 @@ from outrider_collector.store.connect import connect, driver_errors, target
 from outrider_collector.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from outrider_collector.config import CollectorConfig, Configuration
 
@@ -96,8 +98,9 @@ async def run(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(collector.close)
         await collector.serve_figures(config.collector)
-        if not await _database_ready(config.database_url, stop, collector.readiness):
-            return
+        async with _meanwhile(collector.alarm.run(stop)):
+            if not await _database_ready(config.database_url, stop, collector.readiness):
+                return
         await collector.book.reload()
         await collector.keeper.measure()
         await collector.keeper.step()
@@ -107,10 +110,11 @@ async def run(
                 group.create_task(collector.keeper.run()),
                 group.create_task(collector.pacer.run()),
                 group.create_task(collector.readiness.run()),
+                group.create_task(collector.probing.run()),
+                group.create_task(collector.alarm.run(stop)),
                 *collector.background.start(group),
             ]
             await collector.server.start()
-                group.create_task(collector.probing.run()),
             await collector.readiness.look()
             say(f"{collector.name} serves on {host}:{port}, database {target(config.database_url)}")
             log.event("system.started", collector=collector.name, listen=f"{host}:{port}")
@@ -170,13 +174,13 @@ class _Collector:
             watch=Watch(config.collector.reconnect_grace.us / 1e6), status=self.status,
             clock=monotonic, wake=self.background.committed.set,
         )  # fmt: skip
+        self.probing = Probing(
+            config.probes, self.name, self.links, self.heartbeat_book, self.database_clock
+        )
         backend = Backend(self.links)
         self.pushes = Pushes(backend, self.roster, self.committer, monotonic)
         self.heartbeats = Heartbeats(
             self.heartbeat_book,
-        self.probing = Probing(
-            config.probes, self.name, self.links, self.heartbeat_book, self.database_clock
-        )
             backend,
             self.database_clock,
             heard=self.roster.rivals.heard,
@@ -198,6 +202,9 @@ class _Collector:
         self.readiness = Readiness(
             self.links, config.database_url, serving=self.server.serving, trouble=self.trouble
         )
+        self.alarm = DatabaseAlarm(
+            config.database_url, self.name, secrets_dir, Outlets(secrets_dir), self.refusal
+        )
         self.listener = Listener(Pages(self.links, self.readiness, self.facts).by_path())
 
     async def serve_figures(self, config: CollectorConfig) -> None:
@@ -217,6 +224,11 @@ class _Collector:
             return
         await self.listener.start()
         say(f"figures are at http://{address[0]}:{port}/metrics")
+
+    def refusal(self) -> str:
+        """Return why commits fail, empty while they do not."""
+        failing = self.committer.complaint.failing_for_s(time.monotonic()) > 0
+        return self.committer.complaint.reason if failing else ""
 
     def trouble(self) -> str:
         """Return what keeps batches from being committed, empty where nothing does."""
@@ -282,6 +294,17 @@ class _Collector:
         await self.server.stop(0)
         await self.writer.close()
         await self.links.close()
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something until the block ends."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _database_ready(url: str, stop: asyncio.Event, readiness: Readiness) -> bool:
