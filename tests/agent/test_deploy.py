@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from outrider_agent import agent
+from outrider_agent import agent, configuration
+from outrider_collector import config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
@@ -21,6 +22,16 @@ def unit(path: Path) -> configparser.ConfigParser:
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep their case
     parser.read_string(path.read_text())
     return parser
+
+
+def test_the_example_is_a_configuration() -> None:
+    """Of the agent and of the collector; every probe in it can be run."""
+    example = DEPLOY / "outrider.example.toml"
+
+    found = configuration.load(example, {})
+    assert [probe.name for probe in found.probes] == ["shop", "queue", "root disk", "kraken"]
+    (database,) = config.load(example, {}).probes
+    assert database.name == "postgres"
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
