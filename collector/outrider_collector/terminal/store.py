@@ -16,7 +16,7 @@ from outrider_collector.store.compaction import verify
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
 from outrider_collector.store.reading import quarantine
 from outrider_collector.store.stats import read_stats
-from outrider_collector.terminal import compact
+from outrider_collector.terminal import compact, purge
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import moment
 
@@ -56,6 +56,9 @@ def main(argv: list[str]) -> int:
         "--quick", action="store_true", help="leave out the filters, for which all texts are read"
     )
     commands.add_parser("retention", help="drop what is older than the retention, now")
+    purge.add_arguments(
+        commands.add_parser("purge", help="erase records for good: a leaked secret, a person")
+    )
     aside = commands.add_parser(
         "quarantine", help="records that Postgres refused: list them, or show one"
     )
@@ -74,6 +77,8 @@ def main(argv: list[str]) -> int:
         act = _quarantine(configuration, arguments)
     elif arguments.command == "verify":
         act = _verify(configuration, quick=arguments.quick)
+    elif arguments.command == "purge":
+        act = _purge(configuration, arguments)
     elif arguments.command == "compact":
         act = _compact(configuration, once=arguments.once)
     else:
@@ -138,6 +143,11 @@ async def _retention(configuration: Configuration) -> int:
         for name in ("debug", "app", "ops", "security", "audit")
     )
     _say(f"every day kept has a record that is younger than its class's retention: {kept}")
+    return DONE
+
+
+async def _purge(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    await purge.run(configuration, arguments)
     return DONE
 
 

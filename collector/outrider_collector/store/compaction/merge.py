@@ -72,7 +72,7 @@ class CompactedBlock:
 
 
 @dataclass(slots=True)
-class _Records:
+class Records:
     """Records of one source, in the order of their commits."""
 
     received: list[int]
@@ -86,11 +86,11 @@ def merge(fresh: Iterable[FreshBlock]) -> Iterator[CompactedBlock]:
     for block in sorted(fresh, key=lambda block: block.received_at):
         sources.setdefault((block.team, block.service, block.replayed), []).append(block)
     for (team, service, replayed), members in sources.items():
-        records = _joined(members)
+        records = joined(members)
         for (record_class, day, _), places in sorted(_groups(records).items()):
             for piece in _cut(records, places):
-                yield _packed(
-                    _picked(records, piece),
+                yield packed(
+                    picked(records, piece),
                     day_us=day * DAY_US,
                     record_class=record_class,
                     team=team,
@@ -99,7 +99,9 @@ def merge(fresh: Iterable[FreshBlock]) -> Iterator[CompactedBlock]:
                 )
 
 
-def _joined(members: Sequence[FreshBlock]) -> _Records:
+def joined(members: Sequence[FreshBlock]) -> Records:
+    """Return the records of fresh blocks of one source, in order."""
+
     def column(name: str) -> list[bytes | None] | None:
         if all(member.texts[name] is None for member in members):
             return None
@@ -111,14 +113,14 @@ def _joined(members: Sequence[FreshBlock]) -> _Records:
     received: list[int] = []
     for member in members:
         received += [member.received_at] * len(member.numbers["ts"])
-    return _Records(
+    return Records(
         received,
         {name: [n for member in members for n in member.numbers[name]] for name in NUMBERS},
         {name: column(name) for name in TEXTS},
     )
 
 
-def _groups(records: _Records) -> dict[tuple[RecordClass, int, int], list[int]]:
+def _groups(records: Records) -> dict[tuple[RecordClass, int, int], list[int]]:
     """Return the places of the records of each (class, day, hour), sorted by time."""
     times = records.numbers["ts"]
     classes = classes_of(
@@ -138,14 +140,14 @@ def _groups(records: _Records) -> dict[tuple[RecordClass, int, int], list[int]]:
     return groups
 
 
-def _cut(records: _Records, places: list[int]) -> Iterator[list[int]]:
+def _cut(records: Records, places: list[int]) -> Iterator[list[int]]:
     pieces = max(-(-len(places) // FULL_RECORDS), -(-_size(records, places) // blocks.MAX_BYTES))
     pieces = min(pieces, len(places))
     for i in range(pieces):
         yield places[i * len(places) // pieces : (i + 1) * len(places) // pieces]
 
 
-def _size(records: _Records, places: list[int]) -> int:
+def _size(records: Records, places: list[int]) -> int:
     """Return the size of the large texts at these places; 0 where all are small enough together."""
     large = [texts for name in ("message", "attributes") if (texts := records.texts[name])]
     if sum(sum(map(len, filter(None, texts))) for texts in large) <= blocks.MAX_BYTES:
@@ -153,7 +155,9 @@ def _size(records: _Records, places: list[int]) -> int:
     return sum(len(texts[place] or b"") for texts in large for place in places)
 
 
-def _picked(records: _Records, places: list[int]) -> _Records:
+def picked(records: Records, places: list[int]) -> Records:
+    """Return the records at one place or more, in that order."""
+
     def pick(values: list[Any]) -> list[Any]:
         return [values[places[0]]] if len(places) == 1 else list(itemgetter(*places)(values))
 
@@ -161,14 +165,15 @@ def _picked(records: _Records, places: list[int]) -> _Records:
     for name, values in records.texts.items():
         picked = None if values is None else pick(values)
         texts[name] = None if picked is None or not any(v is not None for v in picked) else picked
-    return _Records(
+    return Records(
         pick(records.received),
         {name: pick(values) for name, values in records.numbers.items()},
         texts,
     )
 
 
-def _packed(records: _Records, **same: Any) -> CompactedBlock:
+def packed(records: Records, **same: Any) -> CompactedBlock:
+    """Return the block of records that are sorted by time; ``same`` are its other values."""
     numbers, texts = records.numbers, records.texts
     times, severities = numbers["ts"], bytes(numbers["severity"])
     oids = dict.fromkeys(TEXTS, blocks.OID_TEXT) | {"trace_id": blocks.OID_UUID}

@@ -100,12 +100,14 @@ async def move(connection: AsyncConnection, lease: Lease, hour: str, planned: Mo
     """
     try:
         return await _attempt(connection, lease, hour, planned)
-    except _DaysMissing as missing:
+    except DaysMissing as missing:
         await days.ensure(connection, missing.days)
     return await _attempt(connection, lease, hour, planned)
 
 
-class _DaysMissing(Exception):  # noqa: N818  the move is tried again when they are made
+class DaysMissing(Exception):  # noqa: N818  the move is tried again when they are made
+    """Tables that are wanted are not there."""
+
     def __init__(self, missing: Sequence[Day]) -> None:
         super().__init__(", ".join(day.table for day in missing))
         self.days = missing
@@ -117,10 +119,10 @@ async def _attempt(connection: AsyncConnection, lease: Lease, hour: str, planned
         fresh = await _take(connection, hour, planned.blocks)
         failpoint("compact/taken")
         compacted = list(merge(fresh))
-        await _require_days(connection, compacted)
+        await require_days(connection, compacted)
         async with connection.pipeline():
             for block in compacted:
-                await _insert(connection, block)
+                await insert(connection, block)
         failpoint("compact/inserted")
     failpoint("compact/committed")
     return Moved(len(fresh), len(compacted), sum(block.n for block in compacted))
@@ -153,7 +155,8 @@ def _fresh(row: tuple[Any, ...]) -> FreshBlock:
     )
 
 
-async def _require_days(connection: AsyncConnection, blocks: Sequence[CompactedBlock]) -> None:
+async def require_days(connection: AsyncConnection, blocks: Sequence[CompactedBlock]) -> None:
+    """Raise DaysMissing unless there is a table for each of the blocks."""
     needed = {_day_of(block) for block in blocks}
     cursor = await connection.execute(
         "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid"
@@ -163,10 +166,11 @@ async def _require_days(connection: AsyncConnection, blocks: Sequence[CompactedB
     )
     row = await cursor.fetchone()
     if row is None or row[0] < len(needed):
-        raise _DaysMissing(sorted(needed))
+        raise DaysMissing(sorted(needed))
 
 
-async def _insert(connection: AsyncConnection, block: CompactedBlock) -> None:
+async def insert(connection: AsyncConnection, block: CompactedBlock) -> None:
+    """Insert one compacted block."""
     await connection.execute(
         _INSERT,
         (

@@ -1,0 +1,105 @@
+"""``outrider store purge``: erases a leaked secret or a person, and says what it left."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import outrider
+from outrider.configuration import ConfigError
+from outrider_collector.store import schema
+from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.store.erasing.purge import Erasure, Purge
+from outrider_collector.terminal.arguments import parse_filter
+from outrider_collector.terminal.commands import actor, say
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from outrider.filter import Filter
+    from outrider_collector.config import Configuration
+
+_FILTER_BYTES_MAX = 64 << 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "filter",
+        metavar="FILTER",
+        help="what to erase; - reads it from standard input, where neither the shell's history nor "
+        "the list of processes shows a secret",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
+    parser.add_argument(
+        "--reason", default="", metavar="TEXT", help="why, for the audit log: never the secret"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+async def run(configuration: Configuration, arguments: argparse.Namespace) -> None:
+    """Erase, or count with --dry-run. Raises ConfigError for a filter that is none."""
+    wanted = _filter(arguments.filter)
+    url = configuration.database_url
+    async with await connect(url, application_name="outrider store") as connection:
+        with driver_errors(url):
+            (await schema.check(connection)).require(url)
+    purge = Purge(url, wanted, progress=_progress)
+    if arguments.dry_run:
+        done = await purge.count()
+    else:
+        outrider.init(service="outrider", worker="cli")
+        done = await purge.erase(actor(), arguments.reason)
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    if arguments.json:
+        say(json.dumps({"dry_run": arguments.dry_run, **asdict(done)}))
+    else:
+        say("\n".join(_lines(done, dry_run=arguments.dry_run)))
+
+
+def _filter(said: str) -> Filter:
+    text = sys.stdin.read(_FILTER_BYTES_MAX).strip() if said == "-" else said
+    if not text.strip():
+        raise ConfigError(
+            "the filter is empty and would erase everything", "FILTER", "say what is to go"
+        )
+    return parse_filter(text)
+
+
+def _progress(done: Erasure) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(
+            f"\r{done.looked_at:,} of {done.candidates:,} records looked at, "
+            f"{done.records:,} match\x1b[K"
+        )
+
+
+def _lines(done: Erasure, *, dry_run: bool) -> Iterator[str]:
+    verb = "would be erased" if dry_run else "erased"
+    yield f"{done.records:,} records {verb}, in {done.blocks:,} blocks"
+    if done.copies:
+        yield (
+            f"{done.copies:,} copies in alerts and their messages {verb}; what was sent to people "
+            "is out of reach"
+        )
+    if done.quarantined:
+        yield f"{done.quarantined:,} records in quarantine {verb}"
+    if done.unread:
+        yield (
+            f"{done.unread:,} ranges in quarantine cannot be read and may match: "
+            "'outrider store quarantine' lists them"
+        )
+    if done.audit_rows:
+        yield (
+            f"{done.audit_rows:,} rows of the audit log match and stay: they are sealed, and go "
+            "with their month"
+        )
+    if not dry_run and done.records:
+        yield (
+            "gap rows (reason: erased) and the audit log tell of it, without the filter; agents' "
+            "hosts may still have the files"
+        )
