@@ -9,6 +9,7 @@ from outrider.instants import from_us
 
 if TYPE_CHECKING:
     from outrider.probes.keys import Keys
+    from outrider.probes.result import Fact
 
 WARN_DAYS = 14
 
@@ -24,6 +25,12 @@ def ends_soon(expires_us: int, warn_days: int, now_us: int) -> str:
     days = left_us // _DAY_US
     when = "today" if days < 1 else "in 1 day" if days == 1 else f"in {days} days"
     return f"the certificate ends {when}, {until}"
+
+
+def facts(expires_us: int, now_us: int) -> dict[str, Fact]:
+    """Return when it ends, and how many days are left."""
+    days = (expires_us - now_us) / _DAY_US
+    return {"tls_expires_us": expires_us, "tls_days": round(days, 2)}
 
 
 def read_days(keys: Keys) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from outrider.probes.result import Result
 
 EVERY_S = 60.0
-MEASURED = ("skew_ms", "skew_used_pct")
+MEASURED = ("skew_ms", "skew_used_pct", "tls_days", "free_pct")
 """Facts that the record has too, for gauge rules and charts."""
 _GOOD = frozenset(("up", "degraded", "maintenance"))
 _MOST = 600
@@ -51,4 +52,4 @@ class Minute:
 
 def _at(ordered: list[float], share: float) -> float:
     """Return the smallest value that at least ``share`` of the values do not exceed."""
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+    return ordered[math.ceil(share * len(ordered)) - 1]

@@ -136,7 +136,7 @@ def look(spec: Spec[HttpTarget], deadline: Deadline) -> Result:
     )
     facts: dict[str, Fact] = {"status": response.status, "body_bytes": len(response.body)}
     if response.tls_expires_us is not None:
-        facts["tls_expires_us"] = response.tls_expires_us
+        facts |= certificate.facts(response.tls_expires_us, now_us())
     if wrong := _wrong(target, response):
         return Result("down", wrong, response.took_ms, facts)
     if warning := _warning(target, response):

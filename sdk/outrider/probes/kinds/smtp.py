@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from outrider.probes import certificate
 from outrider.probes.deadline import now_us
 from outrider.probes.reach import ReachError, certificate_expires_us, connect, reader, secure
-from outrider.probes.result import Fact, Result
+from outrider.probes.result import Result
 from outrider.probes.spec import Kind, Spec, host_and_port
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def look(spec: Spec[SmtpTarget], deadline: Deadline) -> Result:
         raise ReachError("protocol", f"the connection broke: {error}") from None
     finally:
         sock.close()
-    facts: dict[str, Fact] = {} if expires_us is None else {"tls_expires_us": expires_us}
+    facts = {} if expires_us is None else certificate.facts(expires_us, now_us())
     if expires_us is not None:
         warning = certificate.ends_soon(expires_us, target.certificate_days, now_us())
         if warning:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from outrider.probes import certificate
 from outrider.probes.deadline import now_us
 from outrider.probes.reach import certificate_expires_us, connect, secure
-from outrider.probes.result import Fact, Result
+from outrider.probes.result import Result
 from outrider.probes.spec import Kind, Spec, host_and_port
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def look(spec: Spec[TlsTarget], deadline: Deadline) -> Result:
     with secure(plain, target.server_name, deadline, target.ca_file) as secured:
         expires_us = certificate_expires_us(secured)
     took_ms = deadline.took_ms()
-    facts: dict[str, Fact] = {"tls_expires_us": expires_us}
+    facts = certificate.facts(expires_us, now_us())
     if warning := certificate.ends_soon(expires_us, target.certificate_days, now_us()):
         return Result("degraded", warning, took_ms, facts)
     return Result("up", "the certificate is accepted", took_ms, facts)
