@@ -30,6 +30,6 @@ def from_us(us: int) -> datetime:
     What no datetime can hold becomes the nearest that one can.
     """
     try:
-        return EPOCH + timedelta(microseconds=us)
+        return EPOCH + us * MICROSECOND
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC) if us > 0 else datetime.min.replace(tzinfo=UTC)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from outrider.instants import from_us
 from outrider_collector.ingest.liveness import Verdict, due_us
 from outrider_collector.store.health import PROBED_KINDS, Component, HeartbeatRow
@@ -64,8 +66,8 @@ def heard(
             observer.team,
             observer.host,
         )
-        due = from_us(due_us(now_us, report.next_within_ms))
-        row = HeartbeatRow(component, from_us(now_us), due, _gauges(report))
+        due = due_us(now_us, report.next_within_ms)
+        row = HeartbeatRow(component, now_us, due, msgspec.json.encode(_gauges(report)))
         found[component] = Heard(row, _verdict(report))
     return found, odd + max(0, len(reports) - MAX_COMPONENTS)
 

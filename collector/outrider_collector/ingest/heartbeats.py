@@ -4,9 +4,8 @@ Ten thousand components that beat every ten seconds are one statement every two 
 thousand a second. What changes a component's state makes the book urgent: a death is stored at
 once.
 
-Heartbeats are from agents, so nothing in them is believed to fit: texts are cut and freed of NUL,
-numbers brought into the range that Postgres can hold. One odd agent must not stop everybody's
-flush.
+Heartbeats are from agents, so nothing in them is believed to fit (:mod:`.gauges`). One odd agent
+must not stop everybody's flush.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from outrider.instants import from_us
-from outrider_collector.ingest import components
+from outrider_collector.ingest import components, gauges
+from outrider_collector.ingest.gauges import ENDS, clean
 from outrider_collector.ingest.liveness import (
     Verdict,
     agent_verdict,
@@ -26,38 +26,46 @@ from outrider_collector.ingest.liveness import (
 )
 from outrider_collector.store.health import PROBED_KINDS, Component, HeartbeatRow, StateRow
 from outrider_protos.limits import MAX_WORKERS
-from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+
+    from outrider_protos.v1 import ingest_pb2
 
 MAX_COMPONENTS = 200_000
 """Components of this collector; heartbeats of further ones are counted and left out."""
 GONE_AFTER = 3
 """A worker missing from so many heartbeats of its agent in a row is not its worker any more."""
 
-_NAME_CHARACTERS = 128
-_MOST = 2**63 - 1
 _ENDED = {"dead", "retired"}
-_ENDS = {
-    ingest_pb2.WORKER_END_CLEAN: "clean",
-    ingest_pb2.WORKER_END_EXIT_CODE: "exit_code",
-    ingest_pb2.WORKER_END_SIGNAL: "signal",
-    ingest_pb2.WORKER_END_DIED: "died",
-    ingest_pb2.WORKER_END_OUT_OF_MEMORY: "out_of_memory",
-}
 
 
 @dataclass(slots=True)
 class _Agent:
     """What is remembered of an agent between its heartbeats."""
 
+    names: dict[tuple[str, str], Component] = field(default_factory=dict)
+    """Its components by kind and name: made once, not with every heartbeat."""
     states: dict[Component, str] = field(default_factory=dict)
     missing: dict[Component, int] = field(default_factory=dict)
     dropped: dict[Component, int] = field(default_factory=dict)
     probed: set[Component] = field(default_factory=set)
     """What its probes look at."""
+
+    def named(self, kind: str, name: str, *more: Any) -> Component:
+        """Return the component; ``more`` is what follows kind and name in it."""
+        found = self.names.get((kind, name))
+        if found is None or found.host != more[2]:
+            found = self.names[kind, name] = Component(kind, name, *more)
+        return found
+
+    def forget(self, component: Component) -> None:
+        """Remember nothing of a component any more."""
+        self.names.pop((component.kind, component.name), None)
+        self.states.pop(component, None)
+        self.missing.pop(component, None)
+        self.dropped.pop(component, None)
 
 
 class HeartbeatBook:
@@ -95,20 +103,18 @@ class HeartbeatBook:
     ) -> None:
         """Enter a heartbeat that arrived at database time ``now_us``."""
         known = self._agents.setdefault(agent, _Agent())
-        seen, due = from_us(now_us), from_us(due_us(now_us, heartbeat.next_within_ms))
-        itself = Component("agent", str(agent), agent, team, host)
-        gauges = _agent_gauges(heartbeat, now_us)
-        self._enter(known, HeartbeatRow(itself, seen, due, gauges), agent_verdict(heartbeat))
-        workers = _workers(heartbeat.workers, agent, team, host)
-        self.left_out += max(0, len(workers) - MAX_WORKERS)
-        present = dict(list(workers.items())[:MAX_WORKERS])
+        seen, due = from_us(now_us), due_us(now_us, heartbeat.next_within_ms)
+        itself = known.named("agent", str(agent), agent, team, host)
+        row = HeartbeatRow(itself, now_us, due, gauges.of_agent(heartbeat, now_us))
+        self._enter(known, row, agent_verdict(heartbeat), seen)
+        present = _workers(known, heartbeat.workers, agent, team, host)
+        self.left_out += max(0, len(heartbeat.workers) - MAX_WORKERS)
         for component, worker in present.items():
             losing = worker.dropped_records > known.dropped.get(component, worker.dropped_records)
             known.dropped[component] = worker.dropped_records
             verdict = worker_verdict(worker, heartbeat, now_us, losing=losing)
-            row = HeartbeatRow(component, seen, due, _worker_gauges(worker))
-            ended_at = from_us(worker.ended_us) if worker.ended_us else None
-            self._enter(known, row, verdict, ended_at)
+            row = HeartbeatRow(component, now_us, due, gauges.of_worker(worker))
+            self._enter(known, row, verdict, seen, worker.ended_us)
         self._miss(known, present, seen)
         observer = components.Observer(agent, team, host)
         self.probed(observer, heartbeat.components, now_us, are_all=heartbeat.all_components)
@@ -128,16 +134,17 @@ class HeartbeatBook:
         if not reports and not are_all:
             return
         known = self._agents.setdefault(observer.agent, _Agent())
+        seen = from_us(now_us)
         found, odd = components.heard(reports, observer, now_us)
         self.left_out += odd
         for component, (row, verdict) in found.items():
             if verdict is not None:
-                self._enter(known, row, verdict)
+                self._enter(known, row, verdict, seen)
             elif len(self._heartbeats) < MAX_COMPONENTS:
                 self._heartbeats[component] = row
         if are_all:
             for component in known.probed - found.keys():
-                self._decide(known, component, components.gone_verdict(), from_us(now_us))
+                self._decide(known, component, components.gone_verdict(), seen)
                 known.states.pop(component, None)
             known.probed = set(found)
         else:
@@ -162,14 +169,15 @@ class HeartbeatBook:
         known: _Agent,
         row: HeartbeatRow,
         verdict: Verdict,
-        ended_at: datetime | None = None,
+        seen: datetime,
+        ended_us: int = 0,
     ) -> None:
         component = row.component
         if component not in self._heartbeats and len(self._heartbeats) >= MAX_COMPONENTS:
             self.left_out += 1
             return
         self._heartbeats[component] = row
-        self._decide(known, component, verdict, row.seen_at, ended_at)
+        self._decide(known, component, verdict, seen, ended_us)
 
     def _decide(
         self,
@@ -177,9 +185,9 @@ class HeartbeatBook:
         component: Component,
         verdict: Verdict,
         seen: datetime,
-        ended_at: datetime | None = None,
+        ended_us: int = 0,
     ) -> None:
-        self._states[component] = StateRow(component, verdict.state, verdict.reason, seen, ended_at)
+        self._states[component] = StateRow(component, verdict.state, verdict.reason, seen, ended_us)
         if known.states.get(component) != verdict.state:
             self.urgent.set()
         known.states[component] = verdict.state
@@ -197,18 +205,21 @@ class HeartbeatBook:
             if known.missing[component] >= GONE_AFTER:
                 if known.states.get(component) not in _ENDED:
                     self._decide(known, component, gone_verdict(), seen)
-                for memory in (known.states, known.missing, known.dropped):
-                    memory.pop(component, None)
+                known.forget(component)
 
 
 def _workers(
-    workers: Iterable[ingest_pb2.WorkerHeartbeat], agent: int, team: int, host: str
+    known: _Agent,
+    workers: Sequence[ingest_pb2.WorkerHeartbeat],
+    agent: int,
+    team: int,
+    host: str,
 ) -> dict[Component, ingest_pb2.WorkerHeartbeat]:
     """One entry for each worker: of several processes the running one, else the last to end."""
     chosen: dict[Component, ingest_pb2.WorkerHeartbeat] = {}
-    for worker in workers:
+    for worker in workers[:MAX_WORKERS]:
         service, name = clean(worker.service), clean(worker.worker)
-        component = Component(
+        component = known.named(
             "worker", f"{service}/{name}@{host}", agent, team, host, service, name
         )
         rival = chosen.get(component)
@@ -218,63 +229,5 @@ def _workers(
 
 
 def _rank(worker: ingest_pb2.WorkerHeartbeat) -> tuple[bool, int]:
-    alive = worker.end not in _ENDS
+    alive = worker.end not in ENDS
     return alive, worker.started_us if alive else worker.ended_us
-
-
-def clean(text: str, characters: int = _NAME_CHARACTERS) -> str:
-    """Return a text that Postgres can hold and a page can show in one line."""
-    return text[:characters].replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _agent_gauges(heartbeat: ingest_pb2.HeartbeatRequest, now_us: int) -> dict[str, Any]:
-    return {
-        **_usage(heartbeat.usage),
-        "backlog_bytes": _fits(heartbeat.backlog_bytes),
-        "backlog_age_ms": _fits(heartbeat.backlog_age_ms),
-        "stream_count": heartbeat.stream_count,
-        "clock_offset_ms": (heartbeat.clock_us - now_us) // 1_000,
-    }
-
-
-def _worker_gauges(worker: ingest_pb2.WorkerHeartbeat) -> dict[str, Any]:
-    gauges = {
-        **_usage(worker.usage),
-        # The view gives it as an integer of four bytes.
-        "pid": min(worker.pid, 2**31 - 1) or None,
-        "backlog_bytes": _fits(worker.backlog_bytes),
-        "dropped_records": _fits(worker.dropped_records),
-        "started_at": _when(worker.started_us),
-        "last_line_at": _when(worker.last_line_us),
-        "progress_at": _when(worker.progress_us),
-    }
-    if worker.progress_us:
-        gauges["progress_done"] = _fits(worker.progress_done)
-        gauges["progress_total"] = _fits(worker.progress_total) or None
-        gauges["progress_note"] = clean(worker.progress_note)
-        gauges["progress_within_ms"] = worker.progress_within_ms or None
-    if worker.end in _ENDS:
-        gauges["end"] = _ENDS[worker.end]
-        gauges["end_code"] = worker.end_code
-        gauges["ended_at"] = _when(worker.ended_us)
-    return {key: value for key, value in gauges.items() if value is not None}
-
-
-def _usage(usage: ingest_pb2.Usage) -> dict[str, Any]:
-    if not usage.rss_bytes:
-        return {}
-    return {
-        "cpu_ms": _fits(usage.cpu_ms),
-        "rss_bytes": _fits(usage.rss_bytes),
-        "rss_limit_bytes": _fits(usage.rss_limit_bytes),
-        "open_files": usage.open_files,
-        "threads": usage.threads,
-    }
-
-
-def _fits(number: int) -> int:
-    return min(number, _MOST)
-
-
-def _when(us: int) -> str | None:
-    return from_us(us).isoformat() if us else None

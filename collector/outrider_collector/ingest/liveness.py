@@ -14,9 +14,9 @@ States of a component (an agent, or a worker that an agent reports):
   it ended for good. It stays so until it shows life, or dies anew.
 * ``unknown``: nothing contradicts that it runs, and nothing shows it.
 
-That a process is alive, that it does something (its last line) and that its work advances (its last
-progress) are three facts. Progress is told by the slot beside a worker's file, whatever its backlog,
-and its age by the agent's monotonic clock.
+That a process is alive, that it does something (its last line) and that its work advances (its
+last progress) are three facts. Progress is told by the slot beside a worker's file, whatever its
+backlog, and its age by the agent's monotonic clock.
 
 The agent's own heartbeat carries its workers, so a worker's state is decided from the heartbeat of
 its agent. A collector that was away, cut off from the database or frozen saw nothing, which is not

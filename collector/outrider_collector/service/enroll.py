@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import outrider
 from outrider.errors import Fault, Reason
-from outrider_collector.ingest.heartbeats import clean
+from outrider_collector.ingest.gauges import clean
 from outrider_collector.service.errors import guarded
 from outrider_protos.v1 import ingest_pb2, ingest_pb2_grpc
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import outrider
 from outrider.errors import Fault, Reason
 from outrider_collector.ingest.decode import MAX_OFFSET, Origin, check_frame, decode_columns
-from outrider_collector.ingest.heartbeats import clean
+from outrider_collector.ingest.gauges import clean
 from outrider_collector.ingest.pending import pending_batch
 from outrider_collector.ingest.rivals import LIFELESS_HEARTBEATS
 from outrider_collector.ingest.roster import MAX_BATCHES_IN_MESSAGE

@@ -127,6 +127,13 @@ class TimestamptzArray(Packed):
     oid = 1185
 
 
+class JsonbArray(Packed):
+    """jsonb[]; each element begins with the version of its form, 1."""
+
+    __slots__ = ()
+    oid = 3807
+
+
 class UuidArray(Packed):
     """uuid[]."""
 

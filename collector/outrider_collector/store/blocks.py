@@ -49,6 +49,7 @@ FUTURE_US = 3_600_000_000
 OID_BOOL, OID_INT2, OID_INT4, OID_INT8, OID_TEXT, OID_TIMESTAMPTZ, OID_UUID, OID_BYTEA = (
     16, 21, 23, 20, 25, 1184, 2950, 17,
 )  # fmt: skip
+OID_JSONB = 3802
 
 _EARLIEST_US = from_unix_us(0)
 _HEADER = struct.Struct(">iiIii")

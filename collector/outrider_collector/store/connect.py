@@ -26,6 +26,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
+from outrider_collector.store import binary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -106,6 +107,7 @@ async def connect(
         connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
         try:
             await _prepare_session(connection, role, statement_timeout_ms)
+            binary.register(connection)
         except BaseException:
             await connection.close()
             raise

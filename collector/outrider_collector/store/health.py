@@ -12,11 +12,12 @@ it also reads the heartbeat it is declared by, so that a heartbeat stored a mome
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
 from outrider_collector.store import feed
+from outrider_collector.store.rows import json_array, text_array, time_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,28 +45,31 @@ class Component:
     service: str | None = None
     worker: str | None = None
 
+    def __hash__(self) -> int:
+        # The name's own hash is computed once: the book asks for it with every heartbeat.
+        return hash(self.name)
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatRow:
+
+class HeartbeatRow(NamedTuple):
     """The last heartbeat of a component, as stored."""
 
     component: Component
-    seen_at: datetime
-    due_at: datetime
+    seen_us: int
+    due_us: int
     """Database time after which it counts as late."""
-    gauges: dict[str, Any]
+    gauges: bytes
+    """A JSON object without zero characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateRow:
+class StateRow(NamedTuple):
     """A component's state as decided now."""
 
     component: Component
     state: str
     reason: str
     at: datetime
-    ended_at: datetime | None = None
-    """When what is dead ended, where that is known."""
+    ended_us: int = 0
+    """When what is dead ended; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +155,11 @@ async def _write_heartbeats(
         """,
         {
             "collector": collector,
-            "kinds": [row.component.kind for row in ordered],
-            "names": [row.component.name for row in ordered],
-            "seen": [row.seen_at for row in ordered],
-            "due": [row.due_at for row in ordered],
-            "gauges": [Jsonb(row.gauges) for row in ordered],
+            "kinds": text_array(row.component.kind for row in ordered),
+            "names": text_array(row.component.name for row in ordered),
+            "seen": time_array(row.seen_us for row in ordered),
+            "due": time_array(row.due_us for row in ordered),
+            "gauges": json_array(row.gauges for row in ordered),
         },
     )
 
@@ -197,11 +201,11 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
         order by new.place
         """,
         {
-            "kinds": [row.component.kind for row in ordered],
-            "names": [row.component.name for row in ordered],
-            "states": [row.state for row in ordered],
-            "reasons": [row.reason[:REASON_CHARACTERS] for row in ordered],
-            "ended": [row.ended_at for row in ordered],
+            "kinds": text_array(row.component.kind for row in ordered),
+            "names": text_array(row.component.name for row in ordered),
+            "states": text_array(row.state for row in ordered),
+            "reasons": text_array(row.reason[:REASON_CHARACTERS] for row in ordered),
+            "ended": time_array(row.ended_us for row in ordered),
             "probed": list(PROBED_KINDS),
         },
     )

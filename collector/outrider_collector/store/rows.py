@@ -21,6 +21,7 @@ from outrider_collector.store.binary import (
     ByteaArray,
     Int4Array,
     Int8Array,
+    JsonbArray,
     TextArray,
     TimestamptzArray,
 )
@@ -218,6 +219,12 @@ def text_array(values: Iterable[str]) -> TextArray:
     """Pack texts as text[]; what Postgres cannot hold (NUL, lone surrogates) is replaced."""
     packed = [storable(value).encode() for value in values]
     return TextArray(blocks.array_of_values(blocks.OID_TEXT, packed))
+
+
+def json_array(documents: Iterable[bytes]) -> JsonbArray:
+    """Pack JSON documents, which hold no zero character, as jsonb[]."""
+    packed = [b"\x01" + document for document in documents]
+    return JsonbArray(blocks.array_of_values(blocks.OID_JSONB, packed))
 
 
 def time_array(values_us: Iterable[int]) -> TimestamptzArray:

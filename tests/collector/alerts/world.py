@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from outrider import severity
 from outrider.columns import Columns, DictionaryColumn, pack_text
+from outrider.instants import to_us
 from outrider_alerting.channels.build import build
 from outrider_alerting.counting import HitCounter
 from outrider_alerting.rules import RuleSet
@@ -121,7 +122,7 @@ class World:
         """Store a heartbeat of the agent."""
         component = health.Component("agent", str(self.agent), self.agent, 1, "host-1")
         now = await health.clock(self.connection)
-        row = health.HeartbeatRow(component, now, now, {})
+        row = health.HeartbeatRow(component, to_us(now), to_us(now), b"{}")
         await health.record(self.connection, "test", [row], [])
 
     async def set_state(self, state: str, reason: str = "", worker: str = "w1") -> None:

@@ -117,7 +117,9 @@ async def _uptimes(
 def _day(day: date, over_ms: int, measured: Sequence[int] | None) -> Day:
     if measured is None:
         return Day(day, 0, 0, 0, 0, over_ms)
-    return Day(day, *measured, max(0, over_ms - sum(measured)))
+    up_ms, degraded_ms, down_ms, maintenance_ms = measured
+    unmeasured_ms = max(0, over_ms - sum(measured))
+    return Day(day, up_ms, degraded_ms, down_ms, maintenance_ms, unmeasured_ms)
 
 
 def _days(now: datetime) -> list[tuple[date, int]]:
