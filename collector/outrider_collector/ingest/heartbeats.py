@@ -11,6 +11,7 @@ must not stop everybody's flush.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from outrider_collector.ingest.gauges import ENDS, clean
 from outrider_collector.ingest.liveness import (
     Verdict,
     agent_verdict,
+    back_by_us,
     due_us,
     gone_verdict,
     worker_verdict,
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 MAX_COMPONENTS = 200_000
 """Components of this collector; heartbeats of further ones are counted and left out."""
+MAX_BREAKS = 10_000
+BREAKS_US = 60_000_000
+"""Streams that broke within so long came from one cause."""
+SETTLED_US = 1_000_000
 GONE_AFTER = 3
 """A worker missing from so many heartbeats of its agent in a row is not its worker any more."""
 
@@ -50,6 +56,8 @@ class _Agent:
     states: dict[Component, str] = field(default_factory=dict)
     missing: dict[Component, int] = field(default_factory=dict)
     dropped: dict[Component, int] = field(default_factory=dict)
+    has_stopped: bool = False
+    """Its last heartbeat said that it stops on purpose."""
     probed: set[Component] = field(default_factory=set)
     """What its probes look at."""
 
@@ -75,6 +83,10 @@ class HeartbeatBook:
         self._agents: dict[int | None, _Agent] = {}
         self._heartbeats: dict[Component, HeartbeatRow] = {}
         self._states: dict[Component, StateRow] = {}
+        self._broken: dict[int, int] = {}
+        """When the last stream of an agent broke that was not heard since."""
+        self._breaks: deque[int] = deque(maxlen=MAX_BREAKS)
+        """When streams broke lately."""
         self.urgent = asyncio.Event()
         """Set when a state changed: flush now."""
         self.left_out = 0
@@ -89,9 +101,28 @@ class HeartbeatBook:
             else:
                 known.missing.setdefault(component, 0)
 
-    def forget(self, agent: int) -> None:
-        """Drop what is remembered of an agent whose stream of heartbeats ended."""
-        self._agents.pop(agent, None)
+    def left(self, agent: int, now_us: int, *, broke: bool) -> None:
+        """Drop what is remembered of an agent whose last stream of heartbeats ended, or broke."""
+        known = self._agents.pop(agent, None)
+        if broke and known is not None and not known.has_stopped:
+            self._broken[agent] = now_us
+            self._breaks.append(now_us)
+
+    def broken(self, now_us: int) -> dict[int, int]:
+        """Take the agents whose stream broke a second ago and that are not back: when they are due.
+
+        Most are back within that second and cost nothing; and it shows whether it is many.
+        """
+        while self._breaks and self._breaks[0] < now_us - BREAKS_US:
+            self._breaks.popleft()
+        due = {
+            agent: back_by_us(broke_us, len(self._breaks))
+            for agent, broke_us in self._broken.items()
+            if broke_us <= now_us - SETTLED_US
+        }
+        for agent in due:
+            del self._broken[agent]
+        return due
 
     def heard(
         self,
@@ -103,6 +134,8 @@ class HeartbeatBook:
     ) -> None:
         """Enter a heartbeat that arrived at database time ``now_us``."""
         known = self._agents.setdefault(agent, _Agent())
+        self._broken.pop(agent, None)
+        known.has_stopped = heartbeat.stopping
         seen, due = from_us(now_us), due_us(now_us, heartbeat.next_within_ms)
         itself = known.named("agent", str(agent), agent, team, host)
         row = HeartbeatRow(itself, now_us, due, gauges.of_agent(heartbeat, now_us))

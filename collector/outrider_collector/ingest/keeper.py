@@ -116,11 +116,13 @@ class Keeper:
 
     async def _flush(self) -> None:
         heartbeats, states = self._book.drain()
-        if not heartbeats and not states:
+        broken = self._book.broken(self._database_clock.now_us())
+        if not (heartbeats or states or broken):
             return
         try:
             async with self._links.use() as connection:
                 changes = await health.record(connection, self._name, heartbeats, states)
+                await health.hasten(connection, self._name, broken)
         except BaseException:
             self._book.put_back(heartbeats, states)
             raise

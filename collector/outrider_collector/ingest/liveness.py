@@ -38,8 +38,14 @@ MEMORY_SHARE = 0.9
 """Above this share of its memory limit a process is degraded."""
 QUIET_US = 10 * 60 * 1_000_000
 """A worker of which only a file is known is up for so long after its last line."""
-GRACE_MS = 10_000
-"""A heartbeat may be so much later than announced."""
+GRACE_MS = 8_000
+"""A heartbeat may be so much later than announced. Who beats every 10 s is silent within 20: every
+2 s somebody looks.
+"""
+BACK_WITHIN_MS = 5_000
+"""An agent that lives is back so soon after its stream broke ..."""
+BACK_WITHIN_EACH_MS = 20
+"""... and later, where many come back at once, by so much for each of them."""
 MOST_NEXT_MS = 10 * 60 * 1_000
 """An agent may announce its next heartbeat for at most so far ahead."""
 
@@ -57,6 +63,11 @@ UP = Verdict("up")
 def due_us(seen_us: int, next_within_ms: int) -> int:
     """Return when the next heartbeat counts as late."""
     return seen_us + (min(next_within_ms, MOST_NEXT_MS) + GRACE_MS) * 1_000
+
+
+def back_by_us(broke_us: int, broken: int) -> int:
+    """Return when an agent whose stream broke counts as late, one of ``broken`` of late."""
+    return broke_us + (BACK_WITHIN_MS + broken * BACK_WITHIN_EACH_MS) * 1_000
 
 
 def agent_verdict(heartbeat: ingest_pb2.HeartbeatRequest) -> Verdict:

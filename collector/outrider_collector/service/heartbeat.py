@@ -1,8 +1,8 @@
 """IngestService.Heartbeat: each message goes into the book, each answer tells database time.
 
 An agent corrects its clock by the answers, so they are sent at once and from memory: no database is
-asked. The book is flushed by the keeper. A stream that ends says nothing by itself: silence is
-decided by when the next heartbeat was due.
+asked. The book is flushed by the keeper. A stream that breaks says nothing by itself: it only
+brings nearer when the next heartbeat is due, here or at another collector.
 """
 
 from __future__ import annotations
@@ -109,4 +109,5 @@ class Heartbeats:
         self.connected[agent] -= 1
         if not self.connected[agent]:
             del self.connected[agent]
-            self._book.forget(agent)
+            broke = self.stopping is None
+            self._book.left(agent, self._clock.now_us(), broke=broke)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from outrider_collector.store import feed
-from outrider_collector.store.rows import json_array, text_array, time_array
+from outrider_collector.store.rows import int8_array, json_array, text_array, time_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -160,6 +160,37 @@ async def _write_heartbeats(
             "seen": time_array(row.seen_us for row in ordered),
             "due": time_array(row.due_us for row in ordered),
             "gauges": json_array(row.gauges for row in ordered),
+        },
+    )
+
+
+async def hasten(
+    connection: AsyncConnection[Any], collector: str, due_us: Mapping[int, int]
+) -> None:
+    """Expect agents, whose stream to this collector broke, and their workers by these times.
+
+    Who was heard by another collector meanwhile is left alone.
+    """
+    if not due_us:
+        return
+    await connection.execute(
+        """
+        with mine as (
+            select h.component_kind, h.component, b.due_at
+            from unnest(%(agents)s::bigint[], %(due)s::timestamptz[]) as b (agent, due_at)
+            join system_health s on s.agent = b.agent and s.component_kind in ('agent', 'worker')
+            join heartbeats h using (component_kind, component)
+            where h.collector = %(collector)s and h.due_at > b.due_at
+            order by h.component_kind, h.component
+            for update of h
+        )
+        update heartbeats h set due_at = mine.due_at from mine
+        where h.component_kind = mine.component_kind and h.component = mine.component
+        """,
+        {
+            "collector": collector,
+            "agents": int8_array(due_us),
+            "due": time_array(due_us.values()),
         },
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from outrider_alerting.durations import Duration
+from outrider_collector.ingest.heartbeats import HeartbeatBook
 from outrider_protos.v1 import ingest_pb2
 from tests.collector.service.agent_client import Agent, bearer
 from tests.collector.service.running import ask, eventually
@@ -162,6 +163,40 @@ async def test_missing_heartbeat_is_silence_and_its_return_ends_it(
         "select to_state from system_health_history where component_kind = 'worker' order by id",
     )
     assert transitions == [("up",), ("silent",), ("up",)]
+
+
+async def test_a_broken_stream_is_known_soon(start: Start, database_url: str) -> None:
+    """An agent that is killed is not waited for until its next heartbeat would be due, in a minute;
+    one that is back at once was never away.
+    """
+    collector = await start(reconnect_grace=Duration("500ms"))
+    killed, moved = await collector.agent("killed"), await collector.agent("moved")
+    for agent in (killed, moved):
+        await Beats(agent).beat(worker(agent.token[:8]))
+    await eventually(lambda: len(states(database_url)) == 3)
+    await killed.close()
+    await moved.close()
+    await Beats(collector.connect(moved.token)).beat(worker(moved.token[:8]))
+    silent = "select host from system_health where state = 'silent' order by component_kind"
+    await eventually(lambda: ask(database_url, silent) == [("killed",), ("killed",)])
+
+    assert ask(
+        database_url, "select count(*) from system_health_history where to_state <> 'up'"
+    ) == [(2,)]
+
+
+def test_many_that_break_at_once_have_longer_to_be_back() -> None:
+    """A second after the break the absent are due soon, later where it is many; the present not."""
+    book = HeartbeatBook()
+    for agent in range(500):
+        book.heard(agent, 1, "h", ingest_pb2.HeartbeatRequest(stopping=agent == 7), 0)
+        book.left(agent, 1_000, broke=agent != 8)
+    book.heard(9, 1, "h", ingest_pb2.HeartbeatRequest(), 500_000)
+    assert book.broken(1_000_000) == {}
+    due = book.broken(1_001_000)
+    assert set(due) == set(range(500)) - {7, 8, 9}
+    assert set(due.values()) == {1_000 + 5_000_000 + 498 * 20_000}
+    assert book.broken(2_000_000) == {}
 
 
 async def test_agent_that_stops_on_purpose_is_retired(

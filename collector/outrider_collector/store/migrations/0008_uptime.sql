@@ -2,6 +2,9 @@
 -- The housekeeper stores the days that are over; the days since are computed when they are read, by
 -- the same function. Whoever has psql reads `system_health_days`.
 
+-- What an agent reports is asked for whenever it comes, and when its stream breaks.
+create index system_health_agent on system_health (agent);
+
 -- When some collector watched for long enough to have noticed silence. Outside of these spans
 -- nothing is counted for or against anybody: it is unmeasured.
 create table health_watches (
