@@ -52,7 +52,7 @@ class Facet:
 
 def constrained(text: str) -> list[str]:
     """Return the fields whose own terms must be left out to count their other values."""
-    return [field for field in FIELDS if filter_text.selected(text, field)]
+    return [field for field in FIELDS if filter_text.asked(text, field)]
 
 
 def build(
@@ -99,7 +99,7 @@ def _facet(
             for value in shown
         ],
         more=max(0, distinct - len(shown)),
-        clear_href=link(filter_text.without(text, field)) if chosen else "",
+        clear_href=link(filter_text.without(text, field)) if filter_text.asked(text, field) else "",
     )
 
 

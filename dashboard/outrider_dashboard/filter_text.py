@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from outrider.filter import EXPRESSION
+
 SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
 
 _FIELD = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)(>=|<=|>|<|:|=)")
+_VALUE = re.compile(rf'{EXPRESSION.pattern}|"(?:\\.|[^"\\])*"\*?|[^\s()]+')
 _BARE = re.compile(r"[^\s()\"'*:<>=/\\-][^\s()\"*:<>=]*")
 
 
@@ -54,16 +57,25 @@ def terms(text: str) -> list[Term]:
 
 
 def selected(text: str, field: str) -> list[str]:
-    """Return the values that the filter asks of a field: its positive top-level terms."""
-    values: list[str] = []
+    """Return the whole values that the filter asks of a field: its positive top-level terms."""
+    return [_unquoted(value) for value in asked(text, field) if not _is_pattern(value)]
+
+
+def asked(text: str, field: str) -> list[str]:
+    """Return what the filter asks of a field, as it is written: values and patterns."""
+    found: list[str] = []
     for term in terms(text):
         if term.field != field or term.excluded:
             continue
         if field == "severity":
-            values.extend(_severities(term))
+            found.extend(_severities(term))
         elif term.operator in {":", "="}:
-            values.extend(_values(term.value))
-    return values
+            found.extend(_values(term.value))
+    return found
+
+
+def _is_pattern(value: str) -> bool:
+    return value.endswith("*") or EXPRESSION.fullmatch(value) is not None
 
 
 def without(text: str, field: str) -> str:
@@ -96,9 +108,10 @@ def milder(text: str) -> tuple[str, str] | None:
 
 
 def toggled(text: str, field: str, value: str) -> str:
-    """Switch one value of a field on or off, as a facet's checkbox does."""
-    values = selected(text, field)
-    values = [v for v in values if v != value] if value in values else [*values, value]
+    """Switch one value of a field on or off, as a facet's checkbox does. Patterns stay."""
+    values = asked(text, field)
+    others = [v for v in values if _is_pattern(v) or _unquoted(v) != value]
+    values = others if len(others) < len(values) else [*values, quoted(value)]
     rest = without(text, field)
     return with_term(rest, _one_of(field, values)) if values else rest
 
@@ -110,14 +123,14 @@ def _one_of(field: str, values: list[str]) -> str:
         if len(ladder) > 1 and ladder == from_lowest:
             return f"severity>={ladder[0]}"
     if len(values) == 1:
-        return f"{field}:{quoted(values[0])}"
-    return f"{field}:({' OR '.join(map(quoted, values))})"
+        return f"{field}:{values[0]}"
+    return f"{field}:({' OR '.join(values)})"
 
 
 def _severities(term: Term) -> list[str]:
     name = term.value.lower()
     if term.operator in {":", "="}:
-        return [v.lower() for v in _values(term.value)]
+        return [_unquoted(v).lower() for v in _values(term.value)]
     if name not in SEVERITIES:
         return []
     at = SEVERITIES.index(name)
@@ -132,9 +145,8 @@ def _severities(term: Term) -> list[str]:
 
 def _values(text: str) -> list[str]:
     if text.startswith("(") and text.endswith(")"):
-        inner = re.findall(r'"(?:\\.|[^"\\])*"|[^\s()]+', text[1:-1])
-        return [_unquoted(v) for v in inner if v.upper() != "OR"]
-    return [_unquoted(text)]
+        return [v[0] for v in _VALUE.finditer(text[1:-1]) if v[0].upper() != "OR"]
+    return [text]
 
 
 def _unquoted(text: str) -> str:
@@ -152,6 +164,11 @@ def _end_of_term(text: str, start: int) -> int:
             closing = _end_of_quote(text, position)
             position = closing
             continue
+        if character == "/" and (position == start or text[position - 1] in "-(: \t\r\n"):
+            expression = EXPRESSION.match(text, position)
+            if expression:
+                position = expression.end()
+                continue
         if character == "(":
             depth += 1
         elif character == ")":

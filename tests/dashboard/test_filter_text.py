@@ -25,6 +25,10 @@ from outrider_dashboard import filter_text
         ("a OR b", "host", "h", "(a OR b) host:h"),
         ("", "event", "order.filled", "event:order.filled"),
         ("", "worker", 'we"ird name', 'worker:"we\\"ird name"'),
+        ("service:pay*", "service", "etl", "service:(pay* OR etl)"),
+        ("service:(/^a b$/ OR etl) x", "service", "etl", "x service:/^a b$/"),
+        ("/lost x/ service:a", "service", "a", "/lost x/"),
+        ("/service:a or b/", "host", "h", "/service:a or b/ host:h"),
         ('"a service:etl b"', "service", "etl", '"a service:etl b" service:etl'),
     ],
 )

@@ -58,7 +58,8 @@ class Question:
 
 def question(visit: Visit) -> Question:
     """Read the URL. Raises RangeError; a mistake in the filter is part of the answer."""
-    text = " ".join(visit.parameter("q").split())
+    # The input is one line; spaces inside phrases and expressions are the user's.
+    text = " ".join(visit.parameter("q").splitlines()).strip()
     within = asked_range(visit)
     found, mistake = highlight.read(text)
     after = visit.parameter("after", 80)

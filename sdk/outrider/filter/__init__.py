@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from outrider.filter.errors import FilterError
 from outrider.filter.labels import compile_labels
-from outrider.filter.lexer import Kind, Token, tokens
+from outrider.filter.lexer import EXPRESSION, Kind, Token, tokens
 from outrider.filter.parser import parse_tree
 from outrider.filter.predicate import compile_predicate
 from outrider.filter.syntax import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONSTANT_FIELDS",
+    "EXPRESSION",
     "FIELDS",
     "PRIORITIES",
     "And",

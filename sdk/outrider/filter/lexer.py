@@ -45,7 +45,8 @@ class Token(NamedTuple):
 
 _SPACE = re.compile(r"\s+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"(\*?)', re.DOTALL)
-_REGEX = re.compile(r"/((?:[^/\\\n]|\\.)+)/(?=[\s)]|$)")
+EXPRESSION = re.compile(r"/((?:[^/\\\n]|\\.)+)/(?=[\s)]|$)")
+"""A regular expression where a term or a value begins; group 1 is its pattern."""
 _NAME = re.compile(r'(?:[^\s()":<>=!]|!(?!=))+')
 _COMPARISON = re.compile(r"(?:[:<>=]|!=)+")
 _BARE = re.compile(r'[^\s()"]+')
@@ -79,7 +80,7 @@ def _term(text: str, position: int) -> list[Token]:
         return [_minus(text, position)]
     if character == '"':
         return [_quoted(text, position, Kind.PHRASE)]
-    regex = _REGEX.match(text, position)
+    regex = EXPRESSION.match(text, position)
     if regex:
         return [Token(position, regex.end(), Kind.REGEX, regex[1])]
     name = _NAME.match(text, position)
@@ -123,7 +124,7 @@ def _not_a_comparison(field: Token, comparison: re.Match[str]) -> Token:
 def _value(text: str, position: int) -> Token:
     if text[position] == '"':
         return _quoted(text, position, Kind.VALUE)
-    regex = _REGEX.match(text, position)
+    regex = EXPRESSION.match(text, position)
     if regex:
         return Token(position, regex.end(), Kind.REGEX, regex[1])
     bare = _BARE.match(text, position)
