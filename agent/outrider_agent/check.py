@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
-from outrider.probes import runner
+from outrider.probes.look import look as look_once
 from outrider.visible import visible
 from outrider_agent import identity
 from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
@@ -56,7 +56,7 @@ def _check_probes(
     for spec in config.probes:
         write(f"probe        {spec.name}: {spec.kind.name}, every {spec.every_s:g} s")
         if look:
-            result = runner.look(spec)
+            result = look_once(spec)
             told = f"{result.state}: {visible(result.reason)}"
             write(f": {told} ({result.took_ms:.0f} ms)")
             for name, value in result.facts.items():

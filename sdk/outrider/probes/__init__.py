@@ -9,7 +9,8 @@
                               └──▶ Report: the state of one component, with facts
 
 ``result`` says what one look gives, ``spec`` what the configuration says, ``judge`` (pure) turns
-results into a state, ``runner`` holds the threads. Each kind is one file with one function. They
-block, use the standard library only, and obey a :class:`~outrider.probes.deadline.Deadline`. What
-needs a library (gRPC's health service, Postgres) is a function that agent or collector passes in.
+results into a state, ``look`` makes one look, ``runner`` holds the threads. Each kind is one file
+with one function. They block, use the standard library only, and obey a
+:class:`~outrider.probes.deadline.Deadline`. What needs a library (gRPC's health service, Postgres)
+is a function that agent or collector passes in.
 """

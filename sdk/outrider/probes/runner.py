@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from outrider import severity
 from outrider.probes.board import Board, is_trouble
-from outrider.probes.deadline import Deadline
 from outrider.probes.judge import UNDECIDED
-from outrider.probes.reach import ReachError
-from outrider.probes.result import Result, State
+from outrider.probes.look import look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from outrider.probes.board import Change, Key, Report
     from outrider.probes.judge import Judge
+    from outrider.probes.result import Result
     from outrider.probes.samples import Minute
     from outrider.probes.spec import Spec
 
@@ -35,20 +34,6 @@ if TYPE_CHECKING:
 MAX_THREADS = 4
 _IDLE_S = 5.0
 """Expiry and samples are looked at no less often than this."""
-
-
-def look(spec: Spec[Any]) -> Result:
-    """Look once, now; whatever goes wrong is a result."""
-    deadline = Deadline(spec.timeout_s)
-    try:
-        return spec.kind.look(spec, deadline)
-    except ReachError as error:
-        state: State = "unknown" if error.step == "blocked" else "down"
-        return Result(state, error.reason, deadline.took_ms())
-    except TimeoutError:
-        return Result("down", f"no answer within {spec.timeout_s:g} s", deadline.took_ms())
-    except Exception as bug:  # noqa: BLE001  one probe's bug must not end the others
-        return Result("unknown", f"a bug in the probe: {type(bug).__name__}: {bug}")
 
 
 class Runner:

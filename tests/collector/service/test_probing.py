@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from outrider.configuration import ConfigError
-from outrider.probes.runner import look
+from outrider.probes.look import look
 from outrider_collector import config
 from outrider_collector.store import database_probe
 from tests.collector.service.running import ask, eventually

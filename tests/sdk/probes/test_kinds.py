@@ -20,8 +20,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from outrider.configuration import Source
 from outrider.instants import EPOCH_UNIX_US
 from outrider.probes.kinds import clock
+from outrider.probes.look import look
 from outrider.probes.reach import ReachError
-from outrider.probes.runner import look
 from outrider_agent import probe_kinds
 from tests.sdk.probes.conftest import head, http, says, silent
 

@@ -10,9 +10,10 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from outrider import severity
+from outrider.probes.look import look
 from outrider.probes.reach import ReachError
 from outrider.probes.result import Result
-from outrider.probes.runner import MAX_THREADS, Runner, look
+from outrider.probes.runner import MAX_THREADS, Runner
 from outrider.probes.spec import Kind, Spec
 
 if TYPE_CHECKING:
