@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 READ_ROLE = "outrider_read"
 """The role of all who only read: SELECT, and transactions that are read-only by default."""
+INGEST_ROLE = "outrider_ingest"
+"""The role of a collector's commits: what they do, and nothing else."""
 
 IDLE_IN_TRANSACTION_MS = 5_000
 LOCK_TIMEOUT_MS = 10_000
@@ -98,7 +100,7 @@ async def connect(
 ) -> AsyncConnection:
     """Open one connection in autocommit mode, with the session settings above.
 
-    With ``role`` (READ_ROLE) the session takes that role where it exists and the user may, is
+    With ``role`` the session takes that role where it exists and the user may. As READ_ROLE it is
     read-only by default, and statements end after ``statement_timeout_ms`` (30 s unless told).
     Raises STORE_DOWN, or CONFIG_INVALID for a URL, database or password that cannot be right.
     """
@@ -180,7 +182,7 @@ def _conninfo(url: str, application_name: str) -> str:
 async def _prepare_session(
     connection: AsyncConnection, role: str | None, statement_timeout_ms: int | None
 ) -> None:
-    reads = role is not None
+    reads = role == READ_ROLE
     if statement_timeout_ms is None:
         statement_timeout_ms = READ_STATEMENT_TIMEOUT_MS if reads else 0
     await connection.execute(
@@ -190,12 +192,15 @@ async def _prepare_session(
         " set_config('idle_in_transaction_session_timeout', %s, false),"
         " set_config('lock_timeout', %s, false),"
         " set_config('statement_timeout', %s, false),"
-        " set_config('default_transaction_read_only', %s, false)",
+        " set_config('default_transaction_read_only', %s, false),"
+        # Every team that the login may see: a session without this word sees none.
+        " set_config('outrider.teams', %s, false)",
         (
             str(IDLE_IN_TRANSACTION_MS),
             str(LOCK_TIMEOUT_MS),
             str(statement_timeout_ms),
             "on" if reads else "off",
+            "*" if reads else "",
         ),
     )
     if role is None:

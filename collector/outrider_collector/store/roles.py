@@ -1,8 +1,24 @@
 """Who may do what. The database enforces it, not a variable that a process could set.
 
-``outrider_read`` may select and nothing else, and its transactions are read-only by default. It may
-not read token hashes. It is granted the parents of partitions, never the partitions themselves:
-what is enforced on a parent would not hold for somebody who reads its children.
+============== ==================================== ===============================================
+role           may                                  taken by
+============== ==================================== ===============================================
+the owner      everything; makes tables come and go whoever migrates: collectors beside commits
+outrider_ingest what a commit does, and nothing else a collector's commits
+outrider_read  select, in transactions that are     the dashboard, commands that show, people who
+               read-only by default; no token hash  use psql or Grafana
+outrider_admin select; acknowledge, silence, revoke, people who act by psql
+               say who sees which team
+============== ==================================== ===============================================
+
+Nobody may change or remove rows of the audit log. Roles are granted the parents of partitions,
+never the partitions themselves.
+
+**Teams.** Every table with a column ``team`` has a forced policy: a session sees the teams of its
+login (table ``team_roles``), and with the setting ``outrider.teams`` fewer. What belongs to nobody
+in particular but tells of every team's records is for those who see all teams. A login that
+``team_roles`` does not name sees nothing; ingest and admin see everything. Migration 0011 has the
+functions; partitions are bound as they are made, tables here, each time a schema is migrated.
 
 A user who may not create roles gets the statements to hand to an administrator, and everything goes
 on with what it has.
@@ -10,40 +26,92 @@ on with what it has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg import sql
 
-from outrider_collector.store.connect import READ_ROLE
+from outrider_collector.store.connect import INGEST_ROLE, READ_ROLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from psycopg import AsyncConnection
+
+ADMIN_ROLE = "outrider_admin"
 
 _RELATIONS = """
 select c.relname from pg_class c
 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p', 'v')
-  and not c.relispartition and c.relname !~ '^blocks_(fresh|compacted)_'
+  and not c.relispartition and c.relname !~ '^(blocks_(fresh|compacted)|audit_log)_'
 order by c.relname
 """
 
 # Columns of `agents` that are no secret.
 _AGENT_COLUMNS = (
-    "id", "team", "host", "session", "instance", "software_version", "created_at", "connected_at",
-    "revoked_at",
+    "id", "team", "host", "session", "instance", "software_version", "created_at",
+    "connected_at", "revoked_at",
 )  # fmt: skip
 
+_INGEST: Final = (
+    ("select, insert", ("audit_log", "feed", "gaps")),
+    ("insert", ("blocks_fresh", "hits", "quarantine")),
+    ("select, update", ("streams",)),
+    ("select, update (closed_at)", ("stream_info",)),
+    ("select", ("active_rule_set",)),
+    ("select (id, session, revoked_at)", ("agents",)),
+)
+_INGEST_SEQUENCES: Final = ("audit_ids", "commit_ids")
+_ADMIN: Final = (
+    ("insert", ("audit_log", "feed")),
+    ("insert, update, delete", ("team_roles", "teams")),
+    ("insert, update", ("silences",)),
+    ("update (acknowledged_at, acknowledged_by, acknowledge_comment, updated_at)", ("alerts",)),
+    ("update (revoked_at)", ("agents",)),
+)
 
-async def ensure_read_role(connection: AsyncConnection) -> list[str]:
-    """Make the read role and its grants; return the statements this user may not run."""
+# Without a column for the team: whose row they are is another table's affair.
+_BY_OTHERS: Final = {
+    "heartbeats": "exists (select from system_health h"
+    " where (h.component_kind, h.component) = (heartbeats.component_kind, heartbeats.component))",
+    "notification_attempts": "exists (select from notifications n where n.id = notification)",
+}
+# What tells of every team's records or alerts at once.
+_OF_ALL_TEAMS: Final = (
+    "hits", "rule_states", "evaluation_steps", "evaluator_state", "feed", "conversation_aliases",
+)  # fmt: skip
+_UNBOUND: Final = """
+select c.oid::regclass::text, c.relname::text
+from pg_class c
+where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+    and (c.relname = any(%s) or exists (
+        select from pg_attribute a
+        where a.attrelid = c.oid and a.attname = 'team' and not a.attisdropped))
+    -- Says itself who sees which team: everybody may know.
+    and c.relname <> 'team_roles'
+    and not (c.relforcerowsecurity and (
+        select count(*) from pg_policy p
+        where p.polrelid = c.oid and (p.polname = 'by_team'
+            or p.polname = 'everything' and cardinality(p.polroles) = (
+                select count(*) from pg_roles
+                where rolname in ('outrider_ingest', 'outrider_admin') or oid = c.relowner))) = 2)
+order by 1
+"""
+
+
+async def ensure_roles(connection: AsyncConnection) -> list[str]:
+    """Make the roles, their grants and what binds them; return what this user may not run."""
     refused: list[str] = []
-    for statement in await _role_statements(connection):
-        await _try(connection, statement, refused)
-    cursor = await connection.execute("select 1 from pg_roles where rolname = %s", (READ_ROLE,))
-    if await cursor.fetchone() is None:
-        return refused + [s.as_string(connection) for s in await _grants(connection)]
+    for role in (READ_ROLE, INGEST_ROLE, ADMIN_ROLE):
+        for statement in await _role_statements(connection, role):
+            await _try(connection, statement, refused)
     for statement in await _grants(connection):
         await _try(connection, statement, refused)
+    await _bind(connection)
+    # Last: a collector that took a role before the policies know it would see nothing.
+    for role in (READ_ROLE, INGEST_ROLE):
+        for statement in await _memberships(connection, role):
+            await _try(connection, statement, refused)
     return refused
 
 
@@ -58,46 +126,81 @@ async def _try(connection: AsyncConnection, statement: sql.Composed, refused: li
         refused.append(statement.as_string(connection))
 
 
-async def _role_statements(connection: AsyncConnection) -> list[sql.Composed]:
+async def _role_statements(connection: AsyncConnection, name: str) -> list[sql.Composed]:
     cursor = await connection.execute(
-        "select pg_has_role(current_user, oid, %s),"
-        " coalesce('default_transaction_read_only=on' = any(rolconfig), false)"
+        "select coalesce('default_transaction_read_only=on' = any(rolconfig), false)"
         " from pg_roles where rolname = %s",
-        # Since 16 the creator of a role is its member without the right to become it.
-        ("set" if connection.info.server_version >= 160000 else "member", READ_ROLE),
+        (name,),
     )
     row = await cursor.fetchone()
-    role = sql.Identifier(READ_ROLE)
+    role = sql.Identifier(name)
     statements = []
     if row is None:
         statements.append(sql.SQL("create role {} nologin").format(role))
-    if row is None or not row[1]:
+    if name == READ_ROLE and (row is None or not row[0]):
         statements.append(
             sql.SQL("alter role {} set default_transaction_read_only = on").format(role)
-        )
-    if row is None or not row[0]:
-        # So that a dashboard which logs in as this user can become the role.
-        # Named, because an administrator may have to run it.
-        user = await (await connection.execute("select current_user")).fetchone()
-        statements.append(
-            sql.SQL("grant {} to {}").format(role, sql.Identifier(user[0] if user else ""))
         )
     return statements
 
 
+async def _memberships(connection: AsyncConnection, name: str) -> list[sql.Composed]:
+    """Return what lets a collector or dashboard that logs in as this user become the role."""
+    cursor = await connection.execute(
+        "select current_user, pg_has_role(current_user, oid, %s) from pg_roles where rolname = %s",
+        # Since 16 the creator of a role is its member without the right to become it.
+        ("set" if connection.info.server_version >= 160000 else "member", name),
+    )
+    row = await cursor.fetchone()
+    if row is None or row[1]:
+        return []
+    # Named, because an administrator may have to run it.
+    user = sql.Identifier(row[0])
+    return [sql.SQL("grant {} to {}").format(sql.Identifier(name), user)]
+
+
 async def _grants(connection: AsyncConnection) -> list[sql.Composed]:
     cursor = await connection.execute(_RELATIONS)
-    role = sql.Identifier(READ_ROLE)
     names = [name for (name,) in await cursor.fetchall() if name != "agents"]
     schema = await (await connection.execute("select current_schema()")).fetchone()
-    return [
+    columns = sql.SQL("select ({})").format(_identifiers(_AGENT_COLUMNS))
+    statements = [
         sql.SQL("grant usage on schema {} to {}").format(
-            sql.Identifier(schema[0] if schema else "public"), role
-        ),
-        sql.SQL("grant select on {} to {}").format(
-            sql.SQL(", ").join(map(sql.Identifier, names)), role
-        ),
-        sql.SQL("grant select ({}) on agents to {}").format(
-            sql.SQL(", ").join(map(sql.Identifier, _AGENT_COLUMNS)), role
-        ),
+            sql.Identifier(schema[0] if schema else "public"),
+            _identifiers((READ_ROLE, INGEST_ROLE, ADMIN_ROLE)),
+        )
     ]
+    for role in (READ_ROLE, ADMIN_ROLE):
+        statements += [_grant(sql.SQL("select"), names, role), _grant(columns, ["agents"], role)]
+    for role, granted in ((INGEST_ROLE, _INGEST), (ADMIN_ROLE, _ADMIN)):
+        statements += [_grant(sql.SQL(what), tables, role) for what, tables in granted]
+    sequences = sql.SQL("usage on sequence")
+    statements += [
+        sql.SQL("grant {} {} to {}").format(sequences, _identifiers(names), sql.Identifier(role))
+        for role, names in ((INGEST_ROLE, _INGEST_SEQUENCES), (ADMIN_ROLE, ("audit_ids",)))
+    ]
+    return statements
+
+
+def _grant(what: sql.Composable, tables: Iterable[str], role: str) -> sql.Composed:
+    return sql.SQL("grant {} on {} to {}").format(what, _identifiers(tables), sql.Identifier(role))
+
+
+def _identifiers(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+async def _bind(connection: AsyncConnection) -> None:
+    """Give every table that needs one its policies: those of this version, and new ones."""
+    others = [*_BY_OTHERS, *_OF_ALL_TEAMS]
+    cursor = await connection.execute(_UNBOUND, (others,))
+    for table, name in await cursor.fetchall():
+        if name in _OF_ALL_TEAMS:
+            condition: sql.Composable = sql.Literal("(select sees_every_team())")
+        elif name in _BY_OTHERS:
+            condition = sql.Literal(_BY_OTHERS[name])
+        else:
+            condition = sql.SQL("team_condition()")
+        await connection.execute(
+            sql.SQL("select bind_to_teams({}::regclass, {})").format(sql.Literal(table), condition)
+        )

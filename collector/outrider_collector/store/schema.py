@@ -95,7 +95,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Migrated:
-    """Apply what is pending, make the read role and the partitions of the coming hours.
+    """Apply what is pending, make the roles and the partitions of the coming hours.
 
     Safe to call by many at once and again. Raises STORE_BEHIND for a newer or drifted database,
     CONFIG_INVALID or STORE_DOWN when it cannot be reached.
@@ -114,7 +114,7 @@ async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Mig
                     state.require(url)
                 for migration in state.pending:
                     await _apply(connection, migration)
-                not_permitted = await roles.ensure_read_role(connection)
+                not_permitted = await roles.ensure_roles(connection)
                 await housekeeping.ensure_ahead(connection, hours_ahead)
             finally:
                 if not connection.closed:

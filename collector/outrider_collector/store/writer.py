@@ -43,7 +43,7 @@ from outrider_collector.store.claim import (
     chains,
     judge,
 )
-from outrider_collector.store.connect import connect, fault_of
+from outrider_collector.store.connect import INGEST_ROLE, connect, fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -191,7 +191,9 @@ class Writer:
         if self._connection is not None and not self._connection.closed:
             return self._connection
         try:
-            connection = await connect(self._url, application_name=self._application_name)
+            connection = await connect(
+                self._url, application_name=self._application_name, role=INGEST_ROLE
+            )
         except Fault as fault:
             # While running, a wrong password or a missing database is an outage like any other.
             raise Fault(Reason.STORE_DOWN, detail=fault.text) from fault

@@ -95,6 +95,7 @@ async def _migrate(configuration: Configuration) -> int:
         _say("This user may not do the following; ask an administrator of the database to run:")
         for statement in done.not_permitted:
             _say(f"  {statement};")
+        _say("and then 'outrider store migrate' again: it goes on from there")
         return FOUND
     return DONE
 

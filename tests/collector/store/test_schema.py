@@ -116,25 +116,34 @@ async def test_the_read_role_reads_and_cannot_write(database_url: str) -> None:
 
 
 async def test_a_user_without_rights_gets_the_statements(
-    database_url: str, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the user may not make roles, what an administrator must run is returned."""
-    role = f"outrider_absent_{uuid.uuid4().hex[:8]}"
-    monkeypatch.setattr(roles, "READ_ROLE", role)
-    weak = f"outrider_weak_{uuid.uuid4().hex[:8]}"
-    await connection.execute(f"create role {weak}")
-    try:
-        await connection.execute(f"set role {weak}")
-        refused = await roles.ensure_read_role(connection)
-    finally:
-        await connection.execute("reset role")
-        await connection.execute(f"drop role {weak}")
-
-    assert refused[0] == f'create role "{role}" nologin'
-    assert any(text.startswith("grant select on ") for text in refused)
-    for text in refused:
-        await connection.execute(text.replace(weak, READ_ROLE))
-    await connection.execute(f"drop owned by {role}; drop role {role}")
+    """Where the owner may not make roles, an administrator runs what is returned, in two steps."""
+    suffix = uuid.uuid4().hex[:8]
+    names = [f"outrider_{name}_{suffix}" for name in ("r", "i", "a")]
+    for attribute, name in zip(("READ_ROLE", "INGEST_ROLE", "ADMIN_ROLE"), names, strict=True):
+        monkeypatch.setattr(roles, attribute, name)
+    weak = f"outrider_weak_{suffix}"
+    async with await connect(empty_url, application_name="test") as admin:
+        await admin.execute(f"create role {weak} login")
+        await admin.execute(f"grant all on schema public to {weak}")
+        try:
+            url = make_conninfo(empty_url, user=weak)
+            refused = (await schema.migrate(url)).not_permitted
+            assert refused[0] == f'create role "{names[0]}" nologin'
+            assert any(text.startswith("grant select on ") for text in refused)
+            assert not any(text.startswith(f'grant "{names[1]}" to') for text in refused)
+            for text in refused:
+                await admin.execute(text.encode())
+            again = (await schema.migrate(url)).not_permitted
+            assert list(again) == [f'grant "{name}" to "{weak}"' for name in names[:2]]
+            for text in again:
+                await admin.execute(text.encode())
+            assert (await schema.migrate(url)).not_permitted == ()
+        finally:
+            everybody = ", ".join([weak, *names])
+            await admin.execute(f"drop owned by {everybody} cascade".encode())
+            await admin.execute(f"drop role {everybody}".encode())
 
 
 async def test_a_pool_reads_as_the_read_role(database_url: str) -> None:

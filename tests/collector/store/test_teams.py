@@ -1,0 +1,272 @@
+"""Roles and teams: who sees which rows through every table, view, function and partition."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from outrider_collector.store import partitions, roles
+from outrider_collector.store.compaction import days
+from outrider_collector.store.compaction.classes import RecordClass
+from outrider_collector.store.connect import INGEST_ROLE, READ_ROLE, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from psycopg import AsyncConnection
+
+_OF_NO_TEAM = {
+    # What is told of no records: numbers, rules that all share, who holds what, who sees what.
+    "active_rule_set", "audit_seals", "button_offsets", "collectors", "health_rolled",
+    "health_watches", "leases", "rule_sets", "rule_versions", "schema_migrations", "streams",
+    "team_roles", "teams",
+}  # fmt: skip
+
+_WITH_TEAM = """
+select c.relname::text, c.relkind::text, c.relispartition from pg_class c
+join pg_attribute a on a.attrelid = c.oid and a.attname = 'team' and not a.attisdropped
+where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p', 'v')
+    and c.relname <> 'team_roles' order by 1
+"""
+_NEEDED = """
+select a.attname::text, format_type(a.atttypid, null) from pg_attribute a
+where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped and a.attnotnull
+    and a.attidentity = '' and a.attname <> 'team'
+"""
+_VALUES: dict[str, Any] = {
+    "integer": 7, "bigint": 7, "smallint": 7, "boolean": False, "jsonb": "{}", "bytea": b"x",
+    "date": "2026-01-01",
+}  # fmt: skip
+_SPECIAL = {"priority": "info", "state": "firing", "fate": "sent", "class": 1}
+
+
+@pytest.fixture
+async def filled(connection: AsyncConnection) -> AsyncConnection:
+    """A row of either team in every table that has one."""
+    await connection.execute("insert into teams values (2, 'other')")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    await days.ensure(connection, [days.Day(today, RecordClass.APP)])
+    await connection.execute("set session_replication_role = replica")
+    for name, kind, is_partition in await _all(connection, _WITH_TEAM):
+        if kind == "v" or is_partition:
+            continue
+        columns = await _all(connection, _NEEDED, name)
+        for team in (1, 2):
+            values = {"team": team}
+            for column, kind_ in columns:
+                values[column] = _value(name, column, kind_, team, today)
+            await connection.execute(
+                sql.SQL("insert into {} ({}) values ({})").format(
+                    sql.Identifier(name),
+                    sql.SQL(", ").join(map(sql.Identifier, values)),
+                    sql.SQL(", ").join([sql.SQL("%s")] * len(values)),
+                ),
+                list(values.values()),
+            )
+    await connection.execute(
+        "insert into heartbeats select component_kind, component, now(), now(), '', '{}'"
+        " from system_health"
+    )
+    await connection.execute(
+        "insert into notification_attempts (notification) select id from notifications"
+    )
+    await connection.execute(
+        "insert into hits (commit_id, hits_key, key, bucket, n, streams, stream_offsets)"
+        " values (1, 'k', '{secret}', now(), 1, '{}', '{}')"
+    )
+    await connection.execute("set session_replication_role = origin")
+    return connection
+
+
+def _value(table: str, column: str, kind: str, team: int, today: datetime) -> Any:
+    if column in _SPECIAL and kind != "smallint[]":
+        return _SPECIAL[column]
+    if column == "day" and table == "blocks_compacted":
+        return today
+    if kind.startswith("timestamp") and not kind.endswith("]"):
+        return datetime.now(UTC)
+    if kind.endswith("]"):
+        return "{}"
+    if kind == "text":
+        return f"of team {team}"
+    # Ids tell the teams apart too, where they are keys.
+    return {"bytea": bytes([team]), "bigint": team}.get(kind, _VALUES.get(kind))
+
+
+async def _all(connection: AsyncConnection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    cursor = await connection.execute(query.encode(), parameters or None)
+    return await cursor.fetchall()
+
+
+@pytest.fixture
+async def logins(filled: AsyncConnection) -> AsyncIterator[dict[str, str]]:
+    """People's logins: of no team, of one, of both by a group, and one for whom to choose."""
+    names = {
+        which: f"outrider_{which}_{uuid.uuid4().hex[:8]}"
+        for which in ("nobody", "one", "two", "both", "group", "every")
+    }
+    for name in names.values():
+        await filled.execute(f"create role {name} in role {READ_ROLE}".encode())
+    await filled.execute(f"grant {names['group']} to {names['both']}".encode())
+    for which, team in (("one", 1), ("two", 2), ("group", 1), ("group", 2), ("every", None)):
+        await filled.execute("insert into team_roles values (%s, %s)", (names[which], team))
+    yield names
+    await filled.execute("reset session authorization")
+    for name in names.values():
+        await filled.execute(f"drop owned by {name}; drop role {name}".encode())
+
+
+_SEEN: list[tuple[str, str, set[int]]] = [
+    ("nobody", "", set()), ("nobody", "*", set()), ("nobody", "1", set()),
+    ("one", "", {1}), ("one", "*", {1}), ("one", "2", set()), ("one", "1,2", {1}),
+    ("two", "", {2}),
+    ("both", "", {1, 2}), ("both", "2", {2}),
+    ("every", "", set()), ("every", "*", {1, 2}), ("every", "2", {2}),
+]  # fmt: skip
+
+
+async def _as(connection: AsyncConnection, login: str, setting: str) -> None:
+    await connection.execute("reset session authorization")
+    await connection.execute(f"set session authorization {login}".encode())
+    await connection.execute("select set_config('outrider.teams', %s, false)", (setting,))
+
+
+async def test_everybody_sees_their_teams_through_every_table_view_and_function(
+    filled: AsyncConnection, logins: dict[str, str]
+) -> None:
+    """A login that is bound to nothing, or does not choose where it must, sees nothing."""
+    found = await _all(filled, _WITH_TEAM)
+    tables = [name for name, _, is_partition in found if not is_partition]
+    assert {"blocks_fresh", "blocks_compacted", "alerts", "system_health", "audit_log", "logs",
+            "gaps", "workers"} <= set(tables)  # fmt: skip
+    empty = {"logs", "workers"}  # no record, and no worker, in rows that were made up
+    for which, setting, teams in _SEEN:
+        await _as(filled, logins[which], setting)
+        seen: defaultdict[str, set[int]] = defaultdict(set)
+        for name in tables:
+            columns = "id, team" if name == "agents" else "*"
+            for (team,) in await _all(filled, f"select team from (select {columns} from {name}) t"):
+                seen[name].add(team)
+        wrong = {name: seen[name] for name in tables if name not in empty and seen[name] != teams}
+        assert wrong == {}, (which, setting)
+        # Acting as the group of all readers frees nobody.
+        await filled.execute(f"set role {READ_ROLE}".encode())
+        assert {team for (team,) in await _all(filled, "select team from gaps")} == teams
+        await filled.execute("reset role")
+        for name, expected in (
+            ("heartbeats", len(teams)),
+            ("notification_attempts", len(teams)),
+            ("hits", int(teams == {1, 2})),
+            ("evaluator_state", int(teams == {1, 2})),
+        ):
+            count = await _all(filled, f"select count(*)::integer from {name}")
+            assert count == [(expected,)], (which, setting, name)
+
+
+async def test_partitions_show_no_more_even_to_whom_they_are_granted(
+    filled: AsyncConnection, logins: dict[str, str]
+) -> None:
+    """Old ones and those that are made later; nobody is granted one by us."""
+    made = await partitions.ensure_ahead(filled, 40)
+    assert made
+    found = await _all(filled, _WITH_TEAM)
+    names = [name for name, _, is_partition in found if is_partition]
+    assert set(made) < set(names)
+    await _as(filled, logins["both"], "")
+    for name in names:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await filled.execute(f"select 1 from {name}".encode())
+    await filled.execute("reset session authorization")
+    await filled.execute(f"grant select on all tables in schema public to {logins['one']}".encode())
+    await _as(filled, logins["one"], "")
+    teams = {team for name in names for (team,) in await _all(filled, f"select team from {name}")}
+    assert teams == {1}
+
+
+async def test_a_condition_that_tells_what_it_is_shown_is_shown_no_foreign_row(
+    filled: AsyncConnection, logins: dict[str, str]
+) -> None:
+    """The team is compared before any function of the reader's own, however cheap it claims."""
+    notices: list[str] = []
+    filled.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    await filled.execute(
+        "create function tell(t text) returns boolean language plpgsql cost 0.0000001 as"
+        " $$ begin raise notice 'saw %', t; return true; end $$"
+    )
+    await _as(filled, logins["one"], "")
+    await filled.execute("select * from gaps where tell(service)")
+    assert notices == ["saw of team 1"]
+
+
+async def test_nothing_that_should_be_bound_is_left_out(filled: AsyncConnection) -> None:
+    """Each table is bound, or is known to be of no team; views and functions lend no rights."""
+    unbound = await _all(
+        filled,
+        "select relname::text from pg_class where relnamespace = 'public'::regnamespace"
+        " and relkind in ('r', 'p') and not (relrowsecurity and relforcerowsecurity)",
+    )
+    # teams has an id for its team.
+    assert {name for (name,) in unbound} == _OF_NO_TEAM
+    views = await _all(
+        filled,
+        "select relname::text from pg_class where relnamespace = 'public'::regnamespace"
+        " and relkind = 'v' and not coalesce('security_invoker=true' = any(reloptions), false)",
+    )
+    functions = await _all(
+        filled,
+        "select proname::text from pg_proc where pronamespace = 'public'::regnamespace"
+        " and prosecdef",
+    )
+    assert (views, functions) == ([], [])
+
+
+async def test_each_role_may_do_its_own_and_nothing_else(
+    filled: AsyncConnection, database_url: str
+) -> None:
+    """A commit's role reads no record and changes none; admin's changes only what acts change."""
+    refused = {
+        INGEST_ROLE: (
+            "select message from blocks_fresh",
+            "delete from blocks_fresh",
+            "select * from alerts",
+            "update audit_log set actor = ''",
+            "select token_hash from agents",
+            "insert into audit_seals select * from audit_seals",
+            "update feed set kind = ''",
+        ),
+        roles.ADMIN_ROLE: (
+            "delete from alerts",
+            "update alerts set state = 'resolved'",
+            "select token_hash from agents",
+            "truncate gaps",
+            "delete from audit_log",
+            "insert into rule_sets default values",
+            "update agents set team = 2",
+        ),
+        READ_ROLE: ("insert into feed select * from feed", "delete from team_roles"),
+    }
+    for role, statements in refused.items():
+        await filled.execute(f"set role {role}".encode())
+        for statement in statements:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await filled.execute(statement.encode())
+    await filled.execute(f"set role {roles.ADMIN_ROLE}".encode())
+    await filled.execute("update agents set revoked_at = now() where team = 2")
+    await filled.execute("insert into team_roles values ('anna', 2)")
+    await filled.execute("update team_roles set team = null where role = 'anna'")
+    await filled.execute("reset role")
+    assert await _all(
+        filled,
+        "select event, target, before, after from audit_log where service = 'outrider' order by id",
+    ) == [
+        ("user.role_changed", "anna", None, "2"),
+        ("user.role_changed", "anna", "2", "every"),
+    ]
+    async with await connect(database_url, application_name="t", role=INGEST_ROLE) as ours:
+        assert await _all(ours, "select current_user::text") == [(INGEST_ROLE,)]
