@@ -111,8 +111,8 @@ class Account(msgspec.Struct, kw_only=True):
     probes: list[ProbeAccount] = []
 
 
-def of_followed(followed: Followed, now_us: int) -> FileAccount:
-    """Describe a followed file."""
+def of_followed(followed: Followed, now_s: float) -> FileAccount:
+    """Describe a followed file; ``now_s`` is monotonic."""
     tail = followed.tail
     stream, status = tail.stream, os.fstat(tail.fd) if followed.has_file else None
     return FileAccount(
@@ -131,7 +131,7 @@ def of_followed(followed: Followed, now_us: int) -> FileAccount:
         read=tail.position,
         size=status.st_size if status is not None else tail.size,
         behind_bytes=followed.backlog_bytes,
-        behind_ms=followed.backlog_age_us(now_us) // 1000,
+        behind_ms=followed.backlog_age_ms(now_s),
         unfinished_bytes=tail.partial_bytes,
         format=tail.parser.choice,
         multiline="off" if followed.found.source is None else followed.found.source.multiline,

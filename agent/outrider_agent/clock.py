@@ -6,6 +6,29 @@ MAX_ROUND_TRIP_US = 2_000_000
 """A slower answer says too little about the clock."""
 
 
+class SteadyAge:
+    """The age of something whose time the wall clock told, once it was seen: blind to its steps.
+
+    The wall clock says how old it is at the first look. Afterwards it may be set as it likes: what
+    is new since the look before is no older than that.
+    """
+
+    def __init__(self) -> None:
+        self._told_us = 0
+        self._since_s: float | None = None
+        self._looked_s = 0.0
+
+    def look(self, told_us: int, now_us: int, now_s: float) -> float:
+        """Return its age in seconds; ``told_us`` and ``now_us`` are the wall clock's."""
+        if self._since_s is None or self._told_us != told_us:
+            age_s = max(0.0, (now_us - told_us) / 1e6)
+            if self._since_s is not None:
+                age_s = min(age_s, now_s - self._looked_s)
+            self._told_us, self._since_s = told_us, now_s - age_s
+        self._looked_s = now_s
+        return now_s - self._since_s
+
+
 class DatabaseClock:
     """Database time minus this host's time, microseconds."""
 

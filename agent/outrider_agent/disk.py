@@ -139,7 +139,7 @@ class DiskThread:
         elif isinstance(order, Clock):
             self._batches.clock_offset_us = order.offset_us
         elif isinstance(order, Tell):
-            order.answer(self._files.account(order.question, self._wall_us()))
+            order.answer(self._files.account(order.question, self._clock(), self._wall_us()))
         elif isinstance(order, Reload):
             self._files.reload(order.agent)
             self._next_full_look = self._next_check = 0.0

@@ -236,7 +236,7 @@ class Files:
                 self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
         self._tell_watermarks(living, now_us)
         self._inbox.trim()
-        self._paint(now_us)
+        self._paint(now)
         if self._dirty and now >= self._next_save:
             self._next_save = now + _SAVE_S
             self.save()
@@ -289,17 +289,17 @@ class Files:
                 continue
             self._handover.give(self.batches.watermark(tail, watermark_us))
 
-    def _paint(self, now_us: int) -> None:
+    def _paint(self, now: float) -> None:
         before = self.picture.ends
-        self.picture = paint(self._by_stream.values(), self._adoption.waiting_bytes(), now_us)
+        self.picture = paint(self._by_stream.values(), self._adoption.waiting_bytes(), now)
         if self.picture.ends != before:
             # Somebody came, ended or died: that does not wait for the next heartbeat.
             self._hurry()
 
-    def account(self, question: Question, now_us: int) -> Account:
+    def account(self, question: Question, now: float, now_us: int) -> Account:
         """Tell how everything is, or how one file is."""
         candidates = self._adoption.candidates
-        files = [of_followed(followed, now_us) for followed in self._by_stream.values()]
+        files = [of_followed(followed, now) for followed in self._by_stream.values()]
         files += map(of_candidate, candidates)
         return Account(
             now_us=now_us,

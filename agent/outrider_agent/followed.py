@@ -39,8 +39,8 @@ class Followed:
     turn: int = -1
     """Names its next look; an older appointment is void."""
     next_growth_check: float = 0.0
-    checkpoints: deque[tuple[int, int]] = field(default_factory=deque)
-    """(size, time in us) of earlier looks, for the age of what is not acknowledged."""
+    checkpoints: deque[tuple[int, float]] = field(default_factory=deque)
+    """(size, monotonic seconds) of earlier looks, for the age of what is not acknowledged."""
 
     @property
     def path(self) -> str:
@@ -57,7 +57,7 @@ class Followed:
         """Bytes that are in the file and not acknowledged."""
         return max(0, self.tail.size - self.tail.acknowledged) if self.has_file else 0
 
-    def backlog_age_us(self, now_us: int) -> int:
+    def backlog_age_ms(self, now_s: float) -> int:
         """Age of the oldest byte not acknowledged, as far as looks once a second tell it."""
         while self.checkpoints and self.checkpoints[0][0] <= self.tail.acknowledged:
             self.checkpoints.popleft()
@@ -66,5 +66,5 @@ class Followed:
             return 0
         last = self.checkpoints[-1][0] if self.checkpoints else -1
         if self.tail.size > last and len(self.checkpoints) < _MAX_CHECKPOINTS:
-            self.checkpoints.append((self.tail.size, now_us))
-        return max(0, now_us - self.checkpoints[0][1]) if self.checkpoints else 0
+            self.checkpoints.append((self.tail.size, now_s))
+        return int((now_s - self.checkpoints[0][1]) * 1_000) if self.checkpoints else 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from outrider.inbox import slot
 from outrider.instants import from_unix_us
 from outrider_agent import processes
+from outrider_agent.clock import SteadyAge
 from outrider_agent.control_groups import KillWatch
 from outrider_protos.limits import MAX_WORKERS
 from outrider_protos.v1 import ingest_pb2
@@ -54,7 +55,6 @@ class Heartbeats:
         offset_us: Callable[[], int],
         interval_s: Callable[[], float],
         monotonic_s: Callable[[], float] = time.monotonic,
-        unix_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         *,
         components: Components = lambda *_, **__: [],
     ) -> None:
@@ -63,10 +63,11 @@ class Heartbeats:
         self._offset_us = offset_us
         self._interval_s = interval_s
         self._monotonic_s = monotonic_s
-        self._unix_us = unix_us
         self._components = components
         self._kills: dict[tuple[str, int], KillWatch] = {}
         """By segment and pid."""
+        self._ages: dict[tuple[str, ...], SteadyAge] = {}
+        """Of the last progress by segment, of the last line by service and worker."""
 
     def make(self, number: int, stopping: bool) -> ingest_pb2.HeartbeatRequest:  # noqa: FBT001
         """Make one heartbeat."""
@@ -94,15 +95,21 @@ class Heartbeats:
         pictures = list(pictures)
         there = {one.segment.path for one in pictures if one.segment is not None}
         self._kills = {key: watch for key, watch in self._kills.items() if key[0] in there}
+        known = {(path,) for path in there} | {(one.service, one.worker) for one in pictures}
+        self._ages = {key: age for key, age in self._ages.items() if key in known}
         merged: dict[tuple[str, str], ingest_pb2.WorkerHeartbeat] = {}
+        lines: dict[tuple[str, str], int] = {}
         for one in pictures:
-            heartbeat = self._worker(one)
-            rival = merged.get((one.service, one.worker))
-            if rival is None:
-                if len(merged) < MAX_WORKERS:
-                    merged[one.service, one.worker] = heartbeat
-            else:
-                merged[one.service, one.worker] = _merge(rival, heartbeat)
+            key = one.service, one.worker
+            heartbeat, rival = self._worker(one), merged.get(key)
+            if rival is None and len(merged) >= MAX_WORKERS:
+                continue
+            merged[key] = heartbeat if rival is None else _merge(rival, heartbeat)
+            lines[key] = max(one.last_line_us, lines.get(key, 0))
+        for key, heartbeat in merged.items():
+            if lines[key]:
+                heartbeat.last_line_us = lines[key] + self._offset_us()
+                heartbeat.last_line_age_ms = self._age_ms(key, lines[key])
         return list(merged.values())
 
     def _worker(self, one: WorkerPicture) -> ingest_pb2.WorkerHeartbeat:
@@ -111,7 +118,6 @@ class Heartbeats:
             service=one.service,
             worker=one.worker,
             backlog_bytes=one.backlog_bytes,
-            last_line_us=one.last_line_us + offset_us if one.last_line_us else 0,
         )
         if one.segment is not None and not one.segment.lockless:
             self._from_segment(heartbeat, one.segment, offset_us)
@@ -131,8 +137,8 @@ class Heartbeats:
             heartbeat.progress_us = _shifted(said.progress_us, offset_us)
             heartbeat.progress_note = said.note
             if said.progress_us:
-                age_s = segment.progress_age_s(self._monotonic_s(), self._unix_us())
-                heartbeat.progress_age_ms = int(age_s * 1000)
+                told_us = from_unix_us(said.progress_us)
+                heartbeat.progress_age_ms = self._age_ms((segment.path,), told_us)
                 heartbeat.progress_within_ms = said.every_s * 1000
         heartbeat.end, heartbeat.end_code = _end(segment, said, noted)
         process = segment.path, heartbeat.pid
@@ -146,6 +152,10 @@ class Heartbeats:
         watch = self._kills.get(process)
         if heartbeat.end == ingest_pb2.WORKER_END_DIED and watch is not None and watch.died():
             heartbeat.end = ingest_pb2.WORKER_END_OUT_OF_MEMORY
+
+    def _age_ms(self, key: tuple[str, ...], told_us: int) -> int:
+        age = self._ages.setdefault(key, SteadyAge())
+        return int(age.look(told_us, self._clock_us(), self._monotonic_s()) * 1_000)
 
     def _lives(self, process: tuple[str, int], usage: processes.ProcessUsage | None) -> None:
         if process in self._kills:
@@ -182,7 +192,6 @@ def _merge(
     """Tell one worker of two files: the better one, with what waits in both."""
     better, worse = (one, other) if _rank(one) >= _rank(other) else (other, one)
     better.backlog_bytes += worse.backlog_bytes
-    better.last_line_us = max(better.last_line_us, worse.last_line_us)
     if better.progress_us < worse.progress_us and worse.end == better.end:
         better.progress_done, better.progress_total = worse.progress_done, worse.progress_total
         better.progress_us, better.progress_note = worse.progress_us, worse.progress_note
@@ -195,7 +204,7 @@ def _rank(heartbeat: ingest_pb2.WorkerHeartbeat) -> tuple[int, int]:
     if heartbeat.end == ingest_pb2.WORKER_END_RUNNING:
         return 2, heartbeat.started_us
     if heartbeat.end == ingest_pb2.WORKER_END_UNSPECIFIED:
-        return 0, heartbeat.last_line_us
+        return 0, 0
     return 1, heartbeat.ended_us
 
 

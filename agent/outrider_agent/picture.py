@@ -36,19 +36,19 @@ class Picture:
     """Changes when a worker comes, ends or dies."""
 
 
-def paint(files: Iterable[Followed], waiting_bytes: int, now_us: int) -> Picture:
-    """Make the picture of now; ``waiting_bytes`` are in files that are no streams yet."""
-    backlog_bytes, age_us, count = waiting_bytes, 0, 0
+def paint(files: Iterable[Followed], waiting_bytes: int, now_s: float) -> Picture:
+    """Make the picture of now (monotonic); ``waiting_bytes`` are in files that are no streams."""
+    backlog_bytes, age_ms, count = waiting_bytes, 0, 0
     workers: list[WorkerPicture] = []
     for followed in files:
         count += 1
         waiting = followed.backlog_bytes
         backlog_bytes += waiting
-        age_us = max(age_us, followed.backlog_age_us(now_us))
+        age_ms = max(age_ms, followed.backlog_age_ms(now_s))
         segment, stream = followed.segment, followed.tail.stream
         if followed.has_file and not (segment is not None and segment.closing):
             # The file's own time as well: an agent that restarts has read no line of a quiet one.
             last_us = max(0, followed.tail.active_us)
             workers.append(WorkerPicture(stream.service, stream.worker, waiting, last_us, segment))
     ends = frozenset((w.service, w.worker, w.segment and w.segment.state) for w in workers)
-    return Picture(backlog_bytes, age_us // 1000, count, tuple(workers), ends)
+    return Picture(backlog_bytes, age_ms, count, tuple(workers), ends)

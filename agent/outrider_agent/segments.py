@@ -61,10 +61,6 @@ class SegmentWatch:
     unlocked_since: float | None = None
     last: slot.Slot = field(default_factory=slot.Slot)
     """What the slot said last."""
-    _progress: tuple[int, float] | None = None
-    """The progress the slot told last, by its time, and when that was by the monotonic clock."""
-    _looked_s: float = 0.0
-    """When the slot was last asked for its progress, by the monotonic clock."""
     _gone: tuple[int, int] = (0, 0)
     """Pid and time of opening of the last writer that was found gone."""
     _told: tuple[int, int] = (0, 0)
@@ -90,20 +86,6 @@ class SegmentWatch:
         if found is not None:
             self.last = found
         return self.last
-
-    def progress_age_s(self, now_s: float, unix_us: int) -> float:
-        """Return how long ago progress was reported; the slot has been read just now.
-
-        The wall clock tells it only at the first look: afterwards it may be set as it likes.
-        """
-        told_us = self.last.progress_us
-        if self._progress is None or self._progress[0] != told_us:
-            age_s = max(0.0, (unix_us - told_us) / 1e6)
-            if self._progress is not None:
-                age_s = min(age_s, now_s - self._looked_s)
-            self._progress = told_us, now_s - age_s
-        self._looked_s = now_s
-        return now_s - self._progress[1]
 
     def _slot_path(self) -> str:
         return _slot_path(self.path)

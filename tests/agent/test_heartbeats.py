@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider.inbox import names, slot
+from outrider.instants import from_unix_us
 from outrider_agent import control_groups, processes
 from outrider_agent.clock import MAX_ROUND_TRIP_US, DatabaseClock
 from outrider_agent.control_groups import ControlGroup, KillWatch
@@ -130,10 +131,11 @@ def test_the_age_of_progress_is_blind_to_a_clock_that_is_set(tmp_path: Path) -> 
     """It grows with time alone, and is never more than the time since the look before."""
     clocks = Clocks()
     watch = segment(tmp_path, slot.Slot(pid=1, progress_us=clocks.unix_us), locked_by_writer=True)
-    picture = Picture(workers=(WorkerPicture("s", "w", 0, 0, watch),))
+    line_us = from_unix_us(clocks.unix_us)
+    picture = Picture(workers=(WorkerPicture("s", "w", 0, line_us, watch),))
     beats = Heartbeats(
-        lambda: picture, lambda: 0, lambda: 0, lambda: 10.0,
-        lambda: clocks.now_s, lambda: clocks.unix_us,
+        lambda: picture, lambda: from_unix_us(clocks.unix_us), lambda: 0, lambda: 10.0,
+        lambda: clocks.now_s,
     )  # fmt: skip
 
     def age_ms() -> int:
@@ -154,6 +156,7 @@ def test_the_age_of_progress_is_blind_to_a_clock_that_is_set(tmp_path: Path) -> 
     assert age_ms() == 5_000
     (told,) = beats.make(1, stopping=False).workers
     assert told.progress_within_ms == 40_000
+    assert told.last_line_age_ms == 22_000
 
 
 def test_a_process_that_a_signal_holds(tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ class _Agent:
             found = self.names[kind, name] = Component(kind, name, *more)
         return found
 
+    def is_losing(self, component: Component, dropped: int) -> bool:
+        """Whether more records of a worker found no room than at the heartbeat before."""
+        if not dropped:
+            return False
+        before = self.dropped.get(component, 0 if component in self.states else dropped)
+        self.dropped[component] = dropped
+        return dropped > before
+
     def forget(self, component: Component) -> None:
         """Remember nothing of a component any more."""
         self.names.pop((component.kind, component.name), None)
@@ -143,9 +151,8 @@ class HeartbeatBook:
         present = _workers(known, heartbeat.workers, agent, team, host)
         self.left_out += max(0, len(heartbeat.workers) - MAX_WORKERS)
         for component, worker in present.items():
-            losing = worker.dropped_records > known.dropped.get(component, worker.dropped_records)
-            known.dropped[component] = worker.dropped_records
-            verdict = worker_verdict(worker, heartbeat, now_us, losing=losing)
+            losing = known.is_losing(component, worker.dropped_records)
+            verdict = worker_verdict(worker, heartbeat, losing=losing)
             row = HeartbeatRow(component, now_us, due, gauges.of_worker(worker))
             self._enter(known, row, verdict, seen, worker.ended_us)
         self._miss(known, present, seen)

@@ -133,7 +133,9 @@ class Keeper:
         async with self._links.use() as connection:
             if self._due("watched", STATUS_S):
                 await uptime.watched(connection)
-            changes = await health.mark_silent(connection, reconnect_grace_s=self._watch.grace_s)
+            changes = await health.mark_silent(
+                connection, self._name, reconnect_grace_s=self._watch.grace_s
+            )
         if changes:
             self._wake()
         self.silent += len(changes)

@@ -36,7 +36,7 @@ from outrider_protos.v1 import ingest_pb2
 LAGGING_MS = 60_000
 MEMORY_SHARE = 0.9
 """Above this share of its memory limit a process is degraded."""
-QUIET_US = 10 * 60 * 1_000_000
+QUIET_MS = 10 * 60 * 1_000
 """A worker of which only a file is known is up for so long after its last line."""
 GRACE_MS = 8_000
 """A heartbeat may be so much later than announced. Who beats every 10 s is silent within 20: every
@@ -82,7 +82,6 @@ def agent_verdict(heartbeat: ingest_pb2.HeartbeatRequest) -> Verdict:
 def worker_verdict(
     worker: ingest_pb2.WorkerHeartbeat,
     agent: ingest_pb2.HeartbeatRequest,
-    now_us: int,
     *,
     losing: bool = False,
 ) -> Verdict:
@@ -107,7 +106,7 @@ def worker_verdict(
         return degraded
     if worker.end == ingest_pb2.WORKER_END_RUNNING:
         return UP
-    if worker.last_line_us and now_us - worker.last_line_us < QUIET_US:
+    if worker.last_line_us and worker.last_line_age_ms < QUIET_MS:
         return Verdict("up", "known by its log file alone")
     return Verdict("unknown", "no process is known, and its log file is quiet")
 

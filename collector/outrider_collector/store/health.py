@@ -140,7 +140,6 @@ async def _write_heartbeats(
     connection: AsyncConnection[Any], collector: str, rows: Sequence[HeartbeatRow]
 ) -> None:
     """Rewrite the last heartbeat of each component."""
-    ordered = sorted(rows, key=lambda row: (row.component.kind, row.component.name))
     await connection.execute(
         """
         insert into heartbeats as h (component_kind, component, seen_at, due_at, collector, gauges)
@@ -148,6 +147,7 @@ async def _write_heartbeats(
         from unnest(%(kinds)s::text[], %(names)s::text[], %(seen)s::timestamptz[],
                     %(due)s::timestamptz[], %(gauges)s::jsonb[])
              as new (kind, component, seen_at, due_at, gauges)
+        order by kind, component
         on conflict (component_kind, component) do update
             set seen_at = excluded.seen_at, due_at = excluded.due_at,
                 collector = excluded.collector, gauges = excluded.gauges
@@ -155,11 +155,11 @@ async def _write_heartbeats(
         """,
         {
             "collector": collector,
-            "kinds": text_array(row.component.kind for row in ordered),
-            "names": text_array(row.component.name for row in ordered),
-            "seen": time_array(row.seen_us for row in ordered),
-            "due": time_array(row.due_us for row in ordered),
-            "gauges": json_array(row.gauges for row in ordered),
+            "kinds": text_array(row.component.kind for row in rows),
+            "names": text_array(row.component.name for row in rows),
+            "seen": time_array(row.seen_us for row in rows),
+            "due": time_array(row.due_us for row in rows),
+            "gauges": json_array(row.gauges for row in rows),
         },
     )
 
@@ -203,7 +203,6 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
     (its agent is back, say), or that a probe found the same for another: the reason is rewritten
     where it stands.
     """
-    ordered = sorted(rows, key=lambda row: (row.component.kind, row.component.name))
     cursor = await connection.execute(
         """
         with new as (
@@ -229,42 +228,48 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
         where h.state is distinct from new.state
           and not coalesce(h.state = 'retired' and (
               new.state = 'unknown' or new.state = 'dead' and new.ended_at <= h.since), false)
-        order by new.place
+        order by new.kind, new.component
         """,
         {
-            "kinds": text_array(row.component.kind for row in ordered),
-            "names": text_array(row.component.name for row in ordered),
-            "states": text_array(row.state for row in ordered),
-            "reasons": text_array(row.reason[:REASON_CHARACTERS] for row in ordered),
-            "ended": time_array(row.ended_us for row in ordered),
+            "kinds": text_array(row.component.kind for row in rows),
+            "names": text_array(row.component.name for row in rows),
+            "states": text_array(row.state for row in rows),
+            "reasons": text_array(row.reason[:REASON_CHARACTERS] for row in rows),
+            "ended": time_array(row.ended_us for row in rows),
             "probed": list(PROBED_KINDS),
         },
     )
     return [
         Change(row.component, before, row.state, row.reason[:REASON_CHARACTERS], row.at)
         for place, before in await cursor.fetchall()
-        for row in (ordered[place - 1],)
+        for row in (rows[place - 1],)
     ]
 
 
 async def mark_silent(
-    connection: AsyncConnection[Any], *, reconnect_grace_s: float, limit: int = 1_000
+    connection: AsyncConnection[Any],
+    collector: str,
+    *,
+    reconnect_grace_s: float,
+    limit: int = 1_000,
 ) -> list[Change]:
     """Declare silent who is overdue by the database's clock, in one transaction.
 
     What probes look at is expired then: nobody has said how it is.
 
-    Nobody is overdue whose collector is gone, or was until less than ``reconnect_grace_s`` ago.
+    ``collector`` is who asks. Nobody is overdue whose collector is gone, or was until less than
+    ``reconnect_grace_s`` ago. Another collector is there if it has said so after the heartbeat was
+    due: who died just before may have heard it and told nobody.
     A transaction of another collector that declares the same is passed over.
     """
     async with feed.transaction(connection):
-        changes = await _overdue(connection, reconnect_grace_s, limit)
+        changes = await _overdue(connection, collector, reconnect_grace_s, limit)
         await store(connection, changes)
     return changes
 
 
 async def _overdue(
-    connection: AsyncConnection[Any], reconnect_grace_s: float, limit: int
+    connection: AsyncConnection[Any], collector: str, reconnect_grace_s: float, limit: int
 ) -> list[Change]:
     cursor = await connection.execute(
         """
@@ -276,7 +281,7 @@ async def _overdue(
         where h.due_at < clock_timestamp()
           and s.state in ('up', 'degraded', 'lagging', 'unknown', 'down', 'maintenance')
           and clock_timestamp() - make_interval(secs => %(grace)s) > case
-              when c.seen_at > clock_timestamp() - interval '15 seconds' and c.stopped_at is null
+              when c.stopped_at is null and (c.name = %(collector)s or c.seen_at > h.due_at)
               -- Its collector is there: has it been there for long enough to have seen it?
               then coalesce((c.status ->> 'watching_since')::timestamptz, c.seen_at)
               -- Its collector is gone: has there been time to find another?
@@ -285,7 +290,7 @@ async def _overdue(
         limit %(limit)s
         for update of s, h skip locked
         """,
-        {"grace": reconnect_grace_s, "limit": limit},
+        {"collector": collector, "grace": reconnect_grace_s, "limit": limit},
     )
     return [
         Change(

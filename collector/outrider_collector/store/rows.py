@@ -242,6 +242,8 @@ def _second(bucket_us: int) -> int:
 
 def storable(text: str) -> str:
     """Return the text without what a Postgres text cannot hold."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 

@@ -307,7 +307,7 @@ class Usage(_message.Message):
     def __init__(self, cpu_ms: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., rss_limit_bytes: _Optional[int] = ..., open_files: _Optional[int] = ..., threads: _Optional[int] = ..., is_stopped: bool = ...) -> None: ...
 
 class WorkerHeartbeat(_message.Message):
-    __slots__ = ("service", "worker", "pid", "end", "end_code", "ended_us", "started_us", "usage", "progress_done", "progress_total", "progress_us", "progress_note", "backlog_bytes", "dropped_records", "last_line_us", "progress_age_ms", "progress_within_ms")
+    __slots__ = ("service", "worker", "pid", "end", "end_code", "ended_us", "started_us", "usage", "progress_done", "progress_total", "progress_us", "progress_note", "backlog_bytes", "dropped_records", "last_line_us", "progress_age_ms", "progress_within_ms", "last_line_age_ms")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -325,6 +325,7 @@ class WorkerHeartbeat(_message.Message):
     LAST_LINE_US_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
+    LAST_LINE_AGE_MS_FIELD_NUMBER: _ClassVar[int]
     service: str
     worker: str
     pid: int
@@ -342,7 +343,8 @@ class WorkerHeartbeat(_message.Message):
     last_line_us: int
     progress_age_ms: int
     progress_within_ms: int
-    def __init__(self, service: _Optional[str] = ..., worker: _Optional[str] = ..., pid: _Optional[int] = ..., end: _Optional[_Union[WorkerEnd, str]] = ..., end_code: _Optional[int] = ..., ended_us: _Optional[int] = ..., started_us: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., progress_done: _Optional[int] = ..., progress_total: _Optional[int] = ..., progress_us: _Optional[int] = ..., progress_note: _Optional[str] = ..., backlog_bytes: _Optional[int] = ..., dropped_records: _Optional[int] = ..., last_line_us: _Optional[int] = ..., progress_age_ms: _Optional[int] = ..., progress_within_ms: _Optional[int] = ...) -> None: ...
+    last_line_age_ms: int
+    def __init__(self, service: _Optional[str] = ..., worker: _Optional[str] = ..., pid: _Optional[int] = ..., end: _Optional[_Union[WorkerEnd, str]] = ..., end_code: _Optional[int] = ..., ended_us: _Optional[int] = ..., started_us: _Optional[int] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., progress_done: _Optional[int] = ..., progress_total: _Optional[int] = ..., progress_us: _Optional[int] = ..., progress_note: _Optional[str] = ..., backlog_bytes: _Optional[int] = ..., dropped_records: _Optional[int] = ..., last_line_us: _Optional[int] = ..., progress_age_ms: _Optional[int] = ..., progress_within_ms: _Optional[int] = ..., last_line_age_ms: _Optional[int] = ...) -> None: ...
 
 class HeartbeatResponse(_message.Message):
     __slots__ = ("number", "clock_us", "audit_seal", "audit_root")

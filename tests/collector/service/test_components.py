@@ -25,7 +25,7 @@ AGENT = Observer(7, 1, "web-1")
 
 def report(name: str = "shop", state: str = "up", **fields: Any) -> ingest_pb2.ComponentReport:
     """What a probe says, unless told otherwise."""
-    said = {"kind": "probe", "name": name, "state": state, "next_within_ms": 60_000}
+    said: dict[str, Any] = {"kind": "probe", "name": name, "state": state, "next_within_ms": 60_000}
     return ingest_pb2.ComponentReport(**(said | fields))
 
 
@@ -159,7 +159,7 @@ async def test_what_is_not_reported_any_more_is_expired(database_url: str, state
     async with await connect(database_url, application_name="test") as connection:
         mine = await health.looked_at_by(connection, "one")
         await connection.rollback()
-        changes = await health.mark_silent(connection, reconnect_grace_s=0.0)
+        changes = await health.mark_silent(connection, "one", reconnect_grace_s=0.0)
 
     assert [(c.name, c.agent) for c in mine] == [("shop@hub", None)]
     assert [(c.to_state, c.reason[:15]) for c in changes] == [("expired", "no report since")]

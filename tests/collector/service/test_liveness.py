@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from outrider_collector.ingest.liveness import (
-    QUIET_US,
+    QUIET_MS,
     Watch,
     agent_verdict,
     due_us,
@@ -15,7 +15,6 @@ from outrider_collector.ingest.liveness import (
 )
 from outrider_protos.v1 import ingest_pb2
 
-NOW_US = 10**15
 FULL = ingest_pb2.Usage(rss_bytes=95, rss_limit_bytes=100)
 RUNNING = ingest_pb2.WORKER_END_RUNNING
 PROGRESS = {"end": RUNNING, "progress_within_ms": 30_000, "progress_age_ms": 30_000}
@@ -42,8 +41,8 @@ def test_agent(fields: dict[str, Any], state: str) -> None:
         ({"end": RUNNING}, "up"),
         ({"end": RUNNING, "usage": FULL}, "degraded"),
         ({"end": RUNNING, "backlog_bytes": 1}, "lagging"),
-        ({"last_line_us": NOW_US - QUIET_US + 1}, "up"),
-        ({"last_line_us": NOW_US - QUIET_US}, "unknown"),
+        ({"last_line_us": 1, "last_line_age_ms": QUIET_MS - 1}, "up"),
+        ({"last_line_us": 1, "last_line_age_ms": QUIET_MS}, "unknown"),
         ({}, "unknown"),
         ({"end": ingest_pb2.WORKER_END_CLEAN, "usage": FULL}, "retired"),
         ({"end": ingest_pb2.WORKER_END_EXIT_CODE, "end_code": 1}, "dead"),
@@ -67,13 +66,13 @@ def test_worker(fields: dict[str, Any], state: str) -> None:
     late = 61_000 if fields.get("backlog_bytes") else 0
     agent = ingest_pb2.HeartbeatRequest(backlog_age_ms=late)
 
-    assert worker_verdict(worker, agent, NOW_US).state == state
+    assert worker_verdict(worker, agent).state == state
 
 
 def test_worker_whose_records_found_no_room_is_degraded() -> None:
     """Losing records is a state, and says how many are gone."""
     worker = ingest_pb2.WorkerHeartbeat(end=RUNNING, dropped_records=7)
-    verdict = worker_verdict(worker, ingest_pb2.HeartbeatRequest(), NOW_US, losing=True)
+    verdict = worker_verdict(worker, ingest_pb2.HeartbeatRequest(), losing=True)
 
     assert verdict.state == "degraded"
     assert "7 records" in verdict.reason

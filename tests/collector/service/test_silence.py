@@ -57,6 +57,11 @@ def given(
         ({"state": "silent"}, False),
         # Its collector was away or frozen until a moment ago.
         ({"watched_s": 30}, False),
+        # Its collector has said nothing since: it may have died with the heartbeat in its hands.
+        ({"overdue_s": 4, "seen_s": 5}, False),
+        ({"overdue_s": 4, "seen_s": 3}, True),
+        # Unless it is the one that looks.
+        ({"overdue_s": 4, "seen_s": 5, "asker": "one"}, True),
         # Its collector went, and there was no time yet to find another.
         ({"seen_s": 30}, False),
         ({"seen_s": 30, "stopped": True}, False),
@@ -70,11 +75,12 @@ async def test_silence_needs_somebody_who_would_have_seen(
     silent: bool,
 ) -> None:
     """Overdue is silent only where a collector was there for long enough to have seen it."""
-    usual = {"state": "up", "overdue_s": 1, "seen_s": 1, "watched_s": 90, "stopped": False}
-    given(database_url, **(usual | facts))  # type: ignore[arg-type]
+    usual = {"state": "up", "overdue_s": 2, "seen_s": 1, "watched_s": 90, "stopped": False}
+    asker = str(facts.get("asker", "two"))
+    given(database_url, **(usual | {k: v for k, v in facts.items() if k != "asker"}))  # type: ignore[arg-type]
     connection = await connect(database_url, application_name="test")
     async with connection:
-        changes = await health.mark_silent(connection, reconnect_grace_s=GRACE_S)
+        changes = await health.mark_silent(connection, asker, reconnect_grace_s=GRACE_S)
 
     assert [change.to_state for change in changes] == (["silent"] if silent else [])
     assert bool(ask(database_url, "select 1 from feed where kind = 'health'")) == silent
@@ -82,12 +88,12 @@ async def test_silence_needs_somebody_who_would_have_seen(
 
 async def test_silence_is_declared_once(database_url: str) -> None:
     """A second look, by this collector or another, finds nothing left to declare."""
-    given(database_url, state="up", overdue_s=1, seen_s=1, watched_s=90, stopped=False)
+    given(database_url, state="up", overdue_s=2, seen_s=1, watched_s=90, stopped=False)
     async with (
         await connect(database_url, application_name="test") as one,
         await connect(database_url, application_name="test") as two,
     ):
-        first = await health.mark_silent(one, reconnect_grace_s=GRACE_S)
-        second = await health.mark_silent(two, reconnect_grace_s=GRACE_S)
+        first = await health.mark_silent(one, "two", reconnect_grace_s=GRACE_S)
+        second = await health.mark_silent(two, "two", reconnect_grace_s=GRACE_S)
 
     assert (len(first), len(second)) == (1, 0)
