@@ -88,15 +88,13 @@ class Seeder:
         }  # fmt: skip
         seen = since if since is not None and state in {"silent", "dead"} else self.now - SECOND * 3
         self._heartbeat("worker", component, seen, {**usual, **(gauges or {})})
-        self.stream(service, name, host, stream, agent)
-        self.connection.execute(
-            "insert into streams (id, agent, committed, tail, watermark) "
-            "values (%s, %s, %s, '', %s)",
-            (stream, agent, committed, watermark or self.now - SECOND * 2),
-        )
+        self.stream(service, name, host, stream, agent, watermark, committed)
         return stream
 
-    def stream(self, service: str, name: str, host: str, number: int, agent: int = 1) -> None:
+    def stream(
+        self, service: str, name: str, host: str, number: int, agent: int = 1,
+        watermark: datetime | None = None, committed: int = 1_204_551,
+    ) -> None:  # fmt: skip
         """Add an open file of a worker under the stream's number."""
         self._offsets.setdefault(number, 0)
         self.connection.execute(
@@ -107,6 +105,11 @@ class Seeder:
                 self.now - timedelta(hours=29),
             ),
         )  # fmt: skip
+        self.connection.execute(
+            "insert into streams (id, agent, committed, tail, watermark) "
+            "values (%s, %s, %s, '', %s)",
+            (number, agent, committed, watermark or self.now - SECOND * 2),
+        )
 
     def history(self, component: str, changes: list[tuple[datetime, str | None, str, str]]) -> None:
         """Add changes of a worker's state: when, from, to, why."""

@@ -52,6 +52,14 @@ async def test_exchanges_now_are_told_with_mode_latency_and_skew(pages: Pages) -
     assert "not sampled" not in now
 
 
+async def test_the_overview_has_the_exchanges(pages: Pages) -> None:
+    """Beside the lines: mode, latency and clock of each, with the end of a closing."""
+    text = (await _text(pages, "/")).partition("Exchanges")[2]
+
+    for words in ("Kraken , degraded cancel only", "Coinbase , maintenance closed to", "+38 ms"):
+        assert words in text, words
+
+
 async def test_every_host_is_there_when_asked_for(pages: Pages) -> None:
     """The link behind the hosts that are well leads to all of them."""
     text = await _text(pages, "/health?hosts=all")

@@ -15,6 +15,7 @@ from outrider_collector.store.reading.components import is_number
 from outrider_dashboard import numbers, timing
 from outrider_dashboard.charts import skew
 from outrider_dashboard.charts.spark import Curve, curve
+from outrider_dashboard.pages import health_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,8 @@ class Exchange:
 
     row: Row
     mode: str
+    short_mode: str
+    """Where room is dear: of a closing, its end."""
     decided_by: str
     """Who says so, where it is not as usual; else empty."""
     tone: str
@@ -75,9 +78,11 @@ def _exchange(row: Row, samples: Sequence[Sample], clock: Clock) -> Exchange:
     usual = mode == "ONLINE" and row.state == "up"
     widest = _widest(row.members)
     said = [str(m.facts.get("announced", "")) for m in row.members]
+    words = _MODES.get(mode, "not known")
     return Exchange(
         row=row,
-        mode=_MODES.get(mode, "not known"),
+        mode=words,
+        short_mode=health_words.word(row, clock) if row.state == "maintenance" else words,
         decided_by="" if usual else str(decisive.facts.get("decided_by", "")),
         tone=_tone(row.state),
         curve=_hour(samples, clock),

@@ -11,6 +11,8 @@ from outrider_collector.store.reading.types import STATES
 from outrider_dashboard import numbers, sentences, timing
 from outrider_dashboard.charts.scale import Tick, TimeScale
 from outrider_dashboard.charts.waterline import Counts, Waterline, area_chart
+from outrider_dashboard.pages.exchanges import exchanges
+from outrider_dashboard.pages.health_rows import rows
 from outrider_dashboard.pages.tiles import MOST_TILES, Service, hour_spark, services
 from outrider_dashboard.site import Visit, together
 from outrider_dashboard.source import ALL
@@ -54,12 +56,15 @@ async def page(request: Request) -> Response:
     """Render the overview."""
     visit = await Visit.begin(request)
     source = visit.site.source
-    overview, activity, lines, store, collectors, alerts = await together(
+    now = visit.clock.now
+    overview, activity, lines, store, collectors, found, samples, alerts = await together(
         visit.panel("What is wrong now", source.overview),
         visit.panel("Lines by worker", source.activity),
         _lines(visit),
         visit.panel("Store", source.store),
         visit.panel("Collectors", source.collectors),
+        visit.panel("Exchanges", source.components),
+        visit.panel("Samples of exchanges", lambda: source.samples("exchange", now - HOUR, now)),
         visit.open_alerts(),
     )
     if overview.fresh and not overview.value.workers:
@@ -73,6 +78,11 @@ async def page(request: Request) -> Response:
         chart=lines,
         draw=lambda buckets: chart(buckets, visit.clock),
         store=store,
+        exchanges=found,
+        exchange_lines=lambda components: exchanges(
+            rows(components, {}), samples.value or [], visit.clock
+        ),
+        has_exchanges=any(one.kind == "exchange" for one in found.value or []),
         facts=lambda health: store_facts(health, collectors.value or [], visit.clock),
         stale=overview.stale or overview.failed or not alerts.fresh,
     )
