@@ -85,9 +85,11 @@ def _two_installations(config: Configuration, file: str | None) -> Finding | Non
 
 
 def _disks(config: Configuration) -> Iterator[Finding]:
-    path = _existing(config.data_dir)
-    usage = shutil.disk_usage(path)
-    yield judge.disk(str(path), usage.total, usage.free)
+    # The embedded database may have been given a disk of its own.
+    paths = [_existing(config.data_dir), _existing(config.data_dir / "postgres")]
+    for path in {path.stat().st_dev: path for path in reversed(paths)}.values():
+        usage = shutil.disk_usage(path)
+        yield judge.disk(str(path), usage.total, usage.free)
 
 
 def _existing(path: Path) -> Path:

@@ -14,8 +14,8 @@ class Finding(NamedTuple):
     """A fact and its judgement."""
 
     level: Level
-    """ok; note: worth knowing, nothing to do; warn: it works, but not as it should or not for long;
-    bad: something does not work."""
+    """ok; note: worth knowing, nothing is wrong; warn: it works, but not as it should or not for
+    long; bad: something does not work."""
     part: str
     fact: str
     what_to_do: str = ""

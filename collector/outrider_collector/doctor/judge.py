@@ -187,9 +187,10 @@ def rules(version: int | None, rule_set: RuleSet | None) -> Iterable[Finding]:
     else:
         yield Finding("ok", "rules", f"set {version} is active, {len(rule_set.rules)} rules")
     if not rule_set.channels:
+        # A choice of whoever begins, not a fault: with one that leads nowhere it is another matter.
         yield Finding(
-            "warn", "channels", "there is none, alerts are told in the dashboard only",
-            "add a [[channel]] and a [[route]] to the rules",
+            "note", "channels", "there is none, alerts are told in the dashboard only",
+            "to be told elsewhere, add a [[channel]] and a [[route]] to the rules",
         )  # fmt: skip
     reached = {name for route in rule_set.routes for name in route.channels}
     for channel in rule_set.channels:

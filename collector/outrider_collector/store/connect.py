@@ -265,9 +265,7 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
     if state is None:
         return _connection_fault(error, said, url)
     if state in _FULL:
-        return Fault(
-            Reason.STORE_FULL, detail=f"the database is full{where}: {said}", sqlstate=state
-        )
+        return _full(where, said, state)
     if state in _BEHIND:
         return Fault(
             Reason.STORE_BEHIND,
@@ -282,12 +280,19 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
     return Fault(Reason.INTERNAL_BUG, detail=f"the database refused{where}: {said}", sqlstate=state)
 
 
+def _full(where: str, said: str, state: str) -> Fault:
+    detail = f"the database is full{where}: {said}: free room on its disk"
+    return Fault(Reason.STORE_FULL, detail=detail, sqlstate=state)
+
+
 def _connection_fault(error: psycopg.Error, said: str, url: str | None) -> Fault:
     where = f": {target(url)}" if url else ""
     if isinstance(error, PoolTimeout):
         return Fault(Reason.STORE_DOWN, detail=f"no connection to the database in time{where}")
     if not isinstance(error, psycopg.OperationalError):
         return Fault(Reason.INTERNAL_BUG, detail=f"misuse of the driver{where}: {said}")
+    if "No space left on device" in said:
+        return _full(where, said, "53100")
     for words, what_to_do in _WRONG_TARGET:
         if words in said and (not words.endswith('"') or "does not exist" in said):
             return Fault(

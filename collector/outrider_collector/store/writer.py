@@ -195,6 +195,8 @@ class Writer:
                 self._url, application_name=self._application_name, role=INGEST_ROLE
             )
         except Fault as fault:
+            if fault.reason is Reason.STORE_FULL:
+                raise
             # While running, a wrong password or a missing database is an outage like any other.
             raise Fault(Reason.STORE_DOWN, detail=fault.text) from fault
         try:

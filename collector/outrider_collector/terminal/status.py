@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from outrider.command import DONE
-from outrider.errors import Fault, Reason
+from outrider.errors import Fault, RetryClass
 from outrider.retry import Backoff
 from outrider.visible import visible
 from outrider_collector import config
@@ -94,7 +94,7 @@ async def _show(view: View, arguments: argparse.Namespace) -> int:
                     backoff.reset()
                     await asyncio.sleep(WATCH_S)
         except Fault as fault:
-            if fault.reason is not Reason.STORE_DOWN:
+            if fault.retry is RetryClass.NEVER:
                 raise
             sys.stderr.write(f"outrider: {visible(fault.text)}: waiting for the database\n")
             await asyncio.sleep(backoff.next())

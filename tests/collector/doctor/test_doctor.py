@@ -92,12 +92,12 @@ def test_no_collector_is_bad() -> None:
 
 
 def test_rules_that_tell_nobody_are_doubted() -> None:
-    """No set, no channel, a channel without a route: each is a warning of its own."""
+    """No set, or a channel without a route, is a warning; to have no channel is a choice."""
     rule = '[[rule]]\nname = "a"\nkind = "liveness"\n'
     channel = '[[channel]]\nname = "ops"\ntype = "telegram"\nbot_token_file = "t"\nchat_id = 1\n'
     assert [one.fact for one in judge.rules(None, None)] == ["none is active, nothing alerts"]
     silent = list(judge.rules(1, rule_files.read([("a.toml", rule)])))
-    assert [one.level for one in silent] == ["ok", "warn"]
+    assert [one.level for one in silent] == ["ok", "note"]
     lost = list(judge.rules(1, rule_files.read([("a.toml", rule + channel)])))
     assert [one.fact for one in lost if one.level == "warn"] == ["no route leads to ops"]
 

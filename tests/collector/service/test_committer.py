@@ -125,10 +125,11 @@ class Bench:
         self.roster = Roster(CreditBudget(), Wishes(Intervals(100, 10), 10_000))
         self.queue = BatchQueue(self.roster.budget, time.monotonic)
         self.figures = Figures()
+        self.said: list[str] = []
         self.committer = Committer(
             self.writer, self.book, self.queue, self.roster, self.figures,
             clock=time.monotonic, sleep=self.sleep, backoff=Backoff(0.001, 0.002),
-            wake=lambda: None,
+            wake=lambda: None, say=self.said.append,
         )  # fmt: skip
         self.slept: list[float] = []
 
@@ -239,6 +240,9 @@ async def test_failed_commit_is_repeated_unchanged_and_not_acknowledged() -> Non
     assert bench.writer.commits[0] == bench.writer.commits[2]
     assert len(outbox.of("ack")) == 1
     assert bench.figures.failures == 2
+    assert [line.partition(":")[0].partition(",")[0] for line in bench.said] == [
+        "commits fail", "commits succeed again",
+    ]  # fmt: skip
 
 
 async def test_batches_of_a_session_that_ended_meanwhile_are_dropped() -> None:
@@ -255,6 +259,8 @@ async def test_batches_of_a_session_that_ended_meanwhile_are_dropped() -> None:
     async with bench.running():
         pass
 
+    # Nobody knows any more whether commits would fail.
+    assert bench.committer.complaint.failing_for_s(time.monotonic()) == 0
     assert len(bench.writer.commits) == 1
     assert outbox.of("ack") == []
 

@@ -10,7 +10,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
-from outrider_collector.store.connect import DatabaseConfig, connect, database_url, driver_errors
+from outrider_collector.store.connect import (
+    DatabaseConfig,
+    connect,
+    database_url,
+    driver_errors,
+    fault_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +149,13 @@ async def test_the_embedded_server_that_does_not_run_is_named(tmp_path: Path) ->
         await connect(url, application_name="test")
     assert missing.value.reason is stopped.value.reason is Reason.STORE_DOWN
     assert f"'outrider up --data {tmp_path}'" in stopped.value.text
+
+
+def test_a_full_disk_that_takes_no_connection_is_full_and_not_away(tmp_path: Path) -> None:
+    """Postgres then answers before it can name an SQLSTATE; to start it would not help."""
+    url = database_url(DatabaseConfig(), tmp_path, {})
+    said = "connection failed: FATAL:  could not write init file: No space left on device"
+    fault = fault_of(psycopg.OperationalError(said), url)
+
+    assert (fault.reason, fault.metadata["sqlstate"]) == (Reason.STORE_FULL, "53100")
+    assert fault.text.endswith("No space left on device: free room on its disk")
