@@ -109,6 +109,8 @@ class Account(msgspec.Struct, kw_only=True):
     """What it said in the last hour that has not been settled since."""
     files: list[FileAccount] = []
     probes: list[ProbeAccount] = []
+    probe_threads_held: int = 0
+    """Threads that are in a look."""
 
 
 def of_followed(followed: Followed, now_s: float) -> FileAccount:

@@ -178,6 +178,7 @@ class Agent:
             account.collectors = list(agent.collectors)
             account.bug_count = self._connection.bug_count
             account.probes = self._probing.accounts()
+            account.probe_threads_held = self._probing.held
             account.collector = self._connection.address if self._connection.established else ""
             return account
 

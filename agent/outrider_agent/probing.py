@@ -33,6 +33,11 @@ class Probing:
         self._reports = reports
         self._runner = Runner(specs, host, tell=self._tell, hurry=hurry)
 
+    @property
+    def held(self) -> int:
+        """How many threads are in a look."""
+        return self._runner.held
+
     async def run(self) -> None:
         """Run until cancelled."""
         await self._runner.run()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider.configuration import ConfigError
+from outrider.probes.spec import MAX_THREADS
 from outrider.visible import visible
 from outrider_agent import audit_heads, control
 
@@ -78,6 +79,8 @@ def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], 
         write(f"bugs         {account.bug_count} ended a session\n")
     for trouble in account.troubles:
         write(f"said         {trouble}\n")
+    if account.probe_threads_held >= MAX_THREADS:
+        write(f"probes       all {MAX_THREADS} threads are held by a look; the others wait\n")
     for probe in account.probes:
         ago = "never looked"
         if probe.checked_ms is not None:

@@ -78,6 +78,11 @@ class Probing:
     async def run(self) -> None:
         """Run until cancelled; what this collector looked at before, and does not now, retires."""
         self._book.expect(None, await self._known())
+    @property
+    def held(self) -> int:
+        """How many threads are in a look."""
+        return self._runner.held
+
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runner.run())
             group.create_task(self._report())

@@ -41,12 +41,16 @@ def may_reach(address: str, allowed: Iterable[Network] = ()) -> bool:
     ``allowed`` holds them; an IPv4 address inside an IPv6 one is judged for what it is. Raises
     ValueError where ``address`` is a name.
     """
-    ip = _plain(ipaddress.ip_address(address.partition("%")[0]))
+    ip = carried(address)
     return (ip.is_global and not ip.is_multicast) or any(ip in network for network in allowed)
 
 
-def _plain(ip: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one carries, else the address itself."""
+def carried(address: str) -> Address:
+    """Return the IPv4 address that an IPv6 one carries, else the address itself.
+
+    Raises ValueError where ``address`` is a name.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip in _NAT64:

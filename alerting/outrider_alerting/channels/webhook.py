@@ -30,7 +30,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import socket
 import time
 from dataclasses import dataclass, field
@@ -38,7 +37,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from outrider.addresses import is_loopback
+from outrider.addresses import carried, is_loopback
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
 from outrider_alerting.channels.webhook_text import body, identity
@@ -194,9 +193,7 @@ def signature(secret: str, timestamp: int, content: bytes) -> dict[str, str]:
 
 
 def _may_be_reached(address: str, host: str, *, allow_private: bool) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    ip = carried(address)
     if ip.is_loopback:
         return is_loopback(host.strip("[]"))
     if ip.is_multicast or ip.is_unspecified or ip.is_link_local:

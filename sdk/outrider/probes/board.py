@@ -117,7 +117,7 @@ class Board:
         return changes
 
     def reports(self, now_s: float, *, everything: bool) -> list[Report]:
-        """Return all components, or those whose state or reason is new since this was asked."""
+        """Return all components, or those with a new state or trouble since this was asked."""
         keys = list(self._watched) if everything else [k for k in self._watched if k in self._news]
         self._news.clear()
         return [_report(key, self._watched[key].judge, now_s) for key in keys]
@@ -139,7 +139,8 @@ class Board:
         return taken
 
     def _changed(self, key: Key, before: Verdict, after: Verdict) -> Change | None:
-        if after != before:
+        # What an "up" says beside (so much is free) changes at each look, and waits for its turn.
+        if after.state != before.state or (after != before and after.state != "up"):
             self._news.add(key)
         return Change(key, before.state, after) if after.state != before.state else None
 

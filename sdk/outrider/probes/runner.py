@@ -1,9 +1,9 @@
 """Probes at work: looks on a few threads, what they find on the event loop.
 
 A look blocks, at most until its deadline; the system's resolver and a dead file system may hold a
-thread for longer. There are at most :data:`MAX_THREADS`, started when they are needed: when all are
-held the others' looks wait, expire, and are told so. Threads are daemons, so a held one delays no
-end of the process.
+thread for longer. There are at most :data:`~outrider.probes.spec.MAX_THREADS`, started when they
+are needed: when all are held the others' looks wait, expire, and are told so. Threads are daemons,
+so a held one delays no end of the process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from outrider import severity
 from outrider.probes.board import Board, is_trouble
 from outrider.probes.judge import UNDECIDED
 from outrider.probes.look import look
+from outrider.probes.spec import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str, int, str, dict[str, Any]], object]
 
-MAX_THREADS = 4
 _IDLE_S = 5.0
 """Expiry and samples are looked at no less often than this."""
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_PROBES = 500
 """Of one agent or collector: what a heartbeat carries."""
 MAX_NAME_CHARACTERS = 100
+MAX_THREADS = 4
+"""That look at a time, in one process."""
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from outrider import severity
 from outrider.probes.look import look
 from outrider.probes.reach import ReachError
 from outrider.probes.result import Result
-from outrider.probes.runner import MAX_THREADS, Runner
-from outrider.probes.spec import Kind, Spec
+from outrider.probes.runner import Runner
+from outrider.probes.spec import MAX_THREADS, Kind, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
