@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from outrider.errors import Fault, Reason
+from outrider_collector.store.pipeline import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,7 +146,7 @@ async def store_transitions(
     All go in one message, in order: ten thousand that fire at once cost no round trip each. Raises
     INTERNAL_BUG where an open one is missing: its end would be told without its firing.
     """
-    async with connection.pipeline():
+    async with pipeline(connection):
         cursors = [
             await connection.execute(
                 _OPEN if new.from_state == "inactive" else _MOVE,

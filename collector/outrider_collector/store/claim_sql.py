@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outrider_collector.store import binary, blocks
 from outrider_collector.store.binary import ByteaArray, Int8Array, TimestamptzArray
 from outrider_collector.store.claim import Answer, Chain
+from outrider_collector.store.pipeline import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,7 +70,7 @@ class Begun(NamedTuple):
 
 async def begin(connection: AsyncConnection, found: Sequence[Chain]) -> tuple[Begun, list[Answer]]:
     """Begin a transaction, take the rules' lock (shared), and claim, in one round trip."""
-    async with connection.pipeline():
+    async with pipeline(connection):
         await connection.execute("begin", prepare=True)
         await connection.execute(_LOCK_RULES, prepare=True)
         # A statement of its own: it must see what was committed before the lock was granted.

@@ -44,6 +44,7 @@ from outrider_collector.store.claim import (
     judge,
 )
 from outrider_collector.store.connect import INGEST_ROLE, connect, fault_of
+from outrider_collector.store.pipeline import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -257,7 +258,7 @@ async def _store_records(connection: AsyncConnection, commit: _Commit) -> None:
     if not holders:
         return
     try:
-        async with connection.pipeline():
+        async with pipeline(connection):
             await connection.execute("savepoint records", prepare=True)
             for (team, service, replayed), members in _admit(commit, holders).items():
                 # Packing the next block overlaps with the server's storing of this one.
@@ -291,7 +292,7 @@ async def _store_consequences(
     audited = list(entries(commit.stored))
     if not (ended or hits or commit.losses or audited):
         return
-    async with connection.pipeline():
+    async with pipeline(connection):
         if commit.losses:
             await rows.insert_losses(connection, commit.commit_id, commit.losses)
         if hits:

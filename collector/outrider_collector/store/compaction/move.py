@@ -35,6 +35,7 @@ from outrider_collector.store.compaction import days
 from outrider_collector.store.compaction.days import Day
 from outrider_collector.store.compaction.merge import FreshBlock, merge
 from outrider_collector.store.compaction.plan import Candidate
+from outrider_collector.store.pipeline import pipeline
 from outrider_collector.store.record_columns import ARRAYS, NUMBERS, RECORD_COLUMNS, TEXTS
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ async def _attempt(connection: AsyncConnection, lease: Lease, hour: str, planned
         failpoint("compact/taken")
         compacted = list(merge(fresh))
         await require_days(connection, compacted)
-        async with connection.pipeline():
+        async with pipeline(connection):
             for block in compacted:
                 await insert(connection, block)
         failpoint("compact/inserted")
