@@ -255,7 +255,8 @@ async def mark_silent(
 ) -> list[Change]:
     """Declare silent who is overdue by the database's clock, in one transaction.
 
-    What probes look at is expired then: nobody has said how it is.
+    What probes look at is expired then: nobody has said how it is. Where the agent or collector
+    that looked has stopped on purpose, nobody is to say it: it is retired, until somebody does.
 
     ``collector`` is who asks. Nobody is overdue whose collector is gone, or was until less than
     ``reconnect_grace_s`` ago. Another collector is there if it has said so after the heartbeat was
@@ -274,10 +275,12 @@ async def _overdue(
     cursor = await connection.execute(
         """
         select s.component_kind, s.component, s.agent, s.team, s.host, s.service, s.worker,
-               s.state, h.seen_at, clock_timestamp()
+               s.state, h.seen_at, clock_timestamp(),
+               coalesce(a.state = 'retired', s.agent is null and c.stopped_at is not null)
         from heartbeats h
         join system_health s using (component_kind, component)
         left join collectors c on c.name = h.collector
+        left join system_health a on a.component_kind = 'agent' and a.component = s.agent::text
         where h.due_at < clock_timestamp()
           and s.state in ('up', 'degraded', 'lagging', 'unknown', 'down', 'maintenance')
           and clock_timestamp() - make_interval(secs => %(grace)s) > case
@@ -296,15 +299,23 @@ async def _overdue(
         Change(
             Component(kind, name, agent, team, host or "", service, worker),
             state,
-            "expired" if kind in PROBED_KINDS else "silent",
-            f"no {'report' if kind in PROBED_KINDS else 'heartbeat'}"
-            f" since {seen_at:%Y-%m-%d %H:%M:%S} UTC",
+            *_unheard(kind, seen_at, on_purpose=on_purpose),
             now,
         )
-        for kind, name, agent, team, host, service, worker, state, seen_at, now in (
+        for kind, name, agent, team, host, service, worker, state, seen_at, now, on_purpose in (
             await cursor.fetchall()
         )
     ]
+
+
+def _unheard(kind: str, seen_at: datetime, *, on_purpose: bool) -> tuple[str, str]:
+    """Return the state of who is not heard from any more, and why."""
+    since = f"since {seen_at:%Y-%m-%d %H:%M:%S} UTC"
+    if kind not in PROBED_KINDS:
+        return "silent", f"no heartbeat {since}"
+    if on_purpose:
+        return "retired", f"who looked at it has stopped on purpose, no report {since}"
+    return "expired", f"no report {since}"
 
 
 async def write_collector(

@@ -163,3 +163,41 @@ async def test_what_is_not_reported_any_more_is_expired(database_url: str, state
 
     assert [(c.name, c.agent) for c in mine] == [("shop@hub", None)]
     assert [(c.to_state, c.reason[:15]) for c in changes] == [("expired", "no report since")]
+
+
+@pytest.mark.parametrize(
+    ("who", "stopped", "expected"),
+    [
+        ("agent", True, "retired"),
+        ("agent", False, "expired"),
+        ("collector", True, "retired"),
+        ("collector", False, "expired"),
+    ],
+)
+async def test_what_a_host_looked_at_that_is_gone_for_good_alarms_nobody(
+    database_url: str, who: str, stopped: bool, expected: str
+) -> None:
+    """Stopped on purpose is retired; gone without a word is expired."""
+    state = "retired" if stopped else "silent"
+    ask(
+        database_url,
+        "insert into system_health (component_kind, component, agent, host, state, since)"
+        " values ('agent', '1', 1, 'h', %s, now()), ('probe', 'shop@h', %s, 'h', 'up', now())",
+        state, 1 if who == "agent" else None,
+    )  # fmt: skip
+    ask(
+        database_url,
+        "insert into collectors (name, started_at, seen_at, stopped_at, status)"
+        " values ('two', now(), now() - interval '1 hour', case when %s then now() end, '{}')",
+        stopped and who == "collector",
+    )
+    ask(
+        database_url,
+        "insert into heartbeats (component_kind, component, seen_at, due_at, collector, gauges)"
+        " values ('probe', 'shop@h', now() - interval '1 hour', now() - interval '59 min', 'two',"
+        " '{}')",
+    )
+    async with await connect(database_url, application_name="test") as connection:
+        changes = await health.mark_silent(connection, "one", reconnect_grace_s=0.0)
+
+    assert [(c.component.name, c.to_state) for c in changes] == [("shop@h", expected)]
