@@ -48,6 +48,10 @@ class Reason(StrEnum):
         return entry
 
     # What a sender can get wrong.
+    MESSAGE_INVALID = (
+        "MESSAGE_INVALID", "INVALID_ARGUMENT", 400, "never",
+        "what was sent is no message of this method; is the sender of another version?",
+    )  # fmt: skip
     RECORD_INVALID = (
         "RECORD_INVALID", "INVALID_ARGUMENT", 400, "never",
         "a record has a missing field or a wrong type; it is kept in quarantine",

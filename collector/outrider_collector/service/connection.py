@@ -18,6 +18,7 @@ import grpc
 import outrider
 from outrider.errors import Fault, Reason
 from outrider_collector.ingest.committer import MISTAKE_WAIT_S
+from outrider_collector.service.unreadable import require
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ async def orphans_ended() -> None:
 
 
 async def next_message(context: Context) -> ingest_pb2.PushRequest | None:
-    """Read the next request; None at the end of the stream."""
+    """Read the next request; None at the end of the stream. Raises MESSAGE_INVALID."""
     message = await context.read()
+    require(message)
     return message if isinstance(message, ingest_pb2.PushRequest) else None

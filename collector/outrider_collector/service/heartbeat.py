@@ -17,6 +17,7 @@ from outrider.errors import Fault
 from outrider_collector.service.auth import AgentIdentity, caller
 from outrider_collector.service.connection import apart
 from outrider_collector.service.errors import abort
+from outrider_collector.service.unreadable import require
 from outrider_protos.v1 import ingest_pb2
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Heartbeats:
         self.connected[identity.agent] = self.connected.get(identity.agent, 0) + 1
         try:
             await apart(self._answer(identity, context), self._end)
+        except Fault as fault:
+            await abort(context, fault)
         finally:
             self._left(identity.agent)
         await self._refuse_when_stopping(context)
@@ -90,6 +93,7 @@ class Heartbeats:
         while not self._end.is_set():
             # Typed without the end of the stream, which is not a request.
             message: object = await context.read()
+            require(message)
             if not isinstance(message, ingest_pb2.HeartbeatRequest):
                 return
             self._heard(identity.agent)

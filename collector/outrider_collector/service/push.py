@@ -243,6 +243,8 @@ class Pushes:
         session.outbox.send(ingest_pb2.PushResponse(streams_opened=opened))
 
     def _count(self, fault: Fault, identity: AgentIdentity) -> None:
+        if fault.reason == Reason.MESSAGE_INVALID:
+            self.invalid += 1  # who decodes has told it
         if fault.reason in {Reason.BATCH_INVALID, Reason.BATCH_TOO_LARGE, Reason.INTERNAL_BUG}:
             self.invalid += 1
             log.error(

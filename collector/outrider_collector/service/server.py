@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from outrider.configuration import ConfigError
 from outrider_collector.service.connection import orphans_ended
+from outrider_collector.service.unreadable import Reader
 from outrider_protos.v1 import admin_pb2_grpc, ingest_pb2_grpc
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Server:
     """A gRPC server with the standard health service."""
 
     def __init__(self, authenticator: Authenticator) -> None:
-        self.grpc = grpc.aio.server(interceptors=[authenticator], options=OPTIONS)
+        self.grpc = grpc.aio.server(interceptors=[authenticator, Reader()], options=OPTIONS)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
 
