@@ -9,11 +9,11 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from outrider import severity as severities
 from outrider.inbox import names
 from outrider_agent import discovery, processes
 from outrider_agent.discovery import Found
 from outrider_agent.followed import Followed
+from outrider_agent.found_files import FoundFiles
 from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
 from outrider_agent.segments import SegmentWatch, has_something_to_tell
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from outrider_agent.state import State
     from outrider_agent.streams import Stream
 
-_TICK_S = 0.02
-"""A file system's clock may be so far behind."""
-
-_MOST_DELIVERED = 1000
-
 
 class Adoption:
     """Files without a stream and streams without a file, and how they come together."""
@@ -54,21 +49,13 @@ class Adoption:
         reports: Reports,
         max_files: int,
     ) -> None:
-        self._finder = finder
         self._minter = minter
         self._identity = identity
         self._journal = journal
         self._inbox = inbox
         self._handover = handover
-        self._reports = reports
-        self._max_files = max_files
+        self._found = FoundFiles(finder, minter, identity.key, reports, max_files)
         self._orphans = Orphans(identity.key)
-        self._known: dict[tuple[int, int], Candidate | Followed] = {}
-        self._at: dict[str, tuple[int, int]] = {}
-        """What the last look found at each path."""
-        self._delivered: dict[tuple[int, int], tuple[int, int]] = {}
-        """Size and time of files whose streams have ended, the latest ones."""
-        self._looked_s = 0.0
         self._lost: list[tuple[Stream, Place, bool]] = []
         self._welcomed = False
         self._looked_since_welcome = False
@@ -79,7 +66,7 @@ class Adoption:
     @property
     def candidates(self) -> list[Candidate]:
         """Open files that are no stream yet."""
-        return [entry for entry in self._known.values() if isinstance(entry, Candidate)]
+        return self._found.candidates
 
     @property
     def all_placed(self) -> bool:
@@ -92,128 +79,25 @@ class Adoption:
 
     def reload(self, sources: Sequence[SourceConfig], max_files: int) -> None:
         """Go by other sources; the caller looks anew."""
-        self._finder.sources, self._max_files = sources, max_files
+        self._found.reload(sources, max_files)
 
     def directories_changed(self, now_ns: int) -> bool:
         """Whether a new look would find anything else than the last."""
-        return self._finder.changed(now_ns)
+        return self._found.changed(now_ns)
 
     # ---------------------------------------------------------------- looking
 
     def look(self, followed: Iterable[Followed], wall_s: float) -> None:
         """Look everywhere: open what is new, note what has gone or moved."""
-        found, trouble = self._finder.look()
-        for problem in trouble:
-            self._say(problem.path, problem.what, problem.what_to_do)
-        before, since_s = self._at, self._looked_s
-        # A path may be empty between two files.
-        self._at = {path: key for path, key in before.items() if key in self._known}
-        self._looked_s = wall_s
-        seen: set[tuple[int, int]] = set()
-        for one in found:
-            key = self._take(one)
-            if key is None:
-                continue
-            self._at[one.path] = key
-            seen.add(key)
-            if one.source is not None and before.get(one.path, key) != key:
-                self._take_between(one, since_s)
-        for file in followed:
-            file.present = file.key in seen
-        for candidate in self.candidates:
-            if candidate.key not in seen and candidate.size() == 0:
-                # Gone before its first byte.
-                os.close(candidate.fd)
-                del self._known[candidate.key]
+        self._found.look(followed, wall_s)
         self._looked_since_welcome = self._welcomed
-
-    def _take_between(self, found: Found, since_s: float) -> None:
-        """Open what was made and renamed at a path since the last look: rotated more than once."""
-        prefix = os.path.basename(found.path)  # noqa: PTH119  a string
-        for path in discovery.siblings([found.path]):
-            name = os.path.basename(path)  # noqa: PTH119  a string
-            if not name.startswith(prefix) or name[len(prefix) : len(prefix) + 1] not in ".-_":
-                continue
-            with suppress(OSError):
-                status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
-                key = (status.st_dev, status.st_ino)
-                delivered = self._delivered.get(key) == (status.st_size, status.st_mtime_ns)
-                fresh = status.st_mtime >= since_s - _TICK_S and not delivered
-                if fresh and key not in self._known and not self._is_copy(path):
-                    self._take(Found(path, found.source))
-
-    def _is_copy(self, path: str) -> bool:
-        """Whether a file has what a followed one beside it has: a backup, no file of its own."""
-        directory = os.path.dirname(path)  # noqa: PTH120  a string
-        fd, _ = discovery.open_regular(path, follow_links=False)
-        try:
-            for known in self._known.values():
-                if isinstance(known, Candidate) or os.path.dirname(known.path) != directory:  # noqa: PTH120
-                    continue
-                tail = known.tail
-                place = Place(tail.begin, tail.begin_digest)
-                if (
-                    place.digest
-                    and holds(fd, self._identity.key, tail.stream, place)
-                    and is_telling(fd, place.committed)
-                ):
-                    return True
-            return False
-        finally:
-            os.close(fd)
-
-    def _take(self, found: Found) -> tuple[int, int] | None:
-        """Open a found file unless it is open already; return what it is to the kernel."""
-        try:
-            status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
-            known = self._known.get((status.st_dev, status.st_ino))
-            if known is not None:
-                if not isinstance(known, Candidate):
-                    self._found_again(known, found)
-                known.found = found
-                return known.key
-            if found.source is not None and _is_own_output(status):
-                return None  # what the agent says would make it say more
-            if len(self._known) >= self._max_files:
-                self._say(found.path, "too many files are followed", "raise `agent.max_files`")
-                return None
-            candidate = open_candidate(found)
-        except FileNotFoundError:
-            return None  # vanished between the listing and now
-        except OSError as error:
-            hint = discovery.advice(error, found.path)
-            self._say(found.path, (error.strerror or str(error)).lower(), hint)
-            return None
-        if candidate.key in self._known:
-            os.close(candidate.fd)
-        else:
-            self._known[candidate.key] = candidate
-            if self._reports.settle(f"cannot read {found.path}"):
-                self._reports.say(f"can read {found.path}", f"now readable: {found.path}")
-        return candidate.key
-
-    def _found_again(self, followed: Followed, found: Found) -> None:
-        before = followed.found.source
-        if followed.segment is not None:
-            followed.segment.path = found.path
-        elif found.source is not None and found.source != before:
-            followed.tail.parser = self._minter.parser(found.source)
-
-    def _say(self, path: str, what: str, what_to_do: str) -> None:
-        self._reports.say(
-            f"cannot read {path}",
-            f"cannot read: {path}: {what}: {what_to_do}",
-            event="pipeline.rejected",
-            severity=severities.WARN,
-            path=path,
-        )
 
     # ---------------------------------------------------------------- streams
 
-    def welcomed(self, command: Welcomed) -> None:
+    def welcomed(self, order: Welcomed) -> None:
         """Take up the streams that Postgres has and nobody knows."""
         self._welcomed, self._looked_since_welcome = True, False
-        self._orphans.add(command.orphans)
+        self._orphans.add(order.orphans)
 
     def assign(self, now: float, wall_s: float, remembered: State) -> list[Followed]:
         """Bring files and streams together; return what is to be followed from now on."""
@@ -224,7 +108,8 @@ class Adoption:
         if self._looked_since_welcome and self._orphans.streams:
             fresh += self._match_elsewhere(remembered)
             self._give_up_orphans()
-        left = [c for c in ready if isinstance(self._known.get(c.key), Candidate) and _tells(c)]
+        waiting = {candidate.key for candidate in self.candidates}
+        left = [c for c in ready if c.key in waiting and _tells(c)]
         if self._copied:
             for candidate in left:
                 candidate.replay_below = candidate.size()
@@ -266,20 +151,20 @@ class Adoption:
         for path in discovery.siblings(paths):
             with suppress(OSError):
                 candidate = open_candidate(Found(path, None))
-                if candidate.key in self._known:
+                if candidate.key in self._found.known:
                     os.close(candidate.fd)
                 else:
                     opened.append(candidate)
         for candidate in opened:
-            self._known[candidate.key] = candidate
+            self._found.known[candidate.key] = candidate
         fresh = self._match_orphans(opened, remembered, left_behind=True)
         for followed in fresh:
             followed.present = False
             followed.segment = None
         for candidate in opened:
-            if isinstance(self._known.get(candidate.key), Candidate):
+            if isinstance(self._found.known.get(candidate.key), Candidate):
                 os.close(candidate.fd)
-                del self._known[candidate.key]
+                del self._found.known[candidate.key]
         return fresh
 
     def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
@@ -291,7 +176,7 @@ class Adoption:
             except OSError:
                 continue
             if (
-                candidate.key not in self._known
+                candidate.key not in self._found.known
                 and place.digest
                 and holds(candidate.fd, self._identity.key, stream, place)
                 and is_telling(candidate.fd, place.committed)
@@ -305,12 +190,12 @@ class Adoption:
         followed.tail.fd, followed.tail.size = candidate.fd, candidate.size()
         followed.found, followed.key = candidate.found, candidate.key
         followed.present = False
-        self._known[candidate.key] = followed
+        self._found.known[candidate.key] = followed
 
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():
             self._handover.give(Adopt(stream))
-            is_there = (stream.device, stream.inode) in self._known
+            is_there = (stream.device, stream.inode) in self._found.known
             self._lost.append((stream, place, is_there))
         self._orphans.streams.clear()
 
@@ -335,14 +220,14 @@ class Adoption:
             except OSError as error:
                 # It holds no other file up, and is tried again.
                 path = candidate.found.path
-                self._say(
+                self._found.say(
                     path, (error.strerror or str(error)).lower(), discovery.advice(error, path)
                 )
                 continue
             if stream is None and candidate.found.closing:
                 # Retired and delivered in an earlier life: it is only kept.
                 self._inbox.keep(candidate.fd, candidate.found.path)
-                del self._known[candidate.key]
+                del self._found.known[candidate.key]
                 continue
             if stream is None:
                 born.append(made)
@@ -364,8 +249,12 @@ class Adoption:
         tail.highest_acknowledged = candidate.replay_below
         tail.lose(self._journal.shortfalls(stream.stream_id))
         followed = Followed(tail, candidate.found, candidate.key, segment)
-        self._known[candidate.key] = followed
+        self._found.known[candidate.key] = followed
         return followed
+
+    def released(self, followed: Followed) -> None:
+        """Forget a file whose stream has ended; the caller closes it."""
+        self._found.delivered(followed)
 
     def again(self, followed: Followed, not_before: float, replay_below: int = 0) -> None:
         """Let a file be a new stream: its old one has ended, or was refused."""
@@ -377,15 +266,7 @@ class Adoption:
             not_before,
             replay_below,
         )
-        self._known[candidate.key] = candidate
-
-    def released(self, followed: Followed) -> None:
-        """Forget a file whose stream has ended; the caller closes it."""
-        self._known.pop(followed.key, None)
-        status = os.fstat(followed.tail.fd)
-        self._delivered[followed.key] = (status.st_size, status.st_mtime_ns)
-        if len(self._delivered) > _MOST_DELIVERED:
-            del self._delivered[next(iter(self._delivered))]
+        self._found.known[candidate.key] = candidate
 
 
 def _tells(candidate: Candidate) -> bool:
@@ -396,12 +277,3 @@ def _tells(candidate: Candidate) -> bool:
     if found.source is not None or names.parse(os.path.basename(found.path)) is None:  # noqa: PTH119
         return False
     return has_something_to_tell(candidate.fd, found.path)
-
-
-def _is_own_output(status: os.stat_result) -> bool:
-    """Whether a file is the agent's own standard output or error."""
-    for descriptor in (1, 2):
-        with suppress(OSError):
-            if os.path.samestat(status, os.fstat(descriptor)):
-                return True
-    return False

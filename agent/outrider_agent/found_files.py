@@ -1,0 +1,193 @@
+"""Files that a look has found, open: candidates without a stream, and those that are followed.
+
+A file is what the kernel calls it (device and inode), wherever it lies by now.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from outrider import severity as severities
+from outrider_agent import discovery
+from outrider_agent.discovery import Found
+from outrider_agent.registry import Candidate, open_candidate
+from outrider_agent.streams import Place
+from outrider_agent.tail import holds, is_telling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from outrider_agent.configuration import SourceConfig
+    from outrider_agent.followed import Followed
+    from outrider_agent.registry import Minter
+    from outrider_agent.reports import Reports
+
+_TICK_S = 0.02
+"""A file system's clock may be so far behind."""
+
+_MOST_DELIVERED = 1000
+
+
+class FoundFiles:
+    """Finds files and keeps them open; ``key`` is that of the digests."""
+
+    def __init__(
+        self,
+        finder: discovery.Discovery,
+        minter: Minter,
+        key: bytes,
+        reports: Reports,
+        max_files: int,
+    ) -> None:
+        self._finder = finder
+        self._minter = minter
+        self._key = key
+        self._reports = reports
+        self._max_files = max_files
+        self.known: dict[tuple[int, int], Candidate | Followed] = {}
+        """Open files by device and inode."""
+        self._at: dict[str, tuple[int, int]] = {}
+        """What the last look found at each path."""
+        self._delivered: dict[tuple[int, int], tuple[int, int]] = {}
+        """Size and time of files whose streams have ended, the latest ones."""
+        self._looked_s = 0.0
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Open files that are no stream yet."""
+        return [entry for entry in self.known.values() if isinstance(entry, Candidate)]
+
+    def reload(self, sources: Sequence[SourceConfig], max_files: int) -> None:
+        """Go by other sources; the caller looks anew."""
+        self._finder.sources, self._max_files = sources, max_files
+
+    def changed(self, now_ns: int) -> bool:
+        """Whether a new look would find anything else than the last."""
+        return self._finder.changed(now_ns)
+
+    def look(self, followed: Iterable[Followed], wall_s: float) -> None:
+        """Look everywhere: open what is new, note what has gone or moved."""
+        found, trouble = self._finder.look()
+        for problem in trouble:
+            self.say(problem.path, problem.what, problem.what_to_do)
+        before, since_s = self._at, self._looked_s
+        # A path may be empty between two files.
+        self._at = {path: key for path, key in before.items() if key in self.known}
+        self._looked_s = wall_s
+        seen: set[tuple[int, int]] = set()
+        for one in found:
+            key = self._take(one)
+            if key is None:
+                continue
+            self._at[one.path] = key
+            seen.add(key)
+            if one.source is not None and before.get(one.path, key) != key:
+                self._take_between(one, since_s)
+        for file in followed:
+            file.present = file.key in seen
+        for candidate in self.candidates:
+            if candidate.key not in seen and candidate.size() == 0:
+                # Gone before its first byte.
+                os.close(candidate.fd)
+                del self.known[candidate.key]
+
+    def _take_between(self, found: Found, since_s: float) -> None:
+        """Open what was made and renamed at a path since the last look: rotated more than once."""
+        prefix = os.path.basename(found.path)  # noqa: PTH119  a string
+        for path in discovery.siblings([found.path]):
+            name = os.path.basename(path)  # noqa: PTH119  a string
+            if not name.startswith(prefix) or name[len(prefix) : len(prefix) + 1] not in ".-_":
+                continue
+            with suppress(OSError):
+                status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
+                key = (status.st_dev, status.st_ino)
+                delivered = self._delivered.get(key) == (status.st_size, status.st_mtime_ns)
+                fresh = status.st_mtime >= since_s - _TICK_S and not delivered
+                if fresh and key not in self.known and not self._is_copy(path):
+                    self._take(Found(path, found.source))
+
+    def _is_copy(self, path: str) -> bool:
+        """Whether a file has what a followed one beside it has: a backup, no file of its own."""
+        directory = os.path.dirname(path)  # noqa: PTH120  a string
+        fd, _ = discovery.open_regular(path, follow_links=False)
+        try:
+            for known in self.known.values():
+                if isinstance(known, Candidate) or os.path.dirname(known.path) != directory:  # noqa: PTH120
+                    continue
+                tail = known.tail
+                place = Place(tail.begin, tail.begin_digest)
+                if (
+                    place.digest
+                    and holds(fd, self._key, tail.stream, place)
+                    and is_telling(fd, place.committed)
+                ):
+                    return True
+            return False
+        finally:
+            os.close(fd)
+
+    def _take(self, found: Found) -> tuple[int, int] | None:
+        """Open a found file unless it is open already; return what it is to the kernel."""
+        try:
+            status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
+            known = self.known.get((status.st_dev, status.st_ino))
+            if known is not None:
+                if not isinstance(known, Candidate):
+                    self._found_again(known, found)
+                known.found = found
+                return known.key
+            if found.source is not None and _is_own_output(status):
+                return None  # what the agent says would make it say more
+            if len(self.known) >= self._max_files:
+                self.say(found.path, "too many files are followed", "raise `agent.max_files`")
+                return None
+            candidate = open_candidate(found)
+        except FileNotFoundError:
+            return None  # vanished between the listing and now
+        except OSError as error:
+            hint = discovery.advice(error, found.path)
+            self.say(found.path, (error.strerror or str(error)).lower(), hint)
+            return None
+        if candidate.key in self.known:
+            os.close(candidate.fd)
+        else:
+            self.known[candidate.key] = candidate
+            if self._reports.settle(f"cannot read {found.path}"):
+                self._reports.say(f"can read {found.path}", f"now readable: {found.path}")
+        return candidate.key
+
+    def _found_again(self, followed: Followed, found: Found) -> None:
+        before = followed.found.source
+        if followed.segment is not None:
+            followed.segment.path = found.path
+        elif found.source is not None and found.source != before:
+            followed.tail.parser = self._minter.parser(found.source)
+
+    def say(self, path: str, what: str, what_to_do: str) -> None:
+        """Report a file that cannot be read, until it can."""
+        self._reports.say(
+            f"cannot read {path}",
+            f"cannot read: {path}: {what}: {what_to_do}",
+            event="pipeline.rejected",
+            severity=severities.WARN,
+            path=path,
+        )
+
+    def delivered(self, followed: Followed) -> None:
+        """Forget a file whose stream has ended, but for what it looked like."""
+        self.known.pop(followed.key, None)
+        status = os.fstat(followed.tail.fd)
+        self._delivered[followed.key] = (status.st_size, status.st_mtime_ns)
+        if len(self._delivered) > _MOST_DELIVERED:
+            del self._delivered[next(iter(self._delivered))]
+
+
+def _is_own_output(status: os.stat_result) -> bool:
+    """Whether a file is the agent's own standard output or error."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(status, os.fstat(descriptor)):
+                return True
+    return False
