@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from tests.agent.fake_collector import FakeCollector
 
 
+def numbered(first: int, last: int) -> str:
+    """Lines that each name their number."""
+    return "".join(f"line {n}\n" for n in range(first, last))
+
+
 class Site:
     """A host: its log directory, its inbox, its agent's state."""
 

@@ -13,18 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider_agent.agent import DRAIN_S
-from tests.agent.harness import Site
+from tests.agent.harness import Site, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.agent.fake_collector import FakeCollector
-
-
-def numbered(first: int, last: int) -> str:
-    """Lines that each name their number."""
-    return "".join(f"line {n}\n" for n in range(first, last))
 
 
 def has_read(collector: FakeCollector) -> bool:

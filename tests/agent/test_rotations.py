@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.agent.harness import Site
+from tests.agent.harness import Site, numbered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from tests.agent.fake_collector import FakeCollector
 
 TRIES = 200
-
-
-def numbered(first: int, last: int) -> str:
-    """Lines that each name their number."""
-    return "".join(f"line {n}\n" for n in range(first, last))
 
 
 def numbers(collector: FakeCollector) -> list[int]:
