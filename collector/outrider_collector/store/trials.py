@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from outrider.configuration import suggest
@@ -15,23 +15,16 @@ from outrider_alerting import telling
 from outrider_alerting.routing import destination
 from outrider_collector.store import feed, rules
 from outrider_collector.store.audit import log
+from outrider_collector.store.reading.types import Attempt
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from psycopg import AsyncConnection
 
+    from outrider_alerting.ledger import Fate
+
 NOTICE: Final = "test"
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """One attempt to deliver it."""
-
-    started_at: datetime
-    finished_at: datetime | None
-    outcome: str | None
-    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +34,13 @@ class TrialRow:
     id: int
     channel: str
     conversation: str
-    fate: str
+    fate: Fate
     why: str | None
     provider_id: str | None
     created_at: datetime
     finished_at: datetime | None
-    tries: list[Try]
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    id: int
-    channel: str
-    conversation: str
-    fate: str
-    why: str | None
-    provider_id: str | None
-    created_at: datetime
-    finished_at: datetime | None
+    tries: list[Attempt]
+    """Oldest first."""
 
 
 async def add(connection: AsyncConnection, channel: str, actor: str, collector: str) -> int:
@@ -99,7 +81,7 @@ async def add(connection: AsyncConnection, channel: str, actor: str, collector: 
 
 async def read(connection: AsyncConnection, notification: int) -> TrialRow:
     """Return a test as it stands. Raises NOT_FOUND."""
-    cursor = await connection.cursor(row_factory=class_row(_Row)).execute(
+    cursor = await connection.cursor(row_factory=dict_row).execute(
         """
         select id, channel, conversation, fate, why, provider_id, created_at, finished_at
         from notifications where id = %s
@@ -109,14 +91,11 @@ async def read(connection: AsyncConnection, notification: int) -> TrialRow:
     row = await cursor.fetchone()
     if row is None:
         raise Fault(Reason.NOT_FOUND, detail=f"there is no notification {notification}")
-    tries = await connection.cursor(row_factory=class_row(Try)).execute(
+    tries = await connection.cursor(row_factory=class_row(Attempt)).execute(
         """
         select started_at, finished_at, outcome, error
         from notification_attempts where notification = %s order by id
         """,
         (notification,),
     )
-    return TrialRow(
-        row.id, row.channel, row.conversation, row.fate, row.why, row.provider_id, row.created_at,
-        row.finished_at, await tries.fetchall(),
-    )  # fmt: skip
+    return TrialRow(**row, tries=await tries.fetchall())
