@@ -175,6 +175,18 @@ def trial(channel: str, actor: str, collector: str) -> Content:
     )
 
 
+def canary() -> Content:
+    """Say nothing to nobody: whether it gets through is what it is for."""
+    return Content(
+        alert="",
+        status="test",
+        priority="info",
+        subject="Outrider: canary",
+        title="Canary",
+        sentence="A message on its way from the feed to a channel that leads nowhere.",
+    )
+
+
 def name(alert_id: int) -> str:
     """Return what people call an alert: ``A-12``."""
     return f"A-{alert_id}"

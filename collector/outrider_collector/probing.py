@@ -18,7 +18,7 @@ from outrider.probes import spec
 from outrider.probes.kinds import KINDS
 from outrider.probes.runner import Runner
 from outrider_collector.ingest.components import Observer
-from outrider_collector.store import database_probe, health
+from outrider_collector.store import canary_probe, database_probe, health
 from outrider_protos.components import component_report
 
 if TYPE_CHECKING:
@@ -40,12 +40,15 @@ log = outrider.get_logger(__name__)
 def read(
     tables: Sequence[Mapping[str, Any]], allowed: Sequence[str], source: Source, own_url: str
 ) -> tuple[spec.Spec[Any], ...]:
-    """Read ``[[collector.probe]]``. Raises ConfigError."""
+    """Read ``[[collector.probe]]``; a canary is among them unasked. Raises ConfigError."""
     kinds: dict[str, Callable[[], spec.Kind[Any]]] = {
         **KINDS,
         "grpc": _grpc,
         "postgres": partial(database_probe.kind, own_url),
+        "canary": partial(canary_probe.kind, own_url),
     }
+    if not any(table.get("kind") == "canary" for table in tables):
+        tables = [*tables, {"kind": "canary"}]
     return spec.read(tables, source, ("collector", "probe"), kinds, allowed=allowed)
 
 
@@ -75,14 +78,14 @@ class Probing:
         self._changed = asyncio.Event()
         self._runner = Runner(specs, host, tell=_tell, hurry=self._changed.set)
 
-    async def run(self) -> None:
-        """Run until cancelled; what this collector looked at before, and does not now, retires."""
-        self._book.expect(None, await self._known())
     @property
     def held(self) -> int:
         """How many threads are in a look."""
         return self._runner.held
 
+    async def run(self) -> None:
+        """Run until cancelled; what this collector looked at before, and does not now, retires."""
+        self._book.expect(None, await self._known())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runner.run())
             group.create_task(self._report())

@@ -22,7 +22,7 @@ from outrider_alerting.ledger import Alert, LedgerRow, NotificationPlan, Plan, S
 from outrider_alerting.routing import in_force
 from outrider_alerting.rules import Priority, RuleSet
 from outrider_alerting.schedules import minute_after
-from outrider_collector.store import alerts
+from outrider_collector.store import alerts, canary_probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,6 +55,8 @@ class Notices:
         # Alerts to be looked at: when an escalation or a reminder is due, or with the next step.
         self._timers: dict[int, datetime] = {}
         self._look: set[int] = set()
+        # Canaries that were read and have no message yet, by their number in the feed.
+        self._canaries: list[int] = []
 
     def use(self, rule_set: RuleSet) -> None:
         """Take over a rule set: its routes and channels; their timers are set anew."""
@@ -69,13 +71,20 @@ class Notices:
         """Something was not delivered, or acknowledged: look at these with the next step."""
         self._look.update(alerts)
 
+    def pass_on(self, number: int) -> None:
+        """A canary was read: its message goes into the ledger with the next step."""
+        self._canaries.append(number)
+
     def due(self, now: datetime) -> bool:
-        """Tell whether alerts must be looked at although nothing moved."""
+        """Tell whether there is something to write although nothing moved."""
         timers = min(self._timers.values(), default=_NEVER)
-        return bool(self._look) or now >= self._next or now >= timers
+        return bool(self._look or self._canaries) or now >= self._next or now >= timers
 
     async def plan(self, now: datetime, touched: set[int]) -> Planned:
         """Write what the ledger lacks for these alerts, and for others whose time has come."""
+        canaries, self._canaries = self._canaries, []
+        if canaries:
+            await canary_probe.enter(self._connection, canaries)
         silences = [_silence(row) for row in await alerts.read_silences(self._connection, now)]
         ids = touched | self._look | {a for a, at in self._timers.items() if now >= at}
         rows = await alerts.read_alerts(self._connection, sorted(ids)) if ids else []
@@ -84,7 +93,7 @@ class Notices:
             rows += await alerts.read_alerts(self._connection, sorted(others))
             ids |= others
         if not ids:
-            return Planned()
+            return Planned(to_deliver=bool(canaries))
         causes = [_alert(row) for row in await alerts.read_causes(self._connection)]
         ledger: dict[int, list[LedgerRow]] = {}
         for entry in await alerts.read_ledger(self._connection, sorted(ids)):
@@ -103,7 +112,7 @@ class Notices:
             self._timers.pop(alert, None)
         self._timers |= {alert: from_us(at_us) for alert, at_us in planned.next_us.items()}
         self._look -= ids
-        return await self._write(planned, rows)
+        return await self._write(planned, rows, canaries=bool(canaries))
 
     def _everybody(self, silences: Sequence[Silence], now: datetime) -> bool:
         """Tell whether what silences hold back has changed, or may have at first."""
@@ -115,7 +124,9 @@ class Notices:
         self._in_force = frozenset(s.id for s in silences if in_force(s, to_us(now)))
         return first or before != self._in_force
 
-    async def _write(self, planned: Plan, rows: Sequence[alerts.AlertRow]) -> Planned:
+    async def _write(
+        self, planned: Plan, rows: Sequence[alerts.AlertRow], *, canaries: bool
+    ) -> Planned:
         for change in planned.changes:
             await alerts.supersede(
                 self._connection,
@@ -135,7 +146,7 @@ class Notices:
         changed = {row.alert for row in planned.rows} | {c.alert for c in planned.changes}
         return Planned(
             alerts=changed | set(flags),
-            to_deliver=any(row.fate == "waiting" for row in planned.rows),
+            to_deliver=canaries or any(row.fate == "waiting" for row in planned.rows),
         )
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from outrider_alerting.channels.build import Outlet, build
 from outrider_alerting.channels.channel import ChannelError
 from outrider_alerting.channels.limiter import Limits
+from outrider_alerting.channels.null import NullChannel
 from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent
+from outrider_collector.store import canary_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +49,9 @@ class Outlets:
     def get(self, name: str) -> Outlet | Outcome:
         """Return the outlet, or the outcome of an attempt to use it as things stand."""
         if (outlet := self._outlets.get(name)) is not None:
+            return outlet
+        if name == canary_probe.CHANNEL:
+            outlet = self._outlets[name] = Outlet(NullChannel(), name, Limits())
             return outlet
         config = self._configs.get(name)
         if config is None:

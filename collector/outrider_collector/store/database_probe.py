@@ -100,12 +100,12 @@ def look(spec: Spec[DatabaseTarget], deadline: Deadline) -> Result:
     except ConfigError as error:
         return Result("unknown", f"{error.where}: {error.what}")
     try:
-        with _connected(url, deadline) as connection:
+        with connected(url, deadline) as connection:
             answered_ms = deadline.took_ms()
             seen, missing = _seen(connection), _missing(connection, target)
     except psycopg.Error as error:
         deadline.left_s()  # one that was cut off for being late is late, not broken
-        raise ReachError("connect", _said(error)) from None
+        raise ReachError("connect", said(error)) from None
     facts: dict[str, Fact] = {
         field.name: value
         for field in fields(_Seen)
@@ -116,7 +116,8 @@ def look(spec: Spec[DatabaseTarget], deadline: Deadline) -> Result:
 
 
 @contextmanager
-def _connected(url: str, deadline: Deadline) -> Iterator[Connection]:
+def connected(url: str, deadline: Deadline) -> Iterator[Connection]:
+    """Open a connection that ends with the deadline. Raises psycopg.Error, TimeoutError."""
     left_s = deadline.left_s()
     conninfo = make_conninfo(
         url,
@@ -215,6 +216,7 @@ def _rounded(value: Any) -> float | None:
     return None if value is None else round(float(value), 3)
 
 
-def _said(error: psycopg.Error) -> str:
+def said(error: psycopg.Error) -> str:
+    """Return what the server or the driver said, in one line."""
     text = (error.diag.message_primary or str(error)).strip() or type(error).__name__
     return text.splitlines()[0]

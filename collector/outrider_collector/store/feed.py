@@ -23,6 +23,7 @@ health     changed states of components         changes: kind, component, to, at
 rules      a rule set that became active        version, actor, what changed
 silences   a silence added or ended             act, silence, actor, alerts it touches
 alerts     moved alerts, new fates, acts        alerts (ids); step or act, actor, comment
+canary     nothing: it is to become a message   none
 ========== ==================================== ================================================
 
 Each row has a random nonce. After a failover to a lagging standby the same number can name another
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-_APPEND_AND_COMMIT = """
+APPEND_AND_COMMIT = """
 select pg_advisory_xact_lock(feed_lock_key());
 insert into feed (number, nonce, kind, commit_id, detail)
 select coalesce(max(number), 0) + 1, uuid_send(gen_random_uuid()), %s, %s::bigint, %s::jsonb
@@ -55,6 +56,7 @@ from feed
 returning number, nonce;
 commit
 """
+"""Adds a row of (kind, commit_id, detail); for a client-side cursor, which sends one message."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,7 +101,7 @@ async def commit(
     cursor = AsyncClientCursor(connection)
     # The task's first step hands the message to the kernel; the second would read the answer.
     sent = asyncio.ensure_future(
-        cursor.execute(_APPEND_AND_COMMIT, (kind, commit_id, _json(detail)))
+        cursor.execute(APPEND_AND_COMMIT, (kind, commit_id, _json(detail)))
     )
     await asyncio.sleep(0)
     failpoint("COMMIT sent/answer")

@@ -12,7 +12,7 @@ it also reads the heartbeat it is declared by, so that a heartbeat stored a mome
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from psycopg.types.json import Jsonb
 
@@ -20,13 +20,14 @@ from outrider_collector.store import feed
 from outrider_collector.store.rows import int8_array, json_array, text_array, time_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
 
 REASON_CHARACTERS = 500
-PROBED_KINDS = ("probe", "exchange", "database")
+CHUNK_ROWS = 2_000
+PROBED_KINDS = ("probe", "exchange", "database", "pipeline")
 """Kinds of components that probes look at; the others are ``agent`` and ``worker``."""
 
 
@@ -48,6 +49,9 @@ class Component:
     def __hash__(self) -> int:
         # The name's own hash is computed once: the book asks for it with every heartbeat.
         return hash(self.name)
+
+
+_Row = TypeVar("_Row")
 
 
 class HeartbeatRow(NamedTuple):
@@ -129,11 +133,18 @@ async def record(
 ) -> list[Change]:
     """Store heartbeats and states in one transaction; return the states that changed."""
     async with feed.transaction(connection):
-        if heartbeats:
-            await _write_heartbeats(connection, collector, heartbeats)
-        changes = await _differing(connection, states) if states else []
+        for some in _chunks(heartbeats):
+            await _write_heartbeats(connection, collector, some)
+        changes = [
+            change for some in _chunks(states) for change in await _differing(connection, some)
+        ]
         await store(connection, changes)
     return changes
+
+
+def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Cut into what one statement takes: packing more at once would hold everybody else up."""
+    return (rows[start : start + CHUNK_ROWS] for start in range(0, len(rows), CHUNK_ROWS))
 
 
 async def _write_heartbeats(

@@ -144,8 +144,10 @@ def build(
 ) -> View:
     """Put the page together."""
     every = rows(found, uptimes)
-    of_kind = {kind: [r for r in every if r.kind == kind] for kind in (*_PROBED, "agent")}
-    machinery = [*pipeline(collectors, watching), *of_kind["database"]]
+    of_kind = {
+        kind: [r for r in every if r.kind == kind] for kind in (*_PROBED, "pipeline", "agent")
+    }
+    machinery = [*pipeline(collectors, watching), *of_kind["pipeline"], *of_kind["database"]]
     hosts, more = shown_hosts(of_kind["agent"], every_host=every_host)
     groups = [
         group("Exchanges", of_kind["exchange"]),

@@ -63,7 +63,7 @@ def _read(keys: Keys, networks: tuple[Network, ...]) -> HttpTarget:
     except ValueError as error:
         raise keys.mistake("json", str(error), "write it like attrs.status:ok") from None
     return HttpTarget(
-        url=_url(keys, networks),
+        url=checked_url(keys, "url", keys.text("url"), networks),
         method=keys.choice("method", _METHODS, "GET"),
         headers=_headers(keys),
         token_file=_token_file(keys),
@@ -81,13 +81,13 @@ def _read(keys: Keys, networks: tuple[Network, ...]) -> HttpTarget:
     )
 
 
-def _url(keys: Keys, networks: tuple[Network, ...]) -> str:
-    url = keys.text("url")
+def checked_url(keys: Keys, key: str, url: str, networks: tuple[Network, ...]) -> str:
+    """Return a URL that may be asked. Raises ConfigError."""
     try:
         parts = checked(url)
     except ReachError as error:
-        raise keys.mistake("url", error.reason, "write it like https://host/path") from None
-    check_reach(keys, "url", parts.hostname or "", networks)
+        raise keys.mistake(key, error.reason, "write it like https://host/path") from None
+    check_reach(keys, key, parts.hostname or "", networks)
     return url
 
 

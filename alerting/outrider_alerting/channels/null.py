@@ -1,0 +1,22 @@
+"""A channel that leads nowhere: what reaches it has gone the whole way through Outrider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outrider_alerting.channels.outcome import Sent
+
+if TYPE_CHECKING:
+    from outrider_alerting.channels.channel import Message
+    from outrider_alerting.channels.outcome import Outcome
+
+
+class NullChannel:
+    """Accepts everything."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Say that it arrived."""
+        return Sent(str(message.notification))
+
+    async def close(self) -> None:
+        """There is nothing to close."""
