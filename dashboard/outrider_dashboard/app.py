@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse, Response
@@ -43,6 +44,15 @@ if TYPE_CHECKING:
     from outrider_dashboard.site import Site
 
 _YEAR_S = 31_536_000
+
+
+class _Id(IntegerConvertor):
+    """A number of the store: 64 bits hold it. With more digits it is no page's address."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("id", _Id())
 
 
 class _Assets(StaticFiles):
@@ -81,7 +91,7 @@ def build(site: Site) -> Starlette:
             # Event streams are left alone by the middleware itself.
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
         ],
-        exception_handlers={404: _not_found, 500: _broken},
+        exception_handlers={404: _not_found, Fault: _refused, 500: _broken},
     )
     app.state.site = site
     return app
@@ -96,14 +106,14 @@ def _routes() -> list[Route | Mount]:
         Route("/logs/complete", log_complete.complete),
         Route("/logs/tail", log_tail.tail),
         Route("/logs/export.{form}", log_export.download),
-        Route("/logs/gap/{gap:int}", log_line.gap),
-        Route("/logs/line/{stream:int}/{offset:int}", log_line.line),
+        Route("/logs/gap/{gap:id}", log_line.gap),
+        Route("/logs/line/{stream:id}/{offset:id}", log_line.line),
         Route("/workers", workers.page),
         Route("/workers/{service}/{name}", worker.page),
         Route("/health", health.page),
         Route("/alerts", alerts.page),
         Route("/alerts/notices.json", alerts.notices_json),
-        Route("/alerts/{alert:int}", alerts.page),
+        Route("/alerts/{alert:id}", alerts.page),
         Route("/kit", kit.page),
         Route("/live", log_tail.changes),
         Route("/display", _display),
@@ -132,6 +142,12 @@ async def _favicon(_: Request) -> Response:
 
 async def _not_found(request: Request, _: Exception) -> Response:
     fault = Fault(Reason.NOT_FOUND, detail="No page has this address.")
+    return Visit(request).problem(fault)
+
+
+async def _refused(request: Request, fault: Exception) -> Response:
+    """Answer an address that asks for what cannot be, such as a page's position that is none."""
+    assert isinstance(fault, Fault)  # noqa: S101  registered for nothing else
     return Visit(request).problem(fault)
 
 

@@ -30,9 +30,11 @@ def listen_address(listen: str) -> tuple[str, int]:
         raise ConfigError(
             f"cannot listen on {listen!r}", "dashboard.listen", "write it like 127.0.0.1:4580"
         )
-    port = int(port_text)
+    # Python reads no number of thousands of digits.
+    port = int(port_text) if len(port_text) <= 5 else 65_536
     if port > 65_535:
-        raise ConfigError(f"there is no port {port}", "dashboard.listen", "choose 1 to 65535")
+        shown = port_text[:20]
+        raise ConfigError(f"there is no port {shown}", "dashboard.listen", "choose 1 to 65535")
     if not is_loopback(host):
         raise ConfigError(
             f"refusing to show the pages on {host}: they have no sign-in",

@@ -78,3 +78,9 @@ def test_listening_for_others_is_refused_by_the_command(
 
     assert command.main(["dashboard", "--config", str(config)]) == 2
     assert "no sign-in" in capsys.readouterr().err
+
+
+def test_an_endless_port_is_no_port() -> None:
+    """Python itself reads no number of so many digits."""
+    with pytest.raises(ConfigError, match="there is no port 99999999999999999999: "):
+        listen_address("127.0.0.1:" + "9" * 5_000)

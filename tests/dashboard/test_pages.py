@@ -364,3 +364,31 @@ async def test_the_form_leads_to_a_link(pages: Pages) -> None:
     assert answer.headers["location"] == (
         "/logs?q=a&from=2026-07-14T13%3A00%3A00Z&to=2026-07-14T14%3A00%3A00Z"
     )
+
+
+_ENDLESS = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/alerts/{_ENDLESS}", 404),
+        (f"/alerts/{10**18}", 404),
+        (f"/logs/gap/{_ENDLESS}", 404),
+        (f"/logs/line/1/{_ENDLESS}", 404),
+        (f"/logs/line/{_ENDLESS}/1", 404),
+        ("/workers/a/b%00c@d", 404),
+        (f"/logs/rows?after={_ENDLESS}", 400),
+        ("/logs?after=x", 400),
+        (f"/logs?first={_ENDLESS}&from={_ENDLESS}", 200),
+        (f"/logs/rows?first={_ENDLESS}&read={_ENDLESS}&of={_ENDLESS}", 200),
+        (f"/logs/complete?q=a&at={_ENDLESS}", 200),
+        (f"/logs/cost?from={_ENDLESS}&selected={_ENDLESS}", 200),
+    ],
+)
+async def test_no_number_of_an_address_breaks_a_page(pages: Pages, path: str, status: int) -> None:
+    """What no number of the store can be is a page that says so, never a mistake of ours."""
+    answer = await pages.client.get(path)
+
+    assert answer.status_code == status
+    assert "INTERNAL_BUG" not in answer.text

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from outrider.filter import Filter
 
 _AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)")
+_AGE_MAX: Final = timedelta(days=36_500)
+"""Nothing is older, and further back there is no date to count to."""
 _NEGATIVE: Final = re.compile(r"-\d")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -77,7 +79,7 @@ def parse_time(text: str, option: str) -> timedelta | datetime:
     """
     found = _AGE.fullmatch(text)
     if found:
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+        return min(timedelta(**{_UNITS[found[2]]: int(found[1])}), _AGE_MAX)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

@@ -108,7 +108,7 @@ async def page(request: Request) -> Response:
     visit = await Visit.begin(request)
     service = unquote(request.path_params["service"])
     worker, at, host = unquote(request.path_params["name"]).rpartition("@")
-    if not at:
+    if not at or "\0" in f"{service}{worker}{host}":
         return visit.problem(Fault(Reason.NOT_FOUND, detail="A worker is named worker@host."))
     source = visit.site.source
     component = f"{service}/{worker}@{host}"

@@ -47,8 +47,8 @@ async def test_garbage_is_the_callers_mistake(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def _send(channel: grpc.aio.Channel, method: str, token: str, *, is_stream: bool) -> None:
-    metadata: Any = bearer(token)
+async def _send(channel: Any, method: str, token: str, *, is_stream: bool) -> None:
+    metadata = bearer(token)
     if is_stream:
         stream = channel.stream_stream(method)(iter([GARBAGE]), metadata=metadata, timeout=20)
         async for _ in stream:
