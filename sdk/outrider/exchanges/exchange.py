@@ -119,13 +119,15 @@ class Exchange:
         now_s = self._clock()
         if now_s < memory.held_until_s:
             return self._held(now_s)
-        own, reached = self._reach(deadline)
+        began_ms = deadline.took_ms()
+        own, answers = self._reach(deadline)
+        took_ms = deadline.took_ms() - began_ms
         if now_s < memory.held_until_s:
             return self._held(now_s)
         self._ask_announcement(deadline, now_s)
         if own.mode in {Mode.ONLINE, Mode.DEGRADED}:
             self._ask_time(deadline, now_s)
-        memory.result, memory.looked_s = self._conclude(own, reached), now_s
+        memory.result, memory.looked_s = self._conclude(own, answers, took_ms), now_s
         return memory.result
 
     # ------------------------------------------------------------------ asking
@@ -233,7 +235,7 @@ class Exchange:
         # It took no time, since nothing was asked.
         return replace(memory.result, reason=reason, took_ms=0.0)
 
-    def _conclude(self, own: Own, answers: Sequence[http.Response]) -> Result:
+    def _conclude(self, own: Own, answers: Sequence[http.Response], took_ms: float) -> Result:
         memory = self._memory
         verdict = combine(own, memory.announcement, memory.unreadable)
         state, reason = STATES[verdict.mode], verdict.reason
@@ -242,15 +244,15 @@ class Exchange:
             facts["announced"] = memory.announcement.text
             if memory.announcement.until_us is not None:
                 facts["announced_until_us"] = memory.announcement.until_us
-        rest_ms = max((response.took_ms for response in answers), default=0.0)
         if answers:
-            facts["rest_ms"] = round(rest_ms, 1)
+            took_ms = max(response.took_ms for response in answers)
+            facts["rest_ms"] = round(took_ms, 1)
             facts |= self._spent(answers[-1])
         clock_facts, complaint, is_failing = self._clock_says()
         facts |= clock_facts
         if complaint and state == "up":
             state, reason = ("degraded" if is_failing else state), f"{complaint}; {reason}"
-        return Result(state, plain(reason, MAX_TEXT_BYTES), rest_ms, facts)
+        return Result(state, plain(reason, MAX_TEXT_BYTES), took_ms, facts)
 
     def _clock_says(self) -> tuple[dict[str, Fact], str, bool]:
         """Return the facts about this host's clock, a complaint, and whether it is a failure."""
@@ -259,15 +261,15 @@ class Exchange:
             return {}, "", False
         used_pct = measured.used_pct(spec.ahead_ms, spec.behind_ms)
         facts: dict[str, Fact] = {
-            "skew_ms": round(measured.ahead_ms, 1),
+            "skew_ms": round(measured.ahead_ms, 1) + 0.0,  # no -0.0
             "skew_error_ms": round(measured.error_ms, 1),
             "skew_samples": measured.samples,
             "skew_used_pct": round(used_pct, 1),
         }
         judgement = skew.judge(used_pct)
-        if judgement == "fine":
-            return facts, "", False
         allowed_ms = spec.ahead_ms if measured.ahead_ms > 0 else spec.behind_ms
+        if judgement == "fine" or allowed_ms is None:
+            return facts, "", False
         return facts, skew.told(measured, allowed_ms), judgement == "fail"
 
     def _spent(self, response: http.Response) -> dict[str, Fact]:

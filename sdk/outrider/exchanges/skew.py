@@ -2,8 +2,7 @@
 
 One question for the time gives one sample. The exchange looked at its clock somewhere between our
 sending and our receiving: most probably in the middle, and certainly within half of the round trip
-(plus what its own format rounds away). The sample with the shortest round trip is the best, so a
-few are taken and that one counts.
+of it. The sample with the shortest round trip is the best, so a few are taken and that one counts.
 
 Exchanges refuse a request whose time is further ahead, or older, than they allow. What a clock
 *surely* uses of that allowance, its error taken off, is compared with two shares: a warning at a
@@ -38,12 +37,10 @@ class Skew(NamedTuple):
 
     ahead_ms: float
     error_ms: float
-    """It is surely within so much of ``ahead_ms``."""
+    """The truth is surely within so much of ``ahead_ms``."""
+    sure_ms: float
+    """So far off it surely is, on the side of ``ahead_ms``; 0 where it may be right."""
     samples: int
-
-    def sure_ms(self) -> float:
-        """Return what is left of the distance when all doubt is taken off; always 0 or more."""
-        return max(0.0, abs(self.ahead_ms) - self.error_ms)
 
     def used_pct(self, ahead_ms: float | None, behind_ms: float | None) -> float:
         """Return how much of what is allowed on its side the clock surely uses, percent.
@@ -51,23 +48,29 @@ class Skew(NamedTuple):
         None allows anything.
         """
         allowed_ms = ahead_ms if self.ahead_ms > 0 else behind_ms
-        return 0.0 if allowed_ms is None else 100 * self.sure_ms() / allowed_ms
+        return 0.0 if allowed_ms is None else 100 * self.sure_ms / allowed_ms
 
 
 def measure(samples: Iterable[Sample], resolution_ms: float = 0) -> Skew | None:
     """Return what the best sample says; None without any that makes sense.
 
-    ``resolution_ms`` is the step in which the exchange tells its time, rounded down. A sample that
-    was received before it was sent spans a jump of this host's clock and is left out.
+    ``resolution_ms`` is the step in which the exchange tells its time, rounded down. What that
+    hides is taken in the clock's favour: one that may be right by it is not called wrong. A sample
+    that was received before it was sent spans a jump of this host's clock and is left out.
     """
     sane = [sample for sample in samples if sample.received_us >= sample.sent_us]
     if not sane:
         return None
     best = min(sane, key=lambda sample: sample.received_us - sample.sent_us)
-    middle_us = (best.sent_us + best.received_us) / 2
-    ahead_ms = (middle_us - best.server_us) / 1_000 - resolution_ms / 2
-    error_ms = (best.received_us - best.sent_us) / 2_000 + resolution_ms / 2
-    return Skew(ahead_ms, error_ms, len(sane))
+    most_ms = ((best.sent_us + best.received_us) / 2 - best.server_us) / 1_000
+    ahead_ms = min(max(0.0, most_ms - resolution_ms), most_ms)
+    half_trip_ms = (best.received_us - best.sent_us) / 2_000
+    return Skew(
+        ahead_ms=ahead_ms,
+        error_ms=half_trip_ms + resolution_ms,
+        sure_ms=max(0.0, abs(ahead_ms) - half_trip_ms),
+        samples=len(sane),
+    )
 
 
 def judge(used_pct: float) -> Judgement:
@@ -77,8 +80,8 @@ def judge(used_pct: float) -> Judgement:
     return "warn" if used_pct >= WARN_PCT else "fine"
 
 
-def told(skew: Skew, allowed_ms: float | None) -> str:
-    """Say it in words: ``this host's clock is at least 712 ms ahead, 1000 ms are refused``."""
-    side = "ahead" if skew.ahead_ms > 0 else "behind"
-    limit = f", it refuses what is {allowed_ms:.0f} ms {side}" if allowed_ms is not None else ""
-    return f"this host's clock is at least {skew.sure_ms():.0f} ms {side}{limit}"
+def told(skew: Skew, allowed_ms: float) -> str:
+    """Say in words how far the clock surely is off, and what is refused."""
+    side = "ahead of" if skew.ahead_ms > 0 else "behind"
+    off = f"at least {skew.sure_ms:.0f} ms {side} its own"
+    return f"this host's clock is {off}, {allowed_ms:.0f} ms are refused"

@@ -288,7 +288,9 @@ def test_the_true_distance_is_within_what_is_told(
 
     assert found is not None
     assert abs(found.ahead_ms - ahead_us / MS) <= found.error_ms + 0.001
-    assert found.error_ms == pytest.approx((min(map(sum, trips)) + resolution_us) / 2_000)
+    assert found.error_ms == pytest.approx(min(map(sum, trips)) / 2_000 + resolution_us / MS)
+    assert found.sure_ms <= abs(ahead_us) / MS + 0.001
+    assert found.sure_ms == 0 or found.ahead_ms * ahead_us > 0
 
 
 def test_a_clock_that_jumped_between_is_no_sample() -> None:
@@ -296,32 +298,47 @@ def test_a_clock_that_jumped_between_is_no_sample() -> None:
     assert skew.measure([Sample(NOW, NOW - 1, NOW)]) is None
     assert skew.measure([]) is None
     found = skew.measure([Sample(NOW, NOW - 1, NOW), Sample(NOW, NOW + 2 * MS, NOW)])
-    assert found == Skew(ahead_ms=1.0, error_ms=1.0, samples=1)
+    assert found == Skew(ahead_ms=1.0, error_ms=1.0, sure_ms=0.0, samples=1)
+
+
+def test_a_clock_that_may_be_right_is_not_called_wrong() -> None:
+    """Whole seconds say nothing about half of one, and much about a minute."""
+    at = [Sample(NOW + 900 * MS, NOW + 900 * MS, NOW)]
+    found = skew.measure(at, resolution_ms=1_000)
+    assert found == Skew(ahead_ms=0.0, error_ms=1_000.0, sure_ms=0.0, samples=1)
+    late = [Sample(NOW + 60_000 * MS, NOW + 60_200 * MS, NOW)]
+    found = skew.measure(late, resolution_ms=1_000)
+    assert found == Skew(ahead_ms=59_100.0, error_ms=1_100.0, sure_ms=59_000.0, samples=1)
 
 
 @pytest.mark.parametrize(
-    ("ahead_ms", "error_ms", "judged"),
+    ("ahead_ms", "trip_ms", "judged"),
     [
         (249, 0, "fine"),
         (250, 0, "warn"),
-        (299, 50, "fine"),
+        (299, 100, "fine"),
         (699, 0, "warn"),
         (700, 0, "fail"),
-        (749, 50, "warn"),
+        (749, 100, "warn"),
+        (750, 100, "fail"),
         (60_000, 0, "fail"),
         (-1_249, 0, "fine"),
         (-1_250, 0, "warn"),
         (-3_500, 0, "fail"),
     ],
 )
-def test_a_second_ahead_and_five_behind(ahead_ms: float, error_ms: float, judged: str) -> None:
+def test_a_second_ahead_and_five_behind(ahead_ms: int, trip_ms: int, judged: str) -> None:
     """250 ms are a warning and 700 ms a failure, when they are certain; behind has more room."""
-    assert skew.judge(Skew(ahead_ms, error_ms, 5).used_pct(1_000, 5_000)) == judged
+    half = trip_ms * MS // 2
+    found = skew.measure([Sample(NOW - half, NOW + half, NOW - ahead_ms * MS)])
+
+    assert found is not None
+    assert skew.judge(found.used_pct(1_000, 5_000)) == judged
 
 
 def test_where_times_do_not_matter_no_clock_is_wrong() -> None:
     """An exchange that compares no times allows any."""
-    assert Skew(1e9, 0, 5).used_pct(None, None) == 0
+    assert Skew(1e9, 0, 1e9, 5).used_pct(None, None) == 0
 
 
 # ------------------------------------------------------------------ being asked to wait

@@ -361,8 +361,8 @@ def test_a_skewed_clock(watched: Watched, behind_s: int, state: str) -> None:
     assert (found.state, found.facts["mode"]) == (state, "ONLINE")
     error_ms = float(found.facts["skew_error_ms"])
     assert float(found.facts["skew_ms"]) == pytest.approx(behind_s * 1_000, abs=error_ms + 0.1)
-    side = "ahead" if behind_s > 0 else "behind"
-    assert (f" ms {side}, it refuses what is " in found.reason) == (state == "degraded")
+    side = "ahead of" if behind_s > 0 else "behind"
+    assert (f" ms {side} its own, " in found.reason) == (state == "degraded")
 
 
 @each("binance")
