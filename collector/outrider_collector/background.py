@@ -40,7 +40,7 @@ class Background:
             config.retention.by_class(),
             holder=holder,
         )
-        self.sealer = Sealer(config.database_url, holder=holder)
+        self.sealer = Sealer(config.database_url, holder=holder, channel=config.store.audit_channel)
         self._config = config
         self._holder = holder
         to_deliver = asyncio.Event()

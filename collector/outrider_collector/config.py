@@ -114,7 +114,7 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How fresh blocks become compacted ones."""
+    """How fresh blocks become compacted ones, and who is told how the audit log stands."""
 
     compact: bool = True
     """Whether this collector has a compactor; of several, one acts at a time."""
@@ -122,6 +122,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Younger blocks are not touched; at least 1m, which live views count on."""
     compact_share: Annotated[float, msgspec.Meta(ge=0.01, le=1.0)] = 0.5
     """Of the time that compaction may take; the rest is rest."""
+    audit_channel: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    """Channel of the rules that gets the newest head of the audit log once a day; empty: none."""
 
     def __post_init__(self) -> None:
         if self.compact_after.us < 60_000_000:

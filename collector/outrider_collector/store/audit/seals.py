@@ -12,6 +12,7 @@ seal. Every collector looks for the newest head, which it publishes to its agent
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -23,7 +24,7 @@ from psycopg.types.string import ByteaBinaryLoader
 from outrider.errors import Fault
 from outrider.instants import from_us, to_us
 from outrider_collector.store import leases
-from outrider_collector.store.audit import months
+from outrider_collector.store.audit import months, publishing
 from outrider_collector.store.audit.canonical import COLUMNS, NO_ROOT, Head, Seal, leaf_hash
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
@@ -46,6 +47,8 @@ PERIOD_S: Final = 5.0
 AGE_S: Final = 60.0
 """A row is sealed when it is so old, or has MOST_ROWS - 1 others for company."""
 MOST_ROWS: Final = 1_000
+TELL_S: Final = 600.0
+"""How often it is looked whether the channel has had its head today."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -137,8 +140,13 @@ async def read_rows(
 class Sealer:
     """The loop in every collector: one of them seals, all of them know the head."""
 
-    def __init__(self, url: str, *, holder: str, period_s: float = PERIOD_S) -> None:
+    def __init__(
+        self, url: str, *, holder: str, channel: str = "", period_s: float = PERIOD_S
+    ) -> None:
+        """Prepare; ``channel`` is told the head once a day."""
         self._url = url
+        self._channel = channel
+        self._tell_at = 0.0
         self._holder = holder
         self._period_s = period_s
         self.head = Head(0, NO_ROOT)
@@ -163,6 +171,8 @@ class Sealer:
                 if lease is not None:
                     await self._seal_due(connection, lease)
                 self.head, _ = await newest(connection)
+                if lease is not None:
+                    await self._tell_channel(connection)
                 await first_of(self._period_s, stop)
             if lease is not None:
                 await leases.release(connection, lease)
@@ -178,6 +188,11 @@ class Sealer:
         except psycopg.errors.LockNotAvailable:
             return  # a writer is busy for longer than usual: the next look
         _LOG.info("sealed %d rows of the audit log", sealed)
+
+    async def _tell_channel(self, connection: AsyncConnection) -> None:
+        if self._channel and self.head.number and time.monotonic() >= self._tell_at:
+            await publishing.publish(connection, self._channel, self.head)
+            self._tell_at = time.monotonic() + TELL_S
 
 
 async def _horizon(connection: AsyncConnection) -> int:

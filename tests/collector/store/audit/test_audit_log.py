@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from outrider_collector.store.audit import log, months, seals
+from outrider_collector.store import rules
+from outrider_collector.store.audit import log, months, publishing, seals
 from outrider_collector.store.audit.canonical import Head
 from outrider_collector.store.audit.verify import verify
 from outrider_collector.store.connect import connect
@@ -148,6 +149,21 @@ async def test_the_loop_seals_by_age_and_by_number(
     stop.set()
     await asyncio.gather(*tasks)
     assert (await verify(store.connection, [sealers[0].head])).heads_agreeing == 1
+
+
+async def test_a_channel_gets_the_head_once_a_day(store: Store) -> None:
+    """However often it is tried; the day after again; never where no rules have the channel."""
+    head = Head(12, b"\xab" * 32)
+    assert not await publishing.publish(store.connection, "hook", head)
+    toml = '[[channel]]\nname = "hook"\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n'
+    await rules.apply(store.connection, {"a.toml": toml}, "anna")
+    for _ in range(2):
+        assert await publishing.publish(store.connection, "hook", head)
+    sentences = "select content ->> 'sentence' from notifications"
+    assert [str(head) in sentence for (sentence,) in await store.rows(sentences)] == [True]
+    await store.connection.execute("update notifications set created_at = now() - interval '1 day'")
+    assert await publishing.publish(store.connection, "hook", head)
+    assert await store.value("select count(*) from notifications where fate = 'waiting'") == 2
 
 
 async def test_other_records_cost_no_statement(store: Store) -> None:
