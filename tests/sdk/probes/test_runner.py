@@ -132,9 +132,12 @@ async def test_probes_that_hang_hold_a_few_threads_and_the_others_expire() -> No
     try:
         await run(
             runner,
-            lambda: {r.verdict.state for r in runner.reports(everything=True)} == {"expired"},
+            lambda: (
+                {r.verdict.state for r in runner.look_up()} == {"expired"}
+                and runner.held == count == MAX_THREADS
+            ),
         )
-        assert runner.held == most == MAX_THREADS
+        assert most == MAX_THREADS
     finally:
         free.set()
     assert {record[3]["to"] for record in told.records} <= {"expired", "up"}
