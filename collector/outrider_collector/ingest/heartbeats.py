@@ -11,6 +11,7 @@ must not stop everybody's flush.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -258,7 +259,8 @@ def _workers(
     """One entry for each worker: of several processes the running one, else the last to end."""
     chosen: dict[Component, ingest_pb2.WorkerHeartbeat] = {}
     for worker in workers[:MAX_WORKERS]:
-        service, name = clean(worker.service), clean(worker.worker)
+        # Many workers are of few services.
+        service, name = sys.intern(clean(worker.service)), clean(worker.worker)
         component = known.named(
             "worker", f"{service}/{name}@{host}", agent, team, host, service, name
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 REASON_CHARACTERS = 500
-CHUNK_ROWS = 2_000
+CHUNK_ROWS = 1_000
 PROBED_KINDS = ("probe", "exchange", "database", "pipeline")
 """Kinds of components that probes look at; the others are ``agent`` and ``worker``."""
 
