@@ -10,6 +10,7 @@ for :data:`KEEP_S`, and says so.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 KEEP_S: Final = 900.0
 """So long a state stands that cannot be looked at again; then it is unknown."""
+
+HURRY_S: Final = 10.0
+"""While it does not answer, what is announced is asked so often: it may be closed since."""
 
 STALE_INTERVALS: Final = 3
 """What was announced and measured counts for so many intervals when it cannot be asked again."""
@@ -80,10 +84,10 @@ class _Memory:
     announcement: Announcement | None = None
     announcement_s: float = 0.0
     unreadable: str = ""
-    announcement_due_s: float = 0.0
+    announcement_asked_s: float = -math.inf
     skew: skew.Skew | None = None
     skew_s: float = 0.0
-    skew_due_s: float = 0.0
+    skew_asked_s: float = -math.inf
 
 
 class Exchange:
@@ -114,7 +118,7 @@ class Exchange:
     __hash__ = None  # type: ignore[assignment]  # equal without being the same
 
     def look(self, deadline: Deadline) -> Result:
-        """Look once; never longer than the deadline, and never raises."""
+        """Look once, no longer than the deadline. Raises TimeoutError if that is over already."""
         memory = self._memory
         now_s = self._clock()
         if now_s < memory.held_until_s:
@@ -124,7 +128,7 @@ class Exchange:
         took_ms = deadline.took_ms() - began_ms
         if now_s < memory.held_until_s:
             return self._held(now_s)
-        self._ask_announcement(deadline, now_s)
+        self._ask_announcement(deadline, now_s, is_down=own.mode is Mode.DOWN)
         if own.mode in {Mode.ONLINE, Mode.DEGRADED}:
             self._ask_time(deadline, now_s)
         memory.result, memory.looked_s = self._conclude(own, answers, took_ms), now_s
@@ -153,24 +157,28 @@ class Exchange:
         is_guard = all(failure.is_own_guard for failure in failures)
         return Own(Mode.UNKNOWN if is_guard else Mode.DOWN, reason), answers
 
-    def _ask_announcement(self, deadline: Deadline, now_s: float) -> None:
+    def _ask_announcement(self, deadline: Deadline, now_s: float, *, is_down: bool) -> None:
         spec, memory = self._preset.announced, self._memory
-        if spec is not None and now_s >= memory.announcement_due_s:
-            memory.announcement_due_s = now_s + spec.every_s
-            try:
-                response, answer = self._ask(spec.endpoint, Deadline(_left_s(deadline) / 2))
-                memory.announcement = announced.read(answer, spec, response.received_us)
-                memory.announcement_s, memory.unreadable = now_s, ""
-            except (_Unanswered, AnswerError) as failure:
-                memory.unreadable = str(failure)
-                if now_s - memory.announcement_s > STALE_INTERVALS * spec.every_s:
-                    memory.announcement = None
+        if spec is None:
+            return
+        every_s = min(spec.every_s, HURRY_S) if is_down else spec.every_s
+        if now_s - memory.announcement_asked_s < every_s:
+            return
+        memory.announcement_asked_s = now_s
+        try:
+            response, answer = self._ask(spec.endpoint, Deadline(_left_s(deadline) / 2))
+            memory.announcement = announced.read(answer, spec, response.received_us)
+            memory.announcement_s, memory.unreadable = now_s, ""
+        except (_Unanswered, AnswerError) as failure:
+            memory.unreadable = str(failure)
+            if now_s - memory.announcement_s > STALE_INTERVALS * spec.every_s:
+                memory.announcement = None
 
     def _ask_time(self, deadline: Deadline, now_s: float) -> None:
         spec, memory = self._preset.time, self._memory
-        if spec is None or now_s < memory.skew_due_s:
+        if spec is None or now_s - memory.skew_asked_s < spec.every_s:
             return
-        memory.skew_due_s = now_s + spec.every_s
+        memory.skew_asked_s = now_s
         samples: list[skew.Sample] = []
         for _ in range(skew.SAMPLES):
             try:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from outrider.probes.http import Response
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,6 +43,14 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     hangs: bool = False
+
+
+def answer(body: bytes, *, status: int = 200, **headers: str) -> Response:
+    """An answer as it comes out of `fetch`, for what needs no server."""
+    return Response(
+        status=status, headers=headers, body=body, is_cut=False, took_ms=1.0,
+        tls_expires_us=None, sent_us=0, received_us=0,
+    )  # fmt: skip
 
 
 def js(value: Any, status: int = 200, **headers: str) -> Reply:
