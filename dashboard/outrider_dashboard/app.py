@@ -27,7 +27,9 @@ from outrider_dashboard.pages import (
     log_line,
     log_tail,
     logs,
+    monitoring,
     overview,
+    status,
     worker,
     workers,
 )
@@ -83,10 +85,14 @@ def build(site: Site) -> Starlette:
                 await sampling
 
     app = Starlette(
-        routes=_routes(),
+        routes=[*_routes(), *(_status_routes() if site.status_page else [])],
         lifespan=lifespan,
         middleware=[
-            Middleware(Guard),
+            Middleware(
+                Guard,
+                public=(*status.PATHS, "/static/") if site.status_page else (),
+                responses=site.responses,
+            ),
             Middleware(Abandoned),
             # Event streams are left alone by the middleware itself.
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
@@ -114,12 +120,19 @@ def _routes() -> list[Route | Mount]:
         Route("/alerts", alerts.page),
         Route("/alerts/notices.json", alerts.notices_json),
         Route("/alerts/{alert:id}", alerts.page),
+        Route("/healthz", monitoring.healthz),
+        Route("/readyz", monitoring.readyz),
+        Route("/metrics", monitoring.metrics),
         Route("/kit", kit.page),
         Route("/live", log_tail.changes),
         Route("/display", _display),
         Route("/favicon.ico", _favicon),
         Mount("/static", _Assets(directory=STATIC)),
     ]
+
+
+def _status_routes() -> list[Route]:
+    return [Route("/status", status.page), Route("/status.json", status.document)]
 
 
 async def _display(request: Request) -> Response:

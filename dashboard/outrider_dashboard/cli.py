@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     # Warnings of the libraries (a pool that cannot connect) go where our own records go.
     logging.basicConfig(level=logging.WARNING, handlers=[outrider.Handler()])
     with listener:
-        asyncio.run(_serve(listener, url, environment, tables["health"]))
+        asyncio.run(_serve(listener, url, environment, config, tables["health"]))
     return 0
 
 
@@ -104,13 +104,18 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    listener: socket.socket, url: str, environment: str, targets: HealthConfig
+    listener: socket.socket,
+    url: str,
+    environment: str,
+    dashboard: DashboardConfig,
+    targets: HealthConfig,
 ) -> None:
     async with open_source(url, targets) as source:
         server: _Server | None = None
         site = make_site(
             source, environment, _recorder(), lambda: server is not None and server.should_exit
         )
+        site.status_page, site.status_hosts = dashboard.status_page, dashboard.status_hosts
         config = uvicorn.Config(
             build(site),
             log_config=_LOG_CONFIG,

@@ -17,6 +17,10 @@ class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Name shown beside the mark, so that nobody reads the wrong fleet; absent: the host's name."""
     database_url: str | None = None
     """A database of its own, such as a replica; absent: the one of ``[database]``."""
+    status_page: bool = False
+    """Whether /status shows everybody how the components are; needs a proxy that leads there."""
+    status_hosts: bool = False
+    """Whether the status page names hosts."""
 
 
 def listen_address(listen: str) -> tuple[str, int]:

@@ -104,6 +104,11 @@ class Hub:
         return len(self._watchers) >= MOST_WATCHERS
 
     @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    @property
     def polling(self) -> bool:
         """Whether the poller runs."""
         return self._poller is not None and not self._poller.done()

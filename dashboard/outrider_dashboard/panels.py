@@ -9,7 +9,7 @@ trying again can help is the error catalogue's decision, not the page's.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -77,6 +77,8 @@ class Boundary:
         self._report = report
         self._good: OrderedDict[str, tuple[datetime, Any]] = OrderedDict()
         self._down: tuple[datetime, Fault] | None = None
+        self.failures: Counter[str] = Counter()
+        """Panels that were not read, by code, since the start."""
 
     async def load(
         self,
@@ -124,6 +126,7 @@ class Boundary:
         if unreachable and (self._down is None or self._down[1] is not fault):
             self._down = (now, fault)
         self._report(title, fault, correlation_id)
+        self.failures[str(fault.reason)] += 1
         good = self._good.get(key) if unreachable else None
         return Panel(
             title=f"{title} could not be read",

@@ -17,6 +17,9 @@ from starlette.responses import PlainTextResponse
 from outrider.addresses import host_of, is_loopback
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _POLICY = (
@@ -36,10 +39,18 @@ _NOT_KEPT = (b"cache-control", b"no-store")
 
 
 class Guard:
-    """Middleware: refuses foreign hosts and everything but reading, sets the headers."""
+    """Middleware: refuses foreign hosts and everything but reading, sets the headers.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``public`` are paths that answer to any host's name, because what they show is for everybody;
+    one that ends in a slash stands for all below it. ``responses`` counts answers by status.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, public: Sequence[str] = (), responses: Counter[int]
+    ) -> None:
         self._app = app
+        self._public = tuple(public)
+        self._responses = responses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -49,19 +60,28 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self._responses[message["status"]] += 1
                 headers = message["headers"] = list(message.get("headers", []))
                 headers.extend(HEADERS)
                 if all(name.lower() != b"cache-control" for name, _ in headers):
                     headers.append(_NOT_KEPT)
             await send(message)
 
-        refusal = _refusal(scope)
+        refusal = _refusal(scope, public=self._is_public(scope["path"]))
         await (refusal or self._app)(scope, receive, with_headers)
 
+    def _is_public(self, path: str) -> bool:
+        return any(
+            path.startswith(known) if known.endswith("/") else path == known
+            for known in self._public
+        )
 
-def _refusal(scope: Scope) -> PlainTextResponse | None:
+
+def _refusal(scope: Scope, *, public: bool) -> PlainTextResponse | None:
     if scope["method"] not in {"GET", "HEAD"}:
         return PlainTextResponse("The pages only read.\n", status_code=405)
+    if public:
+        return None
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
     if not is_loopback(host_of(host)):
         return PlainTextResponse(

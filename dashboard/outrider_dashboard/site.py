@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from outrider.errors import Fault, Reason
 from outrider_dashboard import timing
+from outrider_dashboard.kept import Kept
 from outrider_dashboard.rendering import NAVIGATION, TEMPLATES
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from outrider_collector.store.reading.types import Alert
     from outrider_dashboard.live import Hub
+    from outrider_dashboard.pages.status import Status
     from outrider_dashboard.panels import Boundary, Panel
     from outrider_dashboard.sampler import GaugeHistory
     from outrider_dashboard.source import Source
@@ -42,6 +45,17 @@ class Site:
     stopping: Callable[[], bool] = lambda: False
     exports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Downloads at the same time: each holds a connection for as long as it takes."""
+    readiness: Kept[str] = field(default_factory=lambda: Kept(3.0))
+    """Why this process is not ready, for whoever asks."""
+    responses: Counter[int] = field(default_factory=Counter)
+    """Answers by their HTTP status, since the start."""
+    status_page: bool = False
+    """Whether there is a status page, for everybody who reaches it."""
+    status_hosts: bool = False
+    """Whether it names hosts."""
+    status: Kept[Status] = field(default_factory=lambda: Kept(10.0))
+    last_status: Status | None = None
+    """The last one that was known."""
     tails: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """Live searches at the same time."""
 

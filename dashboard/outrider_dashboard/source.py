@@ -122,6 +122,16 @@ class Source:
         async with self._connection() as c:
             return await components.samples(c, kind, since, until)
 
+    def connections(self) -> dict[str, int]:
+        """Return how many connections there are by what they do, and how many wait for one."""
+        known = self._pool.get_stats()
+        free = known.get("pool_available", 0)
+        return {
+            "used": known.get("pool_size", 0) - free,
+            "free": free,
+            "waited_for": known.get("requests_waiting", 0),
+        }
+
     async def ready(self) -> str:
         """Return why the pages cannot be served as they should be; empty: they can."""
         try:

@@ -129,8 +129,12 @@ async def _pages(url: str) -> AsyncIterator[Pages]:
 
 @pytest.fixture
 def served(fleet: Fleet) -> Iterator[Served]:
-    """A dashboard over the seeded fleet on a real socket."""
-    with serving(fleet.url) as found:
+    """A dashboard over the seeded fleet on a real socket, with its status page."""
+
+    def with_status_page(site: Site) -> None:
+        site.status_page = True
+
+    with serving(fleet.url, change=with_status_page) as found:
         yield found
 
 

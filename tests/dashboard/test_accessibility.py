@@ -27,6 +27,7 @@ ALL = (
     "/logs?q=service%3Aetl+nowhere",
     "/logs?columns=service,worker,host,logger,event,error_code,attributes",
     "/health?hosts=all",
+    "/status",
     "/alerts/2",
     "/nowhere",
 )

@@ -24,7 +24,7 @@ MOST_COMPONENTS: Final = 20_000
 MOST_SAMPLES: Final = 5_000
 """Of an hour: eighty components, looked at from one host each."""
 
-KINDS: Final = ("exchange", "database", "probe", "agent")
+KINDS: Final = ("exchange", "database", "probe", "pipeline", "agent")
 
 _OF_THE_LOOK: Final = frozenset({"took_ms", "checked_at"})
 

@@ -15,7 +15,7 @@ class Component:
     """One component as one host sees it now."""
 
     kind: str
-    """exchange, database, probe or agent."""
+    """exchange, database, probe, pipeline or agent."""
     component: str
     """As ``system_health`` names it: ``name@host``; an agent's is its id."""
     name: str
