@@ -58,7 +58,7 @@ def ending(detail: WorkerDetail, clock: timing.Clock) -> Ending:
             reason or "Its agent sends no heartbeat, so it may be working or not.",
         )
     facts = {
-        "up": "Up, and its work advances.",
+        "up": "Up, and its work advances." if gauges.progress_at else "Up.",
         "degraded": "Alive, but it suffers.",
         "lagging": f"Alive, but {sentences.behind(gauges.backlog_bytes)}.",
         "retired": "It ended as it should.",
@@ -185,6 +185,7 @@ def facts(detail: WorkerDetail, clock: timing.Clock) -> list[tuple[str, str]]:
         ("Process", _process(worker, clock)),
         ("Service", worker.service),
         ("Came back in 24 h", numbers.plural(restarts(detail, clock), "time")),
+        ("Last line", f"{clock.age(gauges.last_line_at)} ago" if gauges.last_line_at else "none"),
         ("Last progress", _progress(gauges, clock)),
         ("Last heartbeat", f"{clock.age(worker.seen_at)} ago" if worker.seen_at else "never"),
     ]
