@@ -1,11 +1,13 @@
 """What a TOML text may not hold here, though its syntax allows it. Pure.
 
-Behind the parser stand file names, a database and a JSON encoder. None takes a zero byte, a
-number beyond 64 bits, or tables in tables without end; so no text that holds one is taken at all.
+Behind the parser stand file names, a database and a JSON encoder. None takes a zero byte, a number
+beyond 64 bits or that is none (``inf``, ``nan``), or tables in tables without end; so no text that
+holds one is taken at all.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def excess(document: dict[str, Any]) -> Excess | None:
             return Excess(path, "`{}` holds a zero byte", "write it without `\\u0000`")
         elif isinstance(value, int) and not -_INT_MAX - 1 <= value <= _INT_MAX:
             return Excess(path, "`{}` is a number beyond 64 bits", "write a smaller one")
+        elif isinstance(value, float) and not math.isfinite(value):
+            return Excess(path, "`{}` is not a finite number", "write one")
     return None
 
 

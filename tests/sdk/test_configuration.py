@@ -257,10 +257,11 @@ def test_default_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("[agent]\na = " + "9" * 5_000, "a number beyond 64 bits: t.toml:2: write a smaller one"),
         ("a = 1\nb = [1, 9223372036854775808]", "`b[1]` is a number beyond 64 bits: t.toml:2: "),
         ('[x]\ny = "a\\u0000b"', "`x.y` holds a zero byte: t.toml:2: write it without"),
+        ("a = 1e400", "`a` is not a finite number: t.toml:1: write one"),
         ("a." * 10_000 + "a = 1", "nested deeper than 32 levels: t.toml:1"),
         ("a = " + "[" * 10_000 + "]" * 10_000, "not TOML, nested too deeply: t.toml"),
     ],
-    ids=["endless", "large", "zero", "dotted", "nested"],
+    ids=["endless", "large", "zero", "infinite", "dotted", "nested"],
 )
 def test_what_nothing_behind_the_parser_takes_is_refused(text: str, said: str) -> None:
     """Syntax allows it, file names, database and JSON do not: file, line and key, no traceback."""
