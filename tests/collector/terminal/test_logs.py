@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from outrider import command
 from outrider.configuration import ConfigError
+from outrider.visible import visible
 from outrider_collector.store.reading.types import LogRow
 from outrider_collector.terminal import follow
 from outrider_collector.terminal.arguments import join_values, parse_filter, parse_time
 from outrider_collector.terminal.output import Output
-from outrider_collector.terminal.render import age, line, table, visible
+from outrider_collector.terminal.render import age, line, table
 from tests.collector.reading.rows import Record, Source, commit
 
 if TYPE_CHECKING:
