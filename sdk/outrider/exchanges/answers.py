@@ -139,8 +139,10 @@ def shown(value: Any) -> str:
     """Return a value of an answer, or of what was expected, fit for a line."""
     if isinstance(value, str):
         return f"`{plain(value, 60)}`"
-    if isinstance(value, list | dict) and value:
-        return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, list) and value:
+        return f"`{plain(', '.join(words(value)), 60)}`" if words(value) else "a list"
+    if isinstance(value, dict) and value:
+        return "an object"
     # A number may have thousands of digits: what Python refuses to write out is not shown.
     is_long = isinstance(value, int) and value.bit_length() > 64
     return "a huge number" if is_long else f"`{json.dumps(value)}`"

@@ -102,6 +102,8 @@ def test_paths() -> None:
     assert at(value, "") is value
     with pytest.raises(AnswerError, match=r"`data\.1\.ts` is missing"):
         check(value, [], ["data.1.ts"])
+    with pytest.raises(AnswerError, match=r"`error` is `EService:Busy, 5`, expected `\[\]`"):
+        check({"error": ["EService:Busy", 5]}, [("error", [])], [])
     with pytest.raises(AnswerError, match="`ok` is `true`, expected `1`"):
         check({"ok": True}, [("ok", 1)], [])
 
