@@ -32,6 +32,9 @@ class Draft:
         self.next_us: dict[int, int] = {}
         self.late: dict[Destination, list[Alert]] = {}
         """Alerts that came late and are over: one message tells a destination of all of them."""
+        self.held: dict[Destination, list[tuple[Alert, str]]] = {}
+        """Alerts that came and went while something held them back, and what; told likewise."""
+        self.owed: dict[int, bool] = {}
         self._rows: list[NotificationPlan] = []
         self._changes: list[LedgerChange] = []
 
@@ -42,6 +45,7 @@ class Draft:
             changes=tuple(self._changes),
             suppressed_by=self.suppressed_by,
             next_us=self.next_us,
+            owed=self.owed,
         )
 
     def planned(self, alert: Alert, channel: str) -> set[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from outrider_alerting import telling
 from outrider_alerting.draft import EXPLAINED, TOGETHER, destination_of
+from outrider_alerting.ledger import RANK
 from outrider_alerting.routing import CENTRE, destinations
 from outrider_alerting.rules import IN_APP
 
@@ -54,6 +55,7 @@ def tell_both(draft: Draft, alert: Alert, held: str) -> None:
     late = draft.is_late(alert, alert.resolved_us)
     for to in destinations(draft.rule_set, alert.labels):
         if held and to != CENTRE:
+            draft.owed[alert.id] = not held.startswith(EXPLAINED)
             draft.add(alert, "fired", to, "suppressed", content, why=held)
             draft.add(alert, "resolved", to, "suppressed", content, why=held)
             continue
@@ -82,6 +84,49 @@ def digest(draft: Draft) -> None:
             draft.add(alert, "resolved", to, "superseded", content, why=why)
 
 
+def account(draft: Draft, alert: Alert, known: Mapping[str, list[LedgerRow]], held: str) -> None:
+    """Note who is to be told that an alert came and went unannounced, once nothing holds it."""
+    untold = [rows for channel, rows in known.items() if channel != IN_APP and _was_silenced(rows)]
+    draft.owed[alert.id] = bool(held and untold)
+    if held:
+        return
+    for rows in untold:
+        if draft.rule_set.channel(rows[0].channel) is not None:
+            by = (_last_reason(rows) or "a silence").split(":", 1)[0]
+            draft.held.setdefault(destination_of(rows[0]), []).append((alert, by))
+
+
+def digest_held(draft: Draft) -> None:
+    """Tell what came and went while silences held it back: one message for each destination."""
+    for to, held in draft.held.items():
+        (first, by), *others = sorted(held, key=lambda pair: -RANK[pair[0].priority])
+        content = telling.after_silence(
+            [first, *(alert for alert, _ in others)],
+            by if all(name == by for _, name in others) else "silences",
+            draft.now_us,
+        )
+        # A bundle of its own: what fires next must not join it, and be heard by nobody.
+        bundle = f"held {telling.name(first.id)}"
+        draft.add(first, "unsuppressed:1", to, "waiting", content, bundle=bundle)
+        for alert, name in others:
+            content = telling.after_silence([alert], name, draft.now_us)
+            why = f"told in the digest of {telling.name(first.id)}"
+            draft.add(alert, "unsuppressed:1", to, "superseded", content, why=why)
+
+
+def _was_silenced(rows: Sequence[LedgerRow]) -> bool:
+    """Whether a silence, and nothing else, kept a destination from knowing."""
+    return all(row.fate == "suppressed" for row in rows) and not (
+        _last_reason(rows) or EXPLAINED
+    ).startswith(EXPLAINED)
+
+
+def _last_reason(rows: Sequence[LedgerRow]) -> str | None:
+    """Return why the last of these firings was not told."""
+    held = (row.why for row in reversed(rows) if row.announces and row.fate == "suppressed")
+    return next((why for why in held if why), None)
+
+
 def _was_explained(told: Sequence[LedgerRow]) -> bool:
     """Whether all that waits was held back by a cause until a moment ago."""
     held = [row.why or "" for row in told if row.fate == "suppressed"]
@@ -96,5 +141,5 @@ def _was_explained(told: Sequence[LedgerRow]) -> bool:
 def _why_not_told(told: list[LedgerRow]) -> str:
     if any(row.failed for row in told):
         return "its firing was never delivered"
-    last = next((row.why for row in reversed(told) if row.fate == "suppressed" and row.why), None)
+    last = _last_reason(told)
     return f"its firing was not told: {last}" if last else "its firing was not told"

@@ -147,5 +147,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[LedgerChange, ...] = ()
     suppressed_by: dict[int, tuple[str, ...]] = {}
     """Open alert's id to what holds it back now (``A-3``, ``silence 31``); for the alert's flag."""
+    owed: dict[int, bool] = {}
+    """Resolved alert's id to whether it is to be told when what holds it back now is over."""
     next_us: dict[int, int] = {}
     """Open alert's id to when it is to be looked at again: an escalation or a reminder is due."""

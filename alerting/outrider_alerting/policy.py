@@ -11,6 +11,8 @@ concerned locked. It looks at states, not at events, so calling it again changes
 * When what held it back ends and the alert still fires, it is told then: ``unsuppressed:n``.
 * A resolve goes to whoever was told the firing, or may have been, by the alert's own ledger: over
   any silence, whatever the routes say by now. Who was not told gets none.
+* What came and went under a silence is told when the silence ends: one digest for each destination
+  that its firing would have had.
 * A firing that is still waiting when the alert resolves is overtaken: one message tells both. Not
   one that waits for its repeat because nobody knows whether it arrived: the resolve follows it.
 * What a channel could not be told, its fallback is, and the notification centre names both.
@@ -66,8 +68,8 @@ def plan(
     """Decide for each of the alerts what its ledger lacks.
 
     Give the alerts that moved in this step and those whose time in ``Plan.next_us`` has come; those
-    that are open as well whenever a silence or a cause begins or ends, or a notification's last
-    attempt has failed. ``spoken`` are the firings of the last JOIN_US; ``causes`` open alerts that
+    that are open or owed as well whenever a silence or a cause begins or ends, or a notification's
+    last attempt has failed. ``spoken`` are the firings of the last JOIN_US; ``causes`` open alerts that
     may explain others.
     """
     run = _Planner(ledger, silences, rule_set, now_us, spoken)
@@ -77,6 +79,7 @@ def plan(
     for alert in chosen:
         run.decide(alert)
     ending.digest(run.draft)
+    ending.digest_held(run.draft)
     return run.draft.finished()
 
 
@@ -127,6 +130,7 @@ class _Planner:
         self._stand_in(alert, known)
         if alert.state == "resolved":
             ending.settle(self.draft, alert, known)
+            ending.account(self.draft, alert, known, held)
             return
         if self._is_raised(alert, known):
             self._raise(alert, known, held)

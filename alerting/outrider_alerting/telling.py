@@ -83,6 +83,21 @@ def fired_and_resolved(alert: Alert, now_us: int) -> Content:
 
 def digest(alerts: Sequence[Alert], now_us: int) -> Content:
     """Say in one message what began and ended before its records arrived."""
+    title = f"{len(alerts):,} alerts came and went before their records arrived"
+    return _digest(alerts, now_us, title, "their records came late")
+
+
+def after_silence(alerts: Sequence[Alert], by: str, now_us: int) -> Content:
+    """Say in one message what began and ended while ``by`` held it back."""
+    if len(alerts) == 1:
+        content = fired_and_resolved(alerts[0], now_us)
+        sentence = f"{content.sentence} Held back by {by} until now."
+        return msgspec.structs.replace(content, sentence=sentence)
+    title = f"{len(alerts):,} alerts came and went under {by}"
+    return _digest(alerts, now_us, title, "they were held back until now")
+
+
+def _digest(alerts: Sequence[Alert], now_us: int, title: str, why: str) -> Content:
     first = alerts[0]
     facts = tuple(
         Fact(
@@ -95,14 +110,13 @@ def digest(alerts: Sequence[Alert], now_us: int) -> Content:
     )
     left = len(alerts) - len(facts)
     more = f" {left:,} more are in the list of alerts." if left else ""
-    title = f"{len(alerts):,} alerts came and went before their records arrived"
     return Content(
         alert=name(first.id),
         status="fired and resolved",
         priority=first.priority,
         subject=_one_line(f"{title} [{name(first.id)}]"),
         title=title,
-        sentence=f"None of them holds any more; their records came late.{more}",
+        sentence=f"None of them holds any more; {why}.{more}",
         facts=facts,
         command="outrider alerts list",
         rule=first.rule,

@@ -164,7 +164,7 @@ def test_the_resolve_reaches_who_got_the_firing_whatever_has_changed() -> None:
 def test_who_did_not_get_the_firing_gets_no_resolve() -> None:
     """A suppressed or undeliverable firing leaves a suppressed resolve that says why."""
     ledger = (row("ops", "suppressed", why="silence 31"), row("mail", "dead"))
-    planned = decide(alert("resolved"), ledger=ledger)
+    planned = decide(alert("resolved"), ledger=ledger, silences=(silence(),))
 
     assert short(planned) == [("ops", "resolved", "suppressed"), ("mail", "resolved", "suppressed")]
     assert [r.why for r in planned.rows] == [

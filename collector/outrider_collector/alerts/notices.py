@@ -2,7 +2,8 @@
 
 Runs inside the step's transaction, with the ledger's rows of the alerts concerned locked, so that
 what the policy decided from them is still so at the commit. Alerts that did not move are looked at
-too whenever a silence begins, ends or was touched by somebody, when what may explain them ends,
+too whenever a silence begins, ends or was touched by somebody (also those that are over and were
+never told because of it), when what may explain them ends,
 when a message did not reach its destination, and when an escalation or a reminder is due.
 """
 
@@ -64,7 +65,7 @@ class Notices:
         self._next = _ALWAYS
 
     def look_again(self) -> None:
-        """Somebody touched a silence: look at every open alert with the next step."""
+        """Somebody touched a silence: look at all that silences can hold with the next step."""
         self._next = _ALWAYS
 
     def look_at(self, alerts: Iterable[int]) -> None:
@@ -143,6 +144,8 @@ class Notices:
         }
         if flags:
             await alerts.set_suppressed(self._connection, flags)
+        if planned.owed:
+            await alerts.set_owed(self._connection, planned.owed)
         changed = {row.alert for row in planned.rows} | {c.alert for c in planned.changes}
         return Planned(
             alerts=changed | set(flags),

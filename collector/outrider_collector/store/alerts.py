@@ -285,6 +285,19 @@ async def set_suppressed(
         )
 
 
+async def set_owed(connection: AsyncConnection, owed: Mapping[int, bool]) -> None:
+    """Say of resolved alerts whether the end of a silence is to tell of them."""
+    await connection.execute(
+        """
+        update alerts a set owed = new.owed
+        from unnest(%s::bigint[], %s::boolean[]) as new (id, owed)
+        where a.id = new.id and a.owed <> new.owed
+        """,
+        (list(owed), list(owed.values())),
+        prepare=True,
+    )
+
+
 async def read_alerts(connection: AsyncConnection, ids: Sequence[int]) -> list[AlertRow]:
     """Return these alerts in the order of their ids."""
     cursor = await connection.cursor(row_factory=class_row(AlertRow)).execute(
@@ -334,9 +347,14 @@ async def read_spoken(connection: AsyncConnection, since: datetime) -> list[Spok
 
 
 async def open_ids(connection: AsyncConnection) -> list[int]:
-    """Return the ids of the alerts that fire or recover: what a silence can hold or let go."""
+    """Return the ids of the alerts that a silence can hold or let go.
+
+    They fire or recover, or are over and owed to who was not told of them.
+    """
     cursor = await connection.execute(
-        "select id from alerts where state in ('firing', 'recovering') order by id", prepare=True
+        "select id from alerts where state in ('firing', 'recovering') union"
+        " select id from alerts where owed order by id",
+        prepare=True,
     )
     return [row[0] for row in await cursor.fetchall()]
 
