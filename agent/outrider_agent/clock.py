@@ -10,7 +10,8 @@ class SteadyAge:
     """The age of something whose time the wall clock told, once it was seen: blind to its steps.
 
     The wall clock says how old it is at the first look. Afterwards it may be set as it likes: what
-    is new since the look before is no older than that.
+    is new since the look before is no older than that. Monotonic seconds count from the host's
+    start.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,9 @@ class SteadyAge:
             age_s = max(0.0, (now_us - told_us) / 1e6)
             if self._since_s is not None:
                 age_s = min(age_s, now_s - self._looked_s)
+            elif age_s > now_s:
+                # Older than the host's start: the clock was set since.
+                age_s = 0.0
             self._told_us, self._since_s = told_us, now_s - age_s
         self._looked_s = now_s
         return now_s - self._since_s

@@ -60,13 +60,19 @@ class Connection:
         self._delivery = delivery
         self._handover = handover
         self._reports = reports
-        self._picture = picture
-        self._components = components
         self._last_feed = last_feed
         self._instance = instance
         self._heads = AuditHeads(config.state_dir)
         self._clock = DatabaseClock()
         self._settings = Settings()
+        # One for all sessions: it knows how old things are, whatever becomes of the clock.
+        self._heartbeats = Heartbeats(
+            picture,
+            clock_us,
+            lambda: self._clock.offset_us,
+            lambda: self._settings.heartbeat_interval_s,
+            components=components,
+        )
         self._addresses = config.agent.collectors
         self.address = ""
         """The collector it has, or seeks, a session with."""
@@ -207,17 +213,10 @@ class Connection:
                 event="pipeline.connected",
                 collector=address,
             )
-        heartbeats = Heartbeats(
-            self._picture,
-            clock_us,
-            lambda: self._clock.offset_us,
-            lambda: self._settings.heartbeat_interval_s,
-            components=self._components,
-        )
         await run_heartbeats(
             channel,  # type: ignore[arg-type]  # only wire/ names grpc's types
             token,
-            make=heartbeats.make,
+            make=self._heartbeats.make,
             interval_s=lambda: self._settings.heartbeat_interval_s,
             sample_clock=self._sample_clock,
             clock_us=clock_us,
