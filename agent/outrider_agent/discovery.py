@@ -39,6 +39,8 @@ class Found:
     path: str
     source: SourceConfig | None
     closing: bool = False
+    listed: bool = False
+    """Whether a look found it by a glob or in the inbox; else it lies beside such a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Discovery:
                 paths = self.expand(pattern)
                 for path in paths:
                     if path not in found and not excluded(path, source) and not self.own(path):
-                        found[path] = Found(path, source)
+                        found[path] = Found(path, source, listed=True)
                 if not paths:
                     trouble += why_nothing(pattern)
         return list(found.values())[:_MAX_FOUND], trouble
@@ -114,7 +116,7 @@ class Discovery:
             return
         for name in sorted(names):
             path = str(directory / name)
-            found[path] = Found(path, None, closing=closing)
+            found[path] = Found(path, None, closing=closing, listed=True)
 
     def _watch(self, directory: str) -> None:
         if directory not in self._seen and len(self._seen) < 10_000:
@@ -165,10 +167,10 @@ def advice(error: OSError, path: str) -> str:
         return "let the agent's account read it"
     if error.errno == errno.EIO:
         return "see to the disk; name files that can be read, or exclude it"
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return "raise the limit of open files, or lower `agent.max_files`"
     if os.path.isdir(path):  # noqa: PTH112  strings stay strings
         return f"name the files in it, as in {path.rstrip('/')}/*.log"
-    if error.errno == errno.EMFILE:
-        return "raise the limit of open files, or lower `agent.max_files`"
     return "name regular files"
 
 
@@ -193,12 +195,13 @@ def _directories(pattern: str) -> list[str]:
 def why_nothing(pattern: str) -> list[Trouble]:
     """Say why a pattern matches nothing, where a person has to do something about it."""
     directory = _directories(pattern)[0]
-    if os.path.isdir(directory) and not os.access(directory, os.R_OK | os.X_OK):  # noqa: PTH112
-        return [
-            Trouble(
-                directory,
-                "permission denied",
-                "let the agent's account read the directory",
-            )
-        ]
-    return []
+    try:
+        with os.scandir(directory):
+            return []
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        what_to_do = "let the agent's account read the directory"
+        if error.errno != errno.EACCES:
+            what_to_do = advice(error, directory)
+        return [Trouble(directory, (error.strerror or str(error)).lower(), what_to_do)]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent import discovery
+from outrider_agent.digests import same
 from outrider_agent.discovery import Found
 from outrider_agent.registry import Candidate, open_candidate
 from outrider_agent.streams import Place
-from outrider_agent.tail import holds, is_telling
+from outrider_agent.tail import digest_at, holds, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +30,16 @@ _TICK_S = 0.02
 """A file system's clock may be so far behind."""
 
 _MOST_DELIVERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    """What a file was when its stream ended."""
+
+    size: int
+    """Where the stream ended; the file may have grown since."""
+    mtime_ns: int
+    digest: bytes
 
 
 class FoundFiles:
@@ -50,8 +62,8 @@ class FoundFiles:
         """Open files by device and inode."""
         self._at: dict[str, tuple[int, int]] = {}
         """What the last look found at each path."""
-        self._delivered: dict[tuple[int, int], tuple[int, int]] = {}
-        """Size and time of files whose streams have ended, the latest ones."""
+        self._delivered: dict[tuple[int, int], _Delivered] = {}
+        """Files whose streams have ended, the latest ones."""
         self._looked_s = 0.0
 
     @property
@@ -86,12 +98,30 @@ class FoundFiles:
             if one.source is not None and before.get(one.path, key) != key:
                 self._take_between(one, since_s)
         for file in followed:
-            file.present = file.key in seen
+            file.present = file.key in seen or not self._is_gone(file)
         for candidate in self.candidates:
             if candidate.key not in seen and candidate.size() == 0:
                 # Gone before its first byte.
                 os.close(candidate.fd)
                 del self.known[candidate.key]
+
+    def _is_gone(self, followed: Followed) -> bool:
+        """Whether a file that the look did not find is not where it was, or not wanted any more.
+
+        A directory that cannot be listed tells nothing: no descriptor left, no permission, an error
+        of the file system. A stream that ended then would be read anew from its beginning.
+        """
+        found = followed.found
+        wanted = found.source is None or found.source in self._finder.sources
+        if not found.listed or not wanted:
+            return True
+        try:
+            status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) != followed.key
 
     def _take_between(self, found: Found, since_s: float) -> None:
         """Open what was made and renamed at a path since the last look: rotated more than once."""
@@ -103,8 +133,7 @@ class FoundFiles:
             with suppress(OSError):
                 status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
                 key = (status.st_dev, status.st_ino)
-                delivered = self._delivered.get(key) == (status.st_size, status.st_mtime_ns)
-                fresh = status.st_mtime >= since_s - _TICK_S and not delivered
+                fresh = status.st_mtime >= since_s - _TICK_S and not self._is_delivered(key, status)
                 if fresh and key not in self.known and not self._is_copy(path):
                     self._take(Found(path, found.source))
 
@@ -144,6 +173,7 @@ class FoundFiles:
                 self.say(found.path, "too many files are followed", "raise `agent.max_files`")
                 return None
             candidate = open_candidate(found)
+            self._leave_delivered(candidate)
         except FileNotFoundError:
             return None  # vanished between the listing and now
         except OSError as error:
@@ -157,6 +187,28 @@ class FoundFiles:
             if self._reports.settle(f"cannot read {found.path}"):
                 self._reports.say(f"can read {found.path}", f"now readable: {found.path}")
         return candidate.key
+
+    def _is_delivered(self, key: tuple[int, int], status: os.stat_result) -> bool:
+        """Whether a file is as it was when its stream ended."""
+        ended = self._delivered.get(key)
+        return ended is not None and (status.st_size, status.st_mtime_ns) == (
+            ended.size,
+            ended.mtime_ns,
+        )
+
+    def _leave_delivered(self, candidate: Candidate) -> None:
+        """Have a file that is found again after its stream ended go on where that one did.
+
+        Where its bytes are no proof that it is the same file, all of it is read, marked.
+        """
+        ended = self._delivered.get(candidate.key)
+        if ended is None or not same(digest_at(candidate.fd, self._key, ended.size), ended.digest):
+            return
+        unchanged = self._is_delivered(candidate.key, os.fstat(candidate.fd))
+        if unchanged or is_telling(candidate.fd, ended.size):
+            candidate.begin = ended.size
+        else:
+            candidate.replay_below = ended.size
 
     def _found_again(self, followed: Followed, found: Found) -> None:
         before = followed.found.source
@@ -178,8 +230,10 @@ class FoundFiles:
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
         self.known.pop(followed.key, None)
-        status = os.fstat(followed.tail.fd)
-        self._delivered[followed.key] = (status.st_size, status.st_mtime_ns)
+        fd, size = followed.tail.fd, followed.tail.position
+        with suppress(OSError):
+            digest = digest_at(fd, self._key, size)
+            self._delivered[followed.key] = _Delivered(size, os.fstat(fd).st_mtime_ns, digest)
         if len(self._delivered) > _MOST_DELIVERED:
             del self._delivered[next(iter(self._delivered))]
 

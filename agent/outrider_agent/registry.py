@@ -47,6 +47,8 @@ class Candidate:
     not_before: float = 0.0
     replay_below: int = 0
     """Bytes before this offset may have been stored under an earlier stream."""
+    begin: int = 0
+    """Bytes before this offset are stored under an earlier stream."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -84,7 +86,7 @@ class Minter:
         """Make a new stream for a file; ``now_s`` is Unix time."""
         service, worker = self.names(candidate.found)
         head = os.pread(candidate.fd, HEAD_BYTES, 0)
-        begin = 0
+        begin = candidate.begin
         if self.first_start and candidate.found.source is not None:
             begin = start_offset(candidate.fd, candidate.found.source, now_s)
         return Stream(

@@ -28,7 +28,7 @@ def has_read(collector: FakeCollector) -> bool:
     return any(worker.last_line_us for worker in workers)
 
 
-async def test_t10_a_line_that_was_half_written_at_a_restart_is_one_line(
+async def test_a_line_that_was_half_written_at_a_restart_is_one_line(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """Bytes without their newline are not sent before it comes, whoever reads them then."""
@@ -44,7 +44,7 @@ async def test_t10_a_line_that_was_half_written_at_a_restart_is_one_line(
     assert collector.database.messages() == ["whole", "half", "next"]
 
 
-async def test_t11_a_giant_line_is_cut_and_what_follows_it_arrives(
+async def test_a_giant_line_is_cut_and_what_follows_it_arrives(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """A line of 5 MiB costs its own end and nothing else; its length is kept beside it."""
@@ -59,7 +59,7 @@ async def test_t11_a_giant_line_is_cut_and_what_follows_it_arrives(
     assert f'"original_bytes":{5 << 20}' in (giant.attributes or "")
 
 
-async def test_t14_a_poisonous_line_harms_no_neighbour(
+async def test_a_poisonous_line_harms_no_neighbour(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """NUL, bytes that are no UTF-8, lone surrogates, numbers beyond all limits: kept and marked."""
@@ -78,7 +78,7 @@ async def test_t14_a_poisonous_line_harms_no_neighbour(
 
 @pytest.mark.parametrize("name", ["journal", "cache.json", "identity/token", "identity/settled"])
 @pytest.mark.parametrize("damage", ["empty", "zeros", "junk", "half"])
-async def test_t16_a_damaged_state_file_needs_nobody(
+async def test_a_damaged_state_file_needs_nobody(
     tmp_path: Path, collector: FakeCollector, name: str, damage: str
 ) -> None:
     """Torn, zeroed or overwritten: the agent starts, and no line is lost or stored twice."""
@@ -99,7 +99,7 @@ async def test_t16_a_damaged_state_file_needs_nobody(
     assert collector.database.messages()[again:][-20:] == [f"line {n}" for n in range(20)]
 
 
-async def test_t16_a_damaged_token_is_said(tmp_path: Path, collector: FakeCollector) -> None:
+async def test_a_damaged_token_is_said(tmp_path: Path, collector: FakeCollector) -> None:
     """The agent says that it enrols anew, and why; without the secret it says what it lacks."""
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
@@ -118,9 +118,7 @@ async def test_t16_a_damaged_token_is_said(tmp_path: Path, collector: FakeCollec
     assert token.read_text().strip() in collector.database.tokens
 
 
-async def test_t16_a_secret_that_is_no_text_is_said(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
+async def test_a_secret_that_is_no_text_is_said(tmp_path: Path, collector: FakeCollector) -> None:
     """A file with other characters than a token has enrols nobody, and is no bug of the agent."""
     site = Site(tmp_path, collector)
     secret = tmp_path / "enrol.token"
@@ -135,7 +133,7 @@ async def test_t16_a_secret_that_is_no_text_is_said(
     assert not any("bug" in line for line in site.said)
 
 
-async def test_t20_a_stop_without_a_collector_is_quick_and_loses_nothing(
+async def test_a_stop_without_a_collector_is_quick_and_loses_nothing(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """Told to stop while nobody takes anything, it ends in time; the next run sends all."""
@@ -156,7 +154,7 @@ async def test_t20_a_stop_without_a_collector_is_quick_and_loses_nothing(
     assert collector.database.messages() == [f"line {n}" for n in range(50_000)]
 
 
-async def test_t20_a_stop_delivers_what_was_read(tmp_path: Path, collector: FakeCollector) -> None:
+async def test_a_stop_delivers_what_was_read(tmp_path: Path, collector: FakeCollector) -> None:
     """What was read and waited to be sent is acknowledged before the agent ends."""
     collector.settings.flush_interval_ms = 60_000
     site = Site(tmp_path, collector)
@@ -169,9 +167,7 @@ async def test_t20_a_stop_delivers_what_was_read(tmp_path: Path, collector: Fake
     assert len(collector.database.rows) == 10
 
 
-async def test_t21_a_single_line_waits_for_no_other(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
+async def test_a_single_line_waits_for_no_other(tmp_path: Path, collector: FakeCollector) -> None:
     """The last line of a file arrives as soon as its newline is there."""
     site = Site(tmp_path, collector)
     async with site.agent():
@@ -180,7 +176,7 @@ async def test_t21_a_single_line_waits_for_no_other(
         await collector.until(lambda: collector.database.messages() == ["only"], timeout_s=5)
 
 
-async def test_t22_a_source_that_is_configured_no_more_is_read_to_its_end(
+async def test_a_source_that_is_configured_no_more_is_read_to_its_end(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """What was not delivered of a file when its source went out of the configuration arrives."""
@@ -220,7 +216,7 @@ def fill(path: Path) -> None:
             file.write(bytes(4096))
 
 
-async def test_t23_a_full_disk_under_the_state_stops_nothing_that_is_followed(
+async def test_a_full_disk_under_the_state_stops_nothing_that_is_followed(
     tmp_path: Path, small_disk: Path, collector: FakeCollector
 ) -> None:
     """Followed files are read while the state has no room; new ones begin when there is some."""
@@ -255,7 +251,7 @@ for n in range(len(sys.stdin.read())):
 """
 
 
-async def test_t23_a_full_inbox_costs_no_count(
+async def test_a_full_inbox_costs_no_count(
     tmp_path: Path, small_disk: Path, collector: FakeCollector
 ) -> None:
     """Full from the start: who ends before there is room is a gap of an unknown number, who goes
@@ -304,7 +300,7 @@ async def test_t23_a_full_inbox_costs_no_count(
     assert gaps("ended") == [(0, True)]
 
 
-async def test_t25_an_outage_of_any_length_ends_with_all_lines(
+async def test_an_outage_of_any_length_ends_with_all_lines(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """No retry is the last one: files rotated and deleted during the outage arrive after it."""
@@ -326,7 +322,7 @@ async def test_t25_an_outage_of_any_length_ends_with_all_lines(
     assert collector.database.gaps == {}
 
 
-async def test_t40_equal_lines_are_all_stored(tmp_path: Path, collector: FakeCollector) -> None:
+async def test_equal_lines_are_all_stored(tmp_path: Path, collector: FakeCollector) -> None:
     """Ten thousand equal lines are ten thousand records, a lost answer included."""
     site = Site(tmp_path, collector)
     collector.lose_answers = True

@@ -167,7 +167,7 @@ def test_a_rule_that_is_none_is_refused_in_words(name: str) -> None:
     assert "b'" not in str(raised.value)
 
 
-async def test_t12_a_long_traceback_under_load_is_one_record(
+async def test_a_long_traceback_under_load_is_one_record(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """500 lines written one by one, flush after flush in between, are one record with its head."""
@@ -190,7 +190,7 @@ async def test_t12_a_long_traceback_under_load_is_one_record(
     assert row.message.endswith("RecursionError: deep")
 
 
-async def test_t21_the_last_record_of_a_quiet_file_waits_for_no_other(
+async def test_the_last_record_of_a_quiet_file_waits_for_no_other(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """It arrives when its writer has been quiet; the watermark does not pass it before."""

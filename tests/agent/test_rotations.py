@@ -38,7 +38,7 @@ def recreated(path: Path, content: str) -> bool:
     return path.exists() and path.stat().st_ino == wanted
 
 
-async def test_t01_a_new_file_under_an_old_inode_is_read_from_its_beginning(
+async def test_a_new_file_under_an_old_inode_is_read_from_its_beginning(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """An inode that is given again while no agent runs does not make a new file an old one."""
@@ -57,7 +57,7 @@ async def test_t01_a_new_file_under_an_old_inode_is_read_from_its_beginning(
     assert gap.reason == "truncated"
 
 
-async def test_t01_a_file_deleted_and_made_again_under_a_running_agent(
+async def test_a_file_deleted_and_made_again_under_a_running_agent(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """The old file is read to its end, the new one from its beginning, however often."""
@@ -73,7 +73,7 @@ async def test_t01_a_file_deleted_and_made_again_under_a_running_agent(
     assert collector.database.gaps == {}
 
 
-async def test_t02_files_that_begin_alike_are_different_files(
+async def test_files_that_begin_alike_are_different_files(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """A common banner longer than any fingerprint mixes nothing up, over restarts and rotation."""
@@ -97,7 +97,7 @@ async def test_t02_files_that_begin_alike_are_different_files(
     assert collector.database.gaps == {}
 
 
-async def test_t04_a_copytruncate_behind_which_nothing_was_sent_is_read_from_the_copy(
+async def test_a_copytruncate_behind_which_nothing_was_sent_is_read_from_the_copy(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """Copied and truncated while the collector takes nothing: the copy has what was not read."""
@@ -119,7 +119,7 @@ async def test_t04_a_copytruncate_behind_which_nothing_was_sent_is_read_from_the
     assert sorted(numbers(collector)) == [*range(200_000), *range(500_000, 500_010)]
 
 
-async def test_t04_a_copytruncate_under_a_running_agent_is_read_from_the_copy(
+async def test_a_copytruncate_under_a_running_agent_is_read_from_the_copy(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """What was not yet read is read from the copy; the stream says that some may lack."""
@@ -145,9 +145,7 @@ async def test_t04_a_copytruncate_under_a_running_agent_is_read_from_the_copy(
     assert (gap.reason, gap.begin, gap.records) == ("copytruncate", gap.end, 0)
 
 
-async def test_t05_several_rotations_within_one_look(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
+async def test_several_rotations_within_one_look(tmp_path: Path, collector: FakeCollector) -> None:
     """Files that were renamed on and on faster than anybody looks are found by their bytes."""
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
@@ -164,7 +162,7 @@ async def test_t05_several_rotations_within_one_look(
     assert collector.database.gaps == {}
 
 
-async def test_t05_several_rotations_while_no_agent_runs(
+async def test_several_rotations_while_no_agent_runs(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """Each generation is told from the others, and what was not read of each is read."""
@@ -185,7 +183,7 @@ async def test_t05_several_rotations_while_no_agent_runs(
 
 
 @pytest.mark.usefixtures("leases")
-async def test_t05_what_was_delivered_is_not_read_again_at_the_next_rotation(
+async def test_what_was_delivered_is_not_read_again_at_the_next_rotation(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """A rotated file that was written to late, and has ended, stays delivered when it moves on."""
@@ -210,7 +208,7 @@ async def test_t05_what_was_delivered_is_not_read_again_at_the_next_rotation(
     assert sorted(numbers(collector)) == [*range(50)]
 
 
-async def test_t05_a_copy_beside_a_rotation_is_not_read(
+async def test_a_copy_beside_a_rotation_is_not_read(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """A backup of a file, made between two looks in which it is rotated, is no generation of it."""
@@ -228,7 +226,7 @@ async def test_t05_a_copy_beside_a_rotation_is_not_read(
     assert sorted(numbers(collector)) == [*range(220)]
 
 
-async def test_t06_the_first_line_after_a_rotation_is_whole(
+async def test_the_first_line_after_a_rotation_is_whole(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """Neither the last line before nor the first after a rotation is lost, cut or joined."""
@@ -251,7 +249,7 @@ async def test_t06_the_first_line_after_a_rotation_is_whole(
 
 
 @pytest.mark.usefixtures("leases")
-async def test_t07_more_files_than_may_be_followed_wait_their_turn(
+async def test_more_files_than_may_be_followed_wait_their_turn(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
     """A file beyond the limit is named, and read when another has ended."""
@@ -266,3 +264,23 @@ async def test_t07_more_files_than_may_be_followed_wait_their_turn(
         await collector.until(lambda: "c.log" in collector.database.messages(), timeout_s=30)
 
     assert any("c.log" in said and "agent.max_files" in said for said in site.said)
+
+
+@pytest.mark.usefixtures("leases")
+async def test_a_file_that_is_found_again_after_its_end_goes_on_there(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Moved away, read to its end and moved back: what was delivered is not sent again."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 100))
+    away = path.with_name("a.away")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 100)
+        path.rename(away)
+        (stored,) = (s for s in collector.database.streams.values() if s.info.service == "bots")
+        await collector.until(lambda: stored.closed, timeout_s=30)
+        away.rename(path)
+        site.write("a.log", numbered(100, 110))
+        await collector.until(lambda: 109 in numbers(collector))
+
+    assert numbers(collector) == [*range(110)]
