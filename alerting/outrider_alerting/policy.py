@@ -69,8 +69,8 @@ def plan(
 
     Give the alerts that moved in this step and those whose time in ``Plan.next_us`` has come; those
     that are open or owed as well whenever a silence or a cause begins or ends, or a notification's
-    last attempt has failed. ``spoken`` are the firings of the last JOIN_US; ``causes`` open alerts that
-    may explain others.
+    last attempt has failed. ``spoken`` are the firings of the last JOIN_US; ``causes`` open alerts
+    that may explain others.
     """
     run = _Planner(ledger, silences, rule_set, now_us, spoken)
     chosen = sorted(alerts, key=lambda alert: alert.id)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from outrider_alerting.ledger import Alert, LedgerRow, Plan, Silence
 from outrider_alerting.policy import plan
 from outrider_alerting.rules import RuleSet
 from tests.alerting.test_policy import NOW, RULES, alert, row, short, silence
+
+if TYPE_CHECKING:
+    from outrider_alerting.ledger import Alert, LedgerRow, Plan, Silence
 
 WHY = "silence 31 'at work': until 00:33:20 UTC"
 UNTOLD = (

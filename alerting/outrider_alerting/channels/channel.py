@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from outrider_alerting.channels.outcome import Outcome
@@ -64,4 +64,13 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class Editable(Channel, Protocol):
+    """A channel whose messages can be made to read otherwise: ``routing.EDITABLE`` has its type."""
+
+    async def refresh(self, message: Message) -> None:
+        """Let the firing's message say ``firing_now``, if that works."""
         ...

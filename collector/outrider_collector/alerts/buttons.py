@@ -16,15 +16,11 @@ from typing import TYPE_CHECKING, Final
 from outrider.errors import Fault
 from outrider.retry import Backoff
 from outrider_alerting import rules as rule_sets
-from outrider_alerting import telling
-from outrider_alerting.channels import buttons
 from outrider_alerting.channels.build import telegram_settings
-from outrider_alerting.channels.channel import ChannelError, Message
-from outrider_alerting.channels.telegram import TelegramChannel
+from outrider_alerting.channels.channel import ChannelError
 from outrider_alerting.channels.telegram_buttons import Listener, Press, Taken, Unreachable
-from outrider_collector.alerts.delivery import told
 from outrider_collector.alerts.presses import react
-from outrider_collector.store import leases, outbox, pressed, rules
+from outrider_collector.store import leases, pressed, rules
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
@@ -173,35 +169,3 @@ class Buttons:
     ) -> None:
         answer = await react(connection, channels, press)
         await listener.answer(press, answer.text, window=answer.window)
-        if answer.refresh is None:
-            return
-        message = await _as_it_is(connection, answer.refresh, press)
-        if message is not None:
-            channel = TelegramChannel(answer.refresh)
-            try:
-                await channel.refresh(message)
-            finally:
-                await channel.close()
-
-
-async def _as_it_is(
-    connection: AsyncConnection, channel: TelegramSettings, press: Press
-) -> Message | None:
-    """Make the message say how things are now: who looks after what it tells."""
-    shown = await outbox.shown(connection, channel.name, press.message)
-    said = buttons.read(channel.token, press.chat, press.data)
-    if shown is None or said is None:
-        return None
-    now = telling.together(told(shown.parts), shown.total)
-    return Message(
-        notification=0,
-        alert=said.alert,
-        episode=said.episode,
-        notice="",
-        content=now,
-        created_us=0,
-        firing_provider_id=press.message,
-        firing_now=now,
-        address=str(press.chat),
-        buttons=True,
-    )

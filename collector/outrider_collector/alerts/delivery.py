@@ -9,6 +9,7 @@ transaction, then sends each in a task of its own, so that a channel that hangs 
 * Outcomes are kept in memory until they are stored. When the database is away for longer than the
   lease, another deliverer calls the attempt unknown; that is then the truth for the ledger.
 * The limiter learns of other deliverers' attempts from the ledger before each round.
+* What was sent is edited when somebody acknowledges, with what places the limiter has left.
 """
 
 from __future__ import annotations
@@ -24,22 +25,21 @@ import msgspec
 
 from outrider.errors import Fault
 from outrider.failpoint import failpoint
-from outrider.instants import to_us
 from outrider.retry import Backoff
-from outrider_alerting import telling
 from outrider_alerting.channels.build import Outlet
-from outrider_alerting.channels.channel import SEND_TIMEOUT_S, Message
+from outrider_alerting.channels.channel import SEND_TIMEOUT_S
 from outrider_alerting.channels.limiter import Candidate, Limiter
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
-from outrider_alerting.content import Content, Told
 from outrider_alerting.ledger import RANK
 from outrider_collector.alerts.fates import judge
-from outrider_collector.store import outbox, outcomes, pressed, rules
+from outrider_collector.alerts.messages import message_of
+from outrider_collector.alerts.rewriting import rewrite
+from outrider_collector.store import outbox, outcomes, outdated, pressed, rules
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from psycopg import AsyncConnection
 
@@ -141,7 +141,8 @@ class Deliverer:
             self._expired_looked_at = now
             await outcomes.release_expired(connection)
         waiting = await outbox.due(connection, limit=LOOK_AHEAD)
-        if not waiting:
+        edits = await outdated.due(connection, limit=LOOK_AHEAD)
+        if not waiting and not edits:
             return self._settings.poll_s
         await self._follow_rules(connection)
         await self._learn(connection)
@@ -152,7 +153,10 @@ class Deliverer:
         chosen = self._limiter.choose(candidates, now, IN_FLIGHT_MAX - len(self._tasks))
         if chosen:
             await self._send(connection, [candidate.id for candidate in chosen])
-        free_at = min(self._limiter.free_at(candidate) for candidate in candidates)
+        to_edit = [self._candidate(row) for row in edits]
+        if chosen := self._limiter.choose(to_edit, now, IN_FLIGHT_MAX - len(self._tasks)):
+            await self._edit(connection, [candidate.id for candidate in chosen])
+        free_at = min(self._limiter.free_at(candidate) for candidate in candidates + to_edit)
         return min(self._settings.poll_s, max(0.005, free_at - now))
 
     async def _follow_rules(self, connection: AsyncConnection) -> None:
@@ -197,9 +201,18 @@ class Deliverer:
             if claim.firing is not None:
                 # The firing's message is edited after it, which counts as a message.
                 self._count_edit(claim)
-            task = asyncio.create_task(self._attempt(claim, latest))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._attempt(claim, latest))
+
+    async def _edit(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
+        for message in await outdated.take(connection, ids):
+            outlet = self._outlets.get(message.channel)
+            sender, _ = self._outlets.limits(message.channel)
+            self._start(rewrite(outlet, message, buttons=sender in self._listened))
+
+    def _start(self, sending: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(sending)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _count_edit(self, claim: outbox.Claim) -> None:
         sender, limits = self._outlets.limits(claim.channel)
@@ -264,59 +277,3 @@ class Deliverer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._flush(connection)
-
-
-def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
-    """Make the message of a claim. Raises msgspec.ValidationError for words of another version."""
-    own = told(claim.parts)
-    joined = told(claim.joined.parts) if claim.joined else []
-    before = claim.joined.total if claim.joined else 0
-    content = own[0].content
-    if len(claim.parts) + before > 1:
-        # Whether the alert is over by now is for its own notice to tell.
-        all_of_it = [*joined, *own] if joined else [Told(content=part.content) for part in own]
-        content = telling.together(all_of_it, before + len(claim.parts))
-    firing_now = thread = None
-    if claim.firing is not None:
-        shown = told(claim.firing.parts)
-        firing_now = telling.together(shown, claim.firing.total)
-        thread = _episode(claim.firing)
-        content = msgspec.structs.replace(content, subject=shown[0].content.subject)
-    return Message(
-        notification=claim.id,
-        alert=claim.alert or 0,
-        episode=_episode(claim) or f"n.{claim.id}.{to_us(claim.created_at) // 1_000_000}",
-        notice=claim.notice,
-        content=content,
-        created_us=to_us(claim.created_at),
-        firing_provider_id=claim.firing_provider_id,
-        may_repeat=claim.unknown > 0,
-        delivered=frozenset(claim.delivered),
-        parts=tuple(part.content for part in own),
-        total=len(claim.parts),
-        joins=claim.joins,
-        thread=thread,
-        firing_now=firing_now,
-        address=claim.address,
-        buttons=buttons,
-    )
-
-
-def told(parts: Sequence[outbox.Part]) -> list[Told]:
-    """Return parts of a message as the words of today. Raises msgspec.ValidationError."""
-    return [
-        Told(
-            content=msgspec.convert(part.content, Content),
-            over=part.over,
-            acknowledged=part.acknowledged,
-        )
-        for part in parts
-        if part.content is not None
-    ]
-
-
-def _episode(of: outbox.Claim | outbox.Shown) -> str | None:
-    """Name the episode for ever; None where it is no alert's."""
-    if of.episode_started_at is None:
-        return None
-    return f"{of.alert}.{to_us(of.episode_started_at) // 1_000_000}"

@@ -7,7 +7,7 @@ nothing happens. A button under a message that tells of several alerts acts upon
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -34,8 +34,6 @@ class Answer:
 
     text: str
     window: bool = False
-    # The channel whose message reads differently now.
-    refresh: TelegramSettings | None = None
 
 
 async def react(
@@ -56,10 +54,8 @@ async def react(
             f"{channel.name}, then 'outrider rules apply'.",
             window=True,
         )
-    answer = await _ACTS[said.action](
-        connection, alerts, actor, f"button {channel.account} {press.id}"
-    )
-    return replace(answer, refresh=channel if said.action == "acknowledge" else None)
+    act = _ACTS[said.action]
+    return await act(connection, alerts, actor, f"button {channel.account} {press.id}")
 
 
 async def _told(

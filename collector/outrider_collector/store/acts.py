@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from outrider import filter as filters
 from outrider.errors import Fault, Reason
 from outrider_alerting import schedules
-from outrider_collector.store import feed, health
+from outrider_collector.store import feed, health, outdated
 from outrider_collector.store.audit import log
 from outrider_collector.store.audit.log import Act
 
@@ -96,6 +96,7 @@ async def acknowledge(
             " acknowledge_comment = nullif(%s, ''), updated_at = clock_timestamp() where id = %s",
             (actor, comment, alert),
         )
+        await outdated.mark(connection, alert)
         await log.commit(
             connection,
             Act("alert.acknowledged", actor, f"A-{alert}", reason=comment),

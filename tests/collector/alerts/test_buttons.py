@@ -76,6 +76,20 @@ async def test_a_linked_user_acknowledges(world: World, telegram: BotApi, firing
     assert [label for label, _ in telegram.messages[0].buttons] == ["Silence 1h", "Details"]
 
 
+async def test_who_acknowledges_elsewhere_changes_the_message_too(
+    world: World, telegram: BotApi, firing: Sent
+) -> None:
+    """`outrider alerts ack`: every message that told of the alert says it, and offers the rest."""
+    await world.acknowledge(await world.value("select id from alerts"))
+    await telegram.wait_until(lambda: bool(telegram.edits))
+
+    (message,) = telegram.messages
+    assert message.message_id == firing.message_id
+    assert "Acknowledged by anna." in message.text
+    assert [label for label, _ in message.buttons] == ["Silence 1h", "Details"]
+    assert await world.value("select count(*) from notifications where outdated") == 0
+
+
 async def test_strangers_and_forgers_change_nothing(
     world: World, telegram: BotApi, firing: Sent
 ) -> None:
