@@ -1,13 +1,13 @@
-"""`python -m bench [dense] [sparse] [latency] [store] [--runs N] [--records N]`: all by default."""
+"""`python -m bench [SHAPE ...] [--runs N] [--records N]`: all shapes by default."""
 
 from __future__ import annotations
 
 import argparse
 
-from bench import compaction, dense, latency, search, servers, sparse
+from bench import compaction, dense, heartbeats, latency, search, servers, sparse, storm
 from bench.results import PATH, Results
 
-SHAPES = ("dense", "sparse", "latency", "store")
+SHAPES = ("dense", "sparse", "latency", "store", "heartbeats", "storm")
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=30, help="of the sparse shape")
     parser.add_argument("--alerts", type=int, default=200)
+    parser.add_argument("--agents", type=int, default=5_000, help="of the heartbeats")
     parser.add_argument(
         "--store-records", type=int, default=10_000_000, help="of compaction and search"
     )
@@ -65,6 +66,12 @@ def _measure(
     if "latency" in options.shapes and not prefix:
         print(f"{name}: latency of {options.alerts} alerts ...", flush=True)
         latency.run(url, options.alerts, results)
+    if "heartbeats" in options.shapes and not prefix:
+        print(f"{name}: heartbeats of {options.agents:,} agents ...", flush=True)
+        heartbeats.run(url, pid, options.agents, options.seconds, results)
+    if "storm" in options.shapes and not prefix:
+        print(f"{name}: a storm of 10,000 alerts ...", flush=True)
+        storm.run(url, results)
 
 
 if __name__ == "__main__":

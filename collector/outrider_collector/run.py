@@ -147,6 +147,8 @@ class _Collector:
         secrets_dir = config.data_dir / "collector"
         self.background = Background(config, self.name)
         self.links = Links(config.database_url, "outrider collector")
+        # Heartbeats are stored on time also while a thousand agents say hello.
+        self.keeper_link = Links(config.database_url, "outrider keeper", size=1)
         self.writer = Writer(
             config.database_url, missing_partition=self.background.housekeeper.wake
         )
@@ -170,7 +172,7 @@ class _Collector:
         self.database_clock = DatabaseClock(monotonic, time.time)
         self.heartbeat_book = HeartbeatBook()
         self.keeper = Keeper(
-            self.name, self.links, self.heartbeat_book, self.database_clock,
+            self.name, self.keeper_link, self.heartbeat_book, self.database_clock,
             watch=Watch(config.collector.reconnect_grace.us / 1e6), status=self.status,
             clock=monotonic, wake=self.background.committed.set,
         )  # fmt: skip
@@ -295,6 +297,7 @@ class _Collector:
         await self.server.stop(0)
         await self.writer.close()
         await self.links.close()
+        await self.keeper_link.close()
 
 
 @asynccontextmanager
