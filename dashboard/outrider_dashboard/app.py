@@ -20,6 +20,7 @@ from outrider_dashboard import sampler, timing
 from outrider_dashboard.abandoned import Abandoned
 from outrider_dashboard.pages import (
     alerts,
+    audit,
     health,
     kit,
     log_complete,
@@ -117,6 +118,8 @@ def _routes() -> list[Route | Mount]:
         Route("/workers", workers.page),
         Route("/workers/{service}/{name}", worker.page),
         Route("/health", health.page),
+        Route("/audit", audit.page),
+        Route("/audit/export.csv", audit.download),
         Route("/alerts", alerts.page),
         Route("/alerts/notices.json", alerts.notices_json),
         Route("/alerts/{alert:id}", alerts.page),

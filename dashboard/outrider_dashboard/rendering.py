@@ -51,6 +51,7 @@ NAVIGATION = (
     NavigationItem("Workers", "/workers", "workers"),
     NavigationItem("Health", "/health", "health"),
     NavigationItem("Alerts", "/alerts", "bell"),
+    NavigationItem("Audit", "/audit", "person"),
 )
 
 

@@ -19,6 +19,7 @@ from outrider_collector.store.connect import driver_errors, read_pool
 from outrider_collector.store.reading import (
     activity,
     alerts,
+    audit,
     completeness,
     components,
     cost,
@@ -140,6 +141,20 @@ class Source:
         except Fault as fault:
             return fault.text
         return ""
+
+    # ------------------------------------------------------------- audit
+
+    async def audit_rows(
+        self, asked: audit.Asked, limit: int, before_id: int | None = None
+    ) -> list[audit.AuditRow]:
+        """Return rows of the audit log, newest first."""
+        async with self._connection() as c:
+            return await audit.rows(c, asked, limit, before_id)
+
+    async def audit_seals(self) -> audit.SealState:
+        """Return how far the audit log is sealed."""
+        async with self._connection() as c:
+            return await audit.seals(c)
 
     # ------------------------------------------------------------- alerts
 

@@ -19,7 +19,7 @@ from outrider_dashboard.app import build
 from outrider_dashboard.cli import make_site
 from outrider_dashboard.pages import logs
 from outrider_dashboard.source import open_source
-from tests.dashboard import seed_alerts, seed_fleet, seed_health
+from tests.dashboard import seed_alerts, seed_audit, seed_fleet, seed_health
 from tests.dashboard.serving import serving
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def _seeded(postgres_url: str, _template: str) -> Iterator[Fleet]:
         seeder = seed_fleet.fleet(url, datetime.now(UTC), per_minute=0.15)
         alerts = seed_alerts.alerts(url, seeder)
         seed_health.health(url, seeder)
+        seed_audit.audit(url)
         yield Fleet(url, seeder, alerts)
         connection.execute(_drop(name))
 

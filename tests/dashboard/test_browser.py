@@ -27,7 +27,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PAGES = ("/", "/logs", "/workers", "/workers/trading/arb-binance-07@trade-03", "/health",
-         "/alerts", "/kit")  # fmt: skip
+         "/alerts", "/audit", "/kit")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

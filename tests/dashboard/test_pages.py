@@ -44,7 +44,7 @@ async def test_every_page_comes(pages: Pages, path: str) -> None:
     assert [r for r in pages.records if r[0] == "ui.error_shown"] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/logs", "/workers", "/health", "/alerts", "/kit"])
+@pytest.mark.parametrize("path", ["/", "/logs", "/workers", "/health", "/alerts", "/audit", "/kit"])
 async def test_every_page_comes_when_nothing_has_happened(empty_pages: Pages, path: str) -> None:
     """The first visit finds pages that say what is missing, never an error."""
     text = await empty_pages.text(path)
@@ -203,7 +203,7 @@ async def test_an_export_equals_the_search(pages: Pages) -> None:
     assert [(str(r["stream"]), str(r["stream_offset"])) for r in lines] == shown
     assert [(r["stream"], r["stream_offset"]) for r in table] == shown
     assert end == {"end_of_export": {"lines": len(shown), "gaps": []}}
-    exports = [a for name, a in pages.records if name == "ui.action_taken"]
+    exports = [a for name, a in pages.records if name == "audit.exported"]
     assert [e["lines"] for e in exports] == [len(shown)] * 2
 
 

@@ -73,7 +73,7 @@ async def _body(site: Site, asked: Question, filter_: Filter, form: str) -> Asyn
         if form == "jsonl":
             yield _end(lines, [gap.id for gap in gaps])
     site.record(
-        "ui.action_taken", {"action": "export", "filter": asked.text, "form": form, "lines": lines}
+        "audit.exported", {"target": "logs", "filter": asked.text, "form": form, "lines": lines}
     )
 
 

@@ -1,0 +1,71 @@
+"""The audit page: who did what, how far it is sealed, narrowed, page by page, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outrider_dashboard.pages import audit
+from tests.dashboard.seed_audit import ROWS
+
+if TYPE_CHECKING:
+    from tests.dashboard.conftest import Pages
+
+
+async def test_rows_say_who_did_what_and_are_harmless(pages: Pages) -> None:
+    """Newest first, before and after, why; hostile text is text; a record leads to its line."""
+    text = await pages.text("/audit")
+
+    assert text.index("order.filled") < text.index("alert.silenced") < text.index(">rules<")
+    assert "&lt;b&gt;deploy&lt;/b&gt;" in text
+    assert "\x1b" not in text
+    assert 'href="/logs/line/1/0"' in text
+    assert "Nothing was sealed yet" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "seen", "unseen"),
+    [
+        ("actor=anna", "rules", "silence 3"),
+        ("action=alert.", "silence 3", "order.filled"),
+        ("target=LIMITS", "limits", "silence 3"),
+        ("acts=1", "silence 3", "order.filled"),
+        ("actor=nobody&before=999999999999999999", "No row matches.", "config.changed"),
+    ],
+)
+async def test_the_log_is_narrowed(pages: Pages, query: str, seen: str, unseen: str) -> None:
+    """By who, by the beginning of the action, by a part of the target, to acts alone."""
+    text = await pages.text(f"/audit?{query}")
+    table = text[text.index('id="page"') :]
+    assert seen in table
+    assert unseen not in table
+
+
+async def test_pages_and_the_download_hold_every_row_once(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older rows follow a link; CSV has them all, no cell is a formula, and it is recorded."""
+    monkeypatch.setattr(audit, "PAGE_ROWS", 3)
+    monkeypatch.setattr(audit, "EXPORT_ROWS", 3)
+    first = await pages.text("/audit")
+    link = first[first.index("/audit?before=") :].partition('"')[0]
+    assert "silence 3" in first
+    assert ">rules<" not in first
+    assert ">rules<" in await pages.text(link)
+
+    answer = await pages.client.get("/audit/export.csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["event"] for row in rows] == [row[0] for row in reversed(ROWS)]
+    assert rows[0]["actor"] == f"'{ROWS[3][1]}"
+    assert [a["rows"] for name, a in pages.records if name == "audit.exported"] == [4]
+
+
+async def test_rows_that_nobody_seals_are_told(pages: Pages) -> None:
+    """Within a minute they are young; after five minutes no collector seals."""
+    started = pages.site.now()
+    pages.site.now = lambda: started + timedelta(minutes=10)
+    assert "4 newer rows are not sealed: no collector seals" in await pages.text("/audit")
