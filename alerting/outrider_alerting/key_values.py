@@ -103,7 +103,7 @@ def _attribute(text: bytes, path: tuple[str, ...]) -> str:
     for step in path:
         if isinstance(value, dict):
             value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        elif isinstance(value, list) and _is_index(step) and int(step) < len(value):
             value = value[int(step)]
         else:
             value = None
@@ -118,3 +118,8 @@ def _clean(text: str) -> str:
     """Return a key value that any database takes: bounded, no NUL, no lone surrogates."""
     cut = text[:MAX_KEY_VALUE]
     return cut.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+
+
+def _is_index(step: str) -> bool:
+    """Tell whether a step counts; Python refuses numbers of thousands of digits."""
+    return step.isascii() and step.isdigit() and len(step) <= 9
