@@ -52,14 +52,14 @@ class KillWatch:
     the group long before must not be taken for its end.
     """
 
-    def __init__(self, group: ControlGroup | None) -> None:
-        self._group = group
+    def __init__(self) -> None:
+        self._group: ControlGroup | None = None
         self._kills: int | None = None
         self._verdict: bool | None = None
-        self.lives()
 
-    def lives(self) -> None:
-        """The process lives: take the count."""
+    def lives(self, group: ControlGroup | None) -> None:
+        """The process lives, in this group, which may be another than before: take the count."""
+        self._group = group
         self._kills, self._verdict = self._now(), None
 
     def died(self) -> bool:

@@ -158,10 +158,8 @@ class Heartbeats:
         return int(age.look(told_us, self._clock_us(), self._monotonic_s()) * 1_000)
 
     def _lives(self, process: tuple[str, int], usage: processes.ProcessUsage | None) -> None:
-        if process in self._kills:
-            self._kills[process].lives()
-        elif usage is not None:
-            self._kills[process] = KillWatch(usage.group)
+        if usage is not None:
+            self._kills.setdefault(process, KillWatch()).lives(usage.group)
 
 
 def _end(

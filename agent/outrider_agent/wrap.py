@@ -112,7 +112,7 @@ class Run:
         self._writer = Writer(inbox, service, worker, numbered=True)
         self._stop_signal: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
-        self._kills = KillWatch(None)
+        self._kills = KillWatch()
         self._count_at = 0.0
 
     def run(self) -> int:
@@ -190,7 +190,6 @@ class Run:
             {"pid": child.pid, "command": self._command[0]},
         )
         self._note(f"pid:{child.pid}")
-        self._kills = KillWatch(control_groups.of(child.pid))
         if self._stop_signal is not None:
             child.send_signal(self._stop_signal)
         return child
@@ -226,6 +225,7 @@ class Run:
         """Read the child's output until it has ended, and a moment longer."""
         selector = selectors.DefaultSelector()
         selector.register(woken, selectors.EVENT_READ, None)
+        self._count_kills(child.pid, time.monotonic())
         outputs: list[Output] = []
         for name, stream, own in (
             ("stdout", child.stdout, sys.stdout), ("stderr", child.stderr, sys.stderr),
@@ -249,7 +249,7 @@ class Run:
                 self._read_rest(selector)
                 self._ended(child)
             elif deadline is None:
-                self._count_kills(time.monotonic())
+                self._count_kills(child.pid, time.monotonic())
             elif time.monotonic() >= deadline:
                 break
         for output in outputs:
@@ -261,10 +261,10 @@ class Run:
                 stream.close()
         return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
-    def _count_kills(self, now: float) -> None:
+    def _count_kills(self, pid: int, now: float) -> None:
         if now >= self._count_at:
             self._count_at = now + _KILLS_S
-            self._kills.lives()
+            self._kills.lives(control_groups.of(pid))
 
     def _append(self, line: bytes) -> None:
         if self._writer.is_open:

@@ -177,16 +177,16 @@ def test_a_death_for_want_of_memory_is_told(tmp_path: Path) -> None:
     """A count that rose between the last sign of life and the death says so; later ones do not."""
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom 9\noom_kill 2\n")
-    watch = KillWatch(ControlGroup(tmp_path / "memory.max", events))
+    watch, group = KillWatch(), ControlGroup(tmp_path / "memory.max", events)
     assert not watch.died()
-    watch.lives()
+    watch.lives(group)
     events.write_text("low 0\noom 9\noom_kill 3\n")
     assert watch.died()
-    watch.lives()
+    watch.lives(group)
     assert not watch.died()
     events.write_text("low 0\noom 9\noom_kill 4\n")
     assert not watch.died()
-    watch.lives()
+    watch.lives(group)
     events.unlink()
     assert not watch.died()
 
