@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 from psycopg import sql
 
+from outrider_collector.store.audit.canonical import COLUMNS
 from outrider_collector.store.connect import INGEST_ROLE, READ_ROLE
 
 if TYPE_CHECKING:
@@ -53,8 +54,13 @@ _AGENT_COLUMNS = (
     "connected_at", "revoked_at",
 )  # fmt: skip
 
+# Ids and times of arrival are the database's, whoever inserts.
+_AUDIT_INSERT: Final = (
+    f"insert ({', '.join(name for name in COLUMNS if name not in {'id', 'received_at'})})"
+)
 _INGEST: Final = (
-    ("select, insert", ("audit_log", "feed", "gaps")),
+    ("select, insert", ("feed", "gaps")),
+    (f"select, {_AUDIT_INSERT}", ("audit_log",)),
     ("insert", ("blocks_fresh", "hits", "quarantine")),
     ("select, update", ("streams",)),
     ("select, update (closed_at)", ("stream_info",)),
@@ -63,7 +69,8 @@ _INGEST: Final = (
 )
 _INGEST_SEQUENCES: Final = ("audit_ids", "commit_ids")
 _ADMIN: Final = (
-    ("insert", ("audit_log", "feed")),
+    ("insert", ("feed",)),
+    (_AUDIT_INSERT, ("audit_log",)),
     ("insert, update, delete", ("team_roles", "teams")),
     ("insert, update", ("silences",)),
     ("update (acknowledged_at, acknowledged_by, acknowledge_comment, updated_at)", ("alerts",)),

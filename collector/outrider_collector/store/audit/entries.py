@@ -10,8 +10,7 @@ Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -33,8 +32,7 @@ _CLASSES: Final = {
 _OWN: Final = OWN_EVENTS.decode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(NamedTuple):
     """What a record's attributes say of an act; None: nothing."""
 
     actor: str | None = None
@@ -48,8 +46,7 @@ class Said:
     """The row of an act that was written already, by the transaction of the act."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record that is an audit row too."""
 
     batch: PendingBatch
@@ -115,16 +112,19 @@ def _class_of(event: str | None, attributes: bytes | None) -> str | None:
 # ------------------------------------------------------------------ attributes
 
 
+_ABSENT: Final = msgspec.Raw()
+
+
 class _Attributes(msgspec.Struct):
     """Only what has a column is looked at, and only as far as its end."""
 
-    actor: msgspec.Raw = msgspec.Raw()
-    target: msgspec.Raw = msgspec.Raw()
-    outcome: msgspec.Raw = msgspec.Raw()
-    reason: msgspec.Raw = msgspec.Raw()
-    before: msgspec.Raw = msgspec.Raw()
-    after: msgspec.Raw = msgspec.Raw()
-    audit_id: msgspec.Raw = msgspec.Raw()
+    actor: msgspec.Raw = _ABSENT
+    target: msgspec.Raw = _ABSENT
+    outcome: msgspec.Raw = _ABSENT
+    reason: msgspec.Raw = _ABSENT
+    before: msgspec.Raw = _ABSENT
+    after: msgspec.Raw = _ABSENT
+    audit_id: msgspec.Raw = _ABSENT
 
 
 _DECODER: Final = msgspec.json.Decoder(_Attributes)
@@ -151,6 +151,8 @@ def said_in(attributes: bytes | None) -> Said:
 
 def _text(raw: msgspec.Raw) -> str | None:
     """Return a string's text; of any other value its JSON."""
+    if raw is _ABSENT:
+        return None
     try:
         return _TEXT.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -158,11 +160,15 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 
 def _json(raw: msgspec.Raw) -> str | None:
+    if raw is _ABSENT:
+        return None
     text = bytes(raw).decode("utf-8", "replace")
-    return None if text in {"", "null"} else text
+    return None if text == "null" else text
 
 
 def _id(raw: msgspec.Raw) -> int | None:
+    if raw is _ABSENT:
+        return None
     try:
         number = _ID.decode(raw)
     except msgspec.DecodeError:

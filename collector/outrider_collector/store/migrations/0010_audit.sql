@@ -6,8 +6,8 @@ create sequence audit_ids;
 -- Records of the audit and security classes, written by the transaction that stored them in blocks,
 -- and acts of people, written by the transaction of the act. Partitioned by month of arrival.
 create table audit_log (
-    -- Given by the trigger below, in the order in which rows are sealed.
-    id bigint not null default 0,
+    -- In the order in which rows are sealed. Who may insert may give neither of these two.
+    id bigint not null default nextval('audit_ids'),
     received_at timestamptz not null default now(),
     ts timestamptz not null,
     -- audit or security.
@@ -66,18 +66,6 @@ create table audit_seals (
 -- far ids are final takes it exclusively, for a moment.
 create function audit_lock_key() returns bigint language sql immutable parallel safe
     return 7238114513;
-
--- Ids and times of arrival are the database's, whoever inserts.
-create function audit_log_numbered() returns trigger language plpgsql as $$
-begin
-    if new.received_at <> now() then
-        raise exception 'audit_log: received_at is the time of the transaction';
-    end if;
-    new.id := nextval('audit_ids');
-    return new;
-end $$;
-create trigger numbered before insert on audit_log
-    for each row execute function audit_log_numbered();
 
 create function insert_only() returns trigger language plpgsql as $$
 begin

@@ -49,16 +49,6 @@ begin atomic
     select not exists (select from teams t where t.id <> all((select visible_teams())::integer[]));
 end;
 
--- As in 0010, by its schema: nobody puts a sequence of that name before it.
-create or replace function audit_log_numbered() returns trigger language plpgsql as $$
-begin
-    if new.received_at <> now() then
-        raise exception 'audit_log: received_at is the time of the transaction';
-    end if;
-    new.id := nextval(format('%I.audit_ids', tg_table_schema)::regclass);
-    return new;
-end $$;
-
 -- Make a table's rows visible where `condition` holds, and to its owner and the ingest and admin
 -- roles always. For the owner too there is a policy, so that nothing depends on being exempt.
 create function bind_to_teams(target regclass, condition text) returns void

@@ -12,7 +12,7 @@ from outrider_collector.store import rules
 from outrider_collector.store.audit import log, months, publishing, seals
 from outrider_collector.store.audit.canonical import Head
 from outrider_collector.store.audit.verify import verify
-from outrider_collector.store.connect import connect
+from outrider_collector.store.connect import INGEST_ROLE, connect
 from tests.collector.store.audit.sealing import seal, two_seals, write
 from tests.collector.store.making import Store, commit
 
@@ -89,17 +89,17 @@ async def test_the_owner_changes_nothing_either(store: Store) -> None:
 
 
 async def test_ids_and_arrivals_are_the_database_s(store: Store) -> None:
-    """An insert by hand gets its id in turn, and cannot be dated back."""
-    row = (
-        "insert into audit_log (id, received_at, ts, class, event, severity, service, worker, host)"
-    )
-    values = " values (99, {}, now(), 'audit', 'x', 9, '', '', '') returning id"
-    cursor = await store.connection.execute((row + values.format("now()")).encode())
-    first = await cursor.fetchone()
-    assert first is not None
-    assert first[0] < 99
-    with pytest.raises(psycopg.errors.RaiseException):
-        await store.connection.execute((row + values.format("now() - interval '1 s'")).encode())
+    """Whoever may insert can neither choose an id nor date a row back."""
+    await store.connection.execute(f"set role {INGEST_ROLE}".encode())
+    columns = "ts, class, event, severity, service, worker, host"
+    values = "now(), 'audit', 'x', 9, '', '', ''"
+    for column, value in (("id", "99"), ("received_at", "now()")):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await store.connection.execute(
+                f"insert into audit_log ({column}, {columns}) values ({value}, {values})".encode()
+            )
+    insert = f"insert into audit_log ({columns}) values ({values}) returning id"
+    assert [await store.value(insert.encode()) for _ in range(2)] == [1, 2]
 
 
 async def test_a_row_that_is_being_written_is_not_passed_over(
