@@ -16,13 +16,10 @@ import fcntl
 import importlib.resources
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from outrider.configuration import ConfigError
 from outrider_collector.alerts.rule_directory import RULES_DIRECTORY, UP_LOCK
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _CONFIGURATION = """\
 # Written by `outrider up` at its first start; yours to edit. agent/README.md, collector/README.md
@@ -100,6 +97,15 @@ class Layout:
             for ready in importlib.resources.files("outrider_alerting.ready").iterdir():
                 if ready.name.endswith(".toml"):
                     (self.rules / ready.name).write_text(ready.read_text())
+
+    def check(self, data_dir: str | None) -> None:
+        """Raise ConfigError where commands with these settings would look into another place."""
+        if data_dir is None or Path(data_dir).absolute() != self.root:
+            raise ConfigError(
+                f"`data_dir` is {data_dir or 'missing'}, and this is not there",
+                str(self.configuration),
+                f"write data_dir = {_quoted(self.root)}, so that commands find what runs here",
+            )
 
     def hold(self) -> int:
         """Take the directory for this process; the descriptor holds it until the process ends.

@@ -173,7 +173,10 @@ def _exports(layout: Layout, url: str) -> list[str]:
 
 async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
     """Return the URL of a migrated database: the one given, else an embedded one, started here."""
-    configured = load(layout.configuration, _lenient_convert, {"database": DatabaseConfig})
+    configured = load(
+        layout.configuration, _lenient_convert, {"database": DatabaseConfig, "data_dir": str}
+    )
+    layout.check(configured.get("data_dir"))
     config: DatabaseConfig = configured["database"]
     named = os.environ.get("OUTRIDER_DATABASE_URL")
     if named or config.url or config.url_file:

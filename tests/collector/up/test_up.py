@@ -62,6 +62,14 @@ def test_a_part_that_cannot_be_configured_ends_everything(
     assert done.stdout.endswith("Stopped. The data stays.\n")
 
 
+def test_settings_for_another_directory_end_the_start(database_url: str, tmp_path: Path) -> None:
+    """Commands with these settings would look elsewhere: 2, and the line to write."""
+    (tmp_path / "outrider.toml").write_text('[collector]\nlisten = "127.0.0.1:0"\n')
+    done = up(tmp_path, database_url)
+    assert done.returncode == 2
+    assert f'write data_dir = "{tmp_path}"' in done.stderr
+
+
 def test_the_first_part_that_cannot_be_configured_ends_everything(
     database_url: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
