@@ -2,12 +2,13 @@
 
 * ``connect``: connections, their session settings, and the border where driver errors become
   faults. ``binary``: parameters that are packed already.
-* ``schema``, ``migrations/``, ``roles``: what the tables are and who may read them.
+* ``schema``, ``migrations/``, ``roles``: what the tables are, who may do what, who sees which team.
 * ``attaching``, ``partitions``, ``housekeeping``: hours of blocks made ahead and dropped in time,
   small tables kept small. ``compaction/``: the second level of blocks (README).
 * ``writer`` is the way in. One transaction claims offsets (``claim``, ``claim_sql``), inserts
   blocks (``blocks``), gaps and hits (``rows``), sorts out what Postgres refuses (``quarantine``),
   and ends with a row in the ``feed``, whose order is commit order.
+* ``audit/``: the audit log, its seals and their proof. ``erasing/``: ``outrider store purge``.
 * ``agents``, ``streams``: who writes, and from where. ``leases``: who alone may act.
 * ``rules``, ``acts``, ``evaluation``, ``alerts``, ``outbox``: the statements of alerting.
   ``health``: those of liveness. ``uptime``: how long each state lasted, by day.

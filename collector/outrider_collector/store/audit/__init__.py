@@ -2,5 +2,6 @@
 
 Pure: ``canonical`` (what is hashed and how: read it first), ``entries`` (which records are audit
 rows, and what their columns say), ``proof`` (seals and rows compared). With the database: ``log``
-(adding rows), ``months`` (the partitions), ``seals`` (the loop that seals), ``verify``.
+(adding rows), ``months`` (the partitions), ``seals`` (the loop that seals), ``publishing`` (heads
+to a channel), ``verify``.
 """

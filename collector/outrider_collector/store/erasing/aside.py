@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from outrider import severity as severities
 from outrider_collector.store.erasing import copies
 from outrider_collector.store.erasing.records import Source, asks_only_texts, matches
-from outrider_collector.store.erasing.traces import COPIES
+from outrider_collector.store.erasing.traces import HOLDERS
 from outrider_collector.store.record_columns import TEXTS
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ async def copies_without_a_record(
     if not asks_only_texts(wanted):
         return set()
     left, names = known.unseen(seen), set()
-    for _, _, query in COPIES:
-        cursor = await connection.execute(query.encode())
+    for holder in HOLDERS.values():
+        cursor = await connection.execute(holder.all)
         async for _, document in cursor:
             for copy in copies.copies(document):
                 name = copies.name_of(copy)

@@ -7,7 +7,7 @@ many transactions or runs it took. Copies in alerts and in messages about them l
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
 
@@ -36,23 +36,30 @@ on conflict (gap_id) do update set
     end_offset = greatest(gaps.end_offset, excluded.end_offset),
     from_at = least(gaps.from_at, excluded.from_at), to_at = greatest(gaps.to_at, excluded.to_at)
 """
-COPIES: Final = (
-    ("alerts", "evidence", "select id, evidence from alerts where evidence <> '[]' order by id"),
-    (
-        "notifications",
-        "content",
+
+
+class Holder(NamedTuple):
+    """A table whose rows hold copies in a JSON column."""
+
+    all: LiteralString
+    """Id and document of every row that can hold one."""
+    lock: LiteralString
+    write: LiteralString
+
+
+HOLDERS: Final = {
+    "alerts": Holder(
+        "select id, evidence from alerts where evidence <> '[]' order by id",
+        "select evidence from alerts where id = %s for update",
+        "update alerts set evidence = %s where id = %s",
+    ),
+    "notifications": Holder(
         # "strict", for lax paths meet what is in a list twice.
         """select id, content from notifications
            where jsonb_path_exists(content, 'strict $.**.stream_offset') order by id""",
+        "select content from notifications where id = %s for update",
+        "update notifications set content = %s where id = %s",
     ),
-)
-_READ_COPY: Final = {
-    "alerts": "select evidence from alerts where id = %s for update",
-    "notifications": "select content from notifications where id = %s for update",
-}
-_WRITE_COPY: Final = {
-    "alerts": "update alerts set evidence = %s where id = %s",
-    "notifications": "update notifications set content = %s where id = %s",
 }
 
 
@@ -105,8 +112,8 @@ class Copies:
     async def read(cls, connection: AsyncConnection) -> Copies:
         """Look for copies in alerts and their messages."""
         found = cls()
-        for table, _, query in COPIES:
-            cursor = await connection.execute(query.encode())
+        for table, holder in HOLDERS.items():
+            cursor = await connection.execute(holder.all)
             async for number, document in cursor:
                 for copy in copies.copies(document):
                     name = copies.name_of(copy)
@@ -127,10 +134,10 @@ class Copies:
         places = {place for name in names for place in self._places.get(name, ())}
         count = 0
         for table, number in sorted(places):
-            cursor = await connection.execute(_READ_COPY[table].encode(), (number,))
+            cursor = await connection.execute(HOLDERS[table].lock, (number,))
             row = await cursor.fetchone()
             if row is None:
                 continue
             count += copies.erase(row[0], lambda copy: copies.name_of(copy) in names)
-            await connection.execute(_WRITE_COPY[table].encode(), (Jsonb(row[0]), number))
+            await connection.execute(HOLDERS[table].write, (Jsonb(row[0]), number))
         return count
