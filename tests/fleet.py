@@ -114,11 +114,11 @@ class Fleet:
 
     def start_collector(self, name: str, extra: Mapping[str, str] | None = None) -> int:
         """Start one collector; returns its pid at once (see wait_for_port)."""
-        return self._start(name, ("collector", "run"), extra)
+        return self.start(name, (*_OUTRIDER, "collector", "run"), extra)
 
     def start_agent(self, extra: Mapping[str, str] | None = None) -> int:
         """Start the agent; returns its pid."""
-        return self._start("agent", ("agent", "run"), extra)
+        return self.start("agent", (*_OUTRIDER, "agent", "run"), extra)
 
     def kill(self, name: str) -> None:
         """SIGKILL and reap."""
@@ -176,10 +176,13 @@ class Fleet:
             "OUTRIDER_INBOX": str(self.inbox),
         }
 
-    def _start(self, name: str, arguments: tuple[str, ...], extra: Mapping[str, str] | None) -> int:
+    def start(
+        self, name: str, command: tuple[str, ...], extra: Mapping[str, str] | None = None
+    ) -> int:
+        """Start a command as a process of this fleet; returns its pid."""
         with (self.root / f"{name}.out").open("ab") as out:
             process = subprocess.Popen(
-                [*_OUTRIDER, *arguments],
+                command,
                 env={**self.environment(name), **(extra or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

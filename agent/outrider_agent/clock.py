@@ -9,9 +9,9 @@ MAX_ROUND_TRIP_US = 2_000_000
 class SteadyAge:
     """The age of something whose time the wall clock told, once it was seen: blind to its steps.
 
-    The wall clock says how old it is at the first look. Afterwards it may be set as it likes: what
-    is new since the look before is no older than that. Monotonic seconds count from the host's
-    start.
+    The wall clock says how old it is when it is new. Afterwards it may be set as it likes; and what
+    is new is no older than the look before, or at the first look than the host: monotonic seconds
+    count from its start.
     """
 
     def __init__(self) -> None:
@@ -22,13 +22,10 @@ class SteadyAge:
     def look(self, told_us: int, now_us: int, now_s: float) -> float:
         """Return its age in seconds; ``told_us`` and ``now_us`` are the wall clock's."""
         if self._since_s is None or self._told_us != told_us:
-            age_s = max(0.0, (now_us - told_us) / 1e6)
-            if self._since_s is not None:
-                age_s = min(age_s, now_s - self._looked_s)
-            elif age_s > now_s:
-                # Older than the host's start: the clock was set since.
-                age_s = 0.0
-            self._told_us, self._since_s = told_us, now_s - age_s
+            age_s = (now_us - told_us) / 1e6
+            # Older than the look before, or at the first look than the host: the clock was set.
+            is_possible = 0 <= age_s <= now_s - self._looked_s
+            self._told_us, self._since_s = told_us, now_s - (age_s if is_possible else 0.0)
         self._looked_s = now_s
         return now_s - self._since_s
 

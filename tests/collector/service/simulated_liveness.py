@@ -149,21 +149,13 @@ class Host:
         self.collector: Collector | None = None
         self._lines_us = [0, 0, 0]
         self._segments = [Segment(f"/inbox/{number}-{n}", locked_by_writer=True) for n in range(2)]
-        self._start()
-        self.work()
-
-    def _start(self) -> None:
         self.offset = DatabaseClock()
         self._number = 0
         self._heartbeats = Heartbeats(
             self._picture, self._clock_us, lambda: self.offset.offset_us, lambda: INTERVAL_S,
             lambda: self.world.now_us / S,
         )  # fmt: skip
-
-    def restart_agent(self) -> None:
-        """Begin with nothing in memory."""
-        self.runs, self.collector = True, None
-        self._start()
+        self.work()
 
     def _clock_us(self) -> int:
         return self.world.now_us + self.step_us
