@@ -25,6 +25,8 @@ _TONES = {
     "collector_silent": ("unknown", "blind"),
     "not_committing": ("failed", "bad"),
     "dead": ("dead", "bad"),
+    "down": ("down", "bad"),
+    "expired": ("expired", "blind"),
     "agent_silent": ("silent", "blind"),
     "silent": ("silent", "blind"),
     "degraded": ("degraded", "warn"),
@@ -153,6 +155,8 @@ def _fact(cause: Cause) -> str:
     lost = f"has lost {gap_size(cause.gap)}" if cause.gap else ""
     if cause.kind == "gap":
         return lost or "has lost lines"
+    if cause.kind == "expired":
+        return "gives no result"
     name = "silent" if cause.kind == "agent_silent" else cause.kind
     several = cause.worker is None and cause.agent is None and bool(cause.explains)
     fact = f"{'are' if several else 'is'} {name}"
@@ -250,6 +254,8 @@ def cause_href(cause: Cause) -> str:
         return f"/logs/gap/{cause.gap.id}"
     if cause.kind in _STANDSTILLS:
         return "/#store"
+    if cause.components:
+        return "/health"
     if cause.kind == "agent_silent":
         return "/workers?" + urlencode({"host": cause.subject})
     return worker_href(cause.explains[0]) if cause.explains else "/workers"

@@ -29,12 +29,14 @@ async def test_the_page_says_what_is_not_up_and_since_when(pages: Pages) -> None
     for words in (
         "Kraken, oncall-mail and shop are degraded and one host is silent",
         "Coinbase is closed for announced maintenance until",
-        "5, one degraded", "degraded 22 min", "silent 4 min",
+        "5, one degraded",
         "not reachable from trade-02: no connection within 5 s",
         "30-day budget, 99.9 %", "spent", "100.00 %", "11 more hosts, all up",
         "421 4.7.0 try again later", "settle.example.net certificate", "11 days, ",
     ):  # fmt: skip
         assert words in text, words
+    assert re.search(r"Kraken degraded 2\d min", text)
+    assert re.search(r"edge-fra-02 silent \d+ min", text)
     assert "pager" not in text
 
 
@@ -106,4 +108,4 @@ async def test_a_panel_fails_alone(pages: Pages, monkeypatch: pytest.MonkeyPatch
 
     assert "Ninety days could not be read" in text
     assert "Kraken, oncall-mail and shop are degraded" in text
-    assert "degraded 22 min" in text
+    assert re.search(r"Kraken degraded 2\d min", text)

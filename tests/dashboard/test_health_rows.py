@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from outrider.instants import to_us
 from outrider_collector.store.reading.availability import uptime
 from outrider_collector.store.reading.types import Collector, Component, Day
+from outrider_collector.store.reading.verdicts import WELL, WORST_FIRST, verdict
 from outrider_dashboard.charts.uptime import ABOVE, BELOW, bars, hanging
 from outrider_dashboard.pages import health, health_words
-from outrider_dashboard.pages.health_rows import WELL, WORST_FIRST, Row, merged, rows
+from outrider_dashboard.pages.health_rows import Row, rows
 from outrider_dashboard.pages.pipeline import pipeline
 from outrider_dashboard.timing import Clock
 
@@ -50,10 +51,10 @@ def test_hosts_are_put_together(
     members: list[Component], state: str, minutes_ago: int, reason: str
 ) -> None:
     """Up when all say up, down when all say down, else degraded with from where."""
-    verdict = merged(members)
+    found = verdict(members)
 
-    assert (verdict.state, verdict.reason) == (state, reason)
-    assert verdict.since == NOW - timedelta(minutes=minutes_ago)
+    assert (found.state, found.reason) == (state, reason)
+    assert found.since == NOW - timedelta(minutes=minutes_ago)
 
 
 @given(st.lists(st.sampled_from(WORST_FIRST), min_size=1, max_size=5))
@@ -62,10 +63,10 @@ def test_one_row_is_never_better_than_all_nor_worse_than_all(states: list[str]) 
     members = [seen(f"web-{n}", state) for n, state in enumerate(states)]
     voting = [s for s in states if s not in {"expired", "unknown", "silent"}]
 
-    verdict = merged(members)
+    state = verdict(members).state
 
-    assert (verdict.state in WELL) == (bool(voting) and set(voting) <= WELL)
-    assert (verdict.state in {"down", "dead"}) == (bool(voting) and set(voting) <= {"down", "dead"})
+    assert (state in WELL) == (bool(voting) and set(voting) <= WELL)
+    assert (state in {"down", "dead"}) == (bool(voting) and set(voting) <= {"down", "dead"})
 
 
 def test_days_of_several_hosts_are_one_bar() -> None:

@@ -27,7 +27,13 @@ _LINE = re.compile(r'data-line="(\d+)/(\d+)"')
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/logs", "/workers", WORKER, "/health", "/alerts", "/kit",
+        "/",
+        "/logs",
+        "/workers",
+        WORKER,
+        "/health",
+        "/alerts",
+        "/kit",
         "/logs?q=severity%3E%3Derror",
     ],
 )
@@ -63,7 +69,7 @@ async def test_the_overview_says_what_is_wrong(pages: Pages) -> None:
     """The headline counts things, a cause explains its workers, and healthy ones are quiet."""
     text = await pages.text("/")
 
-    assert "Six things are wrong now" in text
+    assert "Eight things are wrong now" in text
     assert "8 of 60 workers are affected." in text
     assert "is dead: killed by SIGKILL, out of memory" in text
     assert "Host edge-fra-02</b> is silent" in text
@@ -274,7 +280,7 @@ async def test_one_broken_panel_breaks_one_panel(
     assert "Store could not be read" in text
     assert "INTERNAL_BUG" in text
     assert "Trying again will not help" in text
-    assert "Six things are wrong now" in text
+    assert "Eight things are wrong now" in text
     (record,) = [a for name, a in pages.records if name == "ui.error_shown"]
     assert str(record["correlation_id"]) in text
     assert "boom" not in text

@@ -15,7 +15,7 @@ from outrider.retry import Backoff
 from outrider.visible import visible
 from outrider_collector import config
 from outrider_collector.store.connect import READ_ROLE, connect
-from outrider_collector.store.reading import fleet, health
+from outrider_collector.store.reading import components, fleet, health
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.retire import retire
 from outrider_collector.terminal.status_text import status_lines, worker_lines
@@ -38,15 +38,19 @@ def status(argv: list[str]) -> int:
     async def view(conn: AsyncConnection[Any]) -> str:
         overview, agents = await fleet.overview(conn), await fleet.agents(conn)
         collectors, store = await health.collectors(conn), await health.store(conn)
+        looked_at = await components.components(conn)
         if arguments.json:
             parts = {
                 "overview": overview,
                 "agents": agents,
                 "collectors": collectors,
                 "store": store,
+                "components": looked_at,
             }
             return json.dumps(document(parts), ensure_ascii=False)
-        lines = status_lines(overview, agents, collectors, store, colours=sys.stdout.isatty())
+        lines = status_lines(
+            overview, agents, collectors, store, looked_at, colours=sys.stdout.isatty()
+        )
         return "\n".join(lines)
 
     arguments = _arguments("status", "How everything is, worst first.", argv)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from outrider.visible import visible
 from outrider_collector.store.reading import completeness
 from outrider_collector.store.reading.types import STATES
+from outrider_collector.store.reading.verdicts import WELL, WORST_FIRST, verdicts
 from outrider_collector.terminal.render import (
     BOLD,
     DIM,
@@ -28,22 +29,30 @@ if TYPE_CHECKING:
         Alert,
         Cause,
         Collector,
+        Component,
         Overview,
         StoreHealth,
         Worker,
     )
+    from outrider_collector.store.reading.verdicts import Verdict
 
 _NUMBERS: Final = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 _SHOWN: Final = 5
 
+_KINDS: Final = {
+    "exchange": "Exchanges", "database": "Databases", "probe": "Probes", "pipeline": "Pipeline",
+}  # fmt: skip
+_UP_FIRST: Final = ("up", *(state for state in WORST_FIRST if state != "up"))
+
 _CAUSE_COLOURS: Final = {
-    "collector_silent": VIOLET, "not_committing": RED, "dead": RED, "alert": RED,
-    "agent_silent": VIOLET, "silent": VIOLET, "gap": VIOLET, "degraded": YELLOW, "lagging": YELLOW,
+    "collector_silent": VIOLET, "not_committing": RED, "dead": RED, "down": RED, "alert": RED,
+    "agent_silent": VIOLET, "silent": VIOLET, "expired": VIOLET, "gap": VIOLET,
+    "degraded": YELLOW, "lagging": YELLOW,
 }  # fmt: skip
 _CAUSE_WORDS: Final = {
     "collector_silent": "no collector", "not_committing": "no commits",
-    "agent_silent": "silent host",
+    "agent_silent": "silent host", "expired": "no result",
 }  # fmt: skip
 
 
@@ -52,6 +61,7 @@ def status_lines(
     agents: Sequence[Agent],
     collectors: Sequence[Collector],
     store: StoreHealth,
+    looked_at: Sequence[Component] = (),
     *,
     colours: bool,
 ) -> list[str]:
@@ -67,6 +77,7 @@ def status_lines(
         lines += [f"  {_alert(alert, view.now, colours=colours)}" for alert in others]
     lines += ["", f"Alerts: {_alert_counts(view.alerts)}.", f"Workers: {_states(view.states)}."]
     lines.append(f"Agents: {_agents(agents)}.")
+    lines += _looked_at(verdicts(looked_at))
     lines += [_collector(one, view.now, colours=colours) for one in collectors]
     lines += ["Collectors: none has reported."] if not collectors else []
     lines.append(f"Backlog: {_backlog(view.workers)}.")
@@ -106,6 +117,8 @@ def _alerts_by_cause(view: Overview) -> tuple[list[list[Alert]], list[Alert]]:
 
 
 def _tells(cause: Cause, alert: Alert) -> bool:
+    if alert.labels.get("component") in cause.components:
+        return True
     if cause.alert is not None or alert.kind != "liveness":
         return cause.alert == alert.id
     worker = alert.labels.get("worker")
@@ -149,6 +162,22 @@ def _agents(agents: Sequence[Agent]) -> str:
     more = f" and {len(ill) - _SHOWN} more" if len(ill) > _SHOWN else ""
     named = f" ({', '.join(ill[:_SHOWN])}{more})" if ill else ""
     return f"{_states(counts)}{named}"
+
+
+def _looked_at(found: Sequence[Verdict]) -> list[str]:
+    """Return a line for each kind of what probes look at."""
+    lines = []
+    for kind, title in _KINDS.items():
+        same = [one for one in found if one.kind == kind]
+        if not same:
+            continue
+        counts = {state: sum(one.state == state for one in same) for state in _UP_FIRST}
+        text = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
+        ill = [one for one in sorted(same, key=lambda one: one.rank) if one.state not in WELL]
+        named = ", ".join(f"{visible(one.name)} {one.state}" for one in ill[:_SHOWN])
+        more = f" and {len(ill) - _SHOWN} more" if len(ill) > _SHOWN else ""
+        lines.append(f"{title}: {text}{f' ({named}{more})' if ill else ''}.")
+    return lines
 
 
 def _backlog(workers: Sequence[Worker]) -> str:

@@ -10,11 +10,12 @@ from outrider.instants import from_us
 from outrider_collector.store.reading.availability import DAYS
 from outrider_collector.store.reading.components import is_number
 from outrider_collector.store.reading.types import Day
+from outrider_collector.store.reading.verdicts import WELL
 from outrider_dashboard import numbers
 from outrider_dashboard.charts.uptime import bars
 from outrider_dashboard.pages import health_words
 from outrider_dashboard.pages.exchanges import HOUR, exchanges
-from outrider_dashboard.pages.health_rows import WELL, Row, rows
+from outrider_dashboard.pages.health_rows import Row, rows
 from outrider_dashboard.pages.pipeline import pipeline
 from outrider_dashboard.sentences import listed
 from outrider_dashboard.site import Visit, together

@@ -1,9 +1,4 @@
-"""What is looked at, a row each, however many hosts look at it. Pure.
-
-Hosts that have no result say nothing: only where nobody has one is that the row's state. Of the
-others, all must agree that something is up, and all that it is down; in between it is degraded,
-and the row says from where it is not reached.
-"""
+"""What is looked at, a row each, however many hosts look at it: state, and ninety days. Pure."""
 
 from __future__ import annotations
 
@@ -12,38 +7,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from outrider_collector.store.reading.availability import seen_from_all, uptime
+from outrider_collector.store.reading.verdicts import rank, verdicts
 from outrider_dashboard.charts.uptime import Bars, bars
 from outrider_dashboard.filter_text import quoted
-from outrider_dashboard.sentences import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from outrider_collector.store.reading.types import Component, Day, Uptime
-
-WORST_FIRST = (
-    "dead", "down", "silent", "expired", "unknown", "lagging", "degraded", "maintenance", "up",
-)  # fmt: skip
-WELL = frozenset({"up", "maintenance"})
-"""Announced maintenance is nobody's fault."""
+    from outrider_collector.store.reading.verdicts import Verdict
 
 _MOST_LINKED = 8
 
-_DOWN = frozenset({"down", "dead"})
-_NO_RESULT = frozenset({"expired", "unknown", "silent"})
-
 Key = tuple[str, str]
 """Kind and component, as ``system_health`` names it."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How something is, put together from those who look at it."""
-
-    state: str
-    since: datetime
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -76,30 +54,25 @@ class Row:
     @property
     def rank(self) -> int:
         """How bad it is: 0 is the worst."""
-        return WORST_FIRST.index(self.state) if self.state in WORST_FIRST else 4
+        return rank(self.state)
 
 
 def rows(found: Sequence[Component], uptimes: Mapping[Key, Uptime]) -> list[Row]:
     """Return a row for each kind and name, in the order of their names."""
-    by_name: dict[Key, list[Component]] = {}
-    for component in found:
-        by_name.setdefault((component.kind, component.name), []).append(component)
-    return [_row(kind, name, same, uptimes) for (kind, name), same in sorted(by_name.items())]
+    return [_row(one, uptimes) for one in verdicts(found)]
 
 
-def _row(kind: str, name: str, members: Sequence[Component], uptimes: Mapping[Key, Uptime]) -> Row:
-    # Two agents of one host are two hosts of one name: their states are merged all the same.
-    verdict = merged(members)
-    measured = [u for m in members if (u := uptimes.get((kind, m.component))) is not None]
+def _row(one: Verdict, uptimes: Mapping[Key, Uptime]) -> Row:
+    measured = [u for m in one.members if (u := uptimes.get((one.kind, m.component))) is not None]
     return Row(
-        kind=kind,
-        name=name,
-        state=verdict.state,
-        since=verdict.since,
-        reason=verdict.reason,
-        href=_href(kind, name, members),
-        members=tuple(members),
-        uptime=_together(kind, name, measured),
+        kind=one.kind,
+        name=one.name,
+        state=one.state,
+        since=one.since,
+        reason=one.reason,
+        href=_href(one.kind, one.name, one.members),
+        members=one.members,
+        uptime=_together(one.kind, one.name, measured),
     )
 
 
@@ -117,32 +90,3 @@ def _together(kind: str, name: str, measured: Sequence[Uptime]) -> Uptime | None
         return measured[0] if measured else None
     days = seen_from_all([one.days for one in measured])
     return uptime(kind, name, days, measured[0].target)
-
-
-def merged(members: Sequence[Component]) -> Verdict:
-    """Put together what each host says of one thing."""
-    voting = [m for m in members if m.state not in _NO_RESULT] or list(members)
-    states = {m.state for m in voting}
-    worst = min(voting, key=lambda m: (_rank(m.state), m.since, m.host))
-    if len(states) == 1 or states <= _DOWN:
-        # It is so since the last of them says so.
-        since = max(m.since for m in voting)
-        return Verdict(worst.state, since, worst.reason + _missing(members, voting))
-    ill = [m for m in voting if m.state not in WELL]
-    if not ill:
-        return Verdict("maintenance", worst.since, worst.reason)
-    since = min(m.since for m in ill)
-    unreached = [m.host for m in ill if m.state in _DOWN]
-    if not unreached:
-        return Verdict(worst.state, since, worst.reason)
-    reason = f"not reachable from {listed(unreached[:4])}"
-    return Verdict("degraded", since, f"{reason}: {worst.reason}" if worst.reason else reason)
-
-
-def _missing(members: Sequence[Component], voting: Sequence[Component]) -> str:
-    silent = [m.host for m in members if m not in voting]
-    return f"; {listed(silent[:4])} does not say" if len(silent) == 1 else ""
-
-
-def _rank(state: str) -> int:
-    return WORST_FIRST.index(state) if state in WORST_FIRST else 4

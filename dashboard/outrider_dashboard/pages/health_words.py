@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from outrider.instants import from_us
 from outrider_collector.store.reading.components import is_number
+from outrider_collector.store.reading.verdicts import WELL, WORST_FIRST
 from outrider_dashboard import numbers
-from outrider_dashboard.pages.health_rows import WELL, WORST_FIRST
 from outrider_dashboard.sentences import Headline, listed
 
 if TYPE_CHECKING:

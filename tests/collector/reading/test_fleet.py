@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from outrider.errors import Fault
-from outrider_collector.store.reading import alerts, fleet, health
+from outrider_collector.store.reading import alerts, components, fleet, health
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.status_text import headline, status_lines
 from tests.collector.reading.rows import Record, Source, born, commit
@@ -157,6 +157,38 @@ async def test_an_overview_tells_each_cause_once(
     text = "\n".join(lines)
     assert [text.count(f"A-{alert.id} ") for alert in view.alerts] == [1, 1, 1]
     assert document(view)["causes"][0]["worker"]["worker"] == "dead-1"
+
+
+async def test_what_is_looked_at_is_a_cause_once(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any]
+) -> None:
+    """What hosts see of one thing is one cause, with its alerts; what is well is counted."""
+    await component_is(owner, "exchange", "kraken@h1", "down", 4)
+    await component_is(owner, "exchange", "kraken@h2", "down", 2)
+    await component_is(owner, "exchange", "okx@h1", "maintenance", 4)
+    await component_is(owner, "probe", "shop@h1", "up", 9)
+    await component_is(owner, "probe", "shop@h2", "down", 3)
+    await component_is(owner, "probe", "disk@h1", "expired", 1)
+    await owner.execute("update system_health set host = split_part(component, '@', 2)")
+    for host in ("h1", "h2"):
+        labels = {"component": f"kraken@{host}", "host": host}
+        await fire(owner, "exchange-down", labels, "health")
+
+    view, looked_at = await fleet.overview(reader), await components.components(reader)
+
+    assert [(c.kind, c.subject, c.since) for c in view.causes] == [
+        ("down", "kraken", NOW - 2 * M),
+        ("expired", "disk", NOW - M),
+        ("degraded", "shop", NOW - 3 * M),
+    ]
+    assert view.causes[2].reason == "not reachable from h2: it is down"
+    store = await health.store(reader)
+    text = "\n".join(status_lines(view, [], [], store, looked_at, colours=False))
+    assert "Exchanges: 1 down, 1 maintenance (kraken down).\n" in text
+    assert "Probes: 1 expired, 1 degraded (disk expired, shop degraded).\n" in text
+    (kraken,) = [line for line in text.split("\n") if "kraken: it is down, for " in line]
+    assert all(f"A-{number} firing" in kraken for number in (1, 2))
+    assert "Other open alerts" not in text
 
 
 async def test_an_alert_with_its_whole_story(

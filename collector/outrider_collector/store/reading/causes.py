@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outrider_collector.store.reading.types import Agent, Alert, Gap, Standstill, Worker
+    from outrider_collector.store.reading.verdicts import Verdict
 
 _ORDER: Final = (
-    "collector_silent", "not_committing", "dead", "agent_silent", "silent", "alert", "degraded",
-    "lagging", "gap",
+    "collector_silent", "not_committing", "dead", "down", "agent_silent", "silent", "expired",
+    "alert", "degraded", "lagging", "gap",
 )  # fmt: skip
+_COMPONENT_KINDS: Final = frozenset({"down", "expired", "degraded"})
+"""States of what is looked at that are causes; that nobody knows of one says nothing."""
 _AGENT_GONE: Final = frozenset({"silent", "dead"})
 
 
@@ -29,6 +32,7 @@ def causes(
     alerts: Sequence[Alert],
     gaps: Sequence[Gap],
     standstills: Sequence[Standstill] = (),
+    looked_at: Sequence[Verdict] = (),
 ) -> list[Cause]:
     """Return what is wrong, worst first. ``gaps`` are those worth telling now."""
     gone = {agent.id: agent for agent in agents if agent.state in _AGENT_GONE}
@@ -42,9 +46,15 @@ def causes(
             continue
         found.append(_worker(worker, lost.pop((worker.service, worker.worker, worker.host), None)))
     found.extend(_gap(gap) for gap in lost.values())
+    found.extend(_component(one) for one in looked_at if one.state in _COMPONENT_KINDS)
+    components = {name for cause in found for name in cause.components}
     told = {(cause.worker.service, cause.worker.worker) for cause in found if cause.worker}
     told |= {(name.service, name.worker) for cause in found for name in cause.explains}
-    found.extend(_alert(alert) for alert in alerts if _is_news(alert, told, gone))
+    found.extend(
+        _alert(alert)
+        for alert in alerts
+        if alert.labels.get("component") not in components and _is_news(alert, told, gone)
+    )
     found.sort(key=lambda cause: (_ORDER.index(cause.kind), cause.since, cause.subject))
     return found
 
@@ -77,6 +87,16 @@ def _worker(worker: Worker, gap: Gap | None) -> Cause:
         worker=worker.name,
         gap=gap,
         bytes_behind=worker.gauges.backlog_bytes,
+    )
+
+
+def _component(one: Verdict) -> Cause:
+    return Cause(
+        kind=one.state,  # type: ignore[arg-type]  # one of _COMPONENT_KINDS
+        subject=one.name,
+        since=one.since,
+        reason=one.reason,
+        components=tuple(m.component for m in one.members),
     )
 
 

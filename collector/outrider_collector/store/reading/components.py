@@ -13,18 +13,21 @@ from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Component, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
 
+    from outrider_collector.store.reading.session import Snapshot
     from outrider_collector.store.reading.types import LogRow
 
 MOST_COMPONENTS: Final = 20_000
 MOST_SAMPLES: Final = 5_000
 """Of an hour: eighty components, looked at from one host each."""
 
-KINDS: Final = ("exchange", "database", "probe", "pipeline", "agent")
+LOOKED_AT: Final = ("exchange", "database", "probe", "pipeline")
+"""What probes report, beside the hosts they run on."""
+KINDS: Final = (*LOOKED_AT, "agent")
 
 _OF_THE_LOOK: Final = frozenset({"took_ms", "checked_at"})
 
@@ -44,7 +47,12 @@ _COMPONENTS: Final = sql.SQL("""
 async def components(conn: AsyncConnection[Any]) -> list[Component]:
     """Return every component that is looked at, by kind, name and host; workers are no such."""
     async with snapshot(conn) as open_snapshot:
-        rows = await open_snapshot.rows(_COMPONENTS, {"kinds": list(KINDS)})
+        return await select(open_snapshot, KINDS)
+
+
+async def select(open_snapshot: Snapshot, kinds: Sequence[str]) -> list[Component]:
+    """Do what ``components`` does, inside a snapshot and for some kinds."""
+    rows = await open_snapshot.rows(_COMPONENTS, {"kinds": list(kinds)})
     return [_component(row) for row in rows]
 
 

@@ -13,6 +13,7 @@ from outrider_collector.store.reading import (
     alerts,
     blocks,
     completeness,
+    components,
     conditions,
     gaps,
     health,
@@ -32,6 +33,7 @@ from outrider_collector.store.reading.types import (
     WorkerDetail,
     WorkerName,
 )
+from outrider_collector.store.reading.verdicts import verdicts
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -158,10 +160,11 @@ async def overview(conn: AsyncConnection[Any]) -> Overview:
             open_snapshot, conditions.EVERYTHING, now - OVERVIEW_GAPS_WITHIN, now, 20
         )
         standing = standstills(await health.select_collectors(open_snapshot))
+        looked_at = await components.select(open_snapshot, components.LOOKED_AT)
     states: dict[str, int] = {}
     for one in everyone:
         states[one.state] = states.get(one.state, 0) + 1
-    found = causes(everyone, hosts, open_alerts, complete.gaps, standing)
+    found = causes(everyone, hosts, open_alerts, complete.gaps, standing, verdicts(looked_at))
     return Overview(now, found, everyone, open_alerts, complete, states)
 
 

@@ -158,11 +158,11 @@ class Cause:
     """One thing that is wrong now and what it explains."""
 
     kind: Literal[
-        "collector_silent", "not_committing", "dead", "agent_silent", "silent", "degraded",
-        "lagging", "alert", "gap",
+        "collector_silent", "not_committing", "dead", "down", "agent_silent", "silent", "expired",
+        "degraded", "lagging", "alert", "gap",
     ]  # fmt: skip
     subject: str
-    """Collector, worker, host, rule or gap, as a person calls it."""
+    """Collector, worker, host, exchange, probe, rule or gap, as a person calls it."""
     since: datetime
     reason: str
     worker: WorkerName | None = None
@@ -172,6 +172,8 @@ class Cause:
     bytes_behind: int | None = None
     explains: tuple[WorkerName, ...] = ()
     """Workers in trouble because of this."""
+    components: tuple[str, ...] = ()
+    """Of something that is looked at: as ``system_health`` names it for each host that looks."""
 
 
 @dataclass(frozen=True, slots=True)
