@@ -216,4 +216,6 @@ def _progress(gauges: Gauges, clock: timing.Clock) -> str:
     of = f" of {numbers.exact(gauges.progress_total)}" if gauges.progress_total else ""
     at = f", {clock.age(gauges.progress_at)} ago" if gauges.progress_at else ""
     note = f" {gauges.progress_note}" if gauges.progress_note else ""
-    return f"{done}{of}{note}{at}"
+    within_ms = gauges.progress_within_ms
+    again = f", again within {timing.age(within_ms / 1_000)}" if within_ms else ""
+    return f"{done}{of}{note}{at}{again}"

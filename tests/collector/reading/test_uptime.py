@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outrider_collector.store.reading.availability import DAY_MS, HealthConfig
-from outrider_collector.store.reading.uptime import uptime_of, uptimes, watching
+from outrider_collector.store.reading.uptime import uptimes, watching
 from tests.collector.store.test_uptime import lived, rows, watched
 
 if TYPE_CHECKING:
@@ -51,10 +51,6 @@ async def test_ninety_days_of_everybody(
     assert worker.budget_left == pytest.approx(1 - 2 / (30 * 24 * 0.01))
     assert found["agent", "7"].share_up == 1.0
     assert set(await uptimes(reader, ["agent"])) == {("agent", "7")}
-    one = await uptime_of(reader, "worker", "w")
-    assert one is not None
-    assert one.days[:89] == worker.days[:89]
-    assert await uptime_of(reader, "worker", "nobody") is None
     by_day = await rows(
         owner,
         "select up_s::float, degraded_s::float, unmeasured_s::float, up_share"

@@ -44,8 +44,8 @@ concurrent call a connection of its own. What cannot be answered in time or with
     - ``now(conn) -> datetime``: the database's clock, the only one that decides.
 ``uptime``
     - ``uptimes(conn, kinds=None, config=None) -> dict[(kind, component), Uptime]``: 90 days of
-      bars, the share up, the budget left; ``uptime_of(conn, kind, component, config=None)``: of
-      one; ``watching(conn, config=None)``: how long any collector watched.
+      bars, the share up, the budget left; ``watching(conn, config=None)``: how long any collector
+      watched.
 ``availability``
     - ``HealthConfig``: table ``[health]``, the targets. ``share_up(days)``, ``budget_left(days,
       target)``, ``seen_from_all(places)``: pure.

@@ -12,7 +12,7 @@ from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Day, Uptime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from psycopg import AsyncConnection
 
@@ -57,19 +57,18 @@ async def uptimes(
 
     Keyed by kind and component, as ``system_health`` names them. ``config`` sets the targets.
     """
+    config = config or HealthConfig()
     which = sql.SQL("true" if kinds is None else "d.component_kind = any(%(kinds)s)")
     async with snapshot(conn) as open_snapshot:
-        return await _uptimes(open_snapshot, which, {"kinds": list(kinds or ())}, config)
-
-
-async def uptime_of(
-    conn: AsyncConnection[Any], kind: str, component: str, config: HealthConfig | None = None
-) -> Uptime | None:
-    """Return one component's uptime; None where it was never measured."""
-    which = sql.SQL("d.component_kind = %(kind)s and d.component = %(component)s")
-    asked = {"kind": kind, "component": component}
-    async with snapshot(conn) as open_snapshot:
-        return (await _uptimes(open_snapshot, which, asked, config)).get((kind, component))
+        now = await _now(open_snapshot)
+        asked = {"first": _first_day(now), "kinds": list(kinds or ())}
+        rows = await open_snapshot.rows(_DAYS.format(which=which), asked)
+    found, calendar = {}, _days(now)
+    for kind, component, *columns in rows:
+        measured = {day: numbers for day, *numbers in zip(*columns, strict=True)}
+        days = [_day(day, over_ms, measured.get(day)) for day, over_ms in calendar]
+        found[kind, component] = uptime(kind, component, days, config.of(kind, component))
+    return found
 
 
 async def watching(conn: AsyncConnection[Any], config: HealthConfig | None = None) -> Uptime:
@@ -92,26 +91,6 @@ async def watching(conn: AsyncConnection[Any], config: HealthConfig | None = Non
         up_ms = min(watched_ms.get(day, 0), over_ms - before_ms)
         days.append(Day(day, up_ms, 0, over_ms - before_ms - up_ms, 0, before_ms))
     return uptime("collector", "", days, (config or HealthConfig()).of("collector", ""))
-
-
-async def _uptimes(
-    open_snapshot: Snapshot,
-    which: sql.SQL,
-    parameters: Mapping[str, Any],
-    config: HealthConfig | None,
-) -> dict[tuple[str, str], Uptime]:
-    config = config or HealthConfig()
-    now = await _now(open_snapshot)
-    calendar = _days(now)
-    asked = {**parameters, "first": _first_day(now)}
-    rows = await open_snapshot.rows(_DAYS.format(which=which), asked)
-    found = {}
-    for kind, component, *columns in rows:
-        measured = {day: numbers for day, *numbers in zip(*columns, strict=True)}
-        days = [_day(day, over_ms, measured.get(day)) for day, over_ms in calendar]
-        target = config.of(kind, component)
-        found[kind, component] = uptime(kind, component, days, target)
-    return found
 
 
 def _day(day: date, over_ms: int, measured: Sequence[int] | None) -> Day:
