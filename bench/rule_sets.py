@@ -13,6 +13,11 @@ def two_hundred_rules() -> str:
     return "\n".join(parts)
 
 
+def quiet_rules() -> str:
+    """A TOML file of 200 rules that match none of the benchmark's lines."""
+    return "\n".join(_rule(n, _quiet_filter(n), by='["service"]') for n in range(_RULES))
+
+
 def _filter(number: int) -> str:
     return "service:trading severity>=error" if number % 2 else "event:order.rejected"
 
