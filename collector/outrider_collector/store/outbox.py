@@ -122,23 +122,20 @@ async def due(connection: AsyncConnection, *, limit: int) -> list[Due]:
     """
     cursor = await connection.cursor(row_factory=class_row(Due)).execute(
         """
-        with ready as (
-            select n.id, n.channel, n.conversation, n.priority,
-                   array_position(array['critical', 'warning', 'info'], n.priority) as place
-            from notifications n
-            where n.fate = 'waiting' and n.not_before <= clock_timestamp()
-              and not exists (
-                  select from notifications e
-                  where e.alert = n.alert and e.channel = n.channel and e.id < n.id
-                    and e.fate in ('waiting', 'claimed'))
-              and not exists (
-                  select from notifications c
-                  where c.fate = 'claimed' and c.conversation = n.conversation)
-              and not exists (
-                  select from notifications j
-                  where j.id = n.joins and j.fate in ('waiting', 'claimed'))
+        -- Windows, not joins of the table with itself: in a storm the planner takes ten thousand
+        -- waiting rows for the few that its statistics have seen.
+        with undone as materialized (
+            select id, channel, conversation, priority, fate, not_before, joins,
+                   array_position(array['critical', 'warning', 'info'], priority) as place,
+                   row_number() over (partition by coalesce(alert, -id), channel order by id)
+                       as turn,
+                   bool_or(fate = 'claimed') over (partition by conversation) as busy
+            from notifications where fate in ('waiting', 'claimed')
         ), first as (
-            select distinct on (conversation) * from ready order by conversation, place, id
+            select distinct on (conversation) * from undone
+            where fate = 'waiting' and not_before <= clock_timestamp() and turn = 1 and not busy
+              and (joins is null or joins not in (select id from undone))
+            order by conversation, place, id
         )
         select id, channel, conversation, priority from first
         order by place, id limit %s
@@ -195,26 +192,34 @@ async def _companions(connection: AsyncConnection, leads: list[int]) -> dict[int
                   and f.id < n.id and f.provider_id is not null
                 order by f.id limit 1) f on true
             where n.id = any(%(leads)s)
+        ), undone as materialized (
+            select id, channel, conversation, priority, notice, fate, not_before, joins, bundle,
+                   alert, attempts,
+                   row_number() over (partition by coalesce(alert, -id), channel order by id)
+                       as turn
+            from notifications
+            where fate in ('waiting', 'claimed') and channel in (select channel from lead)
+        ), companion as (
+            select n.id, lead.id as lead
+            from lead
+            join undone n on n.conversation = lead.conversation and n.channel = lead.channel
+            where n.fate = 'waiting' and n.not_before <= clock_timestamp() and n.turn = 1
+              and n.id <> all(%(leads)s::bigint[]) and n.attempts = lead.attempts
+              and (n.bundle = lead.bundle
+                   or (lead.notice = 'fired' and lead.waiting > %(storm)s
+                       and lead.priority <> 'critical' and lead.joins is null
+                       and n.notice = 'fired' and n.priority = lead.priority and n.joins is null)
+                   or (lead.firing is not null and n.notice = 'resolved'
+                       and exists (
+                           select from notifications f
+                           where f.alert = n.alert and f.channel = n.channel
+                             and f.provider_id = lead.firing and f.id < n.id)))
+            order by n.id limit %(most)s
         )
-        select n.id, lead.id
-        from lead
-        join notifications n on n.conversation = lead.conversation and n.channel = lead.channel
-        where n.fate = 'waiting' and n.not_before <= clock_timestamp()
-          and n.id <> all(%(leads)s::bigint[]) and n.attempts = lead.attempts
-          and (n.bundle = lead.bundle
-               or (lead.notice = 'fired' and lead.waiting > %(storm)s
-                   and lead.priority <> 'critical' and lead.joins is null
-                   and n.notice = 'fired' and n.priority = lead.priority and n.joins is null)
-               or (lead.firing is not null and n.notice = 'resolved'
-                   and exists (
-                       select from notifications f
-                       where f.alert = n.alert and f.channel = n.channel
-                         and f.provider_id = lead.firing and f.id < n.id)))
-          and not exists (
-              select from notifications e
-              where e.alert = n.alert and e.channel = n.channel and e.id < n.id
-                and e.fate in ('waiting', 'claimed'))
-        order by n.id limit %(most)s
+        select n.id, companion.lead
+        from companion join notifications n using (id)
+        where n.fate = 'waiting'
+        order by n.id
         for update of n skip locked
         """,
         {"leads": leads, "storm": STORM, "most": TOGETHER_MAX},
@@ -230,9 +235,8 @@ async def _take(connection: AsyncConnection, ids: list[int], holder: str, lease_
             set fate = 'claimed', claimed_by = %(holder)s, attempts = n.attempts + 1,
                 lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
             where n.id = any(%(ids)s)
-              and not exists (
-                  select from notifications c
-                  where c.fate = 'claimed' and c.conversation = n.conversation)
+              and n.conversation <> all(array(
+                  select distinct conversation from notifications where fate = 'claimed'))
             returning n.id
         )
         insert into notification_attempts (notification) select id from taken order by id
