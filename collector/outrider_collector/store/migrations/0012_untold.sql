@@ -1,5 +1,5 @@
--- What is still to be said: the end of a silence tells what came and went under it, messages are
--- edited when somebody acknowledges, and a rule that costs too much is frozen and said so.
+-- What is still to be said: the end of a silence tells what came and went under it, and messages are
+-- edited when somebody acknowledges.
 
 alter table alerts
     -- It fired and ended while a silence held it back: told in a digest when that is over.
@@ -10,7 +10,3 @@ alter table notifications
     -- Its message does not say yet that somebody acknowledged.
     add column outdated boolean not null default false;
 create index notifications_outdated on notifications (id) where outdated;
-
-alter table active_rule_set
-    -- Rules of this version that are frozen, and why: {"name": "takes 31 % of a core"}.
-    add column frozen jsonb not null default '{}';
