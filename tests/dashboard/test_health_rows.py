@@ -113,6 +113,7 @@ def test_the_headline_is_a_fact() -> None:
         f"The other 22 components are up. {closing}",
     )
     assert said(named("OKX", "expired"), kraken)[0] == "OKX gives no result and Kraken is degraded"
+    assert said(named("shop", "down"))[0] == "shop is down"
     assert said(*[named(f"h{n}", "dead", "agent") for n in range(4)])[0] == "Four hosts are dead"
     assert said(*[named(f"x{n}", s) for n, s in enumerate(WORST_FIRST)])[0] == (
         "Seven components are not up"

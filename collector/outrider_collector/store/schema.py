@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, LiteralString
 
@@ -80,8 +81,12 @@ class Migrated:
     """Statements for an administrator: what this user may not do itself."""
 
 
+@cache
 def migrations() -> tuple[Migration, ...]:
-    """Return every migration of this code, in order."""
+    """Return every migration of this code, in order.
+
+    Read once: what an upgrade puts in the place of running code is not this process's.
+    """
     found = []
     for file in resources.files(__package__).joinpath("migrations").iterdir():
         number, _, name = file.name.removesuffix(".sql").partition("_")

@@ -49,8 +49,7 @@ def headline(found: Sequence[Row], clock: Clock) -> Headline:
     if len(clauses) > _MOST_CLAUSES:
         count = numbers.word(len(wrong))
         return Headline(f"{count.capitalize()} components are not up", support)
-    title = listed(clauses)
-    return Headline(title[0].upper() + title[1:], support)
+    return Headline(listed(clauses), support)
 
 
 def _clauses(wrong: Sequence[Row]) -> list[str]:
@@ -59,16 +58,19 @@ def _clauses(wrong: Sequence[Row]) -> list[str]:
         for state in WORST_FIRST:
             same = [r for r in wrong if r.state == state and (r.kind == "agent") == hosts]
             if same:
-                clauses.append(f"{_subject(same, named=not hosts)} {_verb(state, len(same))}")
+                subject = _subject(same, named=not hosts, first=not clauses)
+                clauses.append(f"{subject} {_verb(state, len(same))}")
     return clauses
 
 
-def _subject(same: Sequence[Row], *, named: bool) -> str:
+def _subject(same: Sequence[Row], *, named: bool, first: bool) -> str:
+    """Name or count; a name is written as it is, also at the beginning."""
     if named and len(same) <= _MOST_NAMED:
         return listed([row.name for row in same])
     kinds = {row.kind for row in same}
     noun = _NOUNS.get(same[0].kind, "component") if len(kinds) == 1 else "component"
-    return f"{numbers.word(len(same))} {noun}{'' if len(same) == 1 else 's'}"
+    count = numbers.word(len(same))
+    return f"{count.capitalize() if first else count} {noun}{'' if len(same) == 1 else 's'}"
 
 
 def _verb(state: str, count: int) -> str:
