@@ -122,7 +122,8 @@ def _lines(report: Report, heads: int) -> Iterator[str]:
         return
     sealed = f", sealed until {moment(report.sealed_at)} UTC" if report.sealed_at else ""
     proof = "are not as they were sealed" if report.findings_count else "are as they were sealed"
-    yield f"{report.rows:,} rows in {report.seals:,} seals{sealed}: they {proof}"
+    seals = "1 seal" if report.seals == 1 else f"{report.seals:,} seals"
+    yield f"{report.rows:,} rows in {seals}{sealed}: they {proof}"
     yield f"head {report.head}"
     if heads:
         yield f"{report.heads_agreeing:,} of {heads:,} published heads agree"
