@@ -19,6 +19,12 @@ LATE_US: Final = MINUTE_US
 EXPLAINED: Final = "explained by "
 """How the reason begins why an alert that another one explains is not told."""
 
+FLAPPING: Final = "flapping"
+"""Likewise, why an alert that comes and goes is not told each time."""
+
+UNTOLD_FOR_GOOD: Final = (EXPLAINED, FLAPPING)
+"""What is held back for these and is over is told to nobody, by no end of a silence either."""
+
 TOGETHER: Final = "told together with its resolve"
 
 

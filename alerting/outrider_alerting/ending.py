@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outrider_alerting import telling
-from outrider_alerting.draft import EXPLAINED, TOGETHER, destination_of
+from outrider_alerting.draft import EXPLAINED, TOGETHER, UNTOLD_FOR_GOOD, destination_of
 from outrider_alerting.ledger import RANK
 from outrider_alerting.routing import CENTRE, destinations
 from outrider_alerting.rules import IN_APP
@@ -55,7 +55,7 @@ def tell_both(draft: Draft, alert: Alert, held: str) -> None:
     late = draft.is_late(alert, alert.resolved_us)
     for to in destinations(draft.rule_set, alert.labels):
         if held and to != CENTRE:
-            draft.owed[alert.id] = not held.startswith(EXPLAINED)
+            draft.owed[alert.id] = not held.startswith(UNTOLD_FOR_GOOD)
             draft.add(alert, "fired", to, "suppressed", content, why=held)
             draft.add(alert, "resolved", to, "suppressed", content, why=held)
             continue
@@ -118,7 +118,7 @@ def _was_silenced(rows: Sequence[LedgerRow]) -> bool:
     """Whether a silence, and nothing else, kept a destination from knowing."""
     return all(row.fate == "suppressed" for row in rows) and not (
         _last_reason(rows) or EXPLAINED
-    ).startswith(EXPLAINED)
+    ).startswith(UNTOLD_FOR_GOOD)
 
 
 def _last_reason(rows: Sequence[LedgerRow]) -> str | None:

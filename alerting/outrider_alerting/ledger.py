@@ -42,6 +42,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     resolved_us: int | None = None
     resolve_reason: str | None = None
     acknowledged_by: str | None = None
+    flapping: bool = False
+    """It fired several times within the hour before."""
     evidence: tuple[EvidenceLine, ...] = ()
 
 

@@ -13,6 +13,7 @@ concerned locked. It looks at states, not at events, so calling it again changes
   any silence, whatever the routes say by now. Who was not told gets none.
 * What came and went under a silence is told when the silence ends: one digest for each destination
   that its firing would have had.
+* An alert that comes and goes (its flag says so) is told when it has lasted, not each time.
 * A firing that is still waiting when the alert resolves is overtaken: one message tells both. Not
   one that waits for its repeat because nobody knows whether it arrived: the resolve follows it.
 * What a channel could not be told, its fallback is, and the notification centre names both.
@@ -27,8 +28,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider_alerting import ending, telling
-from outrider_alerting.draft import EXPLAINED, TOGETHER, Draft, destination_of
-from outrider_alerting.durations import MINUTE_US, SECOND_US, clock_time
+from outrider_alerting.draft import EXPLAINED, FLAPPING, TOGETHER, Draft, destination_of
+from outrider_alerting.durations import MINUTE_US, SECOND_US, clock_time, said
 from outrider_alerting.insisting import insist, schedule
 from outrider_alerting.ledger import RANK, Spoken
 from outrider_alerting.routing import CENTRE, EDITABLE, causes_of, destinations, named, silencing
@@ -50,6 +51,9 @@ JOIN_US: Final = 30 * SECOND_US
 
 AFTER_CAUSE_WAIT_US: Final = 30 * SECOND_US
 """What an ended cause explained has so long to end as well, before it is told."""
+
+LASTS_US: Final = {"info": 5 * MINUTE_US, "warning": 5 * MINUTE_US, "critical": MINUTE_US}
+"""So long an alert that has come and gone before must last, by priority, to be told again."""
 
 OVERDUE_US: Final = 2 * MINUTE_US
 """A channel that could not be reached for so long has its fallback told."""
@@ -116,7 +120,8 @@ class _Planner:
             self.draft.suppressed_by[alert.id] = tuple(names)
         if alert.fired_us is None:
             return
-        held = self._because(causes, silences)
+        suppressed = self._because(causes, silences)
+        held = suppressed or self._flaps(alert)
         known: dict[str, list[LedgerRow]] = {}
         for row in self._ledger.get(alert.id, ()):
             known.setdefault(row.channel, []).append(row)
@@ -126,17 +131,19 @@ class _Planner:
             else:
                 self._announce(alert, held)
                 schedule(self.draft, alert, self._now_us)
+                self._look_when_it_has_lasted(alert)
             return
         self._stand_in(alert, known)
         if alert.state == "resolved":
             ending.settle(self.draft, alert, known)
-            ending.account(self.draft, alert, known, held)
+            ending.account(self.draft, alert, known, suppressed)
             return
         if self._is_raised(alert, known):
             self._raise(alert, known, held)
         elif alert.state == "firing" and not held:
             self._resume(alert, known)
         insist(self.draft, alert, known, held)
+        self._look_when_it_has_lasted(alert)
 
     # -------------------------------------------------------------- telling a firing
 
@@ -247,6 +254,22 @@ class _Planner:
         if row.fate == "waiting":
             return row.tries > 0 and self._now_us - row.created_us > OVERDUE_US
         return row.fate in {"failed", "dead", "unknown"}
+
+    def _flaps(self, alert: Alert) -> str:
+        """Say that an alert comes and goes and has not lasted; empty: it does not, or has."""
+        if not alert.flapping or alert.fired_us is None:
+            return ""
+        end_us = self._now_us if alert.resolved_us is None else alert.resolved_us
+        lasts_us = LASTS_US[alert.priority]
+        if end_us - alert.fired_us >= lasts_us:
+            return ""
+        return f"{FLAPPING}: it comes and goes, and is told when it lasts {said(lasts_us)}"
+
+    def _look_when_it_has_lasted(self, alert: Alert) -> None:
+        if self._flaps(alert) and alert.fired_us is not None:
+            lasted_us = alert.fired_us + LASTS_US[alert.priority]
+            next_us = self.draft.next_us.get(alert.id, lasted_us)
+            self.draft.next_us[alert.id] = min(next_us, lasted_us)
 
     def _because(self, causes: Sequence[Alert], silences: Sequence[Silence]) -> str:
         """Say what holds an alert back; empty: nothing does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -265,3 +266,14 @@ def test_critical_rules_are_urgent_unless_they_say_no() -> None:
     )
 
     assert urgent_filters(rules(text)) == ["severity>=fatal", "needle"]
+
+
+def test_a_hostile_line_and_a_hostile_pattern_cost_little() -> None:
+    """What costs a backtracking engine for ever, on a line of a megabyte, is done in no time."""
+    counter = HitCounter(rules(ERRORS.replace("severity>=error", "/^(a+)+$/")))
+    columns = batch({"message": "a" * 1_000_000 + "!", "at": 0}, {"message": "aaa", "at": 0})
+    before = time.thread_time()
+    hits = counter.count(columns)
+
+    assert [hit.n for hit in hits] == [1]
+    assert time.thread_time() - before < 2.0

@@ -144,6 +144,6 @@ def _due(cron: str, after: datetime) -> datetime:
         ("0 3 * * *", datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 2, 2, tzinfo=UTC)),
     ],
 )  # fmt: skip
-def test_t23_clock_changes(cron: str, after: datetime, due: datetime) -> None:
+def test_clock_changes(cron: str, after: datetime, due: datetime) -> None:
     """A skipped hour runs its jobs right after it; a doubled hour runs a daily job once."""
     assert _due(cron, after) == due

@@ -187,6 +187,7 @@ def _alert(row: alerts.AlertRow) -> Alert:
             "resolved_us": _us(row.resolved_at),
             "resolve_reason": row.resolve_reason,
             "acknowledged_by": row.acknowledged_by,
+            "flapping": row.flapping,
             "evidence": tuple(map(_line, row.evidence)),
         },
         Alert,

@@ -69,6 +69,7 @@ class AlertRow:
     resolve_reason: str | None
     acknowledged_by: str | None
     suppressed_by: list[str]
+    flapping: bool
     evidence: list[dict[str, Any]]
 
 
@@ -304,7 +305,7 @@ async def read_alerts(connection: AsyncConnection, ids: Sequence[int]) -> list[A
         """
         select id, rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
                started_at, fired_at, resolved_at, resolve_reason, acknowledged_by, suppressed_by,
-               evidence
+               flapping, evidence
         from alerts where id = any(%s) order by id
         """,
         (list(ids),),
@@ -319,7 +320,7 @@ async def read_causes(connection: AsyncConnection) -> list[AlertRow]:
         """
         select id, rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
                started_at, fired_at, resolved_at, resolve_reason, acknowledged_by, suppressed_by,
-               '[]'::jsonb as evidence
+               flapping, '[]'::jsonb as evidence
         from alerts
         where state in ('firing', 'recovering') and kind in ('liveness', 'health')
         order by id limit 10000

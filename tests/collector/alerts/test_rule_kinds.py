@@ -50,7 +50,7 @@ async def test_count_below_and_absence(world: World) -> None:
 
 
 async def test_a_ladder_is_raised(world: World) -> None:
-    """A warning that becomes critical is one alert, with the priority it has reached."""
+    """One alert with the priority it has reached; who looked after the warning is asked again."""
     rule = 'kind = "count"\nfilter = "severity>=error"\nwindow = "1m"\n'
     await world.apply(rules=HEAD + rule + "above = { warning = 1, critical = 4 }\n")
 
@@ -58,8 +58,10 @@ async def test_a_ladder_is_raised(world: World) -> None:
         await world.log("a", "b")
         await world.until(FIRING)
         assert await world.value("select priority from alerts") == "warning"
+        await world.acknowledge(await world.value("select id from alerts"))
         await world.log("c", "d", "e")
         await world.until("select count(*) from alerts where priority = 'critical'")
+        assert await world.value("select acknowledged_by from alerts") is None
 
     moves = await world.rows("select from_state, to_state from alert_transitions order by id")
     assert [tuple(move.values()) for move in moves] == [
