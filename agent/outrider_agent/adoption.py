@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outrider.inbox import names
-from outrider_agent import discovery, processes
+from outrider_agent import discovery, held, processes
 from outrider_agent.discovery import Found
 from outrider_agent.followed import Followed
 from outrider_agent.found_files import FoundFiles
@@ -22,6 +22,7 @@ from outrider_agent.tail import holds, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from outrider_agent.configuration import SourceConfig
     from outrider_agent.handover import Handover
@@ -48,6 +49,7 @@ class Adoption:
         handover: Handover,
         reports: Reports,
         max_files: int,
+        keep_dir: Path,
     ) -> None:
         self._minter = minter
         self._identity = identity
@@ -55,8 +57,11 @@ class Adoption:
         self._inbox = inbox
         self._handover = handover
         self._found = FoundFiles(finder, minter, identity.key, reports, max_files)
+        self._keep_dir = keep_dir
         self._orphans = Orphans(identity.key)
         self._lost: list[tuple[Stream, Place, bool]] = []
+        self._copies = held.kept(keep_dir)
+        """What an earlier process kept of deleted files, by stream."""
         self._welcomed = False
         self._looked_since_welcome = False
         self._copied = identity.copied
@@ -99,21 +104,32 @@ class Adoption:
         self._welcomed, self._looked_since_welcome = True, False
         self._orphans.add(order.orphans)
 
-    def assign(self, now: float, wall_s: float, remembered: State) -> list[Followed]:
-        """Bring files and streams together; return what is to be followed from now on."""
+    def find_again(self, now: float, remembered: State) -> list[Followed]:
+        """Find streams again that Postgres has open; return what is to be followed from now on."""
         if not self._welcomed:
             return []
-        ready = [c for c in self.candidates if c.not_before <= now]
-        fresh = self._match_orphans(ready, remembered)
+        fresh = self._take_up_kept()
+        fresh += self._match_orphans(self._ready(now), remembered)
         if self._looked_since_welcome and self._orphans.streams:
             fresh += self._match_elsewhere(remembered)
             self._give_up_orphans()
-        waiting = {candidate.key for candidate in self.candidates}
-        left = [c for c in ready if c.key in waiting and _tells(c)]
+        return fresh
+
+    def _ready(self, now: float) -> list[Candidate]:
+        return [c for c in self.candidates if c.not_before <= now]
+
+    def give_birth(self, now: float, wall_s: float) -> list[Followed]:
+        """Make streams of the other files; return what is to be followed from now on.
+
+        Raises OSError where that cannot be journalled; nothing has happened then.
+        """
+        if not self._welcomed:
+            return []
+        left = [candidate for candidate in self._ready(now) if _tells(candidate)]
         if self._copied:
             for candidate in left:
                 candidate.replay_below = candidate.size()
-        fresh += self._give_birth(left, wall_s)
+        fresh = self._bear(left, wall_s)
         if self._looked_since_welcome and self._minter.first_start:
             self._minter.first_start, self._unsettled = False, True
         if self._unsettled:
@@ -137,11 +153,43 @@ class Adoption:
 
         for match in self._orphans.match(candidates, only_grew, left_behind=left_behind):
             self._handover.give(Adopt(match.stream))
+            if left_behind:
+                source = self._found.source_of(match.stream.path)
+                match.candidate.found = Found(match.candidate.found.path, source)
             followed = self._follow(match.candidate, match.stream)
             followed.tail.go_back(match.place, 0)
             highest = remembered.acknowledged.get(match.stream.stream_id, 0)
             followed.tail.highest_acknowledged = highest
             fresh.append(followed)
+        return fresh
+
+    def _take_up_kept(self) -> list[Followed]:
+        """Go on with what an earlier process kept of files that were deleted."""
+        if not self._copies:
+            return []
+        fresh = []
+        for stream_id, path in self._copies.items():
+            stream, place = self._orphans.streams.get(stream_id, (None, None))
+            birth = self._journal.births.get(stream_id)
+            if stream is None and birth is not None:
+                stream, place = birth, Place(birth.start_offset, b"")
+            if stream is None or place is None:
+                # Delivered before the copy was removed, or of a database that knows nothing of it.
+                with suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108  a string
+                continue
+            with suppress(OSError):
+                candidate = open_candidate(Found(path, self._found.source_of(stream.path)))
+                if not holds(candidate.fd, self._identity.key, stream, place):
+                    os.close(candidate.fd)
+                    continue
+                self._handover.give(Adopt(stream) if birth is None else Born(stream))
+                self._orphans.streams.pop(stream_id, None)
+                followed = self._follow(candidate, stream)
+                followed.tail.go_back(place, 0)
+                followed.present, followed.segment = False, None
+                fresh.append(followed)
+        self._copies = {}
         return fresh
 
     def _match_elsewhere(self, remembered: State) -> list[Followed]:
@@ -204,7 +252,7 @@ class Adoption:
         lost, self._lost = self._lost, []
         return lost
 
-    def _give_birth(self, candidates: list[Candidate], wall_s: float) -> list[Followed]:
+    def _bear(self, candidates: list[Candidate], wall_s: float) -> list[Followed]:
         """Follow files as streams that the collector may not know."""
         pairs: list[tuple[Candidate, Stream]] = []
         born: list[Stream] = []

@@ -26,6 +26,7 @@ from outrider_agent.discovery import Discovery
 from outrider_agent.disk import DiskThread
 from outrider_agent.files import Files
 from outrider_agent.handover import Adopt, Handover
+from outrider_agent.held import KEEP, HeldFiles
 from outrider_agent.hold import Hold
 from outrider_agent.identity import Identity
 from outrider_agent.inbox import Inbox
@@ -108,6 +109,7 @@ class Agent:
             handover=self._handover,
             reports=reports,
             max_files=config.agent.max_files,
+            keep_dir=config.state_dir / KEEP,
         )
         return Files(
             adoption=adoption,
@@ -116,6 +118,7 @@ class Agent:
             state_path=config.state_dir / "cache.json",
             handover=self._handover,
             reports=reports,
+            held=HeldFiles(config.agent, config.state_dir / KEEP, reports),
             hurry=self._hurry_up,
         )
 

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -48,6 +48,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """For times that name no zone: ``local``, ``UTC`` or a name such as ``Europe/Berlin``."""
     start: str = "beginning"
     """Where files found at the first start begin: ``beginning``, ``end``, or an age (``1h``)."""
+    when_full: Literal["drop_oldest", "block"] = "drop_oldest"
+    """What becomes of deleted files that are beyond the agent's limits: given up, or held."""
 
     def start_age_s(self) -> int | None:
         """Age in seconds that ``start`` gives; None for the words. ValueError for anything else."""
@@ -81,6 +83,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A segment of the inbox that no process took over for so long is put away, seconds."""
     max_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8192
     """At most so many files are followed at once."""
+    held_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 256 << 20
+    """At most so much that is not delivered is held of files that were deleted."""
+    keep_free_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 0
+    """So much is left free for others on the file systems of deleted files and of the inbox."""
     source: tuple[SourceConfig, ...] = ()
     probe: tuple[dict[str, Any], ...] = ()
     """What is looked at; the keys are each kind's own, see :mod:`outrider.probes.spec`."""

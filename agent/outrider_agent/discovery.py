@@ -100,6 +100,11 @@ class Discovery:
         """Whether a path is the agent's own business: its state, or another name of the inbox."""
         return path.startswith((*self._own, f"{self._inbox}/"))
 
+    def source_of(self, path: str) -> SourceConfig | None:
+        """Return the first source with a pattern that such a path would match, there or not."""
+        fitting = (s for s in self.sources if any(fnmatch.fnmatchcase(path, p) for p in s.paths))
+        return None if self.own(path) else next(fitting, None)
+
     def absent(self, pattern: str) -> str:
         """Say what is not there yet of a pattern that matches nothing."""
         directory = _directories(pattern)[0]

@@ -12,6 +12,8 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from outrider import severity as severities
 from outrider.instants import from_unix_us
 from outrider_agent.account import MOST_GAPS, GapAccount
@@ -91,13 +93,18 @@ class Endings:
         followed.ended = True
 
     def lose(
-        self, followed: Followed, place: Place, end: int, detail: str, now_us: int = 0
+        self,
+        followed: Followed,
+        place: Place,
+        end: int,
+        detail: str,
+        now_us: int = 0,
+        *,
+        reason: str = "truncated",
     ) -> None:
         """End a stream whose bytes from ``place`` to ``end`` are gone from its file."""
         tail = followed.tail
-        told = self._tell(
-            tail.stream, place, end, "truncated", detail, (tail.read_to_end_us, now_us)
-        )
+        told = self._tell(tail.stream, place, end, reason, detail, (tail.read_to_end_us, now_us))
         followed.loss, followed.ended, followed.has_file = told, True, False
         losses = (told, *self._journal.shortfalls(tail.stream.stream_id))
         self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
@@ -172,6 +179,11 @@ class Endings:
         if told is None:
             told = loss(stream, place, end, reason, detail, when_us)
             self._note(told, stream.path)
+            with self._journalled():
+                self._journal.lost(told)
+        elif told.begin > place.committed:
+            # What was before it was on its way, and went with a crash or a restored database.
+            told = msgspec.structs.replace(told, begin=place.committed)
             with self._journalled():
                 self._journal.lost(told)
         self._reports.say(

@@ -16,7 +16,7 @@ from outrider_agent.batches import BatchMaker
 from outrider_agent.delivery import Acknowledged
 from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
-from outrider_agent.streams import Place
+from outrider_agent.streams import HELD_FULL, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from outrider_agent.delivery import GoBack, Refused
     from outrider_agent.followed import Followed
     from outrider_agent.handover import Handover
+    from outrider_agent.held import HeldFiles
     from outrider_agent.inbox import Inbox
     from outrider_agent.journal import Journal
     from outrider_agent.orders import Welcomed
@@ -56,6 +57,7 @@ class Files:
         state_path: Path,
         handover: Handover,
         reports: Reports,
+        held: HeldFiles,
         hurry: Callable[[], object] = lambda: None,
     ) -> None:
         self._adoption = adoption
@@ -65,6 +67,7 @@ class Files:
         self._state = state.load(state_path)
         self._handover = handover
         self._reports = reports
+        self._held = held
         self.batches = BatchMaker()
         self._endings = endings.Endings(journal, self.batches, handover, reports)
         self.looked_us = 0
@@ -93,8 +96,9 @@ class Files:
 
     def assign(self, now: float, wall_s: float) -> list[Followed]:
         """Give streams to files that have none; return what is to be followed from now on."""
+        fresh = self._adoption.find_again(now, self._state)
         try:
-            fresh = self._adoption.assign(now, wall_s, self._state)
+            fresh += self._adoption.give_birth(now, wall_s)
         except OSError as error:
             # Nothing is lost: the files are open, and are tried again at the next turn.
             self._reports.say(
@@ -102,7 +106,6 @@ class Files:
                 f"cannot begin to follow new files: {error}: free space there",
                 severity=severities.ERROR,
             )
-            return []
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
             if followed.tail.highest_acknowledged:
@@ -168,6 +171,7 @@ class Files:
             self._inbox.keep(followed.tail.fd, followed.segment.path)
         else:
             followed.tail.close()
+            self._held.discard(followed.path)
 
     def go_back(self, notice: GoBack) -> Followed | None:
         """Read a stream again from where the collector stands; return it if its file has that."""
@@ -234,12 +238,26 @@ class Files:
                 self._see_to(followed, now, now_us, now_ns)
             except OSError as error:
                 self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
+        for followed in self._held.beyond_limits(living):
+            self._give_up(followed, now_us)
         self._tell_watermarks(living, now_us)
-        self._inbox.trim()
+        self._inbox.trim(self._held.limits.keep_free_bytes)
         self._paint(now)
         if self._dirty and now >= self._next_save:
             self._next_save = now + _SAVE_S
             self.save()
+
+    def _give_up(self, followed: Followed, now_us: int) -> None:
+        """End the stream of a deleted file, and give its room back."""
+        tail = followed.tail
+        if tail.has_pending:
+            self._handover.give(self.batches.make(tail, self.looked_us))
+        place = Place(tail.begin, tail.begin_digest)
+        detail = f"{followed.path} was deleted, and too much was held of such files"
+        self._endings.lose(followed, place, tail.size, detail, now_us, reason=HELD_FULL)
+        self._adoption.released(followed)
+        tail.close()
+        self._held.discard(followed.path)
 
     def _see_to(self, followed: Followed, now: float, now_us: int, now_ns: int) -> None:
         tail, segment = followed.tail, followed.segment
@@ -320,6 +338,7 @@ class Files:
     def reload(self, agent: AgentConfig) -> None:
         """Go by another configuration from now on; the caller looks anew."""
         self._adoption.reload(agent.source, agent.max_files)
+        self._held.limits = agent
         self._inbox.budget(agent.kept_tail_bytes, agent.retire_after_s)
 
     def save(self) -> None:
@@ -349,6 +368,7 @@ class Files:
                 self.acknowledged(order)
             elif isinstance(order, Committed):
                 self.committed(order)
+        self._held.keep(self._by_stream.values())
         self.save()
         self._close()
 

@@ -75,6 +75,10 @@ class FoundFiles:
         """Go by other sources; the caller looks anew."""
         self._finder.sources, self._max_files = sources, max_files
 
+    def source_of(self, path: str) -> SourceConfig | None:
+        """Return the source whose files have such a path; None for the inbox, and for none."""
+        return self._finder.source_of(path)
+
     def changed(self, now_ns: int) -> bool:
         """Whether a new look would find anything else than the last."""
         return self._finder.changed(now_ns)

@@ -45,9 +45,14 @@ class Inbox:
         status = os.fstat(fd)
         self._kept.append(Kept(fd, path, status.st_size, status.st_mtime_ns))
 
-    def trim(self) -> None:
-        """Remove kept segments beyond the budget, the oldest first."""
-        for kept in over_budget(self._kept, self._budget_bytes):
+    def trim(self, keep_free_bytes: int = 0) -> None:
+        """Remove kept segments beyond the budget, the oldest first; all where room is wanted."""
+        budget_bytes = self._budget_bytes
+        if self._kept and keep_free_bytes:
+            room = os.fstatvfs(self._kept[0].fd)
+            if room.f_bavail * room.f_frsize < keep_free_bytes:
+                budget_bytes = 0
+        for kept in over_budget(self._kept, budget_bytes):
             kept.unlink()
 
     def close(self) -> None:

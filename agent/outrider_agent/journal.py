@@ -69,11 +69,16 @@ class Journal:
         """A write was cut short: the file ends within a line."""
 
     def born(self, streams: list[Stream]) -> None:
-        """Remember births; on the disk when this returns."""
-        for stream in streams:
-            self.births[stream.stream_id] = stream
-        self._append([_Entry(birth=stream) for stream in streams])
-        os.fdatasync(self._fd)
+        """Remember births; on the disk when this returns, else OSError and none is remembered."""
+        # Before they are written: what is appended may be written anew at once.
+        self.births |= {stream.stream_id: stream for stream in streams}
+        try:
+            self._append([_Entry(birth=stream) for stream in streams])
+            os.fdatasync(self._fd)
+        except OSError:
+            for stream in streams:
+                del self.births[stream.stream_id]
+            raise
 
     def lost(self, loss: Loss) -> None:
         """Remember a gap; on the disk when this returns."""

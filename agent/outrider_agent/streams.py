@@ -22,6 +22,9 @@ INBOX_FULL = "inbox_full"
 COPYTRUNCATE = "copytruncate"
 """Reason of a gap: lines written between a file's copy and its truncation, if there were any."""
 
+HELD_FULL = "held_full"
+"""Reason of a gap: bytes of a deleted file that were beyond what the agent may hold of such."""
+
 ENDS_NOTHING = frozenset({INBOX_FULL, COPYTRUNCATE})
 """Reasons of gaps after which a stream may go on."""
 

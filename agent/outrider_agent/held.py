@@ -1,0 +1,162 @@
+"""Files without a name: rotated away and deleted, and not delivered yet.
+
+While the agent runs, their bytes live by its open descriptor alone, and take room on a disk where
+nobody can see them. So they are bounded (``held_bytes``, ``keep_free_bytes``); beyond that the
+oldest are given up, as gaps, unless their source says ``when_full = "block"``.
+
+When the agent stops, the descriptor goes. What is not acknowledged is copied to ``keep/`` in the
+state directory before, under the stream's id: a file with holes, which has the bytes that find the
+stream again (its head, and the tail before the committed offset) and the rest at their own offsets.
+The next process finds the stream in it as in any other file, and removes it when it is delivered.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from outrider import severity as severities
+from outrider_agent.digests import tail_length
+from outrider_agent.journal import sync_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from outrider_agent.configuration import AgentConfig
+    from outrider_agent.followed import Followed
+    from outrider_agent.reports import Reports
+
+KEEP = "keep"
+"""Directory within the state directory for copies of such files."""
+
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A followed file that has no name any more."""
+
+    followed: Followed
+    size_bytes: int
+    """What it has that Postgres does not have."""
+    mtime_ns: int
+    free_bytes: int
+    """Room for others on its file system."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether its source keeps it whatever it costs."""
+        source = self.followed.found.source
+        return source is not None and source.when_full == "block"
+
+
+class HeldFiles:
+    """What is held of files without a name, within the limits of the configuration."""
+
+    def __init__(self, agent: AgentConfig, directory: Path, reports: Reports) -> None:
+        self.limits = agent
+        """May be replaced."""
+        self._directory = directory
+        self._reports = reports
+
+    def beyond_limits(self, files: Iterable[Followed]) -> list[Followed]:
+        """Return the files to be given up now."""
+        # What has been read to its end is within the window, and its bytes are needed no more.
+        found = held(followed for followed in files if not followed.ended)
+        found = beyond(found, self.limits.held_bytes, self.limits.keep_free_bytes)
+        return [one.followed for one in found]
+
+    def keep(self, files: Iterable[Followed]) -> None:
+        """Copy what would be gone with this process, the oldest first, as far as there is room."""
+        room = self.limits.held_bytes
+        for one in sorted(held(files), key=lambda one: one.mtime_ns):
+            room -= one.size_bytes
+            reason = f"it is beyond the {self.limits.held_bytes} bytes of `agent.held_bytes`"
+            if room >= 0:
+                try:
+                    keep(one, self._directory)
+                except OSError as error:
+                    reason = (error.strerror or str(error)).lower()
+                else:
+                    continue
+            self._reports.say(
+                f"keep {one.followed.path}",
+                f"cannot keep {one.size_bytes} bytes of a deleted file over the stop: "
+                f"{one.followed.path}: {reason}: they become a gap",
+                event="pipeline.dropped",
+                severity=severities.ERROR,
+                path=one.followed.path,
+            )
+
+    def discard(self, path: str) -> None:
+        """Remove a copy that is delivered; any other file is left alone."""
+        if os.path.dirname(path) == str(self._directory):  # noqa: PTH120  a string
+            with suppress(OSError):
+                os.unlink(path)  # noqa: PTH108
+
+
+def held(files: Iterable[Followed]) -> list[Held]:
+    """Return the files without a name of which something is not delivered. Raises OSError."""
+    found = []
+    for followed in files:
+        if followed.present or not followed.has_file:
+            continue
+        fd = followed.tail.fd
+        status = os.fstat(fd)
+        size = status.st_size - followed.tail.acknowledged
+        if status.st_nlink == 0 and size > 0:
+            room = os.fstatvfs(fd)
+            found.append(Held(followed, size, status.st_mtime_ns, room.f_bavail * room.f_frsize))
+    return found
+
+
+def beyond(files: Iterable[Held], held_bytes: int, keep_free_bytes: int) -> list[Held]:
+    """Return those to be given up, the oldest first, so that the others keep to the limits."""
+    oldest_first = sorted(files, key=lambda one: one.mtime_ns)
+    total, freed = sum(one.size_bytes for one in oldest_first), 0
+    given_up: list[Held] = []
+    for one in oldest_first:
+        is_over = total - freed > held_bytes or one.free_bytes + freed < keep_free_bytes
+        if is_over and not one.blocks:
+            given_up.append(one)
+            freed += one.size_bytes
+    return given_up
+
+
+def keep(one: Held, directory: Path) -> None:
+    """Copy what is not acknowledged, and what finds the stream in it. Raises OSError."""
+    tail = one.followed.tail
+    directory.mkdir(mode=0o700, exist_ok=True)
+    path = directory / str(tail.stream.stream_id)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        begin = tail.acknowledged - tail_length(tail.acknowledged)
+        _copy(tail.fd, fd, 0, min(tail.stream.head_bytes, begin))
+        _copy(tail.fd, fd, begin, os.fstat(tail.fd).st_size)
+        os.fsync(fd)
+        sync_directory(directory)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _copy(source: int, target: int, begin: int, end: int) -> None:
+    while begin < end:
+        data = os.pread(source, min(_PIECE_BYTES, end - begin), begin)
+        if not data:
+            return
+        begin += os.pwrite(target, data, begin)
+
+
+def kept(directory: Path) -> dict[int, str]:
+    """Return the copies that an earlier process left, by their streams."""
+    try:
+        with os.scandir(directory) as entries:
+            return {int(entry.name): entry.path for entry in entries if entry.name.isdecimal()}
+    except OSError:
+        return {}

@@ -1,0 +1,148 @@
+"""Files that were deleted before they were delivered: bounded, told, and kept over a stop."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from outrider_agent.held import Held, beyond
+from tests.agent.fake_collector import FakeCollector
+from tests.agent.harness import Site, numbered
+from tests.agent.stepped import TOKEN, Stepped
+
+LINES = 100_000
+"""More than a window holds."""
+
+
+def stepped(root: Path, agent: str = "", source: str = "") -> Stepped:
+    """A host whose agent runs in steps and has a collector."""
+    collector = FakeCollector()
+    collector.port = 1
+    collector.database.tokens.add(TOKEN)
+    host = Stepped(Site(root, collector, agent=agent, source=source), collector)
+    host.start()
+    host.connect()
+    return host
+
+
+def one(size_bytes: int, mtime_ns: int, when_full: str = "drop_oldest", free: int = 1000) -> Held:
+    """A held file."""
+    found = SimpleNamespace(source=SimpleNamespace(when_full=when_full))
+    return Held(cast("Any", SimpleNamespace(found=found)), size_bytes, mtime_ns, free)
+
+
+def test_the_oldest_go_first_and_no_more_than_must() -> None:
+    """By bytes held and by what is left for others; a source that blocks keeps its own."""
+    old, middle, new = one(100, 1), one(50, 2), one(70, 3)
+    blocking = one(500, 0, "block")
+
+    assert beyond([new, middle, old], 220, 0) == []
+    assert beyond([new, middle, old], 219, 0) == [old]
+    assert beyond([new, middle, old], 100, 0) == [old, middle]
+    assert beyond([new, middle, old], 0, 0) == [old, middle, new]
+    assert beyond([new, old, blocking], 600, 0) == [old]
+    assert beyond([new, middle, old], 1000, 1000) == []
+    assert beyond([new, middle, old], 1000, 1120) == [old, middle]
+
+
+def open_files() -> set[str]:
+    """What this process has open; a file that was deleted says so."""
+    names = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            names.add(str(link.readlink()))
+    return names
+
+
+@pytest.mark.usefixtures("leases")
+@pytest.mark.parametrize("when_full", ["drop_oldest", "block"])
+def test_what_is_held_beyond_the_limit_is_a_gap_or_stays(tmp_path: Path, when_full: str) -> None:
+    """The gap names every byte, also what a crash took on its way; the descriptor is given back."""
+    limits = "held_bytes = 1000\nwindow_bytes = 1048576"
+    host = stepped(tmp_path, limits, f'when_full = "{when_full}"')
+    path = host.site.write("a.log", numbered(0, 10))
+    host.settle()
+    host.disconnect()
+    host.site.write("a.log", numbered(10, LINES))
+    host.settle()
+    size = path.stat().st_size
+    path.unlink()
+    host.settle()
+    is_open = f"{path} (deleted)" in open_files()
+    if when_full == "drop_oldest":
+        host.crash()
+        host.start()
+    host.connect()
+    host.settle()
+    host.crash()
+    database = host.collector.database
+    stored = [row.message for row in database.rows]
+
+    if when_full == "block":
+        assert is_open
+        assert (stored, database.gaps) == ([f"line {n}" for n in range(LINES)], {})
+        return
+    assert not is_open
+    assert stored == [f"line {n}" for n in range(10)]
+    ((_, gap),) = database.gaps.values()
+    assert (gap.reason, gap.begin, gap.end, gap.at_least) == ("held_full", 70, size, True)
+
+
+@pytest.mark.usefixtures("leases")
+@pytest.mark.parametrize("known", [True, False], ids=["some-delivered", "never-opened"])
+def test_a_stop_keeps_what_is_not_delivered(tmp_path: Path, known: bool) -> None:
+    """In the next process each line arrives once, in records as its source makes them."""
+    host = stepped(tmp_path, source='multiline = "indented"')
+    if known:
+        host.site.write("a.log", "first " + "x" * 5000 + "\n" + numbered(0, 10))
+        host.settle()
+    else:
+        host.site.write("other.log", "first\n")
+        host.settle()
+    host.disconnect()
+    path = host.site.write("a.log", numbered(10, 20) + "crash\n  at main\nlast\n")
+    host.settle()
+    path.unlink()
+    host.settle()
+    host.stop()
+    (kept,) = (host.site.state_dir / "keep").iterdir()
+    host.start()
+    host.crash()  # nothing of it is lost by a crash before it was delivered
+    host.start()
+    host.connect()
+    host.settle()
+    host.crash()
+    database = host.collector.database
+    numbers = range(0 if known else 10, 20)
+
+    stored = [row.message for row in database.rows][1:]
+    assert stored == [*(f"line {n}" for n in numbers), "crash\n  at main", "last"]
+    assert not any(row.replayed for row in database.rows)
+    assert database.gaps == {}
+    assert not kept.exists()
+
+
+@pytest.mark.usefixtures("leases")
+def test_beyond_the_limit_nothing_is_kept_and_it_is_said(tmp_path: Path) -> None:
+    """What a stop cannot keep is named with its size, and is a gap for the next process."""
+    host = stepped(tmp_path, "held_bytes = 10", 'when_full = "block"')
+    path = host.site.write("a.log", numbered(0, 10))
+    host.settle()
+    host.disconnect()
+    host.site.write("a.log", numbered(10, 20))
+    path.unlink()
+    host.settle()
+    host.stop()
+    said = [line for line in host.said if "cannot keep 80 bytes" in line]
+    host.start()
+    host.connect()
+    host.settle()
+    host.crash()
+
+    assert len(said) == 1 and str(path) in said[0]
+    ((_, gap),) = host.collector.database.gaps.values()
+    assert gap.reason == "vanished"
