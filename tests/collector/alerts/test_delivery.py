@@ -12,13 +12,14 @@ import pytest
 
 from outrider_alerting.channels import telegram as telegram_channel
 from tests.collector.alerts import samples
+from tests.servers.bot_api import BotApi
 from tests.servers.bot_wire import Fault
 from tests.servers.smtp import SmtpServer
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
-    from tests.servers.bot_api import BotApi
 
+WAITING = "select count(*) from notifications where fate in ('waiting', 'claimed')"
 SENT = "select count(*) from notifications where channel = 'ops' and fate = 'sent'"
 
 
@@ -246,6 +247,66 @@ async def test_a_deliverer_killed_before_the_answer_leaves_one_marked_repeat(
     assert len(telegram.messages) == 1
     attempts = await world.rows("select outcome from notification_attempts order by id")
     assert [row["outcome"] for row in attempts] == ["unknown", "sent"]
+
+
+async def test_a_deliverer_killed_at_a_resolve_leaves_it_to_the_next(
+    world: World, telegram: BotApi
+) -> None:
+    """The firing was told, the end was on its way: it comes once, in reply, marked."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
+    async with world.evaluating():
+        async with world.delivering():
+            await world.set_state("dead")
+            await world.until(SENT)
+        await world.set_state("up")
+        await world.until("select count(*) from notifications where fate = 'waiting'")
+
+    process = await _deliverer(world, "attempt recorded/socket=kill")
+    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    await world.connection.execute(
+        "update notifications set lease_until = now() - interval '1 s' where fate = 'claimed'"
+    )
+    async with world.delivering("two"):
+        end = await telegram.wait_for(count=2)
+        await world.until(SENT, lambda n: n == 2)
+
+    assert "may repeat" in end.text
+    assert end.reply_to == telegram.messages[0].message_id
+    assert len(telegram.messages) == 2
+    assert await world.notices() == [("fired", "sent"), ("resolved", "sent")]
+
+
+async def test_after_an_outage_of_the_network_nothing_stale_is_shouted(
+    world: World, unused_tcp_port: int
+) -> None:
+    """Who still is dead is told with since when; who came and went is told as over, in one."""
+    notify = samples.notify(f"http://127.0.0.1:{unused_tcp_port}")
+    await world.apply(rules=samples.LIVENESS, notify=notify)
+    tried = "select count(*) from notifications where channel = 'ops' and attempts > 0"
+    async with world.evaluating(), world.delivering():
+        await world.set_state("dead", worker="w1")
+        await world.until(tried)
+        await world.set_state("dead", worker="w2")
+        await world.until("select count(*) from alerts where state = 'firing'", lambda n: n == 2)
+        await world.set_state("up", worker="w1")
+        await world.until("select count(*) from alerts where state = 'resolved'")
+        telegram = BotApi(rates=False)
+        await telegram.start(unused_tcp_port)
+        try:
+            await world.until(WAITING, lambda n: n == 0, within_s=20.0)
+        finally:
+            await telegram.stop()
+
+    over, dead = sorted((m.text for m in telegram.versions), key=lambda text: "w2 is dead" in text)
+    assert "Fired at" in over and "resolved at" in over
+    assert "Dead since" in dead
+    fates = await world.rows(
+        "select labels->>'worker' as worker, notice, fate from notifications n"
+        " join alerts a on a.id = n.alert where channel = 'ops' order by 1, n.id"
+    )
+    assert [tuple(row.values()) for row in fates] == [
+        ("w1", "fired", "superseded"), ("w1", "resolved", "sent"), ("w2", "fired", "sent"),
+    ]  # fmt: skip
 
 
 async def test_a_deliverer_that_was_stopped_too_long_sends_nothing(
