@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import uuid
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from outrider.filter import parse
 from outrider_collector.store.reading import cost, logs
 from tests.collector.reading.compacting import compact, compact_some
-from tests.collector.reading.rows import BASE, HOUR, Record, Source, commit
+from tests.collector.reading.rows import BASE, HOUR, Record, Source, commit, newest_first
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -132,6 +133,34 @@ async def test_answers_do_not_depend_on_what_is_compacted(
     for text in asked:
         assert half[text] == before[text], text
         assert whole[text] == before[text], text
+
+
+async def test_edges_of_ranges_are_exact_on_both_levels(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any], database_url: str
+) -> None:
+    """To the microsecond, also where many records of a block have one time, and page by page."""
+    tick = timedelta(microseconds=1)
+    times = [BASE, BASE + tick, BASE + tick, *[BASE + 5 * tick] * 9, BASE + timedelta(seconds=2)]
+    records = [Record(STREAMS[0], i, ts, f"x {i}") for i, ts in enumerate(times)]
+    dice = random.Random(8)
+    edges = sorted({ts + d * tick for ts in times for d in (-1, 0, 1)})
+    for level in ("fresh", "compacted"):
+        if level == "fresh":
+            await commit(owner, dice.sample(records, len(records)))
+        else:
+            await compact(database_url)
+        for since, until in itertools.combinations(edges, 2):
+            expected = newest_first(r for r in records if since <= r.ts < until)
+            for text in ("x", "/x/"):
+                found: list[tuple[int, int]] = []
+                after = None
+                while True:
+                    page = await logs.search(reader, parse(text), since, until, 4, after=after)
+                    found += [(row.stream, row.stream_offset) for row in page.rows]
+                    after = page.next
+                    if after is None:
+                        break
+                assert found == expected, (level, text, since, until)
 
 
 @pytest.mark.parametrize("stream", STREAMS)

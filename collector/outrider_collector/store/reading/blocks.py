@@ -57,6 +57,37 @@ AT_PLACE: Final = sql.SQL(
 """The block at the place ``p``: one page of one partition."""
 
 
+LOW: Final = sql.SQL("%(low)s::timestamptz")
+HIGH: Final = sql.SQL("%(high)s::timestamptz")
+"""The parameters of ``between``."""
+
+_WHOLE: Final = sql.SQL("")
+
+STRETCH: Final = sql.SQL("[w.first:w.last]")
+"""The subscript of a block's columns within ``stretch``."""
+
+
+def stretch(low: Composable, high: Composable) -> Composable:
+    """Return the join that gives block ``b`` the first and last place of records of [low, high).
+
+    A compacted block is sorted by time, so the rest of it need not be taken apart; of a fresh one,
+    which is small, it is the whole.
+    """
+    return _STRETCH_OF.format(low=low, high=high)
+
+
+# OFFSET 0 keeps the planner from searching once for each column.
+_STRETCH_OF: Final = sql.SQL("""
+    cross join lateral (
+        select case when b.class is null then 1
+                    else width_bucket({low} - interval '1 microsecond', b.ts) + 1 end as first,
+               case when b.class is null then b.n
+                    else width_bucket({high} - interval '1 microsecond', b.ts) end as last
+        offset 0
+    ) w
+    """)
+
+
 def arrived_since(low: datetime) -> dict[str, datetime]:
     """Return the parameters that prune what arrived too early to hold event times from ``low``."""
     low = max(low, EARLIEST)
@@ -121,12 +152,15 @@ async def scope(snapshot: Snapshot, conditions: Conditions) -> Scope:
     return Scope(*row)
 
 
-def unnested(columns: Iterable[str], *extra: str) -> Composable:
-    """Return the select list that yields one row a record with these columns and the service."""
+def unnested(columns: Iterable[str], *extra: str, part: Composable = _WHOLE) -> Composable:
+    """Return the select list that yields one row a record with these columns and the service.
+
+    ``part`` is a subscript: only that stretch of the block.
+    """
     asked = set(columns)
     wanted = [name for name in (*RECORD_COLUMNS, "received_at") if name in asked]
     items: list[Composable] = [
-        sql.SQL("unnest(b.{0}) as {0}").format(sql.Identifier(name)) for name in wanted
+        sql.SQL("unnest(b.{0}{1}) as {0}").format(sql.Identifier(name), part) for name in wanted
     ]
     items += [sql.SQL("b.{}").format(sql.Identifier(name)) for name in ("service", *extra)]
     return sql.SQL(", ").join(items)
@@ -164,26 +198,31 @@ _EXPRESSIONS: Final = {
 }
 
 # Each block is opened once, whatever the planner thinks of: the hits of a block come as a mask, one
-# byte a record, and not as rows to be joined.
+# byte a record, and not as rows to be joined. Of its columns only the stretch from the first hit to
+# the last is taken apart.
 _ROWS = sql.SQL("""
     select {fields}
     from (
-        select partition::oid as partition, block::tid as block, received_min, day, mask
+        select partition::oid as partition, block::tid as block, received_min, day, first, mask
         from unnest(%(partitions)s::bigint[], %(blocks)s::text[], %(received)s::timestamptz[],
-                    %(days)s::timestamptz[], %(masks)s::bytea[])
-             as p(partition, block, received_min, day, mask)
+                    %(days)s::timestamptz[], %(firsts)s::integer[], %(masks)s::bytea[])
+             as p(partition, block, received_min, day, first, mask)
     ) p
     cross join lateral (
-        select {columns}, generate_series(1, b.n) as place
+        select {columns}, generate_series(0, length(p.mask) - 1) as place
         from blocks b where {at_place}
     ) r
-    where case when r.place <= length(p.mask) then get_byte(p.mask, r.place - 1) = 1
-               else false end
+    where get_byte(p.mask, r.place) = 1
     """).format(
     fields=sql.SQL(", ").join(
         _EXPRESSIONS.get(name, sql.Identifier("r", name)) for name in _FIELDS
     ),
-    columns=unnested((*RECORD_COLUMNS, "received_at"), "received_min", "replayed"),
+    columns=unnested(
+        (*RECORD_COLUMNS, "received_at"),
+        "received_min",
+        "replayed",
+        part=sql.SQL("[p.first:p.first + length(p.mask) - 1]"),
+    ),
     at_place=AT_PLACE,
 )
 
@@ -210,6 +249,7 @@ async def rows(snapshot: Snapshot, hits: Sequence[Hit]) -> list[LogRow]:
             "blocks": [place[1] for place in places],
             "received": [place[2] for place in places],
             "days": [place[3] for place in places],
+            "firsts": [min(of_block) for of_block in places.values()],
             "masks": [_mask(of_block) for of_block in places.values()],
         },
     )
@@ -224,8 +264,9 @@ async def rows(snapshot: Snapshot, hits: Sequence[Hit]) -> list[LogRow]:
 
 
 def _mask(places: list[int]) -> bytes:
-    """Return a byte for each record up to the last hit: 1 where the record is one."""
-    mask = bytearray(max(places))
+    """Return a byte for each record from the first hit to the last: 1 where the record is one."""
+    first = min(places)
+    mask = bytearray(max(places) - first + 1)
     for place in places:
-        mask[place - 1] = 1
+        mask[place - first] = 1
     return bytes(mask)

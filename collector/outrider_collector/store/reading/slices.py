@@ -1,11 +1,13 @@
 """Newest first, exactly: how a range is walked from its newest edge down.
 
-A page is sought in slices of event time [low, high), from the newest
-edge down, each up to four times as wide as the last. Within a slice, block summaries are added up
-from the newest on until a budget of records is reached; the slice is then cut at that block's
-ts_max, so that a dense minute is not opened whole for a hundred lines. Every record of the cut
-slice lies in a block with ts_max >= its low end and ts_min < its high end, all of which are opened:
-nothing is missed, whatever the overlap of blocks.
+A page is sought in slices of event time [low, high), from the newest edge down, each up to four
+times as wide as the last. A slice is cut where it is expected to hold a budget of records, so
+that a dense minute is not taken apart whole for a hundred lines. What a block holds below its
+newest record is reckoned from its number of records and its span of time, as if they lay evenly:
+at a depth of d seconds below the newest edge, the sum of ``density * (d - above)`` over the
+blocks that reach there. The reckoning only chooses where to cut. Every record of the slice lies
+in a block with ts_max >= its low end and ts_min < its high end, all of which are opened: nothing
+is missed, whatever the overlap of blocks.
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ from psycopg import sql
 from outrider_collector.store.reading.blocks import (
     AT_PLACE,
     EARLIEST,
+    HIGH,
     IN_RANGE,
     LATEST,
+    LOW,
     PLACE,
+    STRETCH,
     Hit,
     between,
+    stretch,
     unnested,
 )
 from outrider_collector.store.reading.expressions import MOST_RECORDS, answered, over_records
@@ -53,16 +59,23 @@ class Slice:
 _UP_TO_CUT: Final = sql.SQL("""
     with tested as materialized (
         -- Once a block: a filter's test may fetch a page for each bit.
-        select {place}, b.ts_max, b.n, ({block}) as opened
+        select {place}, b.ts_min, b.ts_max, b.n, ({block}) as opened
         from blocks b
         where {in_range}
-    ), candidate as materialized (
-        select tested.*, sum(n) filter (where opened) over newest_first as records
-        from tested
+    ), opened as (
+        select ts_max,
+               extract(epoch from {high} - least(ts_max, {high}))::float8 as above,
+               n / greatest(extract(epoch from ts_max - ts_min)::float8, 0.001) as density
+        from tested where opened
+    ), depth as (
+        select (%(budget)s + sum(density * above) over newest_first)
+               / sum(density) over newest_first as seconds
+        from opened
         window newest_first as (order by ts_max desc rows unbounded preceding)
     ), cut as materialized (
-        select coalesce(max(ts_max) filter (where records >= %(budget)s), %(low)s) as low
-        from candidate
+        select greatest({low},
+                        max({high} - greatest(seconds, 0.000001) * interval '1 second')) as low
+        from depth where seconds < extract(epoch from {high} - {low})::float8
     )
     """)
 
@@ -71,15 +84,15 @@ _CUT: Final = sql.SQL("{up_to_cut} select low from cut")
 _SLICE: Final = sql.SQL("""
     {up_to_cut}, counted as (
         select count(*) filter (where c.opened) as opened, count(*) as total
-        from candidate c, cut
+        from tested c, cut
         where c.ts_max >= cut.low and c.ts_max < %(counted_to)s
     ), hit as (
         select p.partition, p.block::text as block, p.received_min, p.day, u.place,
                u.ts, u.stream, u.stream_offset
-        from candidate p
+        from tested p
         cross join lateral (
-            select {columns}, generate_series(1, b.n) as place
-            from blocks b where {at_place}
+            select {columns}, generate_series(w.first, w.last) as place
+            from blocks b {stretch} where {at_place}
         ) u
         where p.opened and p.ts_max >= (select low from cut)
           and u.ts >= (select low from cut) and u.ts < %(high)s::timestamptz
@@ -96,8 +109,13 @@ _SLICE: Final = sql.SQL("""
     """)
 
 
+_CUT_LOW: Final = sql.SQL("(select low from cut)")
+
+
 def _up_to_cut(conditions: Conditions) -> Composable:
-    return _UP_TO_CUT.format(place=PLACE, block=conditions.block, in_range=IN_RANGE)
+    return _UP_TO_CUT.format(
+        place=PLACE, block=conditions.block, in_range=IN_RANGE, low=LOW, high=HIGH
+    )
 
 
 class Slices:
@@ -149,7 +167,10 @@ class Slices:
             _SLICE.format(
                 up_to_cut=_up_to_cut(conditions),
                 at_place=AT_PLACE,
-                columns=unnested({"ts", "stream", "stream_offset"} | conditions.columns),
+                columns=unnested(
+                    {"ts", "stream", "stream_offset"} | conditions.columns, part=STRETCH
+                ),
+                stretch=stretch(_CUT_LOW, HIGH),
                 record=conditions.record,
             ),
             {**conditions.parameters, **parameters},
