@@ -47,6 +47,14 @@ async def test_records_of_the_audit_and_security_classes_are_rows(store: Store) 
     ]  # fmt: skip
 
 
+async def test_what_workers_do_all_day_is_a_row_where_it_says_so(store: Store) -> None:
+    """Orders are a log; one that outrider.audit() wrote is a row, also alone in its batch."""
+    await write(store, ["order.filled", "position.opened", "strategy.started"], [{"x": 1}] * 3)
+    assert await store.rows("select event from audit_log") == []
+    await write(store, ["order.filled", "order.filled"], [{"x": 1}, {"class": "audit"}])
+    assert await store.rows("select event, class from audit_log") == [("order.filled", "audit")]
+
+
 async def test_hostile_attributes_stop_no_commit(store: Store) -> None:
     """What is no JSON, nests without end, or holds what no text can: the row stands as it came."""
     hostile = [
