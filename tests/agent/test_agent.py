@@ -113,6 +113,28 @@ async def test_the_next_collector_takes_over(tmp_path: Path, collector: FakeColl
     assert collector.database.messages() == [f"line {n}" for n in range(20)]
 
 
+async def test_the_first_of_several_collectors_may_be_down_and_come_back(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """The list is gone through as often as it takes: to the second, and to the first again."""
+    second = FakeCollector(collector.database)
+    await second.start()
+    port = collector.port
+    site = Site(tmp_path, collector, second)
+    await collector.stop()
+    site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await second.until(lambda: len(collector.database.rows) == 10)
+        assert not collector.hellos
+        await collector.start(port)
+        await second.stop()
+        site.write("a.log", numbered(10, 20))
+        await collector.until(lambda: len(collector.database.rows) == 20)
+        assert collector.hellos
+
+    assert collector.database.messages() == [f"line {n}" for n in range(20)]
+
+
 async def test_a_restarted_agent_goes_on_where_postgres_stands(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
