@@ -171,14 +171,16 @@ def test_each_day_is_drawn_as_what_it_was() -> None:
             Day(day, DAY_MS - HOUR_MS, 0, HOUR_MS, 0, 0),
             Day(day, DAY_MS - 2 * HOUR_MS, 0, 0, 2 * HOUR_MS, 0),
             Day(day, HOUR_MS, 0, 0, 0, DAY_MS - HOUR_MS),
+            Day(day, HOUR_MS, 0, 0, 0, HOUR_MS * 5),
         ]
     )
 
-    assert drawn.up == "M0 0h5v16h-5zM7 0h5v16h-5z"
+    # Of today, the last, an hour is enough.
+    assert drawn.up == "M0 0h5v16h-5zM7 0h5v16h-5zM28 0h5v16h-5z"
     assert drawn.down.startswith("M7 17h5v")
     assert drawn.closed == "M14 12h5v4h-5z"
     assert drawn.unmeasured == "M21 0h5v16h-5z"
-    assert (drawn.width, ABOVE + BELOW) == (26, 28)
+    assert (drawn.width, ABOVE + BELOW) == (33, 28)
 
 
 @given(st.integers(0, DAY_MS), st.integers(0, DAY_MS))

@@ -2,7 +2,7 @@
 
 What stands says that the day was measured and went well, what hangs is logarithmic: one minute is
 seen, and a whole day is not a hundred times as much to look at. A day that nobody measured is a
-hatched outline, and one with an announced closing a grey stub.
+hatched outline, also where more than half of it is missing (of today, all of it), and one with an announced closing a grey stub.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def bars(days: Sequence[Day]) -> Bars:
     for place, day in enumerate(days):
         x = place * (BAR + GAP)
         measured_ms = day.up_ms + day.degraded_ms + day.down_ms + day.maintenance_ms
-        if day.unmeasured_ms > measured_ms:
+        # Of today, the last, a minute is enough: that is how things are now.
+        enough_ms = day.unmeasured_ms if place < len(days) - 1 else 1
+        if measured_ms < enough_ms:
             unmeasured.append(_box(x, 0, ABOVE))
         elif day.maintenance_ms >= _CLOSED_MS:
             closed.append(_box(x, ABOVE - _STUB, _STUB))
