@@ -1,8 +1,8 @@
 """The uptime bar: ninety days, one bar each; below the line hang the minutes not up. Pure.
 
 What stands says that the day was measured and went well, what hangs is logarithmic: one minute is
-seen, and a whole day is not a hundred times as much to look at. A day that nobody measured is a
-hatched outline, also where more than half of it is missing (of today, all of it), and one with an announced closing a grey stub.
+seen, and a whole day is not a hundred times as much to look at. A day of which more than half was
+not measured (of today: all of it) is a hatched outline, one with an announced closing a grey stub.
 """
 
 from __future__ import annotations
