@@ -120,6 +120,10 @@ class Fleet:
         """Start the agent; returns its pid."""
         return self.start("agent", (*_OUTRIDER, "agent", "run"), extra)
 
+    def start_agent_as(self, name: str, extra: Mapping[str, str]) -> int:
+        """Start a further agent, whose configuration is ``name``.toml; returns its pid."""
+        return self.start(name, (*_OUTRIDER, "agent", "run"), extra)
+
     def kill(self, name: str) -> None:
         """SIGKILL and reap."""
         process = self.processes.pop(name)

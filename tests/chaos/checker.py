@@ -17,6 +17,11 @@ select count(*), count(distinct (attributes->>'n')::bigint),
        count(*) filter (where severity >= 17)
 from logs where service = %s and attributes ? 'n'
 """
+_UNMARKED = """
+select count(*), count(distinct (attributes_json(a)->>'n')::bigint)
+from blocks b cross join lateral unnest(b.attributes) a
+where b.service = %s and not b.replayed and attributes_json(a) ? 'n'
+"""
 _DISORDER = """
 select count(*) from (
     select (attributes->>'n')::bigint - lag((attributes->>'n')::bigint) over
@@ -47,6 +52,9 @@ class Verdict:
     gap_records: int
     quarantined: int
     missing: tuple[int, ...]
+    unmarked: int
+    """Rows that are not marked as replayed."""
+    unmarked_distinct: int
 
     @property
     def lost(self) -> int:
@@ -55,8 +63,13 @@ class Verdict:
 
     @property
     def twice(self) -> int:
-        """Rows beyond the first of a line."""
-        return self.stored - self.distinct
+        """Rows beyond the first of a line that are not marked."""
+        return self.unmarked - self.unmarked_distinct
+
+    @property
+    def replayed(self) -> int:
+        """Rows that are marked as perhaps a repetition."""
+        return self.stored - self.unmarked
 
 
 def verdict(connection: psycopg.Connection, service: str, written: int) -> Verdict:
@@ -71,8 +84,18 @@ def verdict(connection: psycopg.Connection, service: str, written: int) -> Verdi
     if distinct < written:
         rows = connection.execute(_MISSING, (written, service)).fetchall()
         missing = tuple(int(row[0]) for row in rows)
+    unmarked, unmarked_distinct = _row(connection, _UNMARKED, service)
     return Verdict(
-        written, stored, distinct, errors, disordered, int(gap_records), quarantined, missing
+        written,
+        stored,
+        distinct,
+        errors,
+        disordered,
+        int(gap_records),
+        quarantined,
+        missing,
+        unmarked,
+        unmarked_distinct,
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +16,8 @@ import psycopg
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from outrider_collector.up.postgres import Postgres
     from tests.chaos.proxy import CommitProxy
@@ -119,6 +122,67 @@ async def lose_commit_answer(stage: Stage) -> None:
     while stage.proxy.lost == lost and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     stage.proxy.lose_commits = 0
+
+
+async def blackhole_database(stage: Stage) -> None:
+    """Nothing passes between collectors and server for some seconds, and nothing is closed."""
+    await _soon(stage)
+    stage.proxy.passing.clear()
+    await asyncio.sleep(stage.rng.uniform(1.0, 6.0))
+    stage.proxy.passing.set()
+
+
+async def fill_state_disk(stage: Stage) -> None:
+    """The agent's state has no room while files are rotated; then the agent is killed."""
+    state_dir = stage.fleet.root / "agent"
+    if not state_dir.is_mount():
+        return  # it would fill the disk of everybody; see `small_disk`
+    ballast = state_dir / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    await asyncio.sleep(stage.rng.uniform(1.0, 4.0))
+    stage.fleet.kill("agent")
+    ballast.unlink()
+    stage.fleet.start_agent()
+
+
+@contextlib.contextmanager
+def small_disk(path: Path) -> Iterator[None]:
+    """Mount a file system of 8 MiB, where this account may."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(path)]
+    mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+async def clone_agent(stage: Stage) -> None:
+    """A host is cloned as it runs: the copy enrols as its own, and what it sends is marked."""
+    root = stage.fleet.root
+    copy = root / "clone"
+    shutil.rmtree(copy, ignore_errors=True)
+    (copy / "inbox").mkdir(parents=True)
+    (copy / "logs").mkdir()
+    shutil.copytree(root / "agent", copy / "agent", ignore=shutil.ignore_patterns("control"))
+    for path in stage.fleet.logs.glob("numbered.log*"):
+        with contextlib.suppress(FileNotFoundError):  # rotated on meanwhile
+            shutil.copy2(path, copy / "logs")
+    text = (root / "agent.toml").read_text()
+    for name in ("agent", "inbox", "logs"):
+        text = text.replace(f'"{root}/{name}', f'"{copy}/{name}')
+    (root / "clone.toml").write_text(text)
+    environment = {**stage.fleet.environment("clone"), "OUTRIDER_INBOX": str(copy / "inbox")}
+    stage.fleet.start_agent_as("clone", environment)
+    deadline = time.monotonic() + _DIES_WITHIN_S
+    said = stage.fleet.output
+    while "identity is connected" not in said("clone") and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(stage.rng.uniform(0.5, 2.0))
+    stage.fleet.kill("clone")
 
 
 async def stop_collector(stage: Stage) -> None:
@@ -230,6 +294,9 @@ FAULTS: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     kill_backend,
     kill_postmaster,
     lose_commit_answer,
+    blackhole_database,
+    fill_state_disk,
+    clone_agent,
     stop_collector,
     stop_evaluator,
     apply_rules,

@@ -1,9 +1,9 @@
-"""A Postgres proxy that can lose the answer to COMMIT.
+"""A Postgres proxy that can lose the answer to COMMIT, or swallow everything.
 
 It stands on a Unix socket between collectors and the server and passes bytes on. Armed, it lets the
 next COMMIT through to the server, waits until the server has answered, and cuts the connection
 without passing the answer on: to the collector that transaction is in doubt, though it is
-committed.
+committed. As a black hole it passes nothing on, in either direction, and closes nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class CommitProxy:
         self._target = server_directory / SOCKET
         self.lose_commits = 0
         self.lost = 0
+        self.passing = asyncio.Event()
+        """Cleared, it is a black hole."""
+        self.passing.set()
         self._server: asyncio.Server | None = None
         self._served: set[asyncio.Task[None]] = set()
 
@@ -74,6 +77,7 @@ class CommitProxy:
             if self.lose_commits > 0 and b"commit" in data[-200:].lower():
                 self.lose_commits -= 1
                 doubtful.set()
+            await self.passing.wait()
             writer.write(data)
             await writer.drain()
 
@@ -85,5 +89,6 @@ class CommitProxy:
             if doubtful.is_set() and b"COMMIT\0" in data:
                 self.lost += 1
                 return
+            await self.passing.wait()
             writer.write(data)
             await writer.drain()

@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider_collector.up.postgres import Postgres
-from tests.chaos.checker import hits_of, settle, verdict
-from tests.chaos.faults import COLLECTORS, FAULTS, Stage
+from tests.chaos.checker import Verdict, hits_of, settle, verdict
+from tests.chaos.conftest import LAST_LINES
+from tests.chaos.faults import COLLECTORS, FAULTS, Stage, small_disk
 from tests.chaos.proxy import CommitProxy
 from tests.chaos.writers import FileWriter, ShortLived
 from tests.fleet import fleet
 from tests.servers.bot_api import TOKEN, BotApi
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 ROUNDS = int(os.environ.get("OUTRIDER_CHAOS_ROUNDS", "30"))
 SEED = int(os.environ.get("OUTRIDER_CHAOS_SEED", "1"))
 LINES_PER_S = 400
 _CAUGHT_UP_WITHIN_S = 45.0
+_BUG = re.compile(r"Traceback \(most recent|a bug in the agent")
 
 _RULES = """
 [[rule]]
@@ -73,13 +75,16 @@ async def _stage(rng: random.Random) -> AsyncIterator[Stage]:
         async with CommitProxy(home / "proxy", home / "run") as proxy, BotApi(rates=False) as bot:
             through = postgres.url("postgres").replace("%2Frun&", "%2Fproxy&")
             through = through.replace(str(home / "run"), str(home / "proxy"))
-            with fleet(
-                postgres.url("postgres"),
-                database="chaos",
-                service="chaos",
-                collectors=COLLECTORS,
-                collector_url=through,
-            ) as made:
+            with (
+                fleet(
+                    postgres.url("postgres"),
+                    database="chaos",
+                    service="chaos",
+                    collectors=COLLECTORS,
+                    collector_url=through,
+                ) as made,
+                small_disk(made.root / "agent"),
+            ):
                 (made.root / "telegram.token").write_text(TOKEN)
                 (made.rules / "rules.toml").write_text(
                     _RULES.format(token=made.root / "telegram.token", base_url=bot.url)
@@ -99,8 +104,9 @@ async def _stage(rng: random.Random) -> AsyncIterator[Stage]:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(5400)
-async def test_every_line_once_whatever_is_killed() -> None:
+async def test_every_line_once_whatever_is_killed(request: pytest.FixtureRequest) -> None:
     """After each round all lines are stored; at the end none is lost, none twice, all in order."""
+    say = request.config.stash.setdefault(LAST_LINES, []).append
     rng = random.Random(SEED)
     async with _stage(rng) as stage:
         made = stage.fleet
@@ -119,6 +125,7 @@ async def test_every_line_once_whatever_is_killed() -> None:
                 )
             except TimeoutError as error:
                 outputs = {n: made.output(n)[-1500:] for n in (*COLLECTORS, "agent")}
+                say(_tally(stage, writer, number + 1)[0])
                 pytest.fail(f"seed {SEED}, round {number}, {fault.__name__}: {error}: {outputs}")
             print(f"round {number + 1}: {fault.__name__}: {time.monotonic() - started:.1f} s")
         writer.stopped = stage.short_lived.stopped = True
@@ -126,7 +133,7 @@ async def test_every_line_once_whatever_is_killed() -> None:
         await settle(stage.connect, "chaos", lambda: writer.written, within_s=60)
         await settle(stage.connect, "short", lambda: stage.short_lived.written, within_s=60)
         await _told(stage)
-        _judge(stage, writer)
+        _judge(stage, writer, say)
 
 
 def _raise_alarm(logs: Path, number: int) -> None:
@@ -148,10 +155,25 @@ async def _told(stage: Stage) -> None:
         await asyncio.sleep(0.5)
 
 
-def _judge(stage: Stage, writer: FileWriter) -> None:
+def _tally(stage: Stage, writer: FileWriter, rounds: int) -> tuple[str, Verdict, Verdict, int]:
+    """Return the last line of a run, and what it is made of."""
     with stage.connect() as connection:
         lines = verdict(connection, "chaos", writer.written)
         short = verdict(connection, "short", stage.short_lived.written)
+    names = (*COLLECTORS, "agent", "clone")
+    bugs = sum(len(_BUG.findall(stage.fleet.output(name))) for name in names)
+    line = (
+        f"chaos: {rounds} rounds, seed {SEED}: lost {lines.lost + short.lost}, "
+        f"twice {lines.twice + short.twice}, replayed {lines.replayed + short.replayed}, "
+        f"gaps {lines.gap_records + short.gap_records}, bugs {bugs}"
+    )
+    return line, lines, short, bugs
+
+
+def _judge(stage: Stage, writer: FileWriter, say: Callable[[str], object]) -> None:
+    line, lines, short, bugs = _tally(stage, writer, ROUNDS)
+    say(line)
+    with stage.connect() as connection:
         errors = connection.execute(
             "select count(*) from logs where service = 'chaos' and severity >= 17"
         ).fetchone()
@@ -167,10 +189,7 @@ def _judge(stage: Stage, writer: FileWriter) -> None:
             "select rule, key from alerts where rule = 'alarm'"
             " group by rule, key having count(*) > 1"
         ).fetchall()
-    gaps = lines.gap_records + short.gap_records
     print(
-        f"chaos: {ROUNDS} rounds, seed {SEED}: lost {lines.lost + short.lost}, "
-        f"twice {lines.twice + short.twice}, replayed 0, gaps {gaps}, bugs 0; "
         f"{lines.written + short.written} lines, {writer.rotations} rotations, "
         f"{stage.short_lived.processes} processes, {stage.proxy.lost} lost answers, "
         f"fates {dict(fates)}, died at {sorted(stage.hit or ())}"
@@ -179,6 +198,7 @@ def _judge(stage: Stage, writer: FileWriter) -> None:
     assert (lines.lost, lines.twice, lines.disordered) == (0, 0, 0), lines
     assert (short.lost, short.twice, short.disordered) == (0, 0, 0), short
     assert lines.quarantined == 0
+    assert bugs == 0
     assert stage.short_lived.failures == []
     assert errors is not None
     assert hits == errors[0]
