@@ -53,7 +53,7 @@ def headline(found: Sequence[Row], clock: Clock) -> Headline:
 
 
 def _clauses(wrong: Sequence[Row]) -> list[str]:
-    clauses = []
+    clauses: list[str] = []
     for hosts in (False, True):
         for state in WORST_FIRST:
             same = [r for r in wrong if r.state == state and (r.kind == "agent") == hosts]
