@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -382,12 +383,14 @@ async def test_notify_sends_a_real_message(
 
     assert sent.code == 0 and "ops: sent in" in sent.out
     assert "Test of channel ops" in telegram.messages[0].text
-    assert "ledger: notification 1, sent, to telegram:77" in sent.out
+    assert re.search(r"ledger: notification \d+, sent, to telegram:77", sent.out)
     assert "try 1" in sent.out
     assert (blocked.code, blocked.document["fate"]) == (1, "failed")
     assert "blocked" in blocked.document["tries"][0]["error"]
     assert unknown.code == 1 and "did you mean 'ops'" in unknown.err
-    rows = await world.rows("select alert, notice, fate from notifications order by id")
+    rows = await world.rows(
+        "select alert, notice, fate from notifications where channel_type <> 'null' order by id"
+    )
     assert [tuple(row.values()) for row in rows] == [
         (None, "test", "sent"), (None, "test", "failed"),
     ]  # fmt: skip
