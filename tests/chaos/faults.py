@@ -100,6 +100,25 @@ async def kill_postmaster(stage: Stage) -> None:
     await asyncio.to_thread(restart_server, stage.postgres)
 
 
+async def restore_backup(stage: Stage) -> None:
+    """The database becomes what it was some seconds ago, under a running fleet."""
+    # By then the alarm of this round is told: a message that the database forgot is told again.
+    await asyncio.sleep(2.0)
+    postgres = stage.postgres
+    backup, forgotten = postgres.home / "backup", postgres.home / "forgotten"
+    await asyncio.to_thread(postgres.stop)
+    await asyncio.to_thread(subprocess.run, ["cp", "-a", postgres.data, backup], check=True)
+    await asyncio.to_thread(restart_server, postgres)
+    await asyncio.sleep(stage.rng.uniform(1.0, 2.5))
+    assert postgres.process is not None
+    postgres.process.kill()
+    postgres.process.wait()
+    postgres.data.rename(forgotten)
+    backup.rename(postgres.data)
+    await asyncio.to_thread(restart_server, postgres)
+    await asyncio.to_thread(shutil.rmtree, forgotten)
+
+
 def restart_server(postgres: Postgres) -> None:
     """Start the server whose postmaster was killed; its backends may hold the data for a moment."""
     deadline = time.monotonic() + 30
@@ -294,6 +313,7 @@ FAULTS: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     kill_backend,
     kill_postmaster,
     lose_commit_answer,
+    restore_backup,
     blackhole_database,
     fill_state_disk,
     clone_agent,
