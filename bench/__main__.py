@@ -55,6 +55,9 @@ def _measure(
         if "dense" in options.shapes:
             print(f"{name}: dense, run {run + 1} of {options.runs} ...", flush=True)
             dense.run(url, pid, options.records, results, prefix)
+        if "storm" in options.shapes and not prefix:
+            print(f"{name}: 10,000 alerts, run {run + 1} of {options.runs} ...", flush=True)
+            storm.run(url, results)
     if "sparse" in options.shapes:
         print(f"{name}: sparse, {options.seconds} s ...", flush=True)
         sparse.run(url, pid, options.seconds, results, prefix)
@@ -69,9 +72,6 @@ def _measure(
     if "heartbeats" in options.shapes and not prefix:
         print(f"{name}: heartbeats of {options.agents:,} agents ...", flush=True)
         heartbeats.run(url, pid, options.agents, options.seconds, results)
-    if "storm" in options.shapes and not prefix:
-        print(f"{name}: a storm of 10,000 alerts ...", flush=True)
-        storm.run(url, results)
 
 
 if __name__ == "__main__":
