@@ -122,8 +122,8 @@ async def due(connection: AsyncConnection, *, limit: int) -> list[Due]:
     """
     cursor = await connection.cursor(row_factory=class_row(Due)).execute(
         """
-        -- Windows, not joins of the table with itself: in a storm the planner takes ten thousand
-        -- waiting rows for the few that its statistics have seen.
+        -- Windows, not joins of the table with itself: the plan that was made while nothing waited
+        -- is kept in a storm, and would look at every row for every row.
         with undone as materialized (
             select id, channel, conversation, priority, fate, not_before, joins,
                    array_position(array['critical', 'warning', 'info'], priority) as place,
