@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
+
+from outrider_agent import control
 
 if TYPE_CHECKING:
     import random
@@ -107,7 +110,9 @@ async def restore_backup(stage: Stage) -> None:
     postgres = stage.postgres
     backup, forgotten = postgres.home / "backup", postgres.home / "forgotten"
     await asyncio.to_thread(postgres.stop)
-    await asyncio.to_thread(subprocess.run, ["cp", "-a", postgres.data, backup], check=True)
+    await asyncio.to_thread(
+        subprocess.run, ["cp", "-a", f"{postgres.data}", f"{backup}"], check=True
+    )
     await asyncio.to_thread(restart_server, postgres)
     await asyncio.sleep(stage.rng.uniform(1.0, 2.5))
     assert postgres.process is not None
@@ -180,8 +185,12 @@ def small_disk(path: Path) -> Iterator[None]:
 
 
 async def clone_agent(stage: Stage) -> None:
-    """A host is cloned as it runs: the copy enrols as its own, and what it sends is marked."""
+    """A host is cloned as it runs: the copy enrols as its own, and what it sends is marked.
+
+    It comes to the collector that the living has: another would take it for the living one.
+    """
     root = stage.fleet.root
+    living = await _connected_to(root / "agent")
     copy = root / "clone"
     shutil.rmtree(copy, ignore_errors=True)
     (copy / "inbox").mkdir(parents=True)
@@ -193,6 +202,7 @@ async def clone_agent(stage: Stage) -> None:
     text = (root / "agent.toml").read_text()
     for name in ("agent", "inbox", "logs"):
         text = text.replace(f'"{root}/{name}', f'"{copy}/{name}')
+    text = re.sub(r"(?m)^collectors = .*$", f'collectors = ["{living}"]', text)
     (root / "clone.toml").write_text(text)
     environment = {**stage.fleet.environment("clone"), "OUTRIDER_INBOX": str(copy / "inbox")}
     stage.fleet.start_agent_as("clone", environment)
@@ -202,6 +212,18 @@ async def clone_agent(stage: Stage) -> None:
         await asyncio.sleep(0.05)
     await asyncio.sleep(stage.rng.uniform(0.5, 2.0))
     stage.fleet.kill("clone")
+
+
+async def _connected_to(state_dir: Path) -> str:
+    """Wait until the agent of a state directory has a session; return its collector's address."""
+    deadline = time.monotonic() + _DIES_WITHIN_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            account = await asyncio.to_thread(control.ask, state_dir, control.Question())
+            if account is not None and account.collector:
+                return account.collector
+        await asyncio.sleep(0.1)
+    raise TimeoutError("the agent has no session")
 
 
 async def stop_collector(stage: Stage) -> None:
