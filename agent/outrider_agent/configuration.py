@@ -17,7 +17,7 @@ from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError, suggest
 from outrider.durations import microseconds
 from outrider.places import SYSTEM_INBOX
-from outrider_agent import multiline, probe_kinds
+from outrider_agent import encodings, multiline, probe_kinds
 from outrider_agent.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """``auto``, ``json``, ``plain`` or a named format."""
     multiline: str = "off"
     """Which lines continue a record: ``off``, ``auto``, ``indented``, or a pattern (``^...``)."""
+    encoding: str = "utf-8"
+    """Of the lines: a name such as ``latin-1``, see :mod:`outrider_agent.encodings`."""
     timezone: str = "local"
     """For times that name no zone: ``local``, ``UTC`` or a name such as ``Europe/Berlin``."""
     start: str = "beginning"
@@ -175,6 +177,15 @@ def _check_source(source: SourceConfig, where: str) -> None:
             'write "beginning", "end" or an age such as "1h"',
         ) from None
     _check_multiline(source.multiline, where)
+    try:
+        encodings.canonical(source.encoding)
+    except LookupError:
+        raise ConfigError(
+            f"`{source.encoding}` is no encoding of lines that is known",
+            f"{where}.encoding",
+            'write a name such as "latin-1", "cp1252" or "gb18030"; what writes UTF-16 must write '
+            "UTF-8 instead",
+        ) from None
     try:
         source.zone()
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -8,10 +8,12 @@ time is the time of reading and is marked so.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
-from outrider_agent import marks
+from outrider_agent import encodings, marks
 from outrider_agent.formats import FORMATS, SAMPLE_LINES, Format, Parsed, choose
 from outrider_agent.framing import MAX_LINE_BYTES, cut
 from outrider_agent.json_lines import JsonReader
@@ -35,9 +37,13 @@ _CRASHES = (
 
 
 class Parser:
-    """Parses one stream. ``format_name`` is ``auto``, ``json``, ``plain`` or a named format."""
+    """Parses one stream. ``format_name`` is ``auto``, ``json``, ``plain`` or a named format.
 
-    def __init__(self, format_name: str, zone: tzinfo) -> None:
+    ``encoding`` is one that :mod:`outrider_agent.encodings` knows; else LookupError.
+    """
+
+    def __init__(self, format_name: str, zone: tzinfo, encoding: str = "utf-8") -> None:
+        self._encoding = encodings.canonical(encoding)
         self._times = TimeReader(zone)
         self._json = JsonReader(self._times) if format_name in {"auto", "json"} else None
         self._name = format_name
@@ -59,6 +65,7 @@ class Parser:
 
     def parse(self, lines: Lines, observed_us: int, *, partial: bool = False) -> Records:
         """Return a record for each line; ``partial`` marks the last one, which has no newline."""
+        lines, unclean = self._readable(lines)
         records = Records()
         first = 0
         for index in sorted(lines.cut):
@@ -72,9 +79,28 @@ class Parser:
             self._run(lines.lines, lines.starts, observed_us, records)
         if partial and len(records):
             _mark(records, -1, marks.PARTIAL, b"true")
+        for index in unclean:
+            _mark(records, index, marks.SANITIZED, b"true")
         for index, offset in lines.continued.items():
             _mark(records, index, marks.CONTINUED, b'{"offset":%d}' % offset)
         return records
+
+    def _readable(self, lines: Lines) -> tuple[Lines, list[int]]:
+        """Return lines in UTF-8, without a byte order mark, and which had bytes of no meaning."""
+        texts, cuts = lines.lines, lines.cut
+        unclean: list[int] = []
+        if self._encoding != "utf-8":
+            made = [encodings.decoded(line, self._encoding) for line in texts]
+            unclean = [index for index, one in enumerate(made) if not one.is_clean]
+            # They may have become longer than a record's text may be.
+            longer = [i for i, one in enumerate(made) if len(one.line) > MAX_LINE_BYTES]
+            cuts = {**{index: len(texts[index]) for index in longer}, **cuts}
+            texts = [cut(one.line, MAX_LINE_BYTES) for one in made]
+        if lines.starts and lines.starts[0] == 0 and texts[0].startswith(BOM_UTF8):
+            texts = [texts[0].removeprefix(BOM_UTF8), *texts[1:]]
+        if texts is lines.lines:
+            return lines, unclean
+        return replace(lines, lines=texts, cut=cuts), unclean
 
     def _run(self, lines: list[bytes], starts: list[int], observed_us: int, into: Records) -> None:
         if not lines:

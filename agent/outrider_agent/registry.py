@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.inbox import names
-from outrider_agent import multiline
+from outrider_agent import encodings, multiline
 from outrider_agent.digests import HEAD_BYTES, digest
 from outrider_agent.discovery import Found, open_regular
 from outrider_agent.framing import Framer
@@ -125,7 +125,7 @@ class Minter:
         """Make a parser for a source's files; None for the inbox."""
         if source is None:
             return Parser("auto", self._zone)
-        return Parser(source.format, source.zone())
+        return Parser(source.format, source.zone(), source.encoding)
 
 
 def framing(source: SourceConfig | None) -> Callable[[int, bytes], Framer | RecordFramer]:
@@ -133,7 +133,11 @@ def framing(source: SourceConfig | None) -> Callable[[int, bytes], Framer | Reco
     rule = None if source is None else multiline.rule(source.multiline)
     if rule is None:
         return lambda offset, _: Framer(offset)
-    return lambda offset, state: RecordFramer(Framer(offset), rule, state)
+    readable = None
+    if source is not None and encodings.canonical(source.encoding) != "utf-8":
+        encoding = encodings.canonical(source.encoding)
+        readable = lambda line: encodings.decoded(line, encoding).line  # noqa: E731
+    return lambda offset, state: RecordFramer(Framer(offset), rule, state, readable=readable)
 
 
 @dataclass(frozen=True, slots=True)

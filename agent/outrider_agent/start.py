@@ -58,7 +58,7 @@ def _time_at(fd: int, offset: int, source: SourceConfig, now_s: float) -> int | 
     """Return the first time that lines from ``offset`` on name, or None."""
     lines = os.pread(fd, _SAMPLE_BYTES, offset).split(b"\n")[:-1]
     starts = list(range(len(lines)))
-    parser = Parser(source.format, source.zone())
+    parser = Parser(source.format, source.zone(), source.encoding)
     observed_us = from_unix_us(int(now_s * 1e6))
     kept = [line for line in lines if line]
     records = parser.parse(Lines(kept, starts[: len(kept)]), observed_us)
