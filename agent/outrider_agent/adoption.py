@@ -57,7 +57,6 @@ class Adoption:
         self._inbox = inbox
         self._handover = handover
         self._found = FoundFiles(finder, minter, identity.key, reports, max_files)
-        self._keep_dir = keep_dir
         self._orphans = Orphans(identity.key)
         self._lost: list[tuple[Stream, Place, bool]] = []
         self._copies = held.kept(keep_dir)
