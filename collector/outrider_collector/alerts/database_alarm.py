@@ -132,9 +132,10 @@ class DatabaseAlarm:
             await self._disconnect()
             return f"the database does not answer within {LOOK_WITHIN_S:.0f} s"
         except Fault as fault:
-            await self._disconnect()
             # Rules that this version cannot read are told elsewhere, and are no outage.
-            return "" if fault.reason is Reason.RULES_TOO_NEW else fault.text
+            if fault.reason is not Reason.RULES_TOO_NEW:
+                await self._disconnect()
+                return fault.text
         return self._refusal()
 
     async def _follow_rules(self, connection: AsyncConnection) -> None:

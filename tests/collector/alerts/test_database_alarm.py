@@ -128,3 +128,30 @@ async def test_a_channel_that_fails_is_tried_again(world: World, telegram: BotAp
         "select attempts, fate from notifications where channel = 'ops' and notice = 'fired'"
     )
     assert (row["attempts"], row["fate"]) == (2, "sent")
+
+
+async def test_rules_that_this_version_cannot_read_are_no_outage_and_end_nothing(
+    world: World, telegram: BotApi
+) -> None:
+    """What was told waits for rules that can be read, and is entered then."""
+    await world.apply(notify=samples.notify(telegram.url))
+    async with Watched(world) as watched:
+        await watched.look()
+        watched.refused = FULL
+        await watched.look()
+        await watched.look(after_s=31)
+        assert len(telegram.messages) == 1
+        version = await world.apply(notify=samples.notify(telegram.url, 78))
+        needs = "update rule_sets set minimum_engine = %s where version = %s"
+        await world.connection.execute(needs, (1_000_000, version))
+        watched.refused = ""
+        await watched.look(after_s=1)
+    async with Watched(world, now_us=watched.now_us) as restarted:
+        await restarted.look()
+        assert await world.rows("select * from alerts") == []
+        await world.connection.execute(needs, (1, version))
+        await restarted.look(after_s=1)
+
+    (alert,) = await world.rows("select rule, state from alerts")
+    assert tuple(alert.values()) == ("outrider-database", "resolved")
+    assert len(telegram.messages) == 1
