@@ -224,7 +224,7 @@ class Agent:
         agent = msgspec.structs.replace(after.agent, window_bytes=window_bytes)
         self._config = replace(after, agent=agent, **kept)
         self._handover.tell(orders.Reload(agent))
-        self._connection.reload(agent.collectors)
+        self._connection.reload(agent)
         self._probing.configure(after.probes)
         more = f"; at the next start: {', '.join(waits)}" if waits else ""
         self._reports.say(

@@ -18,6 +18,7 @@ from outrider.configuration import ConfigError, suggest
 from outrider.durations import microseconds
 from outrider.places import SYSTEM_INBOX
 from outrider_agent import encodings, multiline, probe_kinds
+from outrider_agent.expected import Expected
 from outrider_agent.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -62,6 +63,19 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return zone(self.timezone)
 
 
+class ExpectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[agent.expect]]``: a worker that must be on this host."""
+
+    service: Name
+    worker: Name
+    within: str = "2m"
+    """So long after the agent began to look it may still be on its way."""
+
+    def expected(self) -> Expected:
+        """Return it as it is looked for. ValueError where ``within`` is no length of time."""
+        return Expected(self.service, self.worker, microseconds(self.within) / 1e6)
+
+
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent of one host."""
 
@@ -90,6 +104,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     keep_free_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 0
     """So much is left free for others on the file systems of deleted files and of the inbox."""
     source: tuple[SourceConfig, ...] = ()
+    expect: Annotated[tuple[ExpectConfig, ...], msgspec.Meta(max_length=1000)] = ()
     probe: tuple[dict[str, Any], ...] = ()
     """What is looked at; the keys are each kind's own, see :mod:`outrider.probes.spec`."""
     probe_networks: tuple[str, ...] = ()
@@ -119,6 +134,8 @@ def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Co
     where = str(named) if named is not None else "defaults"
     for index, source in enumerate(agent.source):
         _check_source(source, f"{where}: agent.source[{index}]")
+    for index, expect in enumerate(agent.expect):
+        _check_expect(expect, f"{where}: agent.expect[{index}]")
     for address in agent.collectors:
         _check_address(address, where)
     probes = probe_kinds.read(
@@ -133,6 +150,13 @@ def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Co
         host=agent.host or socket.gethostname(),
         probes=probes,
     )
+
+
+def _check_expect(expect: ExpectConfig, where: str) -> None:
+    try:
+        expect.expected()
+    except ValueError as error:
+        raise ConfigError(f"`within`: {error}", where, "write a length like 2m or 1h") from None
 
 
 def inbox_dir(agent: AgentConfig, data_dir: Path, environ: Mapping[str, str]) -> Path:

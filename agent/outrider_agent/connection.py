@@ -18,6 +18,7 @@ from outrider.retry import Backoff
 from outrider_agent import VERSION, orders
 from outrider_agent.audit_heads import AuditHeads
 from outrider_agent.clock import DatabaseClock
+from outrider_agent.expected import Roster
 from outrider_agent.heartbeats import Components, Heartbeats
 from outrider_agent.identity import is_printable, token_path
 from outrider_agent.wire.channel import open_channel
@@ -28,7 +29,7 @@ from outrider_agent.wire.push import Greeting, PushSession, Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outrider_agent.configuration import Configuration
+    from outrider_agent.configuration import AgentConfig, Configuration
     from outrider_agent.delivery import Delivery
     from outrider_agent.handover import Handover
     from outrider_agent.identity import Identity
@@ -66,12 +67,15 @@ class Connection:
         self._clock = DatabaseClock()
         self._settings = Settings()
         # One for all sessions: it knows how old things are, whatever becomes of the clock.
+        self._expected = Roster()
+        self._expect(config.agent)
         self._heartbeats = Heartbeats(
             picture,
             clock_us,
             lambda: self._clock.offset_us,
             lambda: self._settings.heartbeat_interval_s,
             components=components,
+            expected=self._expected,
         )
         self._addresses = config.agent.collectors
         self.address = ""
@@ -87,11 +91,15 @@ class Connection:
         """Whether there is a session."""
         return self._session is not None and self._session.welcomed.is_set()
 
-    def reload(self, addresses: tuple[str, ...]) -> None:
-        """Use other collectors; a session with one that is named no more ends."""
-        self._addresses = addresses
-        if self.address not in addresses and self._session is not None:
+    def reload(self, agent: AgentConfig) -> None:
+        """Use other collectors, and expect other workers; a session with one gone ends."""
+        self._expect(agent)
+        self._addresses = agent.collectors
+        if self.address not in agent.collectors and self._session is not None:
             self._session.leave()
+
+    def _expect(self, agent: AgentConfig) -> None:
+        self._expected.expect([one.expected() for one in agent.expect], time.monotonic())
 
     def wake(self) -> None:
         """Have the session look for something to send."""

@@ -18,6 +18,7 @@ from outrider.instants import from_unix_us
 from outrider_agent import processes
 from outrider_agent.clock import SteadyAge
 from outrider_agent.control_groups import KillWatch
+from outrider_agent.expected import Roster
 from outrider_protos.limits import MAX_WORKERS
 from outrider_protos.v1 import ingest_pb2
 
@@ -57,6 +58,7 @@ class Heartbeats:
         monotonic_s: Callable[[], float] = time.monotonic,
         *,
         components: Components = lambda *_, **__: [],
+        expected: Roster | None = None,
     ) -> None:
         self._picture = picture
         self._clock_us = clock_us
@@ -64,6 +66,7 @@ class Heartbeats:
         self._interval_s = interval_s
         self._monotonic_s = monotonic_s
         self._components = components
+        self._expected = expected or Roster()
         self._kills: dict[tuple[str, int], KillWatch] = {}
         """By segment and pid."""
         self._ages: dict[tuple[str, ...], SteadyAge] = {}
@@ -110,6 +113,13 @@ class Heartbeats:
             if lines[key]:
                 heartbeat.last_line_us = lines[key] + self._offset_us()
                 heartbeat.last_line_age_ms = self._age_ms(key, lines[key])
+        for missing in self._expected.missing(merged.keys(), self._monotonic_s()):
+            if len(merged) < MAX_WORKERS:
+                merged[missing.service, missing.worker] = ingest_pb2.WorkerHeartbeat(
+                    service=missing.service,
+                    worker=missing.worker,
+                    end=ingest_pb2.WORKER_END_NEVER_STARTED,
+                )
         return list(merged.values())
 
     def _worker(self, one: WorkerPicture) -> ingest_pb2.WorkerHeartbeat:

@@ -15,6 +15,7 @@ from outrider.instants import from_unix_us
 from outrider_agent import control_groups, processes
 from outrider_agent.clock import MAX_ROUND_TRIP_US, DatabaseClock
 from outrider_agent.control_groups import ControlGroup, KillWatch
+from outrider_agent.expected import Expected, Roster
 from outrider_agent.heartbeats import Heartbeats
 from outrider_agent.picture import Picture, WorkerPicture
 from outrider_agent.segments import SegmentWatch
@@ -227,6 +228,31 @@ def test_a_worker_known_by_its_file_alone() -> None:
     (told,) = workers(WorkerPicture("s", "w", 0, 77, None))
 
     assert (told.end, told.pid, told.last_line_us) == (ingest_pb2.WORKER_END_UNSPECIFIED, 0, 77)
+
+
+def test_an_expected_worker_that_was_never_seen_is_told_after_its_time() -> None:
+    """Not before its time, not once anything of it was here, and not when nobody expects it."""
+    now_s, here = [100.0], [Picture()]
+    roster = Roster()
+    roster.expect([Expected("shop", "pay", 60.0), Expected("shop", "mail", 0.0)], now_s[0])
+    beats = Heartbeats(
+        lambda: here[0], lambda: 1000, lambda: 0, lambda: 10.0, lambda: now_s[0], expected=roster
+    )
+
+    def missing() -> list[str]:
+        made = beats.make(1, stopping=False).workers
+        never = ingest_pb2.WORKER_END_NEVER_STARTED
+        return [worker.worker for worker in made if worker.end == never]
+
+    assert missing() == ["mail"]
+    now_s[0] += 60
+    assert missing() == ["pay", "mail"]
+    here[0] = Picture(workers=(WorkerPicture("shop", "pay", 0, 0, None),))
+    assert missing() == ["mail"]
+    here[0] = Picture()
+    assert missing() == ["mail"]
+    roster.expect([Expected("shop", "pay", 0.0)], now_s[0])
+    assert missing() == []
 
 
 def test_the_clock_is_the_midpoint_of_the_quickest_answer() -> None:

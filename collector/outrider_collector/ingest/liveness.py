@@ -9,7 +9,7 @@ States of a component (an agent, or a worker that an agent reports):
 * ``silent``: no heartbeat where one was due, by the database's clock. Every collector looks for the
   overdue, in one statement that lets only one of them declare it (:class:`Watch` says when).
 * ``dead``: it ended, and not cleanly: exit code, signal, killed by the kernel for want of memory,
-  or its lock was gone without a word.
+  or its lock was gone without a word. Or it is expected on its host and never started.
 * ``retired``: it ended as it wished to, its agent does not know it any more, or somebody said that
   it ended for good. It stays so until it shows life, or dies anew.
 * ``unknown``: nothing contradicts that it runs, and nothing shows it.
@@ -158,6 +158,8 @@ def _ended(worker: ingest_pb2.WorkerHeartbeat) -> Verdict | None:
         return Verdict("dead", "killed by the kernel: out of memory")
     if worker.end == ingest_pb2.WORKER_END_DIED:
         return Verdict("dead", "ended without a word")
+    if worker.end == ingest_pb2.WORKER_END_NEVER_STARTED:
+        return Verdict("dead", "never started: expected on this host, and nothing of it is here")
     return None
 
 

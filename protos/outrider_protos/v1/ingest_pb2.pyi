@@ -16,6 +16,7 @@ class WorkerEnd(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_END_SIGNAL: _ClassVar[WorkerEnd]
     WORKER_END_DIED: _ClassVar[WorkerEnd]
     WORKER_END_OUT_OF_MEMORY: _ClassVar[WorkerEnd]
+    WORKER_END_NEVER_STARTED: _ClassVar[WorkerEnd]
 WORKER_END_UNSPECIFIED: WorkerEnd
 WORKER_END_RUNNING: WorkerEnd
 WORKER_END_CLEAN: WorkerEnd
@@ -23,6 +24,7 @@ WORKER_END_EXIT_CODE: WorkerEnd
 WORKER_END_SIGNAL: WorkerEnd
 WORKER_END_DIED: WorkerEnd
 WORKER_END_OUT_OF_MEMORY: WorkerEnd
+WORKER_END_NEVER_STARTED: WorkerEnd
 
 class EnrollRequest(_message.Message):
     __slots__ = ("host",)
