@@ -1,8 +1,9 @@
-"""What a collector runs beside ingest: housekeeping, compaction, sealing, evaluation, delivery.
+"""What a collector runs beside ingest: housekeeping, compaction, sealing, alerting.
 
-Each is a loop of its own part over a connection of its own; whichever collector holds a lease, or
-claims a row, does the work. Two events make them quick: something was committed, something is to be
-delivered. Without them they would look a moment later by themselves.
+Alerting is evaluation, delivery and buttons. Each is a loop of its own part over a connection of
+its own; whichever collector holds a lease, or claims a row, does the work. Two events make them
+quick: something was committed, something is to be delivered. Without them they would look a moment
+later by themselves.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command] = {
     "collector": Command("outrider_collector.cli:main", "the collector", "collector"),
     "store": Command(
         "outrider_collector.terminal.store:main",
-        "the database: migrate, compact, stats, retention",
+        "the database: migrate, compact, verify, stats, retention, purge, quarantine",
         "collector",
     ),
     "dashboard": Command("outrider_dashboard.cli:main", "the web pages", "dashboard"),

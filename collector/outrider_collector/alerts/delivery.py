@@ -1,8 +1,9 @@
 """Delivery: from the outbox to the channels, at the pace that they allow.
 
-Every collector runs one deliverer; several share the work by claims (:mod:`.store.outbox`). A round
-looks for rows that are due, lets the limiter choose, claims them and records their attempts in one
-transaction, then sends each in a task of its own, so that a channel that hangs delays nobody else.
+Every collector runs one deliverer; several share the work by claims
+(:mod:`outrider_collector.store.outbox`). A round looks for rows that are due, lets the limiter
+choose, claims them and records their attempts in one transaction, then sends each in a task of its
+own, so that a channel that hangs delays nobody else.
 
 * A claim outlives every socket time-out. Before the socket is written its age is checked by the
   monotonic clock, which goes on while a process is stopped: who wakes up too late sends nothing.

@@ -1,17 +1,20 @@
 """The store: everything Outrider keeps, in plain Postgres, and the only place that speaks to it.
 
 * ``connect``: connections, their session settings, and the border where driver errors become
-  faults. ``binary``: parameters that are packed already.
+  faults. ``binary``: parameters that are packed already. ``pipeline``: several statements at once.
 * ``schema``, ``migrations/``, ``roles``: what the tables are, who may do what, who sees which team.
 * ``attaching``, ``partitions``, ``housekeeping``: hours of blocks made ahead and dropped in time,
   small tables kept small. ``compaction/``: the second level of blocks (README).
 * ``writer`` is the way in. One transaction claims offsets (``claim``, ``claim_sql``), inserts
-  blocks (``blocks``), gaps and hits (``rows``), sorts out what Postgres refuses (``quarantine``),
-  and ends with a row in the ``feed``, whose order is commit order.
+  blocks (``blocks``, ``record_columns``), gaps and hits (``rows``), sorts out what Postgres
+  refuses (``quarantine``), and ends with a row in the ``feed``, whose order is commit order.
 * ``audit/``: the audit log, its seals and their proof. ``erasing/``: ``outrider store purge``.
 * ``agents``, ``streams``: who writes, and from where. ``leases``: who alone may act.
-* ``rules``, ``acts``, ``evaluation``, ``alerts``, ``outbox``: the statements of alerting.
-  ``health``: those of liveness. ``uptime``: how long each state lasted, by day.
+* ``rules``, ``acts``, ``evaluation``, ``alerts``: the statements of alerting. ``outbox``,
+  ``outcomes``, ``outdated``, ``pressed``, ``trials``, ``incidents``: those of the ledger: on the
+  way out, what became of it, edits, buttons, tests of channels, what was told without a database.
+* ``health``: the statements of liveness. ``uptime``: how long each state lasted, by day.
+  ``canary_probe``, ``database_probe``: probes that ask a database.
 * ``reading/``: the way out, under the read-only role.
-* ``cli``, ``stats``: ``outrider store``.
+* ``stats``: what there is, in figures.
 """

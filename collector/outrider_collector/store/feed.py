@@ -22,7 +22,8 @@ ingest     records, gaps, hits of one commit    records, gaps, hits (counts)
 health     changed states of components         changes: kind, component, to, at, reason, ...
 rules      a rule set that became active        version, actor, what changed
 silences   a silence added or ended             act, silence, actor, alerts it touches
-alerts     moved alerts, new fates, acts        alerts (ids); step or act, actor, comment
+alerts     moved alerts, new fates              alerts (ids); step, look
+admin      an act on alerts or their messages   act, actor; alerts or notification
 canary     nothing: it is to become a message   none
 ========== ==================================== ================================================
 

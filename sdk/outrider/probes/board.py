@@ -25,7 +25,7 @@ class Key(NamedTuple):
     """Who is meant, within one process."""
 
     group: str
-    """``probe``, ``exchange`` or ``database``."""
+    """``probe``, ``exchange``, ``database`` or ``pipeline``."""
     name: str
 
 

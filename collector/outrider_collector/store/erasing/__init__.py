@@ -5,6 +5,7 @@ Blocks are rewritten without them, in short transactions; each leaves its gap ro
 their messages hold. A run that was cut off has erased whole transactions: the next goes on.
 
 Pure: ``records`` (which records of a block match), ``copies`` (copies of records in JSON). With the
-database: ``levels`` (reading and rewriting blocks), ``traces`` (gap rows, copies, quarantine, what
-stays in the audit log), ``purge`` (the order of it all).
+database: ``levels`` (reading and rewriting blocks), ``traces`` (gap rows, copies), ``aside``
+(quarantine, copies of records that are gone, what stays in the audit log), ``purge`` (the order of
+it all).
 """
