@@ -25,7 +25,7 @@ from outrider_collector.store.connect import (
     driver_errors,
     target,
 )
-from outrider_collector.store.reading import fleet, health
+from outrider_collector.store.reading import alerts, fleet, health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -42,15 +42,6 @@ _ROLE = """
 select exists (select from pg_roles where rolname = %(role)s),
        coalesce((select pg_has_role(current_user, oid, 'member') from pg_roles
                  where rolname = %(role)s), false)
-"""
-_UNDELIVERED = """
-select channel, count(*) from notifications as lost
-where fate in ('failed', 'dead', 'unknown') and created_at > now() - interval '1 day'
-  and channel = any(%s)
-  and not exists (select from notifications as later
-                  where later.channel = lost.channel and later.fate = 'sent'
-                    and later.created_at > lost.created_at)
-group by channel order by channel
 """
 
 
@@ -136,13 +127,8 @@ async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncI
     for finding in _channels(rule_set, config):
         yield finding
     channels = [channel.name for channel in rule_set.channels] if rule_set else []
-    for finding in judge.deliveries(await undelivered(conn, channels)):
+    for finding in judge.deliveries(await alerts.undelivered(conn, channels)):
         yield finding
-
-
-async def undelivered(conn: AsyncConnection[Any], channels: list[str]) -> dict[str, int]:
-    """Count, for each of these channels, messages of the last day that no later one answers."""
-    return dict(await (await conn.execute(_UNDELIVERED, (channels,))).fetchall())
 
 
 def _channels(rule_set: RuleSet | None, config: Configuration) -> Iterator[Finding]:

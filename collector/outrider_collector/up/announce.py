@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from outrider.errors import Fault
 from outrider.visible import visible
 from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.store.reading import alerts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 _POLL_S = 0.5
-_TRANSITIONS = """
-select t.id, t.to_state, t.concluded_at, a.id, a.priority, a.summary
-from alert_transitions t join alerts a on a.id = t.alert
-where t.id > %s and t.to_state in ('firing', 'resolved')
-order by t.id limit 100
-"""
 
 
 async def announce_alerts(url: str, stop: asyncio.Event, say: Callable[[str], None]) -> None:
@@ -31,7 +26,7 @@ async def announce_alerts(url: str, stop: asyncio.Event, say: Callable[[str], No
             async with await connect(url, application_name="outrider up") as connection:
                 with driver_errors(url):
                     if last < 0:
-                        last = await _newest(connection)
+                        last = await alerts.newest_transition(connection)
                     while not stop.is_set():
                         last = await _tell(connection, last, say)
                         await _pause(stop)
@@ -39,17 +34,13 @@ async def announce_alerts(url: str, stop: asyncio.Event, say: Callable[[str], No
             await _pause(stop)
 
 
-async def _newest(connection: AsyncConnection) -> int:
-    cursor = await connection.execute("select coalesce(max(id), 0) from alert_transitions")
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
-
-
 async def _tell(connection: AsyncConnection, last: int, say: Callable[[str], None]) -> int:
-    cursor = await connection.execute(_TRANSITIONS, (last,))
-    for number, state, at, alert, priority, summary in await cursor.fetchall():
-        say(f"{at:%H:%M:%S} UTC  {state:<8}  A-{alert}  {priority:<8}  {visible(summary)}")
-        last = number
+    for told in await alerts.transitions_after(connection, last):
+        say(
+            f"{told.concluded_at:%H:%M:%S} UTC  {told.to_state:<8}  A-{told.alert}"
+            f"  {told.priority:<8}  {visible(told.summary)}"
+        )
+        last = told.transition
     return last
 
 

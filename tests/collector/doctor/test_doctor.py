@@ -12,8 +12,8 @@ import pytest
 from outrider import command
 from outrider_alerting import rule_files
 from outrider_collector.doctor import judge
-from outrider_collector.doctor.examine import undelivered
 from outrider_collector.doctor.finding import Finding, worst
+from outrider_collector.store.reading.alerts import undelivered
 from outrider_collector.store.reading.types import Agent, Collector, Gauges
 from outrider_collector.store.schema import Migration, State
 
@@ -154,7 +154,7 @@ def test_a_database_that_is_down_is_one_line(
 
 async def test_a_message_that_arrives_answers_those_lost_before_it(database_url: str) -> None:
     """What failed counts until a later one is sent, and only of channels that there are."""
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         cursor = await connection.execute(
             "insert into alerts (rule_set, rule, kind, key, labels, priority, state, summary,"
             " started_at) values (1, 'r', 'count', '{}', '{}', 'critical', 'firing', 's', now())"

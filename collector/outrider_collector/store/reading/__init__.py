@@ -14,8 +14,8 @@ concurrent call a connection of its own. What cannot be answered in time or with
     - ``facets(conn, filter, since, until, top=10) -> Facets``
     - ``export(conn, filter, since, until) -> AsyncIterator[list[LogRow]]``: newest first, in
       chunks, in constant memory, one snapshot.
-    - ``context(conn, stream, offset, before=10, after=10) -> list[LogRow]``
-    - ``record(conn, stream, offset) -> LogRow``
+    - ``context(conn, stream, offset, before=10, after=10) -> list[LogRow]``,
+      ``record(conn, stream, offset) -> LogRow``: in ``around``.
     - ``tail(conn, after_feed_number, filter, limit=500) -> TailPage``
     - ``gaps(conn, filter, since, until, limit=100) -> list[Gap]``: gaps among the rows.
     - ``gap(conn, id) -> Gap``
@@ -38,7 +38,26 @@ concurrent call a connection of its own. What cannot be answered in time or with
     - ``open_alerts(conn) -> list[Alert]``, ``recent(conn, since, limit=100) -> list[Alert]``
     - ``alert(conn, id) -> AlertDetail``
     - ``notices(conn, since, limit=100) -> list[Notification]``: the notification centre.
-    - ``rules(conn) -> list[Rule]``, ``silences(conn, ended=False) -> list[Silence]``
+    - ``silences(conn, ended=False) -> list[Silence]``
+    - ``transitions_after(conn, last) -> list[Told]``, ``newest_transition(conn) -> int``
+    - ``undelivered(conn, channels) -> dict[str, int]``: of the last day, by channel.
+``past``
+    - ``records``, ``states``, ``losses``, ``fired``, ``rule_sets``: a range as rules saw it.
+``audit``
+    - ``rows(conn, asked, limit) -> ...``, ``seals(conn) -> SealState``; ``csv_line(row)``: pure.
+``components``
+    - ``components(conn) -> list[Component]``: what is looked at, by kind, name and host.
+    - ``samples(conn, kind, since, until) -> list[Sample]``
+``verdicts``
+    - ``verdicts(components) -> list[Verdict]``: of several hosts' words one. Pure.
+``causes``
+    - ``causes(workers, agents, alerts, ...) -> list[Cause]``: what is wrong, each once. Pure.
+``standstill``
+    - ``standstills(collectors) -> list[Standstill]``: whether anything is committed. Pure.
+``tally``
+    - ``tally(conn) -> Tally``: counts over the whole store.
+``quarantine``
+    - ``newest(conn, limit)``, ``one(conn, kept)``: records that Postgres refused.
 ``health``
     - ``collectors(conn) -> list[Collector]``, ``store(conn) -> StoreHealth``
     - ``now(conn) -> datetime``: the database's clock, the only one that decides.

@@ -16,6 +16,7 @@ from outrider_collector.store.reading.types import (
     Evidence,
     Notification,
     Silence,
+    Told,
     Transition,
 )
 
@@ -153,6 +154,46 @@ async def silences(conn: AsyncConnection[Any], *, ended: bool = False) -> list[S
     async with snapshot(conn) as open_snapshot:
         rows = await open_snapshot.rows((every if ended else query).format(columns))
     return [Silence(*row) for row in rows]
+
+
+async def newest_transition(conn: AsyncConnection[Any]) -> int:
+    """Return the id of the newest transition; 0 before the first."""
+    async with snapshot(conn) as open_snapshot:
+        row = await open_snapshot.row(sql.SQL("select coalesce(max(id), 0) from alert_transitions"))
+    return int(row[0]) if row else 0
+
+
+async def transitions_after(conn: AsyncConnection[Any], last: int) -> list[Told]:
+    """Return what fired and what ended after that transition, in their order, at most 100."""
+    async with snapshot(conn) as open_snapshot:
+        rows = await open_snapshot.rows(
+            sql.SQL(
+                "select t.id, t.to_state, t.concluded_at, a.id, a.priority, a.summary"
+                " from alert_transitions t join alerts a on a.id = t.alert"
+                " where t.id > %(last)s and t.to_state in ('firing', 'resolved')"
+                " order by t.id limit 100"
+            ),
+            {"last": last},
+        )
+    return [Told(*row) for row in rows]
+
+
+async def undelivered(conn: AsyncConnection[Any], channels: list[str]) -> dict[str, int]:
+    """Count, for each of these channels, messages of the last day that no later one answers."""
+    async with snapshot(conn) as open_snapshot:
+        rows = await open_snapshot.rows(
+            sql.SQL(
+                "select channel, count(*) from notifications as lost"
+                " where fate in ('failed', 'dead', 'unknown')"
+                " and created_at > now() - interval '1 day' and channel = any(%(channels)s)"
+                " and not exists (select from notifications as later"
+                " where later.channel = lost.channel and later.fate = 'sent'"
+                " and later.created_at > lost.created_at)"
+                " group by channel order by channel"
+            ),
+            {"channels": channels},
+        )
+    return {str(channel): int(count) for channel, count in rows}
 
 
 # ------------------------------------------------------------------ rows

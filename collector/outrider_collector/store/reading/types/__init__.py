@@ -11,6 +11,7 @@ from outrider_collector.store.reading.types.alerts import (
     Evidence,
     Notification,
     Silence,
+    Told,
     Transition,
 )
 from outrider_collector.store.reading.types.components import Component, Sample
@@ -83,6 +84,7 @@ __all__ = [
     "StoreHealth",
     "StreamState",
     "TailPage",
+    "Told",
     "Transition",
     "Uptime",
     "Worker",

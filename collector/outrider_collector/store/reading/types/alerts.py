@@ -79,6 +79,18 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """That an alert fired or ended, for whoever follows all of them."""
+
+    transition: int
+    to_state: str
+    concluded_at: datetime
+    alert: int
+    priority: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to deliver a notification."""
 
