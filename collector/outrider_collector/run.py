@@ -260,7 +260,7 @@ class _Collector:
             "streams_ended_invalid": self.pushes.invalid,
             "workers_left_out": self.heartbeat_book.left_out,
             "probe_threads_held": self.probing.held,
-            **self.figures.status(time.monotonic()),
+            **self.figures.counts(),
             **self.committer.complaint.status(time.monotonic()),
             **self.background.status(),
         }

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from outrider_alerting.durations import Duration
+from outrider_collector.ingest import keeper
 from outrider_collector.ingest.heartbeats import HeartbeatBook
 from outrider_protos.v1 import ingest_pb2
-from tests.collector.service.agent_client import Agent, bearer
+from tests.collector.service.agent_client import Agent, batch_of, bearer, lines
 from tests.collector.service.running import ask, eventually
 from tests.collector.store.making import now_us
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.collector.service.conftest import Start
     from tests.collector.service.running import Running
 
@@ -258,15 +261,28 @@ async def test_absence_of_the_collector_makes_nobody_silent(
     assert ask(database_url, "select 1 from system_health_history where to_state = 'silent'") == []
 
 
-async def test_status_row_tells_how_the_collector_is(collector: Running, database_url: str) -> None:
+async def test_status_row_tells_how_the_collector_is(
+    collector: Running, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The collector's row carries sessions, credit, rates and commit times; a stop marks it."""
-    await (await collector.agent()).push()
-    ((status, stopped),) = ask(database_url, "select status, stopped_at from collectors")
+    monkeypatch.setattr(keeper, "STATUS_S", 0.5)
+    await eventually(lambda: ask(database_url, "select 1 from collectors"))
+    push = await (await collector.agent()).push()
+    await push.open(4711)
+    data = lines(1_000)
+    await push.batch(batch_of(4711, data, 0, len(data)))
+    ((status, stopped),) = await eventually(
+        lambda: ask(
+            database_url,
+            "select status, stopped_at from collectors where (status->>'records_per_s')::float > 0",
+        )
+    )
     assert stopped is None
     assert {
-        "sessions", "credit_bytes", "queued_bytes", "records_per_s", "commit_ms_p50",
-        "commit_ms_p99", "quarantined", "last_error", "channels", "watching_since",
+        "sessions", "credit_bytes", "queued_bytes", "commit_ms_p50", "commit_ms_p99",
+        "quarantined", "last_error", "channels", "watching_since",
     } <= status.keys()  # fmt: skip
+    assert status["records"] == 1_000
     await collector.end()
 
     assert ask(database_url, "select stopped_at is not null from collectors") == [(True,)]
