@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from psycopg import sql
 
 from outrider.filter import parse
+from outrider_collector.store.health import PROBED_KINDS
 from outrider_collector.store.reading import logs
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Component, Sample
@@ -25,9 +26,8 @@ MOST_COMPONENTS: Final = 20_000
 MOST_SAMPLES: Final = 5_000
 """Of an hour: eighty components, looked at from one host each."""
 
-LOOKED_AT: Final = ("exchange", "database", "probe", "pipeline")
-"""What probes report, beside the hosts they run on."""
-KINDS: Final = (*LOOKED_AT, "agent")
+KINDS: Final = (*PROBED_KINDS, "agent")
+"""What probes report, and the hosts they run on."""
 
 _OF_THE_LOOK: Final = frozenset({"took_ms", "checked_at"})
 
@@ -84,11 +84,15 @@ def _sample(row: LogRow) -> Sample | None:
     component = said.get("component")
     if not isinstance(component, str):
         return None
+    # The record's host is that of the agent that read the log, by the name it goes by.
+    name, at_sign, host = component.rpartition("@")
+    if not at_sign:
+        return None
     return Sample(
         at=row.ts,
         kind=str(said.get("component_kind")),
-        name=component.removesuffix(f"@{row.host}"),
-        host=row.host,
+        name=name,
+        host=host,
         n=_count(said, "n"),
         failed=_count(said, "failed"),
         p95_ms=float(said["p95_ms"]) if is_number(said.get("p95_ms")) else None,
