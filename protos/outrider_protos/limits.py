@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from outrider.probes.result import MAX_TEXT_BYTES
+from outrider.probes.spec import MAX_PROBES
+
 WIRE_VERSION: Final = 1
 """The one version there is; Hello and Welcome negotiate it."""
 
@@ -20,11 +23,11 @@ MAX_STREAMS_A_MESSAGE: Final = 1_000
 MAX_WORKERS: Final = 5_000
 """Workers in one heartbeat."""
 
-MAX_COMPONENTS: Final = 500
+MAX_COMPONENTS: Final = MAX_PROBES
 """Components that probes look at, in one heartbeat."""
 
 MAX_FACTS: Final = 32
 """Facts of one component."""
 
-MAX_FACT_BYTES: Final = 200
+MAX_FACT_BYTES: Final = MAX_TEXT_BYTES
 """Of a fact's name, of its text, and of a component's reason."""

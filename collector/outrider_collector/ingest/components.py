@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from outrider.instants import from_us
+from outrider_collector.ingest.gauges import clean
 from outrider_collector.ingest.liveness import Verdict, due_us
 from outrider_collector.store.health import PROBED_KINDS, Component, HeartbeatRow
 from outrider_protos.limits import MAX_COMPONENTS, MAX_FACT_BYTES, MAX_FACTS
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from outrider_protos.v1 import ingest_pb2
 
 STATES = frozenset(("up", "degraded", "down", "maintenance", "unknown", "expired"))
-
-_NAME_CHARACTERS = 128
 
 
 class Heard(NamedTuple):
@@ -55,7 +54,7 @@ def heard(
     found: dict[Component, Heard] = {}
     odd = 0
     for report in reports[:MAX_COMPONENTS]:
-        name = _text(report.name, _NAME_CHARACTERS)
+        name = clean(report.name)
         if report.kind not in PROBED_KINDS or not name:
             odd += 1
             continue
@@ -76,22 +75,19 @@ def _verdict(report: ingest_pb2.ComponentReport) -> Verdict | None:
     if not report.state:
         return None
     state = report.state if report.state in STATES else "unknown"
-    return Verdict(state, _text(report.reason, MAX_FACT_BYTES))
+    return Verdict(state, clean(report.reason, MAX_FACT_BYTES))
 
 
 def _gauges(report: ingest_pb2.ComponentReport) -> dict[str, Any]:
     """Return the facts, with ``took_ms`` and ``checked_at``, which a fact cannot be called."""
     gauges: dict[str, Any] = {}
     for fact in report.facts[:MAX_FACTS]:
+        name = clean(fact.name, MAX_FACT_BYTES)
         if fact.WhichOneof("value") == "text":
-            gauges[_text(fact.name)] = _text(fact.text)
+            gauges[name] = clean(fact.text, MAX_FACT_BYTES)
         elif math.isfinite(fact.number):
-            gauges[_text(fact.name)] = int(fact.number) if fact.number.is_integer() else fact.number
+            gauges[name] = int(fact.number) if fact.number.is_integer() else fact.number
     if report.checked_us:
         gauges["took_ms"] = round(min(report.took_us, 2**63) / 1_000, 3)
         gauges["checked_at"] = from_us(report.checked_us).isoformat()
     return gauges
-
-
-def _text(text: str, characters: int = MAX_FACT_BYTES) -> str:
-    return text[:characters].replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from outrider_protos.v1 import ingest_pb2
 
-MAX_COMPONENTS = 200_000
+MAX_REMEMBERED = 200_000
 """Components of this collector; heartbeats of further ones are counted and left out."""
 MAX_BREAKS = 10_000
 BREAKS_US = 60_000_000
@@ -181,7 +181,7 @@ class HeartbeatBook:
         for component, (row, verdict) in found.items():
             if verdict is not None:
                 self._enter(known, row, verdict, seen)
-            elif len(self._heartbeats) < MAX_COMPONENTS:
+            elif len(self._heartbeats) < MAX_REMEMBERED:
                 self._heartbeats[component] = row
         if are_all:
             for component in known.probed - found.keys():
@@ -214,7 +214,7 @@ class HeartbeatBook:
         ended_us: int = 0,
     ) -> None:
         component = row.component
-        if component not in self._heartbeats and len(self._heartbeats) >= MAX_COMPONENTS:
+        if component not in self._heartbeats and len(self._heartbeats) >= MAX_REMEMBERED:
             self.left_out += 1
             return
         self._heartbeats[component] = row

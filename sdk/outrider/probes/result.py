@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,9 @@ State = Literal["up", "degraded", "down", "maintenance", "unknown"]
 
 Fact = str | int | float
 
-MAX_FACTS = 32
+WELL: Final = frozenset({"up", "maintenance"})
+"""Announced maintenance is nobody's fault."""
+
 MAX_TEXT_BYTES = 200
 """Of a reason, of a fact's name and of its value: what a heartbeat carries."""
 
