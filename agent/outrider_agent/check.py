@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outrider.command import DONE, FOUND
 from outrider.instants import from_unix_us
 from outrider.probes.look import look as look_once
+from outrider.probes.result import WELL
 from outrider.visible import visible
 from outrider_agent import identity
 from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from outrider_agent.configuration import Configuration, SourceConfig
 
 _SHOWN = 20
-DONE, FOUND = 0, 3
 
 
 def run(config: Configuration, write: Callable[[str], object], *, probe: bool = False) -> int:
@@ -61,7 +62,7 @@ def _check_probes(
             write(f": {told} ({result.took_ms:.0f} ms)")
             for name, value in result.facts.items():
                 write(f"\n    {visible(name)} = {visible(str(value))}")
-            if result.state not in {"up", "maintenance"}:
+            if result.state not in WELL:
                 problems.append(f"probe {spec.name}: {told}")
         write("\n")
     if config.probes and not look:

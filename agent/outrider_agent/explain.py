@@ -6,9 +6,10 @@ import fnmatch
 import os
 from typing import TYPE_CHECKING
 
+from outrider.command import DONE, FOUND
 from outrider_agent import check, control, status
 from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
-from outrider_agent.status import DONE, FOUND, duration, size
+from outrider_agent.status import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from outrider.command import DONE, FOUND
 from outrider.configuration import ConfigError
 from outrider.probes.spec import MAX_THREADS
 from outrider.visible import visible
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from outrider_agent.configuration import Configuration
 
 _SHOWN = 20
-DONE, FOUND = 0, 3
 
 
 def asked(config: Configuration, question: control.Question) -> Account | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from outrider import command
 from outrider.configuration import ConfigError
 from outrider_agent import check, configuration, explain
 from outrider_agent.configuration import AgentConfig, SourceConfig
@@ -107,7 +108,7 @@ def test_check_says_what_each_source_would_match(tmp_path: Path) -> None:
     code = check.run(config, written.append)
     text = "".join(written)
 
-    assert code == check.FOUND
+    assert code == command.FOUND
     assert "3 files, 2 excluded" in text
     assert re.search(r"a\.log: 16 bytes, json", text)
     assert re.search(r"b\.log: 28 bytes, iso", text)
@@ -130,7 +131,7 @@ def test_check_says_what_to_do(tmp_path: Path) -> None:
 
     let_it_write = "let the agent's account write there, or set `agent.inbox`"
     copy_the_token = "copy the collector's enroll.token there, readable, or set `agent.token_file`"
-    assert code == check.FOUND
+    assert code == command.FOUND
     assert re.findall(r"problem: (.*)", text) == [
         f"inbox: {tmp_path}/file/inbox: {tmp_path}/file is not a directory: {let_it_write}",
         f"token_file: {tmp_path}/secret: cannot be read: {copy_the_token}",
@@ -182,7 +183,7 @@ def test_a_token_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert run.stderr.startswith("outrider: cannot read the agent's own token, is a directory")
     assert str(token) in run.stderr
     assert "remove it" in run.stderr
-    assert checked.returncode == check.FOUND
+    assert checked.returncode == command.FOUND
     assert f"problem: token: {token}: is a directory: " in checked.stdout
     assert "Traceback" not in run.stderr + checked.stderr
 
@@ -216,7 +217,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     explain.run(config, str(logs / "a.log"), explained.append)
 
     assert "now          input/output error: see to the disk" in "".join(explained)
-    assert checked.returncode == check.FOUND, checked.stderr
+    assert checked.returncode == command.FOUND, checked.stderr
     assert f"problem: {logs}/a.log: input/output error: " in checked.stdout
     assert f"{logs}/b.log: 2 bytes" in checked.stdout
     assert "Traceback" not in checked.stderr

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from outrider import command
 from outrider.configuration import ConfigError
 from outrider_agent import agent as agent_module
 from outrider_agent import cli, configuration, control, explain, status
@@ -82,7 +83,7 @@ async def test_status_tells_files_backlog_and_collector(
     files = {os.path.basename(one["path"]): one for one in document["files"]}  # noqa: PTH119
     assert files["b.log"]["unfinished_bytes"] == len("half a line")
     assert "fits 10 of 10 lines" in files["a.log"]["format"]
-    assert code == status.DONE
+    assert code == command.DONE
     assert f"collector    {collector.address}\n" in "".join(people)
 
 
@@ -93,7 +94,7 @@ async def test_without_an_agent_status_says_so(tmp_path: Path, collector: FakeCo
         await collector.until(lambda: bool(collector.hellos))
     said: list[str] = []
 
-    assert status.run(loaded(site), said.append, json=False) == status.FOUND
+    assert status.run(loaded(site), said.append, json=False) == command.FOUND
     assert "no agent uses" in said[0]
 
 
@@ -106,13 +107,13 @@ async def test_explain_says_how_far_a_file_is_read_and_in_which_format(
     async with site.agent():
         await collector.until(lambda: len(collector.database.rows) == 4)
         code, text = await explained(site, path)
-        assert code == status.DONE
+        assert code == command.DONE
         for part in ("source       1:", "worker a of bots", "committed 204, read 204", "klog"):
             assert part in text
         path.rename(path.with_name("a.old"))
         code, text = await explained(site, path.with_name("a.old"))
 
-    assert code == status.DONE
+    assert code == command.DONE
     assert "none matches it by this name: it is read to its end" in text
 
 
@@ -132,9 +133,9 @@ async def test_explain_says_why_a_file_is_not_read(
         await collector.until(lambda: bool(collector.hellos))
         for path, reason in reasons.items():
             code, text = await explained(site, path)
-            assert (code, reason in text) == (status.FOUND, True), text
+            assert (code, reason in text) == (command.FOUND, True), text
     code, text = await explained(site, site.write("b.log", "x\n"))
-    assert code == status.FOUND
+    assert code == command.FOUND
     assert "not read     no agent runs" in text
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider import command
 from outrider_agent import check, configuration
 from outrider_agent.heartbeats import EVERYTHING_EVERY, Heartbeats
 from outrider_agent.picture import Picture
@@ -141,11 +142,11 @@ def test_check_names_probes_and_tries_them_when_asked(tmp_path: Path) -> None:
     file.write_text(f'data_dir = "{tmp_path}"\n{DISK}{GONE}')
     config = configuration.load(file, {})
     named: list[str] = []
-    assert check.run(config, named.append) == check.DONE
+    assert check.run(config, named.append) == command.DONE
     assert "probe        gone: command, every 1 s\n" in "".join(named)
 
     tried: list[str] = []
-    assert check.run(config, tried.append, probe=True) == check.FOUND
+    assert check.run(config, tried.append, probe=True) == command.FOUND
     text = "".join(tried)
     assert "probe        root: disk, every 1 s: up: " in text and "    free_pct = " in text
     assert "problem: probe gone: down: it is gone\n" in text

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.instants import to_us
+from outrider.probes.result import WELL
 from outrider_collector.store.reading.availability import uptime
 from outrider_collector.store.reading.types import Collector, Component, Day
-from outrider_collector.store.reading.verdicts import WELL, WORST_FIRST, verdict
+from outrider_collector.store.reading.verdicts import WORST_FIRST, verdict
 from outrider_dashboard.charts.uptime import ABOVE, BELOW, bars, hanging
 from outrider_dashboard.pages import health, health_words
 from outrider_dashboard.pages.health_rows import Row, rows

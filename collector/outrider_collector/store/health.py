@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 REASON_CHARACTERS = 500
 CHUNK_ROWS = 1_000
-PROBED_KINDS = ("probe", "exchange", "database", "pipeline")
+PROBED_KINDS = ("exchange", "database", "probe", "pipeline")
 """Kinds of components that probes look at; the others are ``agent`` and ``worker``."""
 
 

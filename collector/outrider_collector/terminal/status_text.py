@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from outrider.probes.result import WELL
 from outrider.visible import visible
 from outrider_collector.store.reading import completeness
 from outrider_collector.store.reading.types import STATES
-from outrider_collector.store.reading.verdicts import WELL, WORST_FIRST, verdicts
+from outrider_collector.store.reading.verdicts import WORST_FIRST, verdicts
 from outrider_collector.terminal.render import (
     BOLD,
     DIM,

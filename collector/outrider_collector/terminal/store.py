@@ -8,6 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from outrider.command import DONE, FOUND
 from outrider.errors import Fault, Reason
 from outrider.visible import visible
 from outrider_collector import config
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from outrider_collector.config import Configuration
     from outrider_collector.store.reading.quarantine import Kept
     from outrider_collector.store.stats import Stats
-
-DONE, FOUND = 0, 3
 
 
 def main(argv: list[str]) -> int:

@@ -11,6 +11,8 @@ from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING
 
+from outrider.exchanges.modes import Mode
+from outrider.exchanges.skew import judge
 from outrider_collector.store.reading.components import is_number
 from outrider_dashboard import numbers, timing
 from outrider_dashboard.charts import skew
@@ -28,15 +30,17 @@ CHART_WIDTH, CHART_HEIGHT = 200, 20
 HOUR = timedelta(minutes=60)
 _RECENT = timedelta(minutes=5)
 """The number beside the curve is of so long."""
-_WARN_PCT, _FAIL_PCT = 25, 70
-"""Of what an exchange allows a clock to be off: from here on it is a warning, a failure."""
 
-_MODES = {
-    "ONLINE": "normal", "UNKNOWN": "not known", "DEGRADED": "degraded", "POST_ONLY": "post only",
-    "CANCEL_ONLY": "cancel only", "MAINTENANCE": "closed, maintenance", "DOWN": "down",
-}  # fmt: skip
-"""From best to worst."""
-_RANK = {mode: rank for rank, mode in enumerate(_MODES)}
+_MODES: dict[str, str] = {
+    Mode.ONLINE: "normal",
+    Mode.UNKNOWN: "not known",
+    Mode.DEGRADED: "degraded",
+    Mode.POST_ONLY: "post only",
+    Mode.CANCEL_ONLY: "cancel only",
+    Mode.MAINTENANCE: "closed, maintenance",
+    Mode.DOWN: "down",
+}
+_RANK: dict[str, int] = {mode: rank for rank, mode in enumerate(Mode)}
 _NOTHING = frozenset({"", "nothing"})
 
 
@@ -74,8 +78,8 @@ def exchanges(rows: Sequence[Row], samples: Sequence[Sample], clock: Clock) -> l
 
 def _exchange(row: Row, samples: Sequence[Sample], clock: Clock) -> Exchange:
     decisive = max(row.members, key=_badness)
-    mode = str(decisive.facts.get("mode", "UNKNOWN"))
-    usual = mode == "ONLINE" and row.state == "up"
+    mode = str(decisive.facts.get("mode", Mode.UNKNOWN))
+    usual = mode == Mode.ONLINE and row.state == "up"
     widest = _widest(row.members)
     said = [str(m.facts.get("announced", "")) for m in row.members]
     words = _MODES.get(mode, "not known")
@@ -95,7 +99,7 @@ def _exchange(row: Row, samples: Sequence[Sample], clock: Clock) -> Exchange:
 
 
 def _badness(member: Component) -> int:
-    return _RANK.get(str(member.facts.get("mode", "UNKNOWN")), _RANK["UNKNOWN"])
+    return _RANK.get(str(member.facts.get("mode", Mode.UNKNOWN)), _RANK[Mode.UNKNOWN])
 
 
 def _tone(state: str) -> str:
@@ -117,9 +121,7 @@ def _widest(members: Sequence[Component]) -> Component | None:
 
 
 def _skew_tone(used_pct: float) -> str:
-    if used_pct >= _FAIL_PCT:
-        return "bad"
-    return "warn" if used_pct >= _WARN_PCT else ""
+    return {"fine": "", "warn": "warn", "fail": "bad"}[judge(used_pct)]
 
 
 def _hour(samples: Sequence[Sample], clock: Clock) -> Curve | None:

@@ -7,10 +7,11 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from outrider.instants import from_us
+from outrider.probes.certificate import WARN_DAYS
+from outrider.probes.result import WELL
 from outrider_collector.store.reading.availability import DAYS
 from outrider_collector.store.reading.components import is_number
 from outrider_collector.store.reading.types import Day
-from outrider_collector.store.reading.verdicts import WELL
 from outrider_dashboard import numbers
 from outrider_dashboard.charts.uptime import bars
 from outrider_dashboard.pages import health_words
@@ -37,7 +38,7 @@ MOST_WELL_HOSTS = 3
 MOST_HOSTS = 200
 MOST_EXPIRIES = 8
 MOST_INCIDENTS = 500
-SOON = timedelta(days=14)
+SOON = timedelta(days=WARN_DAYS)
 
 _HOUR_MS = 3_600_000
 LEGEND = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outrider.instants import from_us
+from outrider.probes.result import WELL
 from outrider_collector.store.reading.components import is_number
-from outrider_collector.store.reading.verdicts import WELL, WORST_FIRST
+from outrider_collector.store.reading.verdicts import WORST_FIRST
 from outrider_dashboard import numbers
 from outrider_dashboard.sentences import Headline, listed
 

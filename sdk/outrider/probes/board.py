@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outrider.probes.judge import UNDECIDED, Judge, Verdict
+from outrider.probes.result import WELL
 from outrider.probes.samples import EVERY_S, Minute
 
 if TYPE_CHECKING:
@@ -159,4 +160,4 @@ def _phase(host: str, key: Key) -> float:
 
 def is_trouble(state: str) -> bool:
     """Whether a state is worth a warning."""
-    return state not in {"up", "maintenance", UNDECIDED}
+    return state not in WELL and state != UNDECIDED

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from outrider.addresses import may_reach
 from outrider.probes import certificate
-from outrider.probes.reach import ReachError, addresses, blocked
+from outrider.probes.reach import ReachError, allowed
 from outrider.probes.result import Result
 from outrider.probes.spec import Kind, Spec, host_and_port
 
@@ -64,11 +63,7 @@ def _read(keys: Keys, networks: tuple[Network, ...]) -> GrpcTarget:
 
 def _look(spec: Spec[GrpcTarget], deadline: Deadline, *, call: Call) -> Result:
     target = spec.target
-    found = addresses(target.host, target.port)
-    allowed = [address for address in found if may_reach(address, spec.networks)]
-    if not allowed:
-        raise ReachError("blocked", blocked(target.host, found))
-    first = allowed[0]
+    first, *_ = allowed(target.host, target.port, spec.networks)
     family, host = ("ipv6", f"[{first}]") if ":" in first else ("ipv4", first)
     address = f"{family}:{host}:{target.port}"
     status = status_of(call(target, address, request_of(target.service), deadline.left_s()))

@@ -50,14 +50,23 @@ def addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+def allowed(host: str, port: int, networks: Sequence[Network] = ()) -> list[str]:
+    """Look a name up; return the addresses that may be connected to, one at least.
+
+    These are the public ones and those in ``networks``. Raises ReachError.
+    """
+    found = addresses(host, port)
+    open_to_us = [address for address in found if may_reach(address, networks)]
+    if not open_to_us:
+        raise ReachError("blocked", _blocked(host, found))
+    return open_to_us
+
+
 def connect(
     host: str, port: int, deadline: Deadline, allow_private: Sequence[Network] = ()
 ) -> socket.socket:
     """Connect by TCP to the first address that answers. Raises ReachError, TimeoutError."""
-    found = addresses(host, port)
-    open_to_us = [address for address in found if may_reach(address, allow_private)]
-    if not open_to_us:
-        raise ReachError("blocked", blocked(host, found))
+    open_to_us = allowed(host, port, allow_private)
     failure = ReachError("connect", f"{host}:{port}: nothing to connect to")
     for tries_left, address in zip(range(len(open_to_us), 0, -1), open_to_us, strict=True):
         try:
@@ -70,7 +79,7 @@ def connect(
     raise failure
 
 
-def blocked(host: str, found: Iterable[str]) -> str:
+def _blocked(host: str, found: Iterable[str]) -> str:
     """Say why a host is not connected to, and what to do where it is meant."""
     told = ", ".join(found)
     where = told if told == host else f"{host} is {told}"

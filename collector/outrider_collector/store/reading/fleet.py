@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
+from outrider_collector.store.health import PROBED_KINDS
 from outrider_collector.store.reading import (
     alerts,
     blocks,
@@ -160,7 +161,7 @@ async def overview(conn: AsyncConnection[Any]) -> Overview:
             open_snapshot, conditions.EVERYTHING, now - OVERVIEW_GAPS_WITHIN, now, 20
         )
         standing = standstills(await health.select_collectors(open_snapshot))
-        looked_at = await components.select(open_snapshot, components.LOOKED_AT)
+        looked_at = await components.select(open_snapshot, PROBED_KINDS)
     states: dict[str, int] = {}
     for one in everyone:
         states[one.state] = states.get(one.state, 0) + 1

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from outrider.probes.result import WELL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 WORST_FIRST: Final = (
     "dead", "down", "silent", "expired", "unknown", "lagging", "degraded", "maintenance", "up",
 )  # fmt: skip
-WELL: Final = frozenset({"up", "maintenance"})
-"""Announced maintenance is nobody's fault."""
 
 _DOWN: Final = frozenset({"down", "dead"})
 _NO_RESULT: Final = frozenset({"expired", "unknown", "silent"})

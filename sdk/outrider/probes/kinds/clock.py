@@ -11,9 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from outrider.addresses import may_reach
 from outrider.probes.deadline import now_us
-from outrider.probes.reach import ReachError, addresses, blocked
+from outrider.probes.reach import ReachError, allowed
 from outrider.probes.result import Fact, Result
 from outrider.probes.spec import Kind, Spec, check_reach
 
@@ -54,11 +53,8 @@ def _read(keys: Keys, networks: tuple[Network, ...]) -> ClockTarget:
 def look(spec: Spec[ClockTarget], deadline: Deadline) -> Result:
     """Ask the server for the time once."""
     target = spec.target
-    found = addresses(target.server, target.port)
-    allowed = [address for address in found if may_reach(address, spec.networks)]
-    if not allowed:
-        raise ReachError("blocked", blocked(target.server, found))
-    skew_ms, round_trip_ms = _asked(allowed[0], target.port, deadline)
+    address, *_ = allowed(target.server, target.port, spec.networks)
+    skew_ms, round_trip_ms = _asked(address, target.port, deadline)
     facts: dict[str, Fact] = {"skew_ms": round(skew_ms, 1), "error_ms": round(round_trip_ms / 2, 1)}
     off_ms = max(0.0, abs(skew_ms) - round_trip_ms / 2)
     reason = f"{abs(skew_ms):.0f} ms {'ahead of' if skew_ms > 0 else 'behind'} {target.server}"
