@@ -79,7 +79,7 @@ def test_every_key_is_documented() -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE))
     keys = {*AgentConfig.__struct_encode_fields__, *SourceConfig.__struct_encode_fields__}
 
-    assert documented == keys - {"source", "probe"}
+    assert documented == keys - {"source", "probe", "expect"}
 
 
 def test_every_format_is_documented() -> None:
