@@ -61,7 +61,8 @@ async def test_pages_and_the_download_hold_every_row_once(
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [row["event"] for row in rows] == [row[0] for row in reversed(ROWS)]
     assert rows[0]["actor"] == f"'{ROWS[3][1]}"
-    assert [a["rows"] for name, a in pages.records if name == "audit.exported"] == [4]
+    exports = [a for name, a in pages.records if name == "audit.exported"]
+    assert [(a["rows"], a["outcome"]) for a in exports] == [(4, "success")]
 
 
 async def test_rows_that_nobody_seals_are_told(pages: Pages) -> None:

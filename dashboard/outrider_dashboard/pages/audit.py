@@ -76,15 +76,19 @@ async def download(request: Request) -> Response:
 
 
 async def _body(site: Site, asked: Asked) -> AsyncIterator[str]:
-    count, before = 0, None
     async with site.exports:
-        yield audit.csv_header()
-        # Rows neither change nor go: pages by id are as one snapshot.
-        while chunk := await site.source.audit_rows(asked, EXPORT_ROWS, before):
-            count += len(chunk)
-            before = chunk[-1].id
-            yield "".join(map(audit.csv_line, chunk))
-    site.record("audit.exported", {"target": "audit log", "form": "csv", "rows": count})
+        count, before, outcome = 0, None, "cut off"
+        try:
+            yield audit.csv_header()
+            # Rows neither change nor go: pages by id are as one snapshot.
+            while chunk := await site.source.audit_rows(asked, EXPORT_ROWS, before):
+                count += len(chunk)
+                before = chunk[-1].id
+                yield "".join(map(audit.csv_line, chunk))
+            outcome = "success"
+        finally:
+            about = {"target": "audit log", "form": "csv"}
+            site.record("audit.exported", {**about, "rows": count, "outcome": outcome})
 
 
 def _asked(visit: Visit) -> Asked:

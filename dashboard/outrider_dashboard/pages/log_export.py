@@ -61,20 +61,23 @@ async def download(request: Request) -> Response:
 
 async def _body(site: Site, asked: Question, filter_: Filter, form: str) -> AsyncIterator[str]:
     since, until = asked.range.shown
-    lines = 0
     async with site.exports:
-        if form == "csv":
-            yield export.csv_header()
-        write = export.csv_line if form == "csv" else export.json_line
-        async for chunk in site.source.export(filter_, since, until):
-            lines += len(chunk)
-            yield "".join(map(write, chunk))
-        gaps = await site.source.gaps(filter_, since, until)
-        if form == "jsonl":
-            yield _end(lines, [gap.id for gap in gaps])
-    site.record(
-        "audit.exported", {"target": "logs", "filter": asked.text, "form": form, "lines": lines}
-    )
+        # What left this process is recorded also where the rest of it did not.
+        lines, outcome = 0, "cut off"
+        try:
+            if form == "csv":
+                yield export.csv_header()
+            write = export.csv_line if form == "csv" else export.json_line
+            async for chunk in site.source.export(filter_, since, until):
+                lines += len(chunk)
+                yield "".join(map(write, chunk))
+            gaps = await site.source.gaps(filter_, since, until)
+            if form == "jsonl":
+                yield _end(lines, [gap.id for gap in gaps])
+            outcome = "success"
+        finally:
+            about = {"target": "logs", "filter_sha256": filter_.digest, "form": form}
+            site.record("audit.exported", {**about, "lines": lines, "outcome": outcome})
 
 
 def _end(lines: int, gaps: list[int]) -> str:

@@ -7,6 +7,7 @@ a batch. The same tree is compiled to SQL by the store. The grammar with example
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from outrider.filter.errors import FilterError
@@ -77,6 +78,11 @@ class Filter:
         """The same for filters that differ only in order, repetition, spacing, case of words."""
         self._predicate: Predicate | None = None
         self._labels: Callable[[Mapping[str, str]], bool] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, in hex: what is kept of a filter that may quote what is erased."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def match(self, columns: Columns) -> list[int]:
         """Return the indexes of the records that match, rising. The caller must not change it."""

@@ -77,7 +77,7 @@ class Purge:
         self._wanted = wanted
         self._share = share
         self._progress = progress
-        self._digest = traces.filter_hash(wanted.text)
+        self._digest = wanted.digest
         self._sources: dict[int, Source] = {}
         self._copies = traces.Copies()
         self._seen: set[tuple[int, int]] = set()

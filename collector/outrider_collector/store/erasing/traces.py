@@ -69,11 +69,6 @@ async def sources(connection: AsyncConnection) -> dict[int, Source]:
     return {row[0]: Source(*row[1:]) for row in await cursor.fetchall()}
 
 
-def filter_hash(text: str) -> str:
-    """Return what is kept of a filter, which may quote what it erases."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 async def add_gaps(
     connection: AsyncConnection,
     team: int,
