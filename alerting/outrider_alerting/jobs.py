@@ -16,9 +16,9 @@ import msgspec
 from cronsim import CronSim
 
 from outrider.instants import EPOCH
-from outrider_alerting import records, wording
+from outrider_alerting import concluding, wording
 from outrider_alerting.durations import SECOND_US
-from outrider_alerting.state import Opened
+from outrider_alerting.state import FINISHED, JOB_EVENTS, STARTED, Opened
 from outrider_alerting.tallies import newest
 
 if TYPE_CHECKING:
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
 
 KEY: Final[Key] = ()
 EARLY_S: Final = 60
-STARTED, FINISHED, FAILED = 0, 1, 2
-_EVENTS: Final = {
-    "job.started": STARTED,
-    "job.succeeded": FINISHED,
-    "job.failed": FAILED,
-    "job.timed_out": FAILED,
-    # It has ended, and has not done its work.
-    "job.cancelled": FAILED,
-}
 
 
 @lru_cache(maxsize=4_096)
@@ -73,7 +64,7 @@ def heard(
 ) -> None:
     """Take note of a start, an end or a failure."""
     known = state or msgspec.structs.replace(overlay.new(rule), watched=True)
-    place = _EVENTS.get(hit.key[-1])
+    place = JOB_EVENTS.get(hit.key[-1])
     if place is None:
         return
     second = hit.bucket_us // SECOND_US
@@ -113,8 +104,8 @@ def _until_s(overlay: Overlay, rule: ScheduleRule, answer: Answer) -> int | None
     """Return up to when it is known what the job did."""
     if answer.until_us is not None:
         return (answer.until_us - rule.lateness.us) // SECOND_US - 1
-    if rule.no_data == "fire" and records.is_blind(overlay, rule, answer):
-        return (overlay.now_us - rule.lateness.us - records.SILENT_US) // SECOND_US
+    if rule.no_data == "fire" and concluding.is_blind(overlay, rule, answer):
+        return (overlay.now_us - rule.lateness.us - concluding.SILENT_US) // SECOND_US
     return None
 
 

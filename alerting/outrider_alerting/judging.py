@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from outrider_alerting import judged, overflow, records, wording
+from outrider_alerting import concluding, judged, overflow, wording
 from outrider_alerting.durations import DAY_US, SECOND_US
 from outrider_alerting.state import LINGER_S, Opened
 from outrider_alerting.tallies import newest
@@ -119,13 +119,13 @@ def evaluate(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -
     if is_quiet and not state.blocked and not state.stale and spec.no_data == "keep":
         return
     answer = overlay.answer(rule, key)
-    if key and records.is_gone(overlay, state, answer):
+    if key and concluding.is_gone(overlay, state, answer):
         overlay.withdraw(address, state, "nothing has come from there for 24 hours")
         return
     if answer.until_us is None:
         _blind(overlay, rule, address, state, answer)
         return
-    until_s = records.concluded_s(answer, spec)
+    until_s = concluding.concluded_s(answer, spec)
     due = state.wake_s is not None and until_s is not None and state.wake_s <= until_s
     if until_s is None or not (due or (state.blocked and overlay.may_open(rule))):
         overlay.mark_stale(address, state, answer)
@@ -137,7 +137,7 @@ def evaluate(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -
     if after.blocked:
         overflow.exceeded(overlay, rule, overflow.instances_reason(rule.max_instances))
     for move in moves:
-        after = records.tell(overlay, rule, address, after, move=move, answer=answer)
+        after = concluding.tell(overlay, rule, address, after, move=move, answer=answer)
     overlay.put(address, after)
     overlay.mark_stale(address, after, answer)
 
@@ -148,12 +148,12 @@ def _blind(
     """Do what the rule says where no source is left that could tell."""
     spec = overlay.program.judgements[rule.name]
     wait_s = spec.window_s + spec.for_s
-    if spec.no_data == "keep" or not records.is_blind(overlay, rule, answer, wait_s):
+    if spec.no_data == "keep" or not concluding.is_blind(overlay, rule, answer, wait_s):
         overlay.mark_stale(address, state, answer)
         return
     if spec.no_data == "resolve":
         if state.episode.is_open:
-            records.end_blind(overlay, address, state, answer)
+            concluding.end_blind(overlay, address, state, answer)
         return
     before = state.episode
     if before.state == "firing":

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from outrider_alerting import jobs, judging, overflow, tallies, thresholds, wording
-from outrider_alerting.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from outrider_alerting import concluding, jobs, judging, overflow, tallies, thresholds
+from outrider_alerting.durations import HOUR_US, SECOND_US
 from outrider_alerting.kinds import GapRule, ScheduleRule, is_higher
-from outrider_alerting.state import Opened
 from outrider_alerting.watermarks import Answer
 
 if TYPE_CHECKING:
@@ -19,16 +18,13 @@ if TYPE_CHECKING:
     from outrider_alerting.overlay import Overlay
     from outrider_alerting.program import Wanted
     from outrider_alerting.state import Address, RuleState
-    from outrider_alerting.terms import Judgement, Threshold
+    from outrider_alerting.terms import Threshold
 
 COUNT: Final = itemgetter(1)
 """Of a bucket."""
 
 MANY_BUCKETS: Final = 64
 """With more, a key that cannot fire is rid of those that are settled."""
-
-SILENT_US: Final = MINUTE_US
-"""A source that is not heard from for so long has left the quorum."""
 
 
 def count(overlay: Overlay, hit: Hit) -> int:
@@ -150,15 +146,16 @@ def evaluate(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -
         return
     answer = _answer(overlay, rule, address)
     if not can_fire:
-        overlay.put(address, tallies.settled(state, spec, concluded_s(answer, spec)))
+        overlay.put(address, tallies.settled(state, spec, concluding.concluded_s(answer, spec)))
         return
-    if is_gone(overlay, state, answer):
+    if concluding.is_gone(overlay, state, answer):
         overlay.withdraw(address, state, "nothing has come from there for 24 hours")
         return
-    if spec.no_data == "resolve" and state.episode.is_open and is_blind(overlay, rule, answer):
-        end_blind(overlay, address, state, answer)
+    ends_blind = spec.no_data == "resolve" and state.episode.is_open
+    if ends_blind and concluding.is_blind(overlay, rule, answer):
+        concluding.end_blind(overlay, address, state, answer)
         return
-    until_s = concluded_s(answer, spec)
+    until_s = concluding.concluded_s(answer, spec)
     if not touched and not _due(overlay, rule, state, until_s):
         overlay.mark_stale(address, state, answer)
         return
@@ -172,7 +169,7 @@ def evaluate(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -
     if after.blocked and touched:
         overflow.exceeded(overlay, rule, overflow.instances_reason(rule.max_instances))
     for move in moves:
-        after = tell(overlay, rule, address, after, move=move, answer=answer)
+        after = concluding.tell(overlay, rule, address, after, move=move, answer=answer)
     if not after.episode.is_open and after.expiry_s <= overlay.now_s:
         overlay.put(address, None)
         return
@@ -192,92 +189,3 @@ def _due(overlay: Overlay, rule: Rule, state: RuleState, until_s: int | None) ->
     if state.timer_us is not None and state.timer_us <= overlay.now_us:
         return True
     return state.wake_s is not None and until_s is not None and state.wake_s <= until_s
-
-
-def is_gone(overlay: Overlay, state: RuleState, answer: Answer) -> bool:
-    """Tell whether nothing can ever be concluded about what is open."""
-    # Only after a day of its own: a source as new as its alert may not be known here yet.
-    open_long = state.episode.is_open and overlay.now_us - state.started_us > DAY_US
-    return answer.gone and open_long
-
-
-def is_blind(overlay: Overlay, rule: Rule, answer: Answer, wait_s: int = 0) -> bool:
-    """Tell whether no source is left to tell, for so long that `no_data` counts.
-
-    ``wait_s`` is how long nothing must have been heard, beside the time after which a source is
-    called silent.
-    """
-    if answer.until_us is not None:
-        return False
-    since_us = overlay.counted_since_s(rule) * SECOND_US
-    heard_us = max(since_us, answer.last_seen_us or 0)
-    return overlay.now_us - heard_us >= SILENT_US + wait_s * SECOND_US
-
-
-def end_blind(overlay: Overlay, address: Address, state: RuleState, answer: Answer) -> None:
-    """Close what is open because the rule says so where nobody can tell."""
-    before = state.episode
-    after = before.moved("withdrawn", overlay.now_us)
-    if state.opened is not None:
-        reason = wording.blind_reason(answer, overlay.now_us)
-        overlay.tell(address, before, after, at_us=overlay.now_us, reason=reason,
-                     opened=state.opened)  # fmt: skip
-    closed = state.with_episode(after.over(), opened=None)
-    overlay.put(address, msgspec.structs.replace(closed, stale=False, wake_s=None))
-
-
-def tell(
-    overlay: Overlay,
-    rule: Rule,
-    address: Address,
-    state: RuleState,
-    *,
-    move: thresholds.Move,
-    answer: Answer,
-) -> RuleState:
-    """Tell a move of a window's count; return the state with what its alert says of itself."""
-    spec: Threshold | Judgement | None = overlay.program.thresholds.get(rule.name)
-    spec = spec or overlay.program.judgements[rule.name]
-    opened = state.opened
-    rising = move.finding in {"holds", "lasted"}
-    if opened is None or move.finding == "lasted" or move.before.state == move.after.state:
-        opened = Opened(
-            kind=rule.kind,
-            priority=move.priority,
-            labels=wording.labels(rule, address[1], move.priority),
-            summary=wording.count_summary(rule, address[1], spec, move, state.reason),
-            runbook=rule.runbook,
-            value=float(move.value),
-            threshold=wording.limit(spec, move.priority),
-        )
-    overlay.tell(
-        address,
-        move.before,
-        move.after,
-        at_us=move.at_s * SECOND_US,
-        reason=wording.count_reason(rule, spec, move),
-        opened=msgspec.structs.replace(opened, value=float(move.value)),
-        without=() if rising else answer.without,
-        evidence=evidence(rule, state, spec, move.at_s) if rising else (),
-    )
-    still_open = move.after.is_open
-    return msgspec.structs.replace(state, opened=opened if still_open else None)
-
-
-def concluded_s(answer: Answer, spec: Threshold | Judgement) -> int | None:
-    """Return the last second for which a window's end can be concluded."""
-    if answer.until_us is None:
-        return None
-    # The window that ends in a second takes in all of it (of its step).
-    return (answer.until_us - spec.lateness_us) // SECOND_US - spec.step_s
-
-
-def evidence(
-    rule: Rule, state: RuleState, spec: Threshold | Judgement, at_s: int
-) -> tuple[tuple[int, int], ...]:
-    """Return the names of the newest records in the window that ends at ``at_s``."""
-    wanted = getattr(rule, "evidence", 0)
-    window = range(at_s - spec.window_s + 1, at_s + spec.step_s)
-    inside = [name for name in state.names if name[0] in window] or list(state.names)
-    chosen = inside[-wanted:] if wanted else []
-    return tuple((stream, offset) for _, stream, offset in chosen)

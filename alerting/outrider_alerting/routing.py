@@ -45,13 +45,28 @@ def destination(channel: Channel) -> Destination:
     return Destination(channel.name, channel.type, f"{channel.type}:{channel.name}")
 
 
+class Asked(NamedTuple):
+    """What a route says to an alert."""
+
+    route: Route
+    takes: bool
+    after: int
+    """The number, from 1, of the route that had taken the alert and kept it; 0: none had."""
+
+
+def asked(rule_set: RuleSet, labels: Mapping[str, str]) -> Iterator[Asked]:
+    """Yield every route, in order, with what it says to an alert with these labels."""
+    after = 0
+    for number, route in enumerate(rule_set.routes, 1):
+        takes = not after and (route.match is None or route.match.match_labels(labels))
+        yield Asked(route, takes, after)
+        if takes and not route.continue_:
+            after = number
+
+
 def matching(rule_set: RuleSet, labels: Mapping[str, str]) -> Iterator[Route]:
     """Yield the routes that an alert with these labels takes."""
-    for route in rule_set.routes:
-        if route.match is None or route.match.match_labels(labels):
-            yield route
-            if not route.continue_:
-                return
+    return (route for route, takes, _ in asked(rule_set, labels) if takes)
 
 
 def named(rule_set: RuleSet, names: Iterable[str]) -> list[Destination]:
@@ -74,8 +89,8 @@ def escalations(rule_set: RuleSet, labels: Mapping[str, str]) -> list[Escalation
 
 def remind_us(rule_set: RuleSet, labels: Mapping[str, str]) -> int | None:
     """Return how often an alert with these labels is told again; None: it is told once."""
-    asked = (route.remind for route in matching(rule_set, labels))
-    return next((remind.us for remind in asked if remind is not None), None)
+    often = (route.remind for route in matching(rule_set, labels))
+    return next((remind.us for remind in often if remind is not None), None)
 
 
 def silencing(silences: Iterable[Silence], labels: Mapping[str, str], now_us: int) -> list[Silence]:
@@ -142,8 +157,8 @@ def _explains(cause: Alert, alert: Alert) -> bool:
 
 
 def _matches(text: str, labels: Mapping[str, str]) -> bool:
-    asked = _parsed(text)
-    return asked is not None and asked.match_labels(labels)
+    parsed = _parsed(text)
+    return parsed is not None and parsed.match_labels(labels)
 
 
 @lru_cache(maxsize=1_024)

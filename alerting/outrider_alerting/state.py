@@ -25,6 +25,17 @@ from outrider_alerting.windows import (  # noqa: TC001  msgspec reads the annota
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+STARTED, FINISHED, FAILED = 0, 1, 2
+JOB_EVENTS: Final = {
+    "job.started": STARTED,
+    "job.succeeded": FINISHED,
+    "job.failed": FAILED,
+    "job.timed_out": FAILED,
+    # It has ended, and has not done its work.
+    "job.cancelled": FAILED,
+}
+"""What a job says of itself, and where in its ``runs`` that is kept."""
+
 LINGER_S: Final = 360
 """A source that is behind is waited for five minutes; a minute more for what it brings."""
 

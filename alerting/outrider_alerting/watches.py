@@ -21,6 +21,7 @@ from outrider_alerting.kinds import (
     ScheduleRule,
     top_priority,
 )
+from outrider_alerting.state import JOB_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
 Part = Literal["records", "whole", "values", "numbers", "events"]
 """What the hits are for the rule: its records; what their share is taken of; values of a field, the
 last in the key; numbers of a field; events of a job, the last in the key."""
-
-JOB_EVENTS: Final = (
-    "job.started",
-    "job.succeeded",
-    "job.failed",
-    "job.timed_out",
-    "job.cancelled",
-)
 
 
 MAX_URGENT: Final = 100

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from outrider_alerting.engine import step
 from outrider_alerting.program import Program
-from outrider_alerting.state import EngineState
-from outrider_alerting.watches import JOB_EVENTS
+from outrider_alerting.state import JOB_EVENTS, EngineState
 from tests.alerting.scene import Scene, component, source
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def play(script: list[Act], *, restarts: bool) -> Scene:
 
 def _key(rule: str, worker: str) -> tuple[str, ...]:
     if rule == "job":
-        return (JOB_EVENTS[WORKERS.index(worker)],)
+        return (tuple(JOB_EVENTS)[WORKERS.index(worker)],)
     if rule in {"burst", "new"}:
         return ("pay", worker)
     return (worker,) if rule in KEYED else ()
