@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from outrider.filter import FilterError, parse
 from outrider.visible import visible
+from outrider_alerting import routing
 from outrider_alerting.rules import IN_APP
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import (
@@ -96,17 +97,16 @@ def _matches(text: str, labels: Mapping[str, str]) -> bool:
 def _routes(
     rule_set: RuleSet, labels: Mapping[str, str]
 ) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    taken = 0
-    for number, route in enumerate(rule_set.routes, 1):
+    for route, takes, after in routing.asked(rule_set, labels):
         match = route.match.text if route.match else ""
-        if taken:
-            verdict = f"not asked: route {taken} had taken it"
-        elif route.match is not None and not route.match.match_labels(labels):
+        if after:
+            verdict = f"not asked: route {after} had taken it"
+        elif not takes:
             verdict = "does not match"
         elif route.continue_:
             verdict = "matches, and the next routes are asked too"
         else:
-            verdict, taken = "matches", number
+            verdict = "matches"
         yield match, route.channels, verdict
 
 
