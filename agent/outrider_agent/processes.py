@@ -28,8 +28,6 @@ class ProcessUsage:
     is_stopped: bool = False
     """A signal or a debugger holds it."""
     group: ControlGroup | None = None
-    started_ticks: int = 0
-    """Start in clock ticks since boot: with the pid it names a process for good."""
 
 
 def usage(pid: int, proc: Path = PROC) -> ProcessUsage | None:
@@ -37,7 +35,7 @@ def usage(pid: int, proc: Path = PROC) -> ProcessUsage | None:
     directory = proc / str(pid)
     try:
         fields = _after_name(read_text(directory / "stat"))
-        user, system, threads, started, rss = (int(fields[i]) for i in (11, 12, 17, 19, 21))
+        user, system, threads, rss = (int(fields[i]) for i in (11, 12, 17, 21))
     except (OSError, ValueError, IndexError):
         return None
     group = control_groups.of(pid, proc)
@@ -49,7 +47,6 @@ def usage(pid: int, proc: Path = PROC) -> ProcessUsage | None:
         open_files=_count(directory / "fd"),
         threads=threads,
         is_stopped=fields[0] in {"T", "t"},
-        started_ticks=started,
     )
 
 

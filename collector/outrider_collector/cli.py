@@ -21,6 +21,7 @@ from outrider_collector.store.audit import log
 from outrider_collector.store.audit.log import Act
 from outrider_collector.store.connect import connect, driver_errors, target
 from outrider_collector.store.reading import health
+from outrider_collector.terminal.commands import actor
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -171,7 +172,7 @@ async def _revoke(config: Configuration, agent: int) -> int:
     connection = await connect(config.database_url, application_name="outrider revoke")
     async with connection:
         with driver_errors(config.database_url):
-            act = Act("auth.token_revoked", _actor(), f"agent {agent}")
+            act = Act("auth.token_revoked", actor(), f"agent {agent}")
             async with connection.transaction():
                 known = await agents.revoke(connection, agent)
                 audit_id = await log.add_act(connection, act, worker="cli") if known else 0
@@ -185,12 +186,3 @@ async def _revoke(config: Configuration, agent: int) -> int:
     log.tell(act, audit_id)
     print(f"agent {agent} is revoked: nothing it sends is committed any more")  # noqa: T201
     return DONE
-
-
-def _actor() -> str:
-    import getpass  # noqa: PLC0415  only revoke needs it
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -122,9 +122,3 @@ def check(name: str) -> Checked:
     if len(name) <= MAX_NAME_LENGTH and _APP_NAME.fullmatch(name):
         return Checked(unclassified._replace(name=name), None)
     return Checked(unclassified, name)
-
-
-def class_of(name: str | None) -> EventClass:
-    """Return the class of a stored record's event name; APP for none and for unknown ones."""
-    event = EVENTS.get(name) if name else None
-    return event.event_class if event is not None else EventClass.APP

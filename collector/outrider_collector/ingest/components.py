@@ -42,11 +42,6 @@ class Observer(NamedTuple):
     host: str
 
 
-def gone_verdict() -> Verdict:
-    """Decide the state of a component that nobody looks at any more."""
-    return Verdict("retired", "nobody looks at it any more")
-
-
 def heard(
     reports: Sequence[ingest_pb2.ComponentReport], observer: Observer, now_us: int
 ) -> tuple[dict[Component, Heard], int]:

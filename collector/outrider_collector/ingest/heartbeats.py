@@ -185,7 +185,7 @@ class HeartbeatBook:
                 self._heartbeats[component] = row
         if are_all:
             for component in known.probed - found.keys():
-                self._decide(known, component, components.gone_verdict(), seen)
+                self._decide(known, component, gone_verdict(is_worker=False), seen)
                 known.states.pop(component, None)
             known.probed = set(found)
         else:
@@ -245,7 +245,7 @@ class HeartbeatBook:
             known.missing[component] = known.missing.get(component, 0) + 1
             if known.missing[component] >= GONE_AFTER:
                 if known.states.get(component) not in _ENDED:
-                    self._decide(known, component, gone_verdict(), seen)
+                    self._decide(known, component, gone_verdict(is_worker=True), seen)
                 known.forget(component)
 
 

@@ -111,9 +111,10 @@ def worker_verdict(
     return Verdict("unknown", "no process is known, and its log file is quiet")
 
 
-def gone_verdict() -> Verdict:
-    """Decide the state of a worker that its agent used to report and does not any more."""
-    return Verdict("retired", "its agent does not report it any more")
+def gone_verdict(*, is_worker: bool) -> Verdict:
+    """Decide the state of what its agent or collector used to report and does not any more."""
+    who = "its agent does not report it" if is_worker else "nobody looks at it"
+    return Verdict("retired", f"{who} any more")
 
 
 @dataclass(slots=True)

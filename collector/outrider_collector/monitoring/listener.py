@@ -41,8 +41,6 @@ class Listener:
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.refused = 0
-        """Connections that found no room and were ended without a word."""
 
     def bind(self, host: str, port: int) -> int:
         """Take the address and return the port. Raises ConfigError when it is not to be had."""
@@ -84,7 +82,6 @@ class Listener:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  streams run this in a task
         if len(self._tasks) >= MOST_CONNECTIONS:
-            self.refused += 1
             writer.transport.abort()
             return
         self._tasks.add(task)

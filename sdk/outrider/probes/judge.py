@@ -83,8 +83,6 @@ class Judge:
         self.checked_s = now_s
         """When the last look ended; before any did, when judging began."""
         self.is_running = False
-        self.skipped = 0
-        """Looks that were due while the one before still ran."""
         self._found: deque[str] = deque(maxlen=max(spec.rise, spec.fall))
 
     @property
@@ -97,7 +95,6 @@ class Judge:
         turns = max(0, int((now_s - self.due_s) // self.spec.every_s)) + 1
         self.due_s += turns * self.spec.every_s
         if self.is_running:
-            self.skipped += 1
             return False
         self.is_running = True
         return True
