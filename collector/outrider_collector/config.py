@@ -20,7 +20,7 @@ from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
 from outrider_alerting.durations import Duration
-from outrider_collector import probing
+from outrider_collector import probe_kinds
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import DatabaseConfig, database_url
 
@@ -167,7 +167,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     data_dir = Path(tables.get("data_dir") or configuration.default_data_dir(environ))
     url = database_url(tables["database"], data_dir, environ)
     source = configuration.read_source(path, environ)
-    probes = probing.read(collector.probe, collector.probe_networks, source, url)
+    probes = probe_kinds.read(collector.probe, collector.probe_networks, source, url)
     return Configuration(data_dir, url, collector, tables["retention"], tables["store"], probes)
 
 

@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import outrider
 from outrider.errors import Fault
-from outrider.probes import spec
-from outrider.probes.kinds import KINDS
 from outrider.probes.runner import Runner
 from outrider_collector.ingest.components import Observer
-from outrider_collector.store import canary_probe, database_probe, health
+from outrider_collector.store import health
 from outrider_protos.components import component_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from outrider.configuration import Source
+    from outrider.probes.spec import Spec
     from outrider_collector.ingest.clock import DatabaseClock
     from outrider_collector.ingest.heartbeats import HeartbeatBook
     from outrider_collector.ingest.links import Links
@@ -37,33 +34,12 @@ _AGAIN_S = 5.0
 log = outrider.get_logger(__name__)
 
 
-def read(
-    tables: Sequence[Mapping[str, Any]], allowed: Sequence[str], source: Source, own_url: str
-) -> tuple[spec.Spec[Any], ...]:
-    """Read ``[[collector.probe]]``; a canary is among them unasked. Raises ConfigError."""
-    kinds: dict[str, Callable[[], spec.Kind[Any]]] = {
-        **KINDS,
-        "grpc": _grpc,
-        "postgres": partial(database_probe.kind, own_url),
-        "canary": partial(canary_probe.kind, own_url),
-    }
-    if not any(table.get("kind") == "canary" for table in tables):
-        tables = [*tables, {"kind": "canary"}]
-    return spec.read(tables, source, ("collector", "probe"), kinds, allowed=allowed)
-
-
-def _grpc() -> spec.Kind[Any]:
-    from outrider_protos.health_check import KIND  # noqa: PLC0415  loads gRPC
-
-    return KIND
-
-
 class Probing:
     """Runs the probes and enters what they find into the book."""
 
     def __init__(
         self,
-        specs: Sequence[spec.Spec[Any]],
+        specs: Sequence[Spec[Any]],
         name: str,
         links: Links,
         book: HeartbeatBook,

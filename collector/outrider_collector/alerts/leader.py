@@ -13,7 +13,7 @@ from outrider_alerting.state import EngineState
 from outrider_alerting.watermarks import assess
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.recording import Recorder, Step
-from outrider_collector.store import canary_probe, evaluation, leases, rules
+from outrider_collector.store import canary, evaluation, leases, rules
 from outrider_collector.store.evaluation import Cursor
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Leader:
         if any(row.kind == "silences" for row in batch.rows):
             self._recorder.notices.look_again()
         for row in batch.rows:
-            if row.kind == canary_probe.FEED_KIND:
+            if row.kind == canary.FEED_KIND:
                 self._recorder.notices.pass_on(row.number)
             if row.kind == "alerts":
                 self._recorder.notices.look_at((row.detail or {}).get("look", ()))

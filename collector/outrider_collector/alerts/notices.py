@@ -23,7 +23,7 @@ from outrider_alerting.ledger import Alert, LedgerRow, NotificationPlan, Plan, S
 from outrider_alerting.routing import in_force
 from outrider_alerting.rules import Priority, RuleSet
 from outrider_alerting.schedules import minute_after
-from outrider_collector.store import alerts, canary_probe
+from outrider_collector.store import alerts, canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,7 +85,7 @@ class Notices:
         """Write what the ledger lacks for these alerts, and for others whose time has come."""
         canaries, self._canaries = self._canaries, []
         if canaries:
-            await canary_probe.enter(self._connection, canaries)
+            await canary.enter(self._connection, canaries)
         silences = [_silence(row) for row in await alerts.read_silences(self._connection, now)]
         ids = touched | self._look | {a for a, at in self._timers.items() if now >= at}
         rows = await alerts.read_alerts(self._connection, sorted(ids)) if ids else []

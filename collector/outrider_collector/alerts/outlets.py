@@ -9,7 +9,7 @@ from outrider_alerting.channels.channel import ChannelError
 from outrider_alerting.channels.limiter import Limits
 from outrider_alerting.channels.null import NullChannel
 from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent
-from outrider_collector.store import canary_probe
+from outrider_collector.store import canary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Outlets:
         """Return the outlet, or the outcome of an attempt to use it as things stand."""
         if (outlet := self._outlets.get(name)) is not None:
             return outlet
-        if name == canary_probe.CHANNEL:
+        if name == canary.CHANNEL:
             outlet = self._outlets[name] = Outlet(NullChannel(), name, Limits())
             return outlet
         config = self._configs.get(name)

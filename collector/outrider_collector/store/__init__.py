@@ -14,7 +14,7 @@
   ``outcomes``, ``outdated``, ``pressed``, ``trials``, ``incidents``: those of the ledger: on the
   way out, what became of it, edits, buttons, tests of channels, what was told without a database.
 * ``health``: the statements of liveness. ``uptime``: how long each state lasted, by day.
-  ``canary_probe``, ``database_probe``: probes that ask a database.
+  ``canary``: whether alerting works. ``database_probe``: a probe that asks a database.
 * ``reading/``: the way out, under the read-only role.
 * ``stats``: what there is, in figures.
 """

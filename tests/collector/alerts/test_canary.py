@@ -10,8 +10,7 @@ import pytest
 from outrider.configuration import Source
 from outrider.probes.deadline import Deadline
 from outrider.probes.reach import ReachError
-from outrider_collector import probing
-from outrider_collector.store import canary_probe
+from outrider_collector import canary_probe, probe_kinds
 from tests.servers.http import HttpServer, Reply, Request
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def canary(world: World, **keys: Any) -> Spec[Any]:
     """The probe as configuration makes it."""
     tables = [{"kind": "canary", **keys}] if keys else []
     source = Source("outrider.toml", "")
-    (spec,) = probing.read(tables, ["127.0.0.0/8"], source, world.url)
+    (spec,) = probe_kinds.read(tables, ["127.0.0.0/8"], source, world.url)
     return spec
 
 
@@ -79,3 +78,29 @@ async def test_somebody_outside_hears_of_each_arrival(world: World) -> None:
     assert refused.state == "degraded"
     assert "HTTP 500" in refused.reason
     assert "secret" not in refused.reason
+
+
+async def test_somebody_outside_who_does_not_answer_costs_no_more_than_the_time_of_the_look(
+    world: World,
+) -> None:
+    """The wait leaves them some of it, and they get what is left."""
+    free = asyncio.Event()
+
+    async def hang(_: Request) -> Reply:
+        await free.wait()
+        return Reply(200, b"")
+
+    server = HttpServer(hang)
+    await server.start(0)
+    try:
+        spec = canary(world, dead_man_url=f"http://127.0.0.1:{server.port}/ping")
+        waiting = Deadline(4.0)
+        with pytest.raises(ReachError, match="nobody evaluates"):
+            await asyncio.to_thread(canary_probe.look, spec, waiting)
+        assert waiting.left_s() > 1.0
+        asking = Deadline(0.5)
+        assert "no answer" in await asyncio.to_thread(canary_probe.tell_outside, spec, asking)
+        assert asking.took_ms() < canary_probe.PING_S * 1_000
+    finally:
+        free.set()
+        await server.stop()
