@@ -6,10 +6,11 @@ import fnmatch
 import os
 from typing import TYPE_CHECKING
 
+from outrider import durations
 from outrider.command import DONE, FOUND
 from outrider_agent import check, control, status
 from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
-from outrider_agent.status import duration, size
+from outrider_agent.status import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def _print(file: FileAccount, write: Callable[[str], object]) -> None:
     begun = f", begun at {file.start_offset}" if file.start_offset else ""
     write(f"offset       committed {file.committed}, read {file.read}, size {file.size}{begun}\n")
     if file.behind_bytes:
-        rest = f"{size(file.behind_bytes)} behind, for {duration(file.behind_ms / 1000)}"
+        rest = f"{size(file.behind_bytes)} behind, for {durations.said(file.behind_ms / 1000)}"
         if file.unfinished_bytes:
             rest += f"; of these {file.unfinished_bytes} B wait for the end of their line"
         write(f"lag          {rest}\n")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from outrider import durations
 from outrider.command import DONE, FOUND
 from outrider.configuration import ConfigError
 from outrider.probes.spec import MAX_THREADS
@@ -53,14 +54,14 @@ def run(config: Configuration, write: Callable[[str], object], *, json: bool) ->
 
 def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], object]) -> None:
     up_s = (account.now_us - account.started_us) / 1e6
-    write(f"agent        {account.version}, process {account.pid}, for {duration(up_s)}\n")
+    write(f"agent        {account.version}, process {account.pid}, for {durations.said(up_s)}\n")
     if account.collector:
         write(f"collector    {account.collector}\n")
     else:
         write(f"collector    none: trying {', '.join(account.collectors)}\n")
     acknowledged = "never"
     if account.last_ack_us:
-        acknowledged = f"{duration((account.now_us - account.last_ack_us) / 1e6)} ago"
+        acknowledged = f"{durations.said((account.now_us - account.last_ack_us) / 1e6)} ago"
     write(f"last ack     {acknowledged}\n")
     used, of = size(account.window_used_bytes), size(account.window_bytes)
     write(f"window       {used} of {of} read and not acknowledged\n")
@@ -84,7 +85,7 @@ def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], 
     for probe in account.probes:
         ago = "never looked"
         if probe.checked_ms is not None:
-            ago = f"looked {duration(probe.checked_ms / 1000)} ago"
+            ago = f"looked {durations.said(probe.checked_ms / 1000)} ago"
         reason = f": {visible(probe.reason)}" if probe.reason else ""
         write(f"probe        {probe.name}: {probe.state or 'not decided'}{reason} ({ago})\n")
     if heads:
@@ -97,7 +98,9 @@ def _print_files(files: list[FileAccount], write: Callable[[str], object]) -> No
     for file in files[:_SHOWN]:
         behind = "up to date"
         if file.behind_bytes:
-            behind = f"{size(file.behind_bytes)} behind, for {duration(file.behind_ms / 1000)}"
+            behind = (
+                f"{size(file.behind_bytes)} behind, for {durations.said(file.behind_ms / 1000)}"
+            )
         note = "" if file.state == "followed" else f", {file.state}"
         note += ", without a name" if file.deleted else "" if file.found else ", moved away"
         write(f"{file.path}: {behind}{note}\n")
@@ -115,12 +118,3 @@ def size(count: int) -> str:
             break
         value /= 1000
     return f"{value:.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Write a length of time for people."""
-    if seconds < 120:
-        return f"{max(0.0, seconds):.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"

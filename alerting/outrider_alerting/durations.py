@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from outrider import durations
 from outrider.durations import UNITS_US, microseconds
 from outrider.instants import from_us
 
@@ -62,20 +63,10 @@ def compact(us: int) -> str:
 
 
 def said(us: int) -> str:
-    """Say a length to people: ``33 s``, ``22 min 17 s``, ``3 h 05 min``, ``2 days``."""
-    seconds = max(0, us) // SECOND_US
-    if seconds < 1 and us >= MS_US:
+    """Say a length to people as :func:`outrider.durations.said` does; ``412 ms`` below a second."""
+    if MS_US <= us < SECOND_US:
         return f"{us // MS_US} ms"
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
-    days = hours // 24
-    return "1 day" if days == 1 else f"{days} days"
+    return durations.said(us // SECOND_US)
 
 
 def clock_time(at_us: int, now_us: int) -> str:

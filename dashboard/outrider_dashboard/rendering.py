@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.templating import Jinja2Templates
 
-from outrider import severity
+from outrider import durations, severity
 from outrider_dashboard import columns, hostile, numbers, sentences, timing
 from outrider_dashboard.numbers import alert_name
 
@@ -117,7 +117,7 @@ def environment() -> Environment:
         visible=hostile.visible,
         visible_lines=hostile.visible_lines,
         utc=timing.utc_text,
-        age=timing.age,
+        age=durations.said,
         short_age=timing.short_age,
         round_span=timing.span,
         offset=timing.offset,

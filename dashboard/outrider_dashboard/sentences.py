@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from outrider import gap_reasons
-from outrider_dashboard import numbers, ranges, timing
+from outrider import durations, gap_reasons
+from outrider_dashboard import numbers, ranges
 from outrider_dashboard.numbers import plural, word
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def headline(overview: Overview, wrong: int) -> Headline:
 
 def _standing(cause: Cause, overview: Overview) -> Headline:
     """Say first that what the page shows may be of an earlier time."""
-    since = timing.age((overview.now - cause.since).total_seconds())
+    since = durations.said((overview.now - cause.since).total_seconds())
     reason = f"{cause.reason[:1].upper()}{cause.reason[1:]}."
     if cause.kind == "not_committing":
         return Headline(f"Commits fail for {since}", f"{reason} Agents keep what they hold.")

@@ -1,8 +1,8 @@
 """How times and ages are written. Pure: now and zone are arguments.
 
 Every page writes its zone once (the clock in the header, a column head, the first time in a
-sentence), so the forms here come with and without it. A time of another day carries its day. An
-age says as much as decides: seconds, then minutes and seconds, then hours and minutes, then days.
+sentence), so the forms here come with and without it. A time of another day carries its day. Ages
+are written as everywhere (:func:`outrider.durations.said`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+from outrider import durations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,21 +32,6 @@ _DAY_S = 86_400
 _ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 
 
-def age(seconds: float) -> str:
-    """Write a duration: ``33 s``, ``22 min 17 s``, ``3 h 05 min``, ``2 days``."""
-    whole = max(0, int(seconds))
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < _HOUR_S:
-        minutes, rest = divmod(whole, _MINUTE_S)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    if whole < _DAY_S:
-        hours, rest = divmod(whole, _HOUR_S)
-        return f"{hours} h {rest // _MINUTE_S:02d} min"
-    days = whole // _DAY_S
-    return "1 day" if days == 1 else f"{days:,} days"
-
-
 def short_age(seconds: float) -> str:
     """Write a duration by its largest unit alone, where space is dear: ``4 min``, ``3 h``."""
     whole = max(0, int(seconds))
@@ -54,7 +41,7 @@ def short_age(seconds: float) -> str:
         return f"{whole // _MINUTE_S} min"
     if whole < _DAY_S:
         return f"{whole // _HOUR_S} h"
-    return age(whole)
+    return durations.said(whole)
 
 
 def span(seconds: float) -> str:
@@ -64,7 +51,7 @@ def span(seconds: float) -> str:
         return "the hour"
     if whole % _HOUR_S == 0 and whole <= 2 * _DAY_S:
         return f"{whole // _HOUR_S} h"
-    return age(whole)
+    return durations.said(whole)
 
 
 def offset(seconds: float) -> str:
@@ -74,7 +61,7 @@ def offset(seconds: float) -> str:
         return "0"
     sign = MINUS if seconds < 0 else "+"
     if size >= _MINUTE_S:
-        return f"{sign}{age(size)}"
+        return f"{sign}{durations.said(size)}"
     return f"{sign}{size:.1f} s" if size >= 10 else f"{sign}{size:.2f} s"
 
 
@@ -85,7 +72,7 @@ def latency(milliseconds: float) -> str:
     if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
-    return f"{seconds:.1f} s" if seconds < 59.95 else age(seconds)
+    return f"{seconds:.1f} s" if seconds < 59.95 else durations.said(seconds)
 
 
 def utc_text(moment: datetime) -> str:
@@ -182,7 +169,7 @@ class Clock:
 
     def age(self, since: datetime) -> str:
         """Write how long ago a moment was."""
-        return age((self.now - since).total_seconds())
+        return durations.said((self.now - since).total_seconds())
 
     def short_age(self, since: datetime) -> str:
         """Write how long ago a moment was, by its largest unit."""

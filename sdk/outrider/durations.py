@@ -1,4 +1,8 @@
-"""Lengths of time as configuration and rules write them: ``250ms``, ``30s``, ``5m``, ``1h30m``."""
+"""Lengths of time: ``250ms``, ``5m``, ``1h30m`` in configuration, ``1 h 30 min`` to people.
+
+People are told as much as decides: seconds, then minutes and seconds, then hours and minutes, then
+days.
+"""
 
 from __future__ import annotations
 
@@ -31,3 +35,20 @@ def microseconds(text: str) -> int:
     if position != len(text) or not text:
         raise ValueError(f"`{text}` is not a duration, write it like 30s, 5m or 1h30m")
     return us
+
+
+def said(seconds: float) -> str:
+    """Say a length: ``33 s``, ``5 min``, ``22 min 17 s``, ``1 h``, ``3 h 05 min``, ``2 days``.
+
+    What is left of the smaller unit is dropped; less than nothing is ``0 s``.
+    """
+    minutes, rest_s = divmod(max(0, int(seconds)), 60)
+    if not minutes:
+        return f"{rest_s} s"
+    hours, rest_min = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min {rest_s} s" if rest_s else f"{minutes} min"
+    days = hours // 24
+    if not days:
+        return f"{hours} h {rest_min:02} min" if rest_min else f"{hours} h"
+    return "1 day" if days == 1 else f"{days:,} days"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outrider import durations
 from outrider_dashboard import timing
 from outrider_dashboard.timing import Clock
 
@@ -20,13 +21,13 @@ ROW = datetime(2026, 7, 14, 14, 3, 22, 418_118, tzinfo=UTC)
     ("seconds", "text"),
     [
         (0, "0 s"), (33.9, "33 s"), (59.99, "59 s"), (60, "1 min"), (1337, "22 min 17 s"),
-        (3599, "59 min 59 s"), (11_100, "3 h 05 min"), (86_399, "23 h 59 min"),
+        (3599, "59 min 59 s"), (3600, "1 h"), (11_100, "3 h 05 min"), (86_399, "23 h 59 min"),
         (86_400, "1 day"), (172_800, "2 days"), (-5, "0 s"),
     ],
 )  # fmt: skip
 def test_age(seconds: float, text: str) -> None:
     """An age says as much as decides, and never a negative time."""
-    assert timing.age(seconds) == text
+    assert durations.said(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_a_zone_that_is_none(name: str) -> None:
 @given(st.floats(min_value=0, max_value=1e9))
 def test_ages_never_shrink(seconds: float) -> None:
     """A later moment never reads as a shorter age of another unit: 60 s is never written."""
-    text = timing.age(seconds)
+    text = durations.said(seconds)
 
     assert "60 s" not in text and "60 min" not in text and "24 h" not in text
 

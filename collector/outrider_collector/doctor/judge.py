@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from outrider import durations
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.store.reading.completeness import size
 from outrider_collector.store.reading.standstill import standstills
-from outrider_collector.terminal.render import age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -220,4 +220,4 @@ def deliveries(failed: Mapping[str, int]) -> Iterable[Finding]:
 
 
 def _ago(since: datetime, now: datetime) -> str:
-    return age((now - since).total_seconds())
+    return durations.said((now - since).total_seconds())

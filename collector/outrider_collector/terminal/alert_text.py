@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from outrider import severity
+from outrider import durations, severity
 from outrider.visible import visible
 from outrider_collector.terminal.render import (
     BOLD,
@@ -12,7 +12,6 @@ from outrider_collector.terminal.render import (
     GREEN,
     RED,
     YELLOW,
-    age,
     coloured,
     moment,
     table,
@@ -41,7 +40,7 @@ def alert_lines(alerts: Sequence[Alert], now: datetime) -> list[str]:
             f"A-{alert.id}",
             alert.state,
             alert.priority,
-            age((now - (alert.fired_at or alert.started_at)).total_seconds()),
+            durations.said((now - (alert.fired_at or alert.started_at)).total_seconds()),
             visible(alert.rule),
             visible(alert.summary)[:100],
             visible(_flags(alert)),
@@ -70,7 +69,7 @@ def detail_lines(detail: AlertDetail, now: datetime, *, colours: bool) -> Iterat
     yield f"rule      {visible(alert.rule)} ({alert.kind}, rule set {alert.rule_set})"
     labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
     yield f"labels    {visible(labels)}"
-    since = age((now - alert.started_at).total_seconds())
+    since = durations.said((now - alert.started_at).total_seconds())
     yield f"began     {moment(alert.started_at)} UTC, {since} ago"
     if alert.resolved_at:
         yield f"resolved  {moment(alert.resolved_at)} UTC: {visible(alert.resolve_reason or '')}"
@@ -142,8 +141,8 @@ def _until(silence: Silence, now: datetime) -> str:
     if silence.ends_at <= now:
         return "over"
     if silence.starts_at > now:
-        return f"begins in {age((silence.starts_at - now).total_seconds())}"
-    return f"{age((silence.ends_at - now).total_seconds())} left"
+        return f"begins in {durations.said((silence.starts_at - now).total_seconds())}"
+    return f"{durations.said((silence.ends_at - now).total_seconds())} left"
 
 
 def _windows(silence: Silence) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from outrider import durations
 from outrider.configuration import ConfigError, suggest
 from outrider.instants import from_us, to_us
 from outrider.visible import visible
@@ -25,7 +26,7 @@ from outrider_alerting.rules import diff
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import health, past
 from outrider_collector.terminal.arguments import parse_time, resolve
-from outrider_collector.terminal.render import age, moment, table
+from outrider_collector.terminal.render import moment, table
 
 if TYPE_CHECKING:
     import argparse
@@ -308,7 +309,7 @@ def _finding_lines(one: Finding) -> Iterator[str]:
     mine, theirs = one.would, one.told
     who = one.alert
     how_long = (
-        f"for {age((who.resolved_us - who.fired_us) / SECOND_US)}"
+        f"for {durations.said((who.resolved_us - who.fired_us) / SECOND_US)}"
         if who.resolved_us is not None
         else "not over"
     )

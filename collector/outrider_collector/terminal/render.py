@@ -1,4 +1,4 @@
-"""Text for terminals: records as lines, ages, tables, colours.
+"""Text for terminals: records as lines, tables, colours.
 
 What comes from outside goes through :func:`outrider.visible.visible`. Colours are ours alone, and
 only where a terminal reads.
@@ -84,19 +84,6 @@ def _plain(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
-
-
-def age(seconds: float) -> str:
-    """Return a span as people say it: ``33 s``, ``22 min 17 s``, ``3 h 05 min``, ``2 days``."""
-    whole = max(int(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3_600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 86_400:
-        return f"{whole // 3_600} h {whole % 3_600 // 60:02} min"
-    days = whole // 86_400
-    return f"{days} day" if days == 1 else f"{days} days"
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from outrider import durations
 from outrider.probes.result import WELL
 from outrider.visible import visible
 from outrider_collector.store.reading import completeness
@@ -16,7 +17,6 @@ from outrider_collector.terminal.render import (
     STATE_COLOURS,
     VIOLET,
     YELLOW,
-    age,
     coloured,
     table,
 )
@@ -98,7 +98,7 @@ def _standing(view: Overview, collectors: Sequence[Collector]) -> list[str]:
         return [f"Unknown: no collector has reported yet: {start}."]
     lines = []
     for cause in view.causes:
-        since = age((view.now - cause.since).total_seconds())
+        since = durations.said((view.now - cause.since).total_seconds())
         if cause.kind == "collector_silent":
             reason = visible(cause.reason)
             lines.append(f"Unknown: no collector reports, for {since}: {reason}. As of then:")
@@ -214,7 +214,7 @@ def _cause(cause: Cause, alerts: Sequence[Alert], view: Overview, *, colours: bo
     kind = coloured(f"{kind:<12}", _CAUSE_COLOURS[cause.kind], colours=colours)
     if cause.alert is not None and alerts:
         return f"  {kind} {_alert(alerts[0], view.now, colours=colours)}"
-    since = age((view.now - cause.since).total_seconds())
+    since = durations.said((view.now - cause.since).total_seconds())
     subject = (
         "/".join(cause.worker[:2]) + f"@{cause.worker.host}" if cause.worker else cause.subject
     )
@@ -224,7 +224,7 @@ def _cause(cause: Cause, alerts: Sequence[Alert], view: Overview, *, colours: bo
 
 
 def _alert(alert: Alert, now: datetime, *, colours: bool) -> str:
-    since = age((now - (alert.fired_at or alert.started_at)).total_seconds())
+    since = durations.said((now - (alert.fired_at or alert.started_at)).total_seconds())
     state = coloured(alert.state, RED if alert.state == "firing" else "", colours=colours)
     acked = f", acknowledged by {visible(alert.acknowledged_by)}" if alert.acknowledged_by else ""
     held = f", held by {visible(', '.join(alert.suppressed_by))}" if alert.suppressed_by else ""
@@ -238,7 +238,7 @@ def _collector(collector: Collector, now: datetime, *, colours: bool) -> str:
         rate = collector.status.get("records_per_s", 0)
         return f"Collector {name}: alive, {rate:,} records/s."
     gone = "stopped" if collector.stopped_at else "silent"
-    since = age((now - collector.seen_at).total_seconds())
+    since = durations.said((now - collector.seen_at).total_seconds())
     return coloured(f"Collector {name}: {gone} for {since}.", VIOLET, colours=colours)
 
 
@@ -271,6 +271,6 @@ def _worker(worker: Worker, now: datetime) -> list[str]:
     gauges = worker.gauges
     memory = "-" if gauges.rss_bytes is None else f"{gauges.rss_bytes / 2**20:.0f} MiB"
     behind = completeness.size(gauges.backlog_bytes) if gauges.backlog_bytes else "-"
-    since = age((now - worker.since).total_seconds())
+    since = durations.said((now - worker.since).total_seconds())
     names = [visible(part) for part in worker.name]
     return [worker.state, *names, since, memory, behind, visible(worker.reason)]

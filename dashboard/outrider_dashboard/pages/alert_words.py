@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from outrider import durations
 from outrider_dashboard import timing
 from outrider_dashboard.numbers import plural
 
@@ -75,7 +76,7 @@ def state_sentence(alert: Alert, clock: timing.Clock) -> str:
     """Continue the sentence that begins with the state: since when, how grave, who knows."""
     began = alert.fired_at or alert.started_at
     if alert.state == "resolved" and alert.resolved_at is not None:
-        took = timing.age((alert.resolved_at - began).total_seconds())
+        took = durations.said((alert.resolved_at - began).total_seconds())
         text = f" at {clock.sentence(alert.resolved_at)} after {took}."
         if alert.resolve_reason:
             text += f" {_sentence(alert.resolve_reason)}"

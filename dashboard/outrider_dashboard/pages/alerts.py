@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
+from outrider import durations
 from outrider.durations import microseconds
 from outrider.errors import Fault, Reason
 from outrider.filter import FilterError, parse
-from outrider_dashboard import filter_text, ranges, timing
+from outrider_dashboard import filter_text, ranges
 from outrider_dashboard.charts import episode as geometry
 from outrider_dashboard.hostile import visible
 from outrider_dashboard.numbers import alert_name, measure
@@ -217,7 +218,7 @@ def _view(
 
 def _chart_name(rule: dict[str, Any]) -> str:
     window = rule.get("window")
-    return f"Lines in {timing.age(duration_s(window))}" if window else "Lines in 1 min"
+    return f"Lines in {durations.said(duration_s(window))}" if window else "Lines in 1 min"
 
 
 def _evidence_href(counted: str | None, scale: TimeScale) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from outrider import durations
 from outrider_dashboard import highlight, numbers, ranges, sentences, timing
 from outrider_dashboard.charts.spark import tile_spark
 from outrider_dashboard.charts.waterline import Counts, area_chart, bar_chart
@@ -143,8 +144,8 @@ def _times() -> list[tuple[str, str]]:
     return [
         ("row of a log", clock.row(row)),
         ("sentence, first use in a view", clock.sentence(row)),
-        ("age below one minute", timing.age(33)),
-        ("age", f"{timing.age(1337)}, then {timing.age(11_100)}, then {timing.age(172_800)}"),
+        ("age below one minute", durations.said(33)),
+        ("age", ", then ".join(map(durations.said, (1337, 11_100, 172_800)))),
         ("another day", clock.plain(NOW - timedelta(hours=15, minutes=22, seconds=17))),
         ("last words", f"{timing.offset(-0.91)}, {timing.offset(-12.4)}"),
         ("latency", f"{timing.latency(412)}, {timing.latency(2800)}"),

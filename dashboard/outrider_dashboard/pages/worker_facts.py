@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from outrider import durations
 from outrider_dashboard import numbers, sentences, timing
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _process(worker: Worker, clock: timing.Clock) -> str:
     # The process that the heartbeat names began after the end that is known.
     if ran < timedelta(0):
         return str(gauges.pid)
-    return f"{gauges.pid}, ran {timing.age(ran.total_seconds())}"
+    return f"{gauges.pid}, ran {durations.said(ran.total_seconds())}"
 
 
 def _progress(gauges: Gauges, clock: timing.Clock) -> str:
@@ -217,5 +218,5 @@ def _progress(gauges: Gauges, clock: timing.Clock) -> str:
     at = f", {clock.age(gauges.progress_at)} ago" if gauges.progress_at else ""
     note = f" {gauges.progress_note}" if gauges.progress_note else ""
     within_ms = gauges.progress_within_ms
-    again = f", again within {timing.age(within_ms / 1_000)}" if within_ms else ""
+    again = f", again within {durations.said(within_ms / 1_000)}" if within_ms else ""
     return f"{done}{of}{note}{at}{again}"

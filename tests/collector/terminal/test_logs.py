@@ -22,7 +22,7 @@ from outrider_collector.store.reading.types import LogRow
 from outrider_collector.terminal import follow
 from outrider_collector.terminal.arguments import join_values, parse_filter, parse_time
 from outrider_collector.terminal.output import Output
-from outrider_collector.terminal.render import age, line, table
+from outrider_collector.terminal.render import line, table
 from tests.collector.reading.rows import Record, Source, commit
 
 if TYPE_CHECKING:
@@ -57,11 +57,8 @@ def test_controls_are_shown_as_symbols() -> None:
     assert visible("déjà 日本 👍") == "déjà 日本 👍"
 
 
-def test_spans_are_said_as_people_say_them() -> None:
-    """Ages have at most two units."""
-    assert [age(s) for s in (-1, 33, 1_337, 11_100, 86_400, 200_000)] == [
-        "0 s", "33 s", "22 min 17 s", "3 h 05 min", "1 day", "2 days",
-    ]  # fmt: skip
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    """A table's cells stand under their heads, without spaces at the ends of lines."""
     assert table(["A", "B"], [["longer", "x"]]) == ["A       B", "longer  x"]
 
 
