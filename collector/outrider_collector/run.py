@@ -180,7 +180,7 @@ class _Collector:
             config.probes, self.name, self.links, self.heartbeat_book, self.database_clock
         )
         backend = Backend(self.links)
-        self.pushes = Pushes(backend, self.roster, self.committer, monotonic)
+        self.pushes = Pushes(backend, self.roster, self.committer, monotonic, self.name)
         self.heartbeats = Heartbeats(
             self.heartbeat_book,
             backend,

@@ -6,9 +6,12 @@ get an identity of its own. A process that is merely restarted finds the session
 ended; where its host vanished without a word, nothing is heard for three heartbeats, and the
 session is the newcomer's.
 
-With several collectors the two may never meet at one. Then the newer session fences the older one
-in Postgres, and a process that comes back to find its agent in other hands is the copy: a process
-that ended does not come back.
+With several collectors the two may not meet at one. Then what Postgres knows decides: while the
+heartbeats of the process that holds the agent come, the newcomer waits, and is the copy once one
+was heard after it asked; when they are overdue, or its stream broke, the agent is the newcomer's.
+Where both were let in all the same, within the seconds that a heartbeat takes to be stored, the
+newer session fences the older one, and a process that comes back to find its agent in other hands
+is the copy: a process that ended does not come back.
 
 Pure: no clock, no I/O.
 """
@@ -18,13 +21,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from outrider_collector.ingest.session import Session
+    from outrider_collector.store.agents import Holder
 
 LIFELESS_HEARTBEATS = 3
 _MAX_FENCED = 10_000
+_MAX_ASKED = 10_000
+_MARGIN = timedelta(seconds=1)
+"""A heartbeat's time is the database's as a collector knows it; it may be off by less."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +54,7 @@ class Rivals:
     def __init__(self) -> None:
         self._challenges: dict[int, Challenge] = {}
         self._fenced: OrderedDict[tuple[int, bytes], None] = OrderedDict()
+        self._asked: OrderedDict[int, tuple[bytes, datetime]] = OrderedDict()
 
     def challenge(self, living: Session, now: float) -> Challenge:
         """Return the challenge of a session that lives; the one that waits for it already."""
@@ -61,6 +72,20 @@ class Rivals:
         challenge = self._challenges.get(agent)
         if challenge is not None:
             challenge.answered.set()
+
+    def was_heard_since(self, agent: int, holder: Holder) -> bool:
+        """Whether who holds an agent elsewhere was heard after it was first asked for here."""
+        instance, asked_at = self._asked.get(agent, (b"", holder.now))
+        if instance != holder.instance:
+            self._asked[agent] = holder.instance, holder.now
+            while len(self._asked) > _MAX_ASKED:
+                self._asked.popitem(last=False)
+            return False
+        return holder.heard_at is not None and holder.heard_at > asked_at + _MARGIN
+
+    def left(self, agent: int) -> None:
+        """Forget that an agent was asked for: it is decided whose it is."""
+        self._asked.pop(agent, None)
 
     def fenced(self, agent: int, instance: bytes) -> None:
         """Remember a process whose agent was taken over elsewhere."""

@@ -55,6 +55,11 @@ class Backend:
         async with self._links.use() as connection:
             return await agents.instance(connection, identity.agent)
 
+    async def holder(self, identity: AgentIdentity) -> agents.Holder:
+        """Return which process holds the agent, at any collector, and whether it seems alive."""
+        async with self._links.use() as connection:
+            return await agents.holder(connection, identity.agent)
+
     async def hello(self, identity: AgentIdentity, hello: ingest_pb2.Hello) -> Greeting:
         """Begin a session, which fences older ones, and say what the store has of the agent."""
         last = hello.last_acknowledged

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from outrider_collector.ingest.roster import Roster
     from outrider_collector.service.backend import Greeting
     from outrider_collector.service.connection import Context
+    from outrider_collector.store.agents import Holder
     from outrider_protos.v1 import log_pb2
 
 MAX_HEAD_BYTES = 1 << 20
@@ -59,6 +60,9 @@ class Streams(Protocol):
     async def instance(self, identity: AgentIdentity) -> bytes:
         """Return which process of the agent began the newest session, at any collector."""
 
+    async def holder(self, identity: AgentIdentity) -> Holder:
+        """Return which process holds the agent, at any collector, and whether it seems alive."""
+
     async def hello(self, identity: AgentIdentity, hello: ingest_pb2.Hello) -> Greeting:
         """Open a session, which fences older ones."""
 
@@ -77,7 +81,10 @@ class Pushes:
         roster: Roster,
         committer: Committer,
         clock: Callable[[], float],
+        name: str = "",
     ) -> None:
+        """``name`` is the collector's own."""
+        self._name = name
         self._streams = streams
         self._roster = roster
         self._committer = committer
@@ -157,7 +164,10 @@ class Pushes:
             if newest != hello.instance:
                 raise _cloned(identity, hello)
         living = self._roster.of_agent(identity.agent)
-        if living is None or living.instance == hello.instance:
+        if living is None:
+            await self._keep_to_one_anywhere(identity, hello)
+            return
+        if living.instance == hello.instance:
             return
         challenge = rivals.challenge(living, self._clock())
         await _wait(challenge.answered, _ENDING_S)
@@ -176,6 +186,23 @@ class Pushes:
                 detail="another process speaks for this agent; whether it lives is being seen",
             )
         rivals.decided(identity.agent)
+
+    async def _keep_to_one_anywhere(self, identity: AgentIdentity, hello: ingest_pb2.Hello) -> None:
+        """As above, where the other may have its session at another collector."""
+        rivals, holder = self._roster.rivals, await self._streams.holder(identity)
+        mine = holder.instance in {b"", hello.instance} or holder.collector == self._name
+        if mine or not holder.seems_alive:
+            rivals.left(identity.agent)
+            return
+        if rivals.was_heard_since(identity.agent, holder):
+            rivals.left(identity.agent)
+            raise _cloned(identity, hello)
+        raise Fault(
+            Reason.COLLECTOR_BUSY,
+            retry_after_s=_ASK_AGAIN_S,
+            detail="another process speaks for this agent at another collector; whether it lives "
+            "is being seen",
+        )
 
     async def _read(self, session: Session, context: Context) -> None:
         while session.ended is None:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from outrider.errors import Fault, Reason
 from outrider_collector.store.rows import storable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from psycopg import AsyncConnection
 
 DEFAULT_TEAM = 1
@@ -98,6 +100,40 @@ async def instance(connection: AsyncConnection, agent: int) -> bytes:
     cursor = await connection.execute("select instance from agents where id = %s", (agent,))
     row = await cursor.fetchone()
     return bytes(row[0]) if row is not None and row[0] is not None else b""
+
+
+class Holder(NamedTuple):
+    """The process that began an agent's newest session, at whichever collector."""
+
+    instance: bytes
+    """Empty before the first session."""
+    collector: str | None
+    """Who had its last heartbeat; None: nobody had one."""
+    heard_at: datetime | None
+    now: datetime
+    """The database's clock."""
+    seems_alive: bool
+    """Its heartbeats come, as far as the database knows by now."""
+
+
+async def holder(connection: AsyncConnection, agent: int) -> Holder:
+    """Return who holds an agent. Raises AGENT_UNKNOWN."""
+    cursor = await connection.execute(
+        """
+        select coalesce(a.instance, ''::bytea), h.collector, h.seen_at, clock_timestamp(),
+               coalesce(h.due_at > clock_timestamp() and s.state in ('up', 'degraded', 'lagging'),
+                        false)
+        from agents a
+        left join heartbeats h on h.component_kind = 'agent' and h.component = a.id::text
+        left join system_health s on s.component_kind = 'agent' and s.component = a.id::text
+        where a.id = %s
+        """,
+        (agent,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise Fault(Reason.AGENT_UNKNOWN, agent=agent)
+    return Holder(bytes(row[0]), *row[1:])
 
 
 async def revoke(connection: AsyncConnection, agent: int) -> bool:

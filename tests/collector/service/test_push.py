@@ -219,6 +219,46 @@ async def test_a_process_that_ended_is_followed_at_once(collector: Running) -> N
         assert (await second).welcome is not None
 
 
+async def test_a_copy_that_asks_another_collector_takes_nothing_from_the_living(
+    start: Start, database_url: str
+) -> None:
+    """While heartbeats come elsewhere it waits; one heard after it asked makes it the copy.
+
+    Where the stream of heartbeats broke, the agent is the newcomer's.
+    """
+    collector = await start(name="two")
+    agent = await collector.agent()
+    first = await agent.push()
+    first.call.cancel()
+    ((number,),) = ask(database_url, "select id from agents")
+    heard = (
+        "insert into heartbeats (component_kind, component, seen_at, due_at, collector, gauges)"
+        f" values ('agent', '{number}', now(), now() + interval '1 minute', 'one', '{{}}')"
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(heard)
+        connection.execute(
+            "insert into system_health (component_kind, component, agent, state, since)"
+            f" values ('agent', '{number}', {number}, 'up', now())"
+        )
+
+        async def reason() -> str:
+            push = await agent.push(instance=b"c" * 16)
+            await push.ended()
+            assert push.welcome is None
+            assert push.goodbye is not None
+            return push.goodbye.reason
+
+        assert await reason() == "COLLECTOR_BUSY"
+        assert await reason() == "COLLECTOR_BUSY"
+        connection.execute("update heartbeats set seen_at = now() + interval '2 s'")
+        assert await reason() == "AGENT_CLONED"
+        assert (await agent.push()).welcome is not None
+        agent.pushes[-1].call.cancel()
+        connection.execute("update system_health set state = 'silent'")
+        assert (await agent.push(instance=b"n" * 16)).welcome is not None
+
+
 async def test_a_process_that_is_not_heard_of_loses_its_agent(
     start: Start,
 ) -> None:
