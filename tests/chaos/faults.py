@@ -187,7 +187,7 @@ def small_disk(path: Path) -> Iterator[None]:
 async def clone_agent(stage: Stage) -> None:
     """A host is cloned as it runs: the copy enrols as its own, and what it sends is marked.
 
-    It comes to the collector that the living has: another would take it for the living one.
+    It comes to the collector that the living has, or to the other.
     """
     root = stage.fleet.root
     living = await _connected_to(root / "agent")
@@ -202,7 +202,9 @@ async def clone_agent(stage: Stage) -> None:
     text = (root / "agent.toml").read_text()
     for name in ("agent", "inbox", "logs"):
         text = text.replace(f'"{root}/{name}', f'"{copy}/{name}')
-    text = re.sub(r"(?m)^collectors = .*$", f'collectors = ["{living}"]', text)
+    known = re.findall(r'"(127\.[^"]+)"', re.findall(r"(?m)^collectors = .*$", text)[0])
+    asked = living if stage.rng.random() < 0.5 else next(one for one in known if one != living)
+    text = re.sub(r"(?m)^collectors = .*$", f'collectors = ["{asked}"]', text)
     (root / "clone.toml").write_text(text)
     environment = {**stage.fleet.environment("clone"), "OUTRIDER_INBOX": str(copy / "inbox")}
     stage.fleet.start_agent_as("clone", environment)
