@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +39,19 @@ def test_defaults_need_no_file(tmp_path: Path) -> None:
         "debug": 3, "app": 30, "ops": 30, "security": 400, "audit": 400,
     }  # fmt: skip
     assert loaded.collector_name == f"{socket.gethostname()}:4510"
+
+
+def test_reading_it_loads_no_kind_of_probe_that_is_not_configured(tmp_path: Path) -> None:
+    """Every command reads the configuration: it waits for no gRPC and no HTTP client."""
+    code = (
+        "import sys; from outrider_collector import config; config.load(sys.argv[1], {});"
+        "print(*{'grpc', 'google.protobuf', 'http.client'} & sys.modules.keys())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, written(tmp_path, "")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.split() == []
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.9.9.9:0"])
