@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from outrider.probes import spec
-from outrider.probes.kinds import KINDS
+from outrider_protos.probe_kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,13 +21,5 @@ def read(
     tables: Sequence[Mapping[str, Any]], allowed: Sequence[str], source: Source
 ) -> tuple[spec.Spec[Any], ...]:
     """Read ``[[agent.probe]]``. Raises ConfigError."""
-    kinds = {**KINDS, "grpc": grpc}
     path = ("agent", "probe")
-    return spec.read(tables, source, path, kinds, allowed=allowed, elsewhere=_ELSEWHERE)
-
-
-def grpc() -> spec.Kind[Any]:
-    """Return the kind that asks the standard health service."""
-    from outrider_protos.health_check import KIND  # noqa: PLC0415  loads gRPC
-
-    return KIND
+    return spec.read(tables, source, path, KINDS, allowed=allowed, elsewhere=_ELSEWHERE)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from outrider.probes import spec
-from outrider.probes.kinds import KINDS
+from outrider_protos.probe_kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,19 +20,12 @@ def read(
     """Read ``[[collector.probe]]``; a canary is among them unasked. Raises ConfigError."""
     kinds: dict[str, Callable[[], spec.Kind[Any]]] = {
         **KINDS,
-        "grpc": _grpc,
         "postgres": partial(_postgres, own_url),
         "canary": partial(_canary, own_url),
     }
     if not any(table.get("kind") == "canary" for table in tables):
         tables = [*tables, {"kind": "canary"}]
     return spec.read(tables, source, ("collector", "probe"), kinds, allowed=allowed)
-
-
-def _grpc() -> spec.Kind[Any]:
-    from outrider_protos.health_check import KIND  # noqa: PLC0415  loads gRPC
-
-    return KIND
 
 
 def _postgres(own_url: str) -> spec.Kind[Any]:

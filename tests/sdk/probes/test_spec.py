@@ -11,8 +11,8 @@ import pytest
 
 from outrider.configuration import ConfigError, Source
 from outrider.probes.keys import Keys
-from outrider.probes.kinds import KINDS, NAMES
 from outrider_agent import probe_kinds
+from outrider_protos.probe_kinds import KINDS
 
 if TYPE_CHECKING:
     from outrider.probes import spec
@@ -66,10 +66,10 @@ def test_every_kind_is_documented_with_its_keys() -> None:
     section = text.partition("## Probes")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", section, re.MULTILINE))
 
-    assert set(rows) == {*LEAST, *COMMON} == {*NAMES, "grpc", *COMMON}
+    assert set(rows) == {*LEAST, *COMMON} == {*KINDS, *COMMON}
     for kind, least in LEAST.items():
         keys = Keys(least, Source("x"), ())
-        loaded = KINDS[kind]() if kind in KINDS else probe_kinds.grpc()
+        loaded = KINDS[kind]()
         loaded.read(keys, ())
         for key in keys.known:
             assert f"`{key}`" in rows[kind], (kind, key)
