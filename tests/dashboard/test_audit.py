@@ -24,7 +24,8 @@ async def test_rows_say_who_did_what_and_are_harmless(pages: Pages) -> None:
     assert "&lt;b&gt;deploy&lt;/b&gt;" in text
     assert "\x1b" not in text
     assert 'href="/logs/line/1/0"' in text
-    assert "Nothing was sealed yet" in text
+    # The rows may be minutes old by now, as the tests' fleet is: then it says who is missing.
+    assert "Nothing was sealed yet" in text or "no collector seals" in text
 
 
 @pytest.mark.parametrize(
