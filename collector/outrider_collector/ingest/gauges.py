@@ -22,7 +22,7 @@ ENDS = {
 }
 """How a process has ended; what is not here has not."""
 
-NAME_CHARACTERS = 128
+_NAME_CHARACTERS = 128
 """Of whatever names a worker or a component."""
 _MOST = 2**63 - 1
 _MOST_PID = 2**31 - 1
@@ -93,7 +93,7 @@ def of_worker(worker: ingest_pb2.WorkerHeartbeat) -> bytes:
     return _encode(gauges)
 
 
-def clean(text: str, characters: int = NAME_CHARACTERS) -> str:
+def clean(text: str, characters: int = _NAME_CHARACTERS) -> str:
     """Return a text that Postgres can hold and a page can show in one line."""
     return text[:characters].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
