@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1 << 20
 MAX_REDIRECTS = 3
 
+_MAX_HEAD_BYTES = 1 << 18
+_MAX_FRAMING = 2
+"""Bytes that may come for each byte of a body: chunks have heads of their own."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _KEEP_METHOD = frozenset((307, 308))
 _PORTS = {"http": 80, "https": 443}
@@ -125,13 +128,14 @@ class _Request:
 def _exchange(request: _Request, deadline: Deadline, allow: Sequence[Network]) -> Response:
     host = request.parts.hostname or ""
     port = request.parts.port or _PORTS[request.parts.scheme]
+    most_bytes = _MAX_HEAD_BYTES + _MAX_FRAMING * request.max_body_bytes
     sock = connect(host, port, deadline, allow)
     try:
         expires_us = None
         if request.parts.scheme == "https":
             secured = secure(sock, host, deadline, request.ca_file)
             sock, expires_us = secured, certificate_expires_us(secured)
-        return _ask(request, _Wire(sock, deadline), deadline, expires_us)
+        return _ask(request, _Wire(sock, deadline, most_bytes), deadline, expires_us)
     except TimeoutError:
         raise
     except OSError as error:
@@ -182,18 +186,23 @@ def _ask(request: _Request, wire: _Wire, deadline: Deadline, expires_us: int | N
 
 
 class _Wire:
-    """What ``http.client`` takes for a socket: each of its waits has what is left of the time."""
+    """What ``http.client`` takes for a socket: its waits have what is left of the time.
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    What comes in is limited here too: a chunk whose size is -1 has ``http.client`` read to the end,
+    whatever it was asked for.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: Deadline, most_bytes: int) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._most_bytes = most_bytes
 
     def sendall(self, data: bytes) -> None:
         self._sock.settimeout(self._deadline.left_s())
         self._sock.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return reader(self._sock, self._deadline)
+        return reader(self._sock, self._deadline, self._most_bytes)
 
     def close(self) -> None:
         # http.client lets go of the connection when it has the head; the body is still to be read.

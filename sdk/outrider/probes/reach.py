@@ -120,22 +120,32 @@ def certificate_expires_us(secured: ssl.SSLSocket) -> int:
     return from_unix_us(until * 1_000_000)
 
 
-def reader(sock: socket.socket, deadline: Deadline) -> io.BufferedReader:
-    """Return a file of what comes in; each of its waits has what is left of the time."""
-    return io.BufferedReader(_Incoming(sock, deadline))
+def reader(sock: socket.socket, deadline: Deadline, most_bytes: int) -> io.BufferedReader:
+    """Return a file of what comes in; each of its waits has what is left of the time.
+
+    Its reads raise ReachError when more than ``most_bytes`` have come in, however they are asked
+    for: who speaks a protocol on top may be talked into reading without end.
+    """
+    return io.BufferedReader(_Incoming(sock, deadline, most_bytes))
 
 
 class _Incoming(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline, most_bytes: int) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._most_bytes = most_bytes
+        self._left_bytes = most_bytes
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(self._deadline.left_s())
-        return self._sock.recv_into(buffer)
+        count = self._sock.recv_into(buffer)
+        self._left_bytes -= count
+        if self._left_bytes < 0:
+            raise ReachError("protocol", f"the answer is longer than {self._most_bytes:,} bytes")
+        return count
 
 
 @lru_cache(maxsize=16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,30 @@ def test_the_address_that_is_judged_is_the_one_connected_to(
 
     assert caught.value.step == "blocked"
     assert looked_up == ["rebinding.example"]
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-2", b"-ffffffffff", b"junk", b""])
+def test_a_chunk_that_lies_about_its_size_takes_no_memory(serve: Serving, size: bytes) -> None:
+    """Of data without end no more is taken than a body and its framing may have."""
+    sent, hung_up = [0], threading.Event()
+
+    def endless(connection: socket.socket) -> None:
+        head(connection)
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n"
+        )
+        try:
+            while sent[0] < 512 << 20:
+                sent[0] += connection.send(bytes(1 << 16))
+        finally:
+            hung_up.set()
+
+    with pytest.raises(ReachError) as caught:
+        ask(serve(endless), max_body_bytes=1 << 16)
+
+    assert caught.value.step == "protocol"
+    assert hung_up.wait(LONG_S)
+    assert sent[0] < 64 << 20  # what the kernel holds of it on both sides, and the limit
 
 
 def test_redirects_are_followed_and_guarded_each(serve: Serving) -> None:

@@ -86,7 +86,7 @@ class _Talk:
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
-        self._lines: io.BufferedReader = reader(sock, deadline)
+        self._lines: io.BufferedReader = reader(sock, deadline, _MAX_LINES * _MAX_LINE_BYTES)
 
     def say(self, command: str, expected: int) -> None:
         """Send a command and look at the code of its answer. Raises ReachError, OSError."""
