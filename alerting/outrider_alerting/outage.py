@@ -16,13 +16,11 @@ from typing import Final, Literal
 import msgspec
 
 from outrider_alerting.content import Content, Fact
-from outrider_alerting.durations import SECOND_US, clock_time
+from outrider_alerting.durations import clock_time
 
 RULE: Final = "outrider-database"
 """The alert's rule. It stands in no file and cannot be changed: it is built in."""
 KIND: Final = "built-in"
-TELL_AFTER_US: Final = 30 * SECOND_US
-"""A restart of Postgres takes less."""
 TRIES_MOST: Final = 20
 MAX_REASON: Final = 300
 
@@ -68,10 +66,6 @@ class Incident(msgspec.Struct, kw_only=True):
     """When somebody was first told."""
     told: dict[str, Told] = {}
     """By channel."""
-
-    def is_due(self, now_us: int) -> bool:
-        """Whether it has lasted long enough to be told."""
-        return now_us - self.since_us >= TELL_AFTER_US
 
     def labels(self) -> dict[str, str]:
         """Return what routes filter on."""

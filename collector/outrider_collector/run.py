@@ -205,8 +205,9 @@ class _Collector:
             self.links, config.database_url, serving=self.server.serving, trouble=self.trouble
         )
         self.alarm = DatabaseAlarm(
-            config.database_url, self.name, secrets_dir, Outlets(secrets_dir), self.refusal
-        )
+            config.database_url, self.name, secrets_dir, Outlets(secrets_dir), self.refusal,
+            lambda: self.figures.commits,
+        )  # fmt: skip
         self.listener = Listener(Pages(self.links, self.readiness, self.facts).by_path())
 
     async def serve_figures(self, config: CollectorConfig) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import secrets
@@ -18,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
+from psycopg.errors import InsufficientPrivilege
 
 from outrider.errors import Fault, Reason
 from outrider.instants import from_unix_us
@@ -48,7 +50,19 @@ LOOK_WITHIN_S: Final = 10.0
 AGAIN_S: Final = 10.0
 """A channel that could not be told is tried again after so long."""
 RULES_FILE: Final = "known-rules.json"
-INCIDENT_FILE: Final = "database-incident.json"
+INCIDENT_FILE: Final = "database-incident-{}.json"
+TELL_AFTER_S: Final = 30.0
+"""A restart of Postgres takes less."""
+CLEAR_S: Final = 30.0
+"""Without a commit that succeeded, an incident is over when nothing was refused for so long."""
+
+# A full disk refuses what makes a file grow, be it of a temporary table; many a small update still
+# finds room, and where no batch comes no commit complains.
+_ROOM: Final = "create temporary table if not exists room (filling bytea) on commit delete rows"
+_FILL: Final = """
+    insert into room
+    select decode(string_agg(md5(random()::text), ''), 'hex') from generate_series(1, 4096)
+"""
 
 _Kept = TypeVar("_Kept", bound=msgspec.Struct)
 
@@ -63,8 +77,10 @@ class _KnownRules(msgspec.Struct):
 class DatabaseAlarm:
     """See the module's page.
 
-    ``refusal`` says why commits fail, empty while they do not. ``clock`` is the wall clock in
-    microseconds since 1970: an incident is told by the time of day, and outlives the process.
+    ``refusal`` says why commits fail, empty while they do not; ``commits`` counts those that
+    succeeded. ``clock`` is the wall clock in microseconds since 1970: an incident is told by the
+    time of day, and outlives the process. How long it lasts is told by ``timer``, in seconds, which
+    nobody sets.
     """
 
     def __init__(
@@ -74,23 +90,32 @@ class DatabaseAlarm:
         directory: Path,
         outlets: Outlets,
         refusal: Callable[[], str],
+        commits: Callable[[], int],
         *,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        timer: Callable[[], float] = time.monotonic,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._url = url
         self._collector = collector
         self._rules_file = directory / RULES_FILE
-        self._incident_file = directory / INCIDENT_FILE
+        # Several collectors may share the directory.
+        name = hashlib.sha256(collector.encode()).hexdigest()[:8]
+        self._incident_file = directory / INCIDENT_FILE.format(name)
         self._outlets = outlets
         self._refusal = refusal
+        self._commits = commits
         self._clock = clock
+        self._timer = timer
+        self._began_s = 0.0
+        self._clear_since_s: float | None = None
+        self._commits_before = 0
         self._look_every_s = look_every_s
         self._connection: AsyncConnection | None = None
         self._rule_set = RuleSet()
         self._version: int | None = None
         self._incident: Incident | None = None
-        self._next_try_us: dict[str, int] = {}
+        self._next_try_s: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until ``stop``."""
@@ -105,6 +130,7 @@ class DatabaseAlarm:
     async def load(self) -> None:
         """Take up what the process before knew and told."""
         self._incident = _read(self._incident_file, Incident)
+        self._began_s, self._clear_since_s, self._commits_before = self._timer(), None, 0
         await self._know(_read(self._rules_file, _KnownRules))
 
     async def close(self) -> None:
@@ -116,9 +142,19 @@ class DatabaseAlarm:
         """Look once, and tell what there is to tell."""
         reason = await self._trouble()
         if reason:
+            self._clear_since_s = None
             await self._goes_on(reason)
-        elif self._incident is not None:
+        elif self._incident is not None and self._is_clear():
             await self._is_over(self._incident)
+
+    def _is_clear(self) -> bool:
+        """Whether it is shown that things can be stored, not merely that nobody complains.
+
+        A collector that was just started has not tried yet.
+        """
+        now_s = self._timer()
+        self._clear_since_s = now_s if self._clear_since_s is None else self._clear_since_s
+        return self._commits() > self._commits_before or now_s - self._clear_since_s >= CLEAR_S
 
     async def _trouble(self) -> str:
         """Return why nothing can be stored, empty where it can."""
@@ -128,6 +164,7 @@ class DatabaseAlarm:
                     self._connection = await connect(self._url, application_name="outrider alarm")
                 with driver_errors(self._url):
                     await self._follow_rules(self._connection)
+                    await self._fill(self._connection)
         except TimeoutError:
             await self._disconnect()
             return f"the database does not answer within {LOOK_WITHIN_S:.0f} s"
@@ -137,6 +174,14 @@ class DatabaseAlarm:
                 await self._disconnect()
                 return fault.text
         return self._refusal()
+
+    async def _fill(self, connection: AsyncConnection) -> None:
+        """See that there is room for something new; who may make no table cannot see it."""
+        try:
+            await connection.execute(_ROOM)
+            await connection.execute(_FILL)
+        except InsufficientPrivilege:
+            _log.debug("this login may make no temporary table")
 
     async def _follow_rules(self, connection: AsyncConnection) -> None:
         version = await rules.active_version(connection)
@@ -161,23 +206,26 @@ class DatabaseAlarm:
 
     async def _goes_on(self, reason: str) -> None:
         now_us = from_unix_us(self._clock())
+        # A commit that succeeds in between is no end: it has to come after the last complaint.
+        self._commits_before = self._commits()
         if self._incident is None:
+            self._began_s = self._timer()
             self._incident = Incident(
                 id=secrets.token_hex(8),
                 collector=self._collector,
                 since_us=now_us,
                 reason=reason,
             )
-        if not self._incident.is_due(now_us):
+        if self._timer() - self._began_s < TELL_AFTER_S:
             return
         if self._incident.told_us is None:
             self._incident.told_us = now_us
             _log.error("%s", self._incident.summary())
             self._keep()
-        waiting = [self._tell(name) for name in self._to_tell(self._incident, now_us)]
+        waiting = [self._tell(name) for name in self._to_tell(self._incident)]
         await asyncio.gather(*waiting)
 
-    def _to_tell(self, incident: Incident, now_us: int) -> list[str]:
+    def _to_tell(self, incident: Incident) -> list[str]:
         """Return the channels to tell now, those included that stand in for failed ones."""
         names = [to.channel for to in destinations(self._rule_set, incident.labels())]
         for name in names:
@@ -188,7 +236,7 @@ class DatabaseAlarm:
         return [
             name
             for name in names
-            if name != IN_APP and self._next_try_us.get(name, 0) <= now_us
+            if name != IN_APP and self._next_try_s.get(name, 0.0) <= self._timer()
             and (name not in incident.told or incident.told[name].is_open)
         ]  # fmt: skip
 
@@ -209,7 +257,7 @@ class DatabaseAlarm:
         told.at_us = from_unix_us(self._clock())
         _note(told, outcome)
         wait_s = max(outcome.after_s, AGAIN_S) if isinstance(outcome, Retry) else AGAIN_S
-        self._next_try_us[name] = told.at_us + round(wait_s * 1e6)
+        self._next_try_s[name] = self._timer() + wait_s
         self._keep()
 
     async def _attempt(
@@ -245,7 +293,7 @@ class DatabaseAlarm:
                 await self._disconnect()
                 return
         self._incident = None
-        self._next_try_us.clear()
+        self._next_try_s.clear()
         self._incident_file.unlink(missing_ok=True)
 
     def _keep(self) -> None:

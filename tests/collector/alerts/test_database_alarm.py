@@ -26,13 +26,16 @@ class Watched:
         # Turned by minutes, and never ahead of the database, which dates what is delivered.
         self.now_us = now_us or time.time_ns() // 1_000 - HOUR_US
         self.refused = ""
+        self.commits = 0
         self.alarm = DatabaseAlarm(
             url or world.url,
             "collector-1",
             world.secrets_dir,
             Outlets(world.secrets_dir),
             lambda: self.refused,
+            lambda: self.commits,
             clock=lambda: self.now_us,
+            timer=lambda: self.now_us / 1e6,
         )
 
     async def __aenter__(self) -> Self:
@@ -41,6 +44,11 @@ class Watched:
 
     async def __aexit__(self, *_: object) -> None:
         await self.alarm.close()
+
+    def recovers(self) -> None:
+        """Let commits succeed again."""
+        self.refused = ""
+        self.commits += 1
 
     async def look(self, *, after_s: float = 0.0) -> None:
         """Look once, so much later."""
@@ -58,7 +66,7 @@ async def test_a_database_that_refuses_is_told_after_half_a_minute_once(
         watched.refused = FULL
         for _ in range(3):
             await watched.look(after_s=10)
-        watched.refused = ""
+        watched.recovers()
         await watched.look(after_s=5)
         assert telegram.messages == []
 
@@ -67,7 +75,7 @@ async def test_a_database_that_refuses_is_told_after_half_a_minute_once(
             await watched.look(after_s=10)
         (told,) = telegram.messages
         assert "collector-1 cannot store anything: no space left on device" in told.text
-        watched.refused = ""
+        watched.recovers()
         await watched.look(after_s=10)
     async with world.delivering():
         over = await telegram.wait_for(count=2)
@@ -104,6 +112,7 @@ async def test_a_start_without_a_database_knows_the_channels_and_what_was_told(
 
     for _ in range(2):
         async with Watched(world, now_us=second.now_us) as back:
+            back.recovers()
             await back.look(after_s=1)
     assert len(await world.rows("select * from alerts")) == 1
 
@@ -122,12 +131,30 @@ async def test_a_channel_that_fails_is_tried_again(world: World, telegram: BotAp
         assert telegram.messages == []
         await watched.look(after_s=30)
         assert len(telegram.messages) == 1
-        watched.refused = ""
+        watched.recovers()
         await watched.look(after_s=1)
     (row,) = await world.rows(
         "select attempts, fate from notifications where channel = 'ops' and notice = 'fired'"
     )
     assert (row["attempts"], row["fate"]) == (2, "sent")
+
+
+async def test_a_collector_that_was_just_started_does_not_call_it_over(
+    world: World, telegram: BotApi
+) -> None:
+    """Nobody complains yet: only a commit, or half a minute without a refusal, is an end."""
+    await world.apply(notify=samples.notify(telegram.url))
+    async with Watched(world) as watched:
+        watched.refused = FULL
+        await watched.look()
+        await watched.look(after_s=31)
+    async with Watched(world, now_us=watched.now_us) as restarted:
+        await restarted.look()
+        await restarted.look(after_s=29)
+        assert await world.rows("select * from alerts") == []
+        await restarted.look(after_s=2)
+        assert len(await world.rows("select * from alerts")) == 1
+    assert len(telegram.messages) == 1
 
 
 async def test_rules_that_this_version_cannot_read_are_no_outage_and_end_nothing(
@@ -144,9 +171,10 @@ async def test_rules_that_this_version_cannot_read_are_no_outage_and_end_nothing
         version = await world.apply(notify=samples.notify(telegram.url, 78))
         needs = "update rule_sets set minimum_engine = %s where version = %s"
         await world.connection.execute(needs, (1_000_000, version))
-        watched.refused = ""
+        watched.recovers()
         await watched.look(after_s=1)
     async with Watched(world, now_us=watched.now_us) as restarted:
+        restarted.recovers()
         await restarted.look()
         assert await world.rows("select * from alerts") == []
         await world.connection.execute(needs, (1, version))
