@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.convertors import IntegerConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse, Response
@@ -18,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from outrider.errors import Fault, Reason
 from outrider_dashboard import sampler, timing
 from outrider_dashboard.abandoned import Abandoned
+from outrider_dashboard.numbers import stored
 from outrider_dashboard.pages import (
     alerts,
     audit,
@@ -50,9 +52,15 @@ _YEAR_S = 31_536_000
 
 
 class _Id(IntegerConvertor):
-    """A number of the store: 64 bits hold it. With more digits it is no page's address."""
+    """A number of the store. What 63 bits do not hold is no page's address."""
 
-    regex = "[0-9]{1,18}"
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        number = stored(value)
+        if number is None:
+            raise HTTPException(404)
+        return number
 
 
 register_url_convertor("id", _Id())

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from outrider.errors import Fault
+from outrider_dashboard.numbers import stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -219,9 +220,7 @@ def event(name: str, data: object, number: int | None = None) -> str:
 
 def last_event_id(text: str | None) -> int | None:
     """Read the number a browser comes back with; None where it has none or it is nonsense."""
-    if text and text.isascii() and text.isdigit() and len(text) <= 18:
-        return int(text)
-    return None
+    return stored(text) if text else None
 
 
 async def changes(

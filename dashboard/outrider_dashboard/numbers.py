@@ -1,4 +1,4 @@
-"""How numbers are written. Pure.
+"""How numbers are written, and those of the store read. Pure.
 
 A space stands before the unit, a comma between thousands. kB and MB are powers of ten, because
 files are counted so; MiB and GiB are for memory and its limits.
@@ -10,10 +10,21 @@ import math
 
 from outrider_dashboard.timing import MINUS
 
+_STORED_DIGITS = 19
+"""Digits of 2**63 - 1: stream ids are random, and nine of ten have as many."""
+
 _WORDS = (
     "no", "one", "two", "three", "four", "five", "six",
     "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
+
+
+def stored(text: str) -> int | None:
+    """Read a number as the store gives them, 0 to 2**63 - 1; None for anything else."""
+    if text.isascii() and text.isdigit() and len(text) <= _STORED_DIGITS:
+        number = int(text)
+        return number if number < 2**63 else None
+    return None
 
 
 def count(number: float) -> str:

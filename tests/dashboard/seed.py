@@ -17,6 +17,9 @@ MINUTE = timedelta(minutes=1)
 CLOSED: Any = None
 """A seeder without a connection: give it one before it writes again."""
 
+FIRST_STREAM = 2**62
+"""Stream ids are random numbers of 63 bits; a small one would hide what their digits break."""
+
 
 @dataclass
 class Line:
@@ -77,12 +80,13 @@ class Seeder:
         """Add a worker with health, heartbeat and one open stream; return the stream's id."""
         component = f"{service}/{name}@{host}"
         begun = self.now - timedelta(hours=29)
-        stream = 1000 + len(self.streams)
+        order = 1000 + len(self.streams)
+        stream = FIRST_STREAM + order
         self.streams[service, name] = stream
         self._offsets[stream] = 0
         self._health("worker", component, service, name, host, agent, state, since or begun, reason)
         usual = {
-            "pid": 40_000 + stream, "rss_bytes": 600 * 2**20 + stream * 2**17, "cpu_ms": 812_000,
+            "pid": 40_000 + order, "rss_bytes": 600 * 2**20 + order * 2**17, "cpu_ms": 812_000,
             "open_files": 42, "backlog_bytes": 0, "backlog_age_ms": 0, "end": "running",
             "started_at": begun.isoformat(),
         }  # fmt: skip

@@ -80,6 +80,16 @@ def test_hostile_text_runs_nothing(page: Page, fleet: Fleet) -> None:
     assert page.evaluate("document.querySelectorAll('.rows script, .rows img').length") == 0
 
 
+def test_a_row_that_cannot_be_opened_says_so(page: Page) -> None:
+    """An answer without a line leaves words in the open row, not an empty box."""
+    page.route("**/logs/line/**", lambda route: route.fulfill(status=204))
+    page.goto("/logs")
+    row = page.locator(".entry[data-line]").first
+    row.locator(".caret").click()
+
+    expect(row.locator(".detail [role=alert]")).to_contain_text("did not answer")
+
+
 def test_rows_open_by_keys(page: Page) -> None:
     """The keys j and k move, Enter opens, fields offer what contains and what excludes them."""
     page.goto("/logs?q=severity%3E%3Derror")

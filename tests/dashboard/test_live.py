@@ -219,5 +219,6 @@ def test_events_are_lines() -> None:
 
 def test_last_event_ids() -> None:
     """Only a feed number is believed."""
-    assert last_event_id("42") == 42
-    assert [last_event_id(t) for t in (None, "", "-1", "1e3", "٤٢", "9" * 40)] == [None] * 6
+    assert [last_event_id(t) for t in ("42", str(2**63 - 1))] == [42, 2**63 - 1]
+    nonsense = (None, "", "-1", "1e3", "٤٢", str(2**63), "9" * 40)
+    assert [last_event_id(t) for t in nonsense] == [None] * 7

@@ -380,7 +380,11 @@ _ENDLESS = "9" * 5_000
     ("path", "status"),
     [
         (f"/alerts/{_ENDLESS}", 404),
-        (f"/alerts/{10**18}", 404),
+        (f"/alerts/{2**63 - 1}", 404),
+        (f"/logs/gap/{2**63 - 1}", 404),
+        (f"/logs/line/{2**63 - 1}/{2**63 - 1}", 404),
+        (f"/logs/line/{2**63}/1", 404),
+        (f"/logs/line/1/{2**63}", 404),
         (f"/logs/gap/{_ENDLESS}", 404),
         (f"/logs/line/1/{_ENDLESS}", 404),
         (f"/logs/line/{_ENDLESS}/1", 404),

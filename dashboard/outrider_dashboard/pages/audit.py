@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 
 from outrider_collector.store.reading import audit
 from outrider_collector.store.reading.audit import Asked
-from outrider_dashboard.numbers import plural
+from outrider_dashboard.numbers import plural, stored
 from outrider_dashboard.site import Visit, together
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def _asked(visit: Visit) -> Asked:
 
 
 def _before(visit: Visit) -> int | None:
-    text = visit.parameter("before", 18)
-    return int(text) if text.isascii() and text.isdigit() else None
+    return stored(visit.parameter("before", 20))
 
 
 def _query(asked: Asked, before: int | None = None) -> str:

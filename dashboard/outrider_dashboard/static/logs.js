@@ -210,7 +210,19 @@ async function toggle(entry) {
   live.pause("while a line is open");
   const here = new URLSearchParams(location.search);
   const asked = new URLSearchParams({ q: here.get("q") || "", range: here.get("range") || "" });
-  await htmx.ajax("GET", caret.getAttribute("href") + "?" + asked, { target: box, swap: "innerHTML" });
+  try {
+    await htmx.ajax("GET", caret.getAttribute("href") + "?" + asked, { target: box, swap: "innerHTML" });
+  } catch { /* no answer: the row says so */ }
+  if (!box.hasChildNodes()) failed(box);
+}
+
+// An answer that is no line leaves the row empty: htmx takes in no refusal.
+function failed(box) {
+  const text = document.createElement("p");
+  text.className = "mistake";
+  text.setAttribute("role", "alert");
+  text.textContent = "The dashboard did not answer with this line. Close the row and open it again.";
+  box.append(text);
 }
 
 function choose(entry, open) {
