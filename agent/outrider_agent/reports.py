@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outrider import severity as severities
+from outrider.standard_streams import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ class Reports:
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        write: Callable[[str], object] = sys.stderr.write,
+        write: Callable[[str], object] = lambda text: tell(text, sys.stderr),
     ) -> None:
         self._clock = clock
         self._write = write

@@ -25,6 +25,7 @@ from outrider.command import version
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason, RetryClass
 from outrider.retry import Backoff
+from outrider.standard_streams import tell
 from outrider_collector.alerts.database_alarm import DatabaseAlarm
 from outrider_collector.alerts.outlets import Outlets
 from outrider_collector.background import Background
@@ -78,7 +79,7 @@ log = outrider.get_logger(__name__)
 
 def say(text: str) -> None:
     """One line for the person at the terminal, or the journal."""
-    print(f"outrider collector: {text}", file=sys.stderr, flush=True)  # noqa: T201  its purpose
+    tell(f"outrider collector: {text}\n", sys.stderr)
 
 
 async def run(

@@ -21,6 +21,7 @@ import uvicorn
 import outrider
 from outrider import configuration
 from outrider.configuration import ConfigError
+from outrider.standard_streams import tell
 from outrider_collector.store.connect import DatabaseConfig, database_url
 from outrider_collector.store.reading.availability import HealthConfig
 from outrider_dashboard.app import build
@@ -128,8 +129,7 @@ async def _serve(
         server = _Server(config)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        sys.stdout.write(f"dashboard: http://{shown}:{port}/\n")
-        sys.stdout.flush()
+        tell(f"dashboard: http://{shown}:{port}/\n", sys.stdout)
         await server.serve(sockets=[listener])
 
 

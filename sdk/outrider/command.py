@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outrider.configuration import ConfigError, suggest
 from outrider.errors import Fault, Reason
+from outrider.standard_streams import tell
 from outrider.visible import visible
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _is_utf8(text: str) -> bool:
 
 def _complain(message: str, code: int) -> int:
     # It quotes arguments, keys and files, whatever they hold.
-    print(f"outrider: {visible(message)}", file=sys.stderr)  # noqa: T201  errors go to standard error
+    tell(f"outrider: {visible(message)}\n", sys.stderr)
     return code
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from tests.agent.harness import Site, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.agent.fake_collector import FakeCollector
 
@@ -237,6 +237,30 @@ async def test_a_full_disk_under_the_state_stops_nothing_that_is_followed(
         ballast.unlink()
         await collector.until(lambda: len(collector.database.rows) == 61)
         await collector.until(lambda: bool(collector.database.gaps))
+
+
+async def test_an_agent_that_nobody_can_hear_goes_on(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """With standard error on a full disk it has something to say, and reads on."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    site = Site(tmp_path, collector)
+    first = "127.0.0.1:1"  # where nobody listens: that is said
+    text = site.config_file.read_text().replace("collectors = [", f'collectors = ["{first}", ')
+    site.config_file.write_text(text)
+    site.write("a.log", numbered(0, 10))
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "outrider.command", "agent", "--config", site.config_file],
+            stderr=full,
+        )
+    try:
+        await collector.until(lambda: len(collector.database.rows) == 10)
+        assert agent.poll() is None
+    finally:
+        agent.kill()
+        agent.wait()
 
 
 IN_A_FULL_INBOX = """

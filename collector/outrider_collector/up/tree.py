@@ -21,6 +21,7 @@ import msgspec
 from outrider.command import USAGE, version
 from outrider.configuration import ConfigError, find, load
 from outrider.errors import Fault
+from outrider.standard_streams import tell
 from outrider_collector.store.connect import DatabaseConfig, connect, database_url, driver_errors
 from outrider_collector.store.schema import migrate
 from outrider_collector.up.announce import announce_alerts
@@ -56,12 +57,12 @@ class _Listen(msgspec.Struct):
 
 def say(text: str) -> None:
     """One line for the person at the terminal."""
-    print(text, flush=True)  # noqa: T201  this is the command's output
+    tell(f"{text}\n", sys.stdout)
 
 
 def warn(text: str) -> None:
     """One line about what goes wrong and is being mended."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  what went wrong
+    tell(f"{text}\n", sys.stderr)
 
 
 async def run(options: Options) -> int:
