@@ -16,6 +16,7 @@ from outrider import configuration
 from outrider.configuration import ConfigError, suggest
 from outrider.filter import FilterError, parse
 from outrider_alerting import checks, rule_checks
+from outrider_alerting.doubts import doubts
 from outrider_alerting.durations import Duration
 from outrider_alerting.kinds import KINDS, GapRule, HealthRule, LivenessRule
 from outrider_alerting.rules import (
@@ -88,6 +89,9 @@ def _read(files: Iterable[tuple[str, str]]) -> tuple[RuleSet, list[Problem]]:
         channels=tuple(item.value for item in reader.channels),
         routes=tuple(item.value for item in reader.routes),
     )
+    if not any(problem.is_error for problem in reader.problems):
+        # Rules that cannot be read would be missed here, and their labels with them.
+        reader.doubts(rule_set)
     problems = sorted(reader.problems, key=lambda p: (p.file, p.line or 0))
     return rule_set, list(dict.fromkeys(problems))
 
@@ -262,6 +266,12 @@ class _Reader:
             if item.value.name not in reached:
                 self._report(item.source, item.path, f"no route leads to `{item.value.name}`",
                              "add it to a [[route]]", is_error=False)  # fmt: skip
+
+    def doubts(self, rule_set: RuleSet) -> None:
+        """Report what routes ask for that no alert of the set can have."""
+        for item in self.routes:
+            for doubt in doubts(item.value.match, rule_set) if item.value.match else ():
+                self._report(item.source, (*item.path, "match"), doubt, is_error=False)
 
     def _known(
         self, item: _Read, key: tuple[str | int, ...], channel: str, names: list[str]

@@ -251,6 +251,38 @@ def test_doubtful_is_no_error() -> None:
     assert len(rules(text).routes) == 3
 
 
+@pytest.mark.parametrize(
+    ("match", "told"),
+    [
+        (
+            "servce:x",
+            (
+                "no rule gives its alerts a label `servce`: did you mean `service`? "
+                "There are: rule, kind, priority, service"
+            ),
+        ),
+        ("rule:error", "no rule `error`: did you mean `errors`? There are: errors"),
+        ("service:x rule:err*", None),
+        ("-priority:critical", None),
+    ],
+)
+def test_a_route_that_no_alert_can_match_is_doubtful(match: str, told: str | None) -> None:
+    """A mistyped label or rule in a route is told with what exists; one that exists is not."""
+    text = f"""{COUNT}
+by = ["service"]
+[[channel]]
+name = "ops"
+type = "webhook"
+url = "https://ops.example"
+[[route]]
+match = "{match}"
+channels = ["ops"]
+"""
+    found = [(p.key, p.message, p.is_error) for p in rule_files.lint([("a.toml", text)])]
+
+    assert found == ([("route[0].match", f"route 1: {told}", False)] if told else [])
+
+
 def test_hits_belong_to_filter_and_by() -> None:
     """A change of threshold keeps the hits key; a change of filter or `by` does not."""
     key = hits_key(rules(COUNT).rules[0])

@@ -14,10 +14,10 @@ from outrider.errors import Fault
 from outrider.instants import from_us, to_us
 from outrider.visible import visible
 from outrider_alerting import schedules
+from outrider_alerting.doubts import doubts
 from outrider_alerting.durations import Duration
 from outrider_alerting.ledger import Silence
 from outrider_alerting.rules import RuleSet
-from outrider_collector.alerts.doubts import doubts
 from outrider_collector.store import acts
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading

@@ -1,4 +1,4 @@
-"""What a silence's filter asks for that no alert of the active rules can have. Pure."""
+"""What the filter of a silence or a route asks for that no alert of the rules can have. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from outrider.configuration import suggest
 from outrider.filter import PRIORITIES, Field, comparisons
 from outrider_alerting.kinds import KINDS, ComponentRule, ScheduleRule
-from outrider_alerting.program import key_names
-from outrider_alerting.wording import RESERVED_LABELS
+from outrider_alerting.wording import RESERVED_LABELS, label_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,12 +19,12 @@ _ATTRIBUTES: Final = "attributes."
 
 
 def doubts(
-    filter_: Filter, rule_set: RuleSet, open_labels: Iterable[Mapping[str, str]]
+    filter_: Filter, rule_set: RuleSet, open_labels: Iterable[Mapping[str, str]] = ()
 ) -> Iterator[str]:
     """Yield what cannot match, with what exists instead: labels, rules, kinds, priorities."""
     labels = dict.fromkeys(RESERVED_LABELS)
     for rule in rule_set.rules:
-        labels |= dict.fromkeys((*key_names(rule), *rule.labels))
+        labels |= dict.fromkeys(label_names(rule))
         if isinstance(rule, ComponentRule | ScheduleRule):
             labels["state"] = None
     for carried in open_labels:
