@@ -33,8 +33,9 @@ class Hold:
                 str(state_dir),
                 "stop it, or set another `agent.state_dir`",
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # no room for what is there for people
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let the directory go."""

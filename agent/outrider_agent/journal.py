@@ -15,6 +15,7 @@ a new one, or a gap is told again under a new id.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 COMPACT_BYTES = 1 << 20
 _GROWTH = 2
 _MAX_BYTES = 64 << 20
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -52,7 +54,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Journal:
-    """The journal of one agent. Raises OSError where its directory cannot be written."""
+    """The journal of one agent. Raises OSError where its directory cannot be written.
+
+    A disk without room alone is no reason: what is there is read, and goes on where it ends.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,11 +67,20 @@ class Journal:
         """Gaps that are not acknowledged."""
         self.counted: dict[int, int] = {}
         """Stream -> records of its writers that found no room, as far as gaps tell of them."""
-        self._read()
-        self._fd = self._rewrite()
-        self._size = self._compacted = os.fstat(self._fd).st_size
         self._torn = False
-        """A write was cut short: the file ends within a line."""
+        """A write was cut short: the file may end within a line."""
+        self._read()
+        try:
+            self._fd = self._rewrite()
+            self._compacted = os.fstat(self._fd).st_size
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            # Reading goes on without room; the file as it is takes what is told when there is some.
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._torn = True
+            self._compacted = 0
+        self._size = os.fstat(self._fd).st_size
 
     def born(self, streams: list[Stream]) -> None:
         """Remember births; on the disk when this returns, else OSError and none is remembered."""

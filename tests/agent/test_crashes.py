@@ -263,6 +263,32 @@ async def test_an_agent_that_nobody_can_hear_goes_on(
         agent.wait()
 
 
+async def test_an_agent_starts_anew_on_a_full_disk(
+    tmp_path: Path, small_disk: Path, collector: FakeCollector
+) -> None:
+    """It goes on where it was; new files begin when there is room, and no line comes twice."""
+    site = Site(tmp_path, collector, agent=f'state_dir = "{small_disk}/agent"')
+    site.state_dir = small_disk / "agent"
+    site.write("a.log", numbered(0, 10))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 10)
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    site.write("a.log", numbered(10, 20))
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 20)
+        for n in range(40):
+            site.write(f"b{n}.log", f"new {n}\n")
+        await collector.until(lambda: any("free space" in said for said in site.said))
+        ballast.unlink()
+        await collector.until(lambda: len(collector.database.rows) == 60)
+    async with site.agent():
+        site.write("b0.log", "more\n")
+        await collector.until(lambda: len(collector.database.rows) == 61)
+
+    assert collector.database.gaps == {}
+
+
 IN_A_FULL_INBOX = """
 import sys, outrider
 outrider.init(service="pay", worker=sys.argv[1])

@@ -120,6 +120,30 @@ def test_a_torn_entry_takes_no_other_with_it(
     again.close()
 
 
+def test_a_journal_opens_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is pending is known at once; what is told when there is room comes behind it."""
+    path = tmp_path / "journal"
+    log = Journal(path)
+    log.lost(loss(1))
+    log.close()
+    with path.open("ab") as file:
+        file.write(b'{"gap": {"torn')
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        log = Journal(path)
+    assert list(log.gaps) == [loss(1).gap_id]
+    log.lost(loss(2))
+    log.close()
+    again = Journal(path)
+
+    assert list(again.gaps) == [loss(1).gap_id, loss(2).gap_id]
+    again.close()
+
+
 def test_a_compaction_without_room_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
