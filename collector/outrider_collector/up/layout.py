@@ -102,7 +102,9 @@ class Layout:
         """Raise ConfigError where commands with these settings would look into another place."""
         if data_dir is None or Path(data_dir).absolute() != self.root:
             raise ConfigError(
-                f"`data_dir` is {data_dir or 'missing'}, and this is not there",
+                f"`data_dir` is {data_dir}, which is another place"
+                if data_dir
+                else "these settings have no `data_dir`",
                 str(self.configuration),
                 f"write data_dir = {_quoted(self.root)}, so that commands find what runs here",
             )

@@ -67,6 +67,7 @@ def test_settings_for_another_directory_end_the_start(database_url: str, tmp_pat
     (tmp_path / "outrider.toml").write_text('[collector]\nlisten = "127.0.0.1:0"\n')
     done = up(tmp_path, database_url)
     assert done.returncode == 2
+    assert "these settings have no `data_dir`" in done.stderr
     assert f'write data_dir = "{tmp_path}"' in done.stderr
 
 
