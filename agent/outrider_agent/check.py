@@ -13,7 +13,7 @@ from outrider.probes.result import WELL
 from outrider.visible import visible
 from outrider_agent import identity
 from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
-from outrider_agent.formats import choose
+from outrider_agent.formats import choose, sample
 from outrider_agent.times import TimeReader
 
 if TYPE_CHECKING:
@@ -137,14 +137,14 @@ def format_of(head: bytes, source: SourceConfig) -> str:
     """Say in which format the first bytes of a file would be read."""
     if source.format != "auto":
         return source.format
-    lines = [line.decode("utf-8", "replace") for line in head.split(b"\n")[:-1] if line]
+    lines = [line for line in head.split(b"\n")[:-1] if line]
     if not lines:
         return "empty"
-    if sum(line.startswith("{") for line in lines) * 2 >= len(lines):
+    if sum(line.startswith(b"{") for line in lines) * 2 >= len(lines):
         return "json"
     observed_us = from_unix_us(int(Path("/").stat().st_mtime * 1e6))
-    found = choose(lines, TimeReader(source.zone()), observed_us)
-    return found.name if found is not None else "plain, without times"
+    found = choose(sample(lines), TimeReader(source.zone()), observed_us)
+    return found.name if found is not None else "undecided so far, read as plain"
 
 
 def _unwritable(path: Path) -> str:

@@ -1,9 +1,13 @@
 """Lines of one stream to records: JSON, a named plain format, or whatever `auto` finds.
 
-``auto`` looks at the first lines. A line that is a JSON object is always read as one, whatever its
-neighbours are; for the others one named format is chosen for the file, and chosen again when it
-stops to fit. What is in no format is a record all the same: the whole line is the message, the
-time is the time of reading and is marked so.
+With ``auto`` a line that is a JSON object is always read as one, whatever its neighbours are; for
+the others one named format is chosen for the file. As long as none fits (a banner, a traceback) the
+file is undecided, and each run of lines is looked at anew, at most 48 of them; a format that was
+chosen stays until 64 lines in a row do not fit. What is in no format is a record all the same: the
+whole line is the message, the time is the time of reading and is marked so.
+
+The choice is made of lines alone and is kept nowhere: after a restart it is made where reading goes
+on, so it may come at another line. It changes no record's bounds.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent import encodings, marks
-from outrider_agent.formats import FORMATS, SAMPLE_LINES, Format, Parsed, choose
+from outrider_agent.formats import FORMATS, Format, Parsed, choose, sample
 from outrider_agent.framing import MAX_LINE_BYTES, cut
 from outrider_agent.json_lines import JsonReader
 from outrider_agent.records import MAX_NAME_BYTES, Records
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
     from outrider_agent.framing import Lines
 
-# After so many plain lines in no format, it is looked again what the file's format is.
+# After so many plain lines that the chosen format does not fit, it is chosen anew.
 _MISSES_BEFORE_NEW_CHOICE = 64
 # What a runtime writes when a program fails is an error, though no logger says so.
 _CRASHES = (
@@ -49,7 +53,7 @@ class Parser:
         self._name = format_name
         self._auto = format_name == "auto"
         self._format: Format | None = FORMATS.get(format_name)
-        self._misses = _MISSES_BEFORE_NEW_CHOICE
+        self._misses = 0
         self._fits = (0, 0)
 
     @property
@@ -59,7 +63,8 @@ class Parser:
             return f"{self._name}, as configured"
         json = "lines that are JSON objects are read as JSON"
         if self._format is None:
-            return f"auto: {json}; no other format fits" if self._fits[1] else f"auto: {json}"
+            undecided = "undecided so far, read as plain; " if self._fits[1] else ""
+            return f"auto: {undecided}{json}"
         fits, lines = self._fits
         return f"auto: {self._format.name}, which fits {fits} of {lines} lines; {json}"
 
@@ -119,22 +124,20 @@ class Parser:
             self._plain(line, start, observed_us, into, {})
 
     def _consider(self, lines: list[bytes], observed_us: int) -> None:
-        """Choose the format of plain lines anew where the last choice fits no more."""
-        if not self._auto or self._misses < _MISSES_BEFORE_NEW_CHOICE:
+        """Choose the format of plain lines: where there is none yet, or it fits no more."""
+        is_settled = self._format is not None and self._misses < _MISSES_BEFORE_NEW_CHOICE
+        if not self._auto or is_settled:
             return
-        sample = [
-            line.decode("utf-8", "replace") for line in lines[:256] if not line.startswith(b"{")
-        ]
-        if sample:
-            self._format = choose(sample, self._times, observed_us) or self._format
+        plain = sample(lines)
+        if plain:
+            self._format = choose(plain, self._times, observed_us) or self._format
             self._misses = 0
-            self._fits = (self._count_fits(sample, observed_us), len(sample[:SAMPLE_LINES]))
+            self._fits = (self._count_fits(plain, observed_us), len(plain))
 
-    def _count_fits(self, sample: list[str], observed_us: int) -> int:
+    def _count_fits(self, plain: list[str], observed_us: int) -> int:
         if self._format is None:
             return 0
-        first = sample[:SAMPLE_LINES]
-        return sum(self._format.parse(x, self._times, observed_us) is not None for x in first)
+        return sum(self._format.parse(x, self._times, observed_us) is not None for x in plain)
 
     def _plain(
         self,
@@ -179,7 +182,6 @@ class Parser:
 
     def _match(self, raw: bytes, observed_us: int) -> Parsed | None:
         if self._format is None:
-            self._misses += 1
             return None
         parsed = self._format.parse(raw.decode(), self._times, observed_us)
         self._misses = self._misses + 1 if parsed is None else 0

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider.instants import to_us
-from outrider_agent.formats import FORMATS, choose
+from outrider_agent.formats import FORMATS, Format, Parsed, choose
 from outrider_agent.framing import Lines
 from outrider_agent.parsing import Parser
 from outrider_agent.times import TimeReader, from_number
+
+if TYPE_CHECKING:
+    from outrider_agent.records import Records
 
 OBSERVED_US = to_us(datetime(2026, 11, 24, 20, 5, tzinfo=UTC))
 AT = datetime(2026, 11, 24, 20, 2, 31, tzinfo=UTC)
@@ -120,6 +124,69 @@ def test_lines_in_no_format_are_records_too() -> None:
 
     assert (records.message, records.ts_us) == ([b"just words"], [OBSERVED_US])
     assert json.loads(records.attributes[0] or b"") == {"outrider.time": {"reason": "absent"}}
+
+
+BANNER = [b"Starting payments v1.2 ..."]
+TRACEBACK = [b"Traceback (most recent call last):", b'  File "a.py", line 3', b"KeyError: 'x'"]
+ERRORS = [b"2026-11-24 20:02:31,230 ERROR charge failed %d" % n for n in range(12)]
+
+
+def read(parser: Parser, lines: list[bytes]) -> Records:
+    """What a run of lines becomes."""
+    return parser.parse(Lines(lines, list(range(len(lines)))), OBSERVED_US)
+
+
+@pytest.mark.parametrize("first", [BANNER, BANNER * 40, TRACEBACK, TRACEBACK * 100])
+def test_a_format_that_begins_later_is_found(first: list[bytes]) -> None:
+    """Nothing fits a banner or a traceback; the lines after it are read all the same."""
+    parser = Parser("auto", UTC)
+    assert all(b"absent" in (x or b"") for x in read(parser, first).attributes)
+    assert "undecided so far, read as plain" in parser.choice
+    later = read(parser, ERRORS)
+    together = read(Parser("auto", UTC), first + ERRORS)
+
+    for records in (later, together):
+        assert list(records.severity[-12:]) == [17] * 12
+        assert list(records.ts_us[-12:]) == [us(AT + timedelta(milliseconds=230))] * 12
+    assert "auto: iso, which fits 12 of 12 lines" in parser.choice
+
+
+def test_a_format_that_was_chosen_stays() -> None:
+    """A traceback in the middle of a file, whose exception looks like another format."""
+    parser = Parser("auto", UTC)
+    read(parser, ERRORS)
+    read(parser, [*TRACEBACK, *[b"INFO:     looks like uvicorn's"] * 40])
+
+    assert list(read(parser, ERRORS).severity) == [17] * 12
+
+
+def test_lines_of_json_leave_nothing_undecided() -> None:
+    """A file of JSON is no plain file."""
+    parser = Parser("auto", UTC)
+    read(parser, [b'{"message":"m"}'] * 3)
+
+    assert parser.choice == "auto: lines that are JSON objects are read as JSON"
+
+
+def test_a_file_that_no_format_fits_stays_plain_at_little_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many lines are read at once, each format is tried on 48 of them at most."""
+    tried: list[str] = []
+    parse = Format.parse
+
+    def counted(entry: Format, line: str, times: TimeReader, observed_us: int) -> Parsed | None:
+        tried.append(line)
+        return parse(entry, line, times, observed_us)
+
+    monkeypatch.setattr(Format, "parse", counted)
+    parser = Parser("auto", UTC)
+    for count in (1, 48, 1_000, 10_000):
+        tried.clear()
+        records = read(parser, [b"just words"] * count)
+        assert set(records.severity) == {9}
+        assert len(tried) == min(count, 48) * len(FORMATS)
+    assert "undecided so far, read as plain" in parser.choice
 
 
 def test_a_file_may_mix_json_and_plain_lines() -> None:

@@ -117,6 +117,22 @@ async def test_explain_says_how_far_a_file_is_read_and_in_which_format(
     assert "none matches it by this name: it is read to its end" in text
 
 
+async def test_errors_after_a_banner_are_errors(tmp_path: Path, collector: FakeCollector) -> None:
+    """A banner is in no format, which explain says; what is written after it is looked at anew."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", "Starting payments v1.2 ...\n")
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1)
+        _, before = await explained(site, path)
+        site.write("a.log", "2026-11-24 20:02:31,230 ERROR charge failed 10\n" * 12)
+        await collector.until(lambda: len(collector.database.rows) == 13)
+        _, after = await explained(site, path)
+
+    assert "undecided so far, read as plain" in before
+    assert "iso, which fits 12 of 12 lines" in after
+    assert sorted(row.severity for row in collector.database.rows) == [9] + [17] * 12
+
+
 async def test_explain_says_why_a_file_is_not_read(
     tmp_path: Path, collector: FakeCollector
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outrider_agent.formats.choose import SAMPLE_LINES, choose
+from outrider_agent.formats.choose import choose, sample
 from outrider_agent.formats.table import FORMATS, Format, Parsed
 
-__all__ = ["FORMATS", "SAMPLE_LINES", "Format", "Parsed", "choose"]
+__all__ = ["FORMATS", "Format", "Parsed", "choose", "sample"]

@@ -1,4 +1,4 @@
-"""Choosing a file's format by its first lines."""
+"""Choosing a file's format by some of its lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,23 @@ if TYPE_CHECKING:
 
     from outrider_agent.times import TimeReader
 
-SAMPLE_LINES = 32
-"""So many first lines decide."""
+_FIRST_LINES = 32
+_LAST_LINES = 16
+# Among so many at either end plain lines are looked for: a run of JSON costs little.
+_SEARCHED_LINES = 128
+
+
+def sample(lines: Sequence[bytes]) -> list[str]:
+    """Return the lines that decide: of many the first 32 and the last 16, and no JSON.
+
+    The last ones, because a format often begins after a banner or a traceback.
+    """
+    if len(lines) > 2 * _SEARCHED_LINES:
+        lines = [*lines[:_SEARCHED_LINES], *lines[-_SEARCHED_LINES:]]
+    plain = [line for line in lines if not line.startswith(b"{")]
+    if len(plain) > _FIRST_LINES + _LAST_LINES:
+        plain[_FIRST_LINES:-_LAST_LINES] = []
+    return [line.decode("utf-8", "replace") for line in plain]
 
 
 def choose(lines: Sequence[str], times: TimeReader, observed_us: int) -> Format | None:
@@ -22,14 +37,13 @@ def choose(lines: Sequence[str], times: TimeReader, observed_us: int) -> Format 
     weighs as much as all that fit a format without times; such a format must fit a quarter of the
     lines (what follows the first line of a traceback is in no format).
     """
-    sample = lines[:SAMPLE_LINES]
     best: tuple[int, Format] | None = None
     for entry in FORMATS.values():
-        fits = [p for line in sample if (p := entry.parse(line, times, observed_us)) is not None]
+        fits = [p for line in lines if (p := entry.parse(line, times, observed_us)) is not None]
         timed = sum(parsed.ts_us is not None for parsed in fits)
-        if not timed and len(fits) * 4 < len(sample):
+        if not timed and len(fits) * 4 < len(lines):
             continue
-        weight = timed * SAMPLE_LINES + len(fits)
+        weight = timed * len(lines) + len(fits)
         if fits and (best is None or weight > best[0]):
             best = (weight, entry)
     return None if best is None else best[1]
