@@ -47,25 +47,31 @@ class AuditHeads:
         self._path = state_dir / "identity" / "audit_heads"
         self._heads = read(state_dir)
 
-    def heard(self, number: int, root: bytes, now: str) -> AuditHead | None:
-        """Keep a head, on the disk when this returns; returns one that it contradicts.
-
-        Raises OSError where it cannot be kept.
-        """
-        if number <= 0 or len(root) != _ROOT_BYTES:
-            return None
+    def contradicted(self, number: int, root: bytes) -> AuditHead | None:
+        """Return the head that this one, not kept yet, contradicts."""
         same = [head for head in self._heads if head.number == number]
-        if any(head.root == root for head in same):
-            return None
-        self._heads = kept([*self._heads, AuditHead(number, root, now)])
-        self._write()
-        return same[0] if same else None
+        return same[0] if same and self._is_new(number, root) else None
 
-    def _write(self) -> None:
+    def keep(self, number: int, root: bytes, now: str) -> None:
+        """Keep a head, on the disk when this returns.
+
+        Raises OSError where it cannot be kept: it is new still when it is shown again.
+        """
+        if self._is_new(number, root):
+            heads = kept([*self._heads, AuditHead(number, root, now)])
+            self._write(heads)
+            self._heads = heads
+
+    def _is_new(self, number: int, root: bytes) -> bool:
+        if number <= 0 or len(root) != _ROOT_BYTES:
+            return False
+        return not any(head.number == number and head.root == root for head in self._heads)
+
+    def _write(self, heads: Sequence[AuditHead]) -> None:
         draft = self._path.with_name(".audit_heads.new")
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.writelines(f"{head} {head.heard_at}\n" for head in self._heads)
+            file.writelines(f"{head} {head.heard_at}\n" for head in heads)
             file.flush()
             os.fsync(fd)
         draft.replace(self._path)

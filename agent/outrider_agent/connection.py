@@ -235,15 +235,18 @@ class Connection:
 
     def _keep_head(self, number: int, root: bytes) -> None:
         """Keep a head of the audit log, whoever shows it; tell where it contradicts one kept."""
-        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        contradicted = self._heads.contradicted(number, root)
         try:
-            contradicted = self._heads.heard(number, root, now)
+            self._heads.keep(number, root, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         except OSError as error:
             self._reports.say(
-                "audit head", f"a head of the audit log cannot be kept: {error}",
-                event="audit.verification_failed",
-            )  # fmt: skip
-            return
+                "audit head",
+                "cannot keep a head of the audit log, "
+                f"{(error.strerror or str(error)).lower()}: {self._config.state_dir}: "
+                "free space there; it is tried again",
+                event="pipeline.rejected",
+                severity=severities.WARN,
+            )
         if contradicted is not None:
             self._reports.say(
                 f"audit head {number}",

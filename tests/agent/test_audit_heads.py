@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
+
+import pytest
 
 from outrider_agent.audit_heads import NEWEST, AuditHead, AuditHeads, kept, read
 from outrider_agent.identity import Identity
@@ -19,23 +23,46 @@ def test_heads_are_kept_once_and_survive_a_restart_and_junk(tmp_path: Path) -> N
     Identity(tmp_path)
     heads = AuditHeads(tmp_path)
     for number, root in ((1, ONE), (1, ONE), (0, ONE), (2, b"short"), (2, OTHER)):
-        assert heads.heard(number, root, NOON) is None
+        assert heads.contradicted(number, root) is None
+        heads.keep(number, root, NOON)
     expected = f"1:{'01' * 32} {NOON}\n2:{'02' * 32} {NOON}\n"
     path = tmp_path / "identity" / "audit_heads"
     assert path.read_text() == expected
     assert path.stat().st_mode & 0o777 == 0o600
 
     path.write_text(expected + "junk\n3:zz\n", encoding="latin-1")
-    assert AuditHeads(tmp_path).heard(3, ONE, NOON) is None
+    AuditHeads(tmp_path).keep(3, ONE, NOON)
     assert [head.number for head in read(tmp_path)] == [1, 2, 3]
 
 
 def test_two_roots_for_one_seal_are_both_kept(tmp_path: Path) -> None:
-    """The first root is answered, so that it can be told; both stand in the file."""
+    """The first root is answered, so that it can be told, once; both stand in the file."""
     Identity(tmp_path)
     heads = AuditHeads(tmp_path)
-    heads.heard(7, ONE, NOON)
-    assert heads.heard(7, OTHER, NOON) == AuditHead(7, ONE, NOON)
+    heads.keep(7, ONE, NOON)
+    assert heads.contradicted(7, OTHER) == AuditHead(7, ONE, NOON)
+    heads.keep(7, OTHER, NOON)
+    assert heads.contradicted(7, OTHER) is None
+    assert [head.root for head in read(tmp_path)] == [ONE, OTHER]
+
+
+def test_a_head_that_finds_no_room_is_kept_when_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it is new, and what it contradicts is told, whether it can be kept or not."""
+    Identity(tmp_path)
+    heads = AuditHeads(tmp_path)
+    heads.keep(7, ONE, NOON)
+
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            heads.keep(7, OTHER, NOON)
+    assert heads.contradicted(7, OTHER) == AuditHead(7, ONE, NOON)
+    heads.keep(7, OTHER, NOON)
     assert [head.root for head in read(tmp_path)] == [ONE, OTHER]
 
 
