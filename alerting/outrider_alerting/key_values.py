@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from outrider import severity
 from outrider.filter import attribute_path
+from outrider.filter.attributes import look_up, parse_attributes
 from outrider.filter.text import raw_text
 from outrider_alerting.fingerprints import fingerprint
 
@@ -95,31 +95,11 @@ def _attributes(columns: Columns, rows: list[int], path: tuple[str, ...]) -> lis
 def _attribute(text: bytes, path: tuple[str, ...]) -> str:
     if not text:
         return ""
-    try:
-        value: Any = json.loads(text.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return ""
-    flat = value.get(".".join(path)) if isinstance(value, dict) else None
-    for step in path:
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and _is_index(step) and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            value = None
-    if value is None:
-        value = flat
-    if value is None:
-        return ""
-    return _clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    value = look_up(parse_attributes(text.decode("utf-8", "replace")), path)
+    return "" if value is None else _clean(value)
 
 
 def _clean(text: str) -> str:
     """Return a key value that any database takes: bounded, no NUL, no lone surrogates."""
     cut = text[:MAX_KEY_VALUE]
     return cut.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-
-
-def _is_index(step: str) -> bool:
-    """Tell whether a step counts; Python refuses numbers of thousands of digits."""
-    return step.isascii() and step.isdigit() and len(step) <= 9

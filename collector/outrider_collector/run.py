@@ -153,7 +153,8 @@ class _Collector:
         self.writer = Writer(
             config.database_url, missing_partition=self.background.housekeeper.wake
         )
-        self.book = RuleBook(self.links)
+        self.figures = Figures()
+        self.book = RuleBook(self.links, self.figures)
         heartbeat_ms = config.collector.heartbeat_interval.us // 1_000
         least_ms = config.collector.flush_interval.us // 1_000
         self.roster = Roster(
@@ -161,7 +162,6 @@ class _Collector:
             Wishes(Intervals(least_ms, max(10, least_ms // 10)), heartbeat_ms),
         )
         self.queue = BatchQueue(self.roster.budget, monotonic)
-        self.figures = Figures()
         self.committer = Committer(
             self.writer, self.book, self.queue, self.roster, self.figures,
             clock=monotonic, sleep=asyncio.sleep, backoff=Backoff(0.1, 2.0),

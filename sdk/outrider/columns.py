@@ -182,8 +182,11 @@ class Columns:
     logger: DictionaryColumn = DictionaryColumn()
     event: DictionaryColumn = DictionaryColumn()
     error_code: DictionaryColumn = DictionaryColumn()
-    _decoded: dict[str, list[str | None]] = field(default_factory=dict)
-    cache: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
+    # A changed copy of a batch (dataclasses.replace) begins without what was derived from this one.
+    _decoded: dict[str, list[str | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    cache: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What readers derive from the columns and share, such as a filter's lowered text."""
 
     @property

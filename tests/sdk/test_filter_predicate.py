@@ -192,7 +192,7 @@ def test_an_empty_batch_and_an_empty_filter() -> None:
     columns = batch([Record(), Record()])
 
     assert parse("").match(columns) == [0, 1]
-    empty = dataclasses.replace(columns, n=0, severity=b"", cache={})
+    empty = dataclasses.replace(columns, n=0, severity=b"")
     assert parse("severity:info").match(empty) == []
 
 
@@ -203,3 +203,39 @@ def test_another_stream_is_decided_without_looking(text: str) -> None:
 
     assert parse(text).match(columns) == []
     assert columns.cache == {}
+
+
+def nested(depth: int, inner: str, kinds: list[bool]) -> str:
+    """The JSON of a value within so many containers, of these kinds in turn."""
+    wrapped = [kinds[i % len(kinds)] for i in range(depth)]
+    opened = "".join('{"a":' if is_object else "[" for is_object in wrapped)
+    return opened + inner + "".join("}" if is_object else "]" for is_object in reversed(wrapped))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 3_000),
+    st.sampled_from(["1.50", '"foobar"', r'"\ud800"', "null", "{}", '{"b":[1,"x"]}', "NaN", ""]),
+    st.lists(st.booleans(), min_size=1, max_size=3),
+    st.sampled_from(["a:foo*", 'a:"{"*', "a>1", 'a>="b"', "a:/o{2}/", "a.a.a:1.50", "a.0.a.-1:*"]),
+)
+def test_no_attributes_disturb_a_comparison(
+    depth: int, inner: str, kinds: list[bool], asked: str
+) -> None:
+    """Whatever a record's attributes hold, however deep: no error, and other records match."""
+    hostile = Record(attributes_text=f'{{"a":{nested(depth, inner, kinds)}}}')
+    likely = Record(attributes_text='{"a":"foobar"}')
+
+    found = parse(f"attrs.{asked}").match(batch([likely, hostile]))
+    assert (0 in found) == (asked in {"a:foo*", 'a>="b"', "a:/o{2}/"})
+
+
+def test_a_container_is_compared_by_its_compact_json() -> None:
+    """Numbers as they were written, characters as they are, white space left out."""
+    text = '{"a": {"x": [1.50, -0, {}, [], [[true, null]]], "\\u00e9\\"": "\\u00e9\\n"}}'
+    compact = r'{"x":[1.50,-0,{},[],[[true,null]]],"é\"":"é\n"}'
+    deep = nested(400, "1", [True, False])
+
+    rows = batch([Record(attributes_text=text), Record(attributes_text=f'{{"a":{deep}}}')])
+    for sought, row in ((compact, 0), (deep, 1)):
+        assert Filter(Field("attributes.a", ":", sought), "").match(rows) == [row]

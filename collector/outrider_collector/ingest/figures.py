@@ -23,6 +23,8 @@ class Figures:
     rewinds: int = 0
     deferred: int = 0
     quarantined: int = 0
+    uncounted: int = 0
+    """Records that no rule was held against, because counting them failed."""
     failures: int = 0
     mistakes: int = 0
     """Sessions that were ended because their batches met a mistake of ours."""
@@ -78,6 +80,7 @@ class Figures:
             "rewinds": self.rewinds,
             "deferred": self.deferred,
             "quarantined": self.quarantined,
+            "uncounted": self.uncounted,
             "failures": self.failures,
             "sessions_ended_by_mistake": self.mistakes,
             "last_error": self.last_error,

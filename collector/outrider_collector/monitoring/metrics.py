@@ -24,6 +24,7 @@ _COUNTERS: Final = (
     ("rewinds", "rewinds", "Batches that did not continue their stream."),
     ("deferred", "deferred_batches", "Batches that waited because another collector held a row."),
     ("quarantined", "quarantined_records", "Records that Postgres refused and that are kept."),
+    ("uncounted", "uncounted_records", "Records that no rule could be held against."),
     ("sessions_ended_by_mistake", "mistaken_sessions", "Sessions ended by a mistake of Outrider."),
     ("streams_ended_invalid", "invalid_streams", "Streams of agents ended for a wrong message."),
     ("workers_left_out", "left_out_heartbeats", "Heartbeats of components beyond the limit."),

@@ -108,7 +108,7 @@ def admit_times(columns: Columns, now_us: int) -> Columns:
     low, high = _bounds(observed)
     if low < _EARLIEST_US or high > latest:
         observed = array("q", (t if _EARLIEST_US <= t <= latest else now_us for t in observed))
-        columns = replace(columns, observed_us=observed, _decoded={})
+        columns = replace(columns, observed_us=observed)
     low, high = _bounds(columns.ts_us)
     if low >= _EARLIEST_US and high <= latest:
         return columns
@@ -118,7 +118,7 @@ def admit_times(columns: Columns, now_us: int) -> Columns:
         if not _EARLIEST_US <= t <= latest:
             times[i] = observed[i]
             attributes[i] = _with_event_time(attributes[i], t)
-    return replace(columns, ts_us=times, attributes_raw=pack_text(attributes), _decoded={})
+    return replace(columns, ts_us=times, attributes_raw=pack_text(attributes))
 
 
 def cut(columns: Columns, start: int, stop: int) -> Columns:
@@ -149,7 +149,6 @@ def cut(columns: Columns, start: int, stop: int) -> Columns:
         logger=dictionary(columns.logger),
         event=dictionary(columns.event),
         error_code=dictionary(columns.error_code),
-        _decoded={},
     )
 
 

@@ -20,19 +20,19 @@ from outrider.filter.syntax import Field, attribute_path
 from outrider.filter.text import RawText, raw_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from outrider.columns import Columns
 
 
-class _Number(str):
-    """A JSON number, by the digits it was written with."""
+class _Verbatim(str):
+    """Text that stands in JSON as it is: a number by the digits it was written with."""
 
     __slots__ = ()
 
 
 _decode = json.JSONDecoder(
-    parse_float=_Number, parse_int=_Number, parse_constant=_Number, strict=False
+    parse_float=_Verbatim, parse_int=_Verbatim, parse_constant=_Verbatim, strict=False
 ).decode
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -83,17 +83,38 @@ def _step(value: Any, step: str) -> Any:
 
 
 def _json_text(value: Any) -> str:
-    """Return a container as compact JSON, with numbers as they were written."""
-    if isinstance(value, dict):
-        inner = ",".join(
-            f"{json.dumps(k, ensure_ascii=False)}:{_json_text(v)}" for k, v in value.items()
-        )
-        return f"{{{inner}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(_json_text, value))}]"
-    if isinstance(value, _Number):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    """Return a container as compact JSON, with numbers as they were written.
+
+    Never recursive: what the parser has read can be nested deeper than our stack has room for.
+    """
+    texts: list[str] = []
+    unfinished: list[Iterator[Any]] = [_pieces(value)]
+    while unfinished:
+        for piece in unfinished[-1]:
+            if isinstance(piece, (dict, list)):
+                unfinished.append(_pieces(piece))
+                break
+            plain = isinstance(piece, _Verbatim)
+            texts.append(piece if plain else json.dumps(piece, ensure_ascii=False))
+        else:
+            unfinished.pop()
+    return "".join(texts)
+
+
+def _pieces(container: Any) -> Iterator[Any]:
+    """Yield what a container's JSON is made of, the values within as they are."""
+    is_object = isinstance(container, dict)
+    yield _Verbatim("{" if is_object else "[")
+    for place, item in enumerate(container):
+        if place:
+            yield _Verbatim(",")
+        if is_object:
+            yield item
+            yield _Verbatim(":")
+            yield container[item]
+        else:
+            yield item
+    yield _Verbatim("}" if is_object else "]")
 
 
 class AttributePredicate(Undecided):
