@@ -55,6 +55,12 @@ class _Listen(msgspec.Struct):
     listen: str = ""
 
 
+class _Agent(msgspec.Struct):
+    """The one key of the agent's table that this process needs."""
+
+    collectors: object = None
+
+
 def say(text: str) -> None:
     """One line for the person at the terminal."""
     tell(f"{text}\n", sys.stdout)
@@ -174,10 +180,7 @@ def _exports(layout: Layout, url: str) -> list[str]:
 
 async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
     """Return the URL of a migrated database: the one given, else an embedded one, started here."""
-    configured = load(
-        layout.configuration, _lenient_convert, {"database": DatabaseConfig, "data_dir": str}
-    )
-    layout.check(configured.get("data_dir"))
+    configured = load(layout.configuration, _lenient_convert, {"database": DatabaseConfig})
     config: DatabaseConfig = configured["database"]
     named = os.environ.get("OUTRIDER_DATABASE_URL")
     if named or config.url or config.url_file:
@@ -212,12 +215,27 @@ async def _create_database(postgres: Postgres) -> None:
 
 
 def _addresses(layout: Layout) -> dict[str, str]:
-    """Where the parts listen, as the configuration says."""
+    """Where the parts listen, as the configuration says.
+
+    Raises ConfigError where commands, or the agent, would look for them in another place.
+    """
     tables = load(
-        layout.configuration, _lenient_convert, {"collector": _Listen, "dashboard": _Listen}
+        layout.configuration,
+        _lenient_convert,
+        {"data_dir": str, "collector": _Listen, "dashboard": _Listen, "agent": _Agent},
     )
+    layout.check(tables.get("data_dir"))
     defaults = {"collector": COLLECTOR_PORT, "dashboard": DASHBOARD_PORT}
-    return {name: tables[name].listen or f"127.0.0.1:{port}" for name, port in defaults.items()}
+    found = {name: tables[name].listen or f"127.0.0.1:{port}" for name, port in defaults.items()}
+    port = found["collector"].rpartition(":")[2]
+    if tables["agent"].collectors is None and port != str(COLLECTOR_PORT):
+        raise ConfigError(
+            f"the collector listens on {found['collector']}, and the agent would look for it "
+            f"on 127.0.0.1:{COLLECTOR_PORT}",
+            str(layout.configuration),
+            f'write collectors = ["127.0.0.1:{port}"] under [agent]',
+        )
+    return found
 
 
 def _lenient_convert(value: object, *, type: type) -> object:  # noqa: A002  msgspec's name

@@ -71,6 +71,16 @@ def test_settings_for_another_directory_end_the_start(database_url: str, tmp_pat
     assert f'write data_dir = "{tmp_path}"' in done.stderr
 
 
+def test_an_agent_that_would_look_elsewhere_ends_the_start(tmp_path: Path) -> None:
+    """A collector on a port of its own, and no word of it for the agent: 2, the line to write."""
+    (tmp_path / "outrider.toml").write_text(
+        f'data_dir = "{tmp_path}"\n[collector]\nlisten = "127.0.0.1:4600"\n'
+    )
+    done = up(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    assert done.returncode == 2
+    assert 'write collectors = ["127.0.0.1:4600"] under [agent]' in done.stderr
+
+
 def test_the_first_part_that_cannot_be_configured_ends_everything(
     database_url: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
