@@ -49,6 +49,14 @@ def message(channel_type: str, fate: Fate, notice: str = "fired", why: str = "")
     )  # fmt: skip
 
 
+def test_an_alert_is_called_without_what_its_key_lacks() -> None:
+    """Empty values of a key are no part of the name; a key of only those leaves the rule."""
+    named = replace(alert(), labels={})
+    keys = (["trading", ""], ["", "w1", "h"], ["", ""])
+    subjects = [replace(named, key=key).subject for key in keys]
+    assert subjects == ["trading", "w1, h", "error-spike"]
+
+
 def test_what_a_message_failed_by_is_said_once() -> None:
     """The story of its tries ends with it; a why of another kind is kept."""
     failed = message("telegram", "failed", why="chat not found")

@@ -57,8 +57,8 @@ class Alert:
 
     @property
     def subject(self) -> str:
-        """What it is about, as a person calls it: the worker, else the key."""
-        return self.labels.get("worker") or ", ".join(self.key) or self.rule
+        """What it is about, as a person calls it: the worker, else the key without what is empty."""
+        return self.labels.get("worker") or ", ".join(filter(None, self.key)) or self.rule
 
 
 @dataclass(frozen=True, slots=True)
