@@ -34,7 +34,7 @@ def audit(argv: list[str]) -> int:
     proving = parser.act(
         "verify",
         "prove the log, or name what was changed, removed, inserted or reordered; "
-        "exit 3 when something was",
+        "exit 3 when something was, or when rows wait for a seal for more than five minutes",
     )
     proving.add_argument(
         "--head",
@@ -67,7 +67,7 @@ async def _verify(arguments: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
     say(json.dumps(_document(report)) if arguments.json else "\n".join(_lines(report, len(heads))))
-    return FOUND if report.findings_count else DONE
+    return FOUND if report.findings_count or report.late else DONE
 
 
 def _progress(report: Report) -> None:
@@ -115,10 +115,21 @@ def _lines(report: Report, heads: int) -> Iterator[str]:
             f"rows before {moment(report.retired_before)} UTC were removed by retention: "
             f"{report.retired:,} of them were sealed, and their seals are whole"
         )
-    if report.unsealed:
-        yield f"{report.unsealed:,} newer rows are not sealed yet: nothing proves them"
+    if report.late:
+        late = "1 row has" if report.late == 1 else f"{report.late:,} rows have"
+        yield (
+            f"{late} waited for a seal for more than five minutes: nobody seals, or the "
+            "seals were removed"
+        )
+    if report.unsealed > report.late:
+        young = report.unsealed - report.late
+        yield f"{young:,} newer rows are not sealed yet: nothing proves them"
     if not report.seals:
-        yield "nothing was ever sealed: there is nothing to prove"
+        yield (
+            "there is no seal"
+            if report.unsealed
+            else "nothing was ever sealed: there is nothing to prove"
+        )
         return
     sealed = f", sealed until {moment(report.sealed_at)} UTC" if report.sealed_at else ""
     proof = "are not as they were sealed" if report.findings_count else "are as they were sealed"

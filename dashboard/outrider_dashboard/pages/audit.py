@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import PlainTextResponse, StreamingResponse
 
+from outrider_collector.store.audit.seals import LATE_S
 from outrider_collector.store.reading import audit
 from outrider_collector.store.reading.audit import Asked
 from outrider_dashboard.numbers import plural, stored
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 100
 EXPORT_ROWS = 1_000
-LATE_S = 300
-"""A row is sealed within a minute; one that waits longer means that nobody seals."""
 
 
 async def page(request: Request) -> Response:

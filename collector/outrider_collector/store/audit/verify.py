@@ -15,7 +15,7 @@ from psycopg.types.numeric import Int8BinaryLoader
 from outrider.instants import from_us, to_us
 from outrider_collector.store.audit import months, proof
 from outrider_collector.store.audit.canonical import NO_ROOT, Head, Seal
-from outrider_collector.store.audit.seals import read_rows
+from outrider_collector.store.audit.seals import LATE_S, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -35,7 +35,10 @@ _SEALS: Final = """
 select number, month, after_id, up_to_id, ids, leaves, previous, sealed_at, tree, root
 from audit_seals where number > %s order by number limit %s
 """
-_UNSEALED: Final = "select count(*) from audit_log where id > %s"
+_UNSEALED: Final = """
+select count(*), count(*) filter (where received_at < clock_timestamp() - make_interval(secs => %s))
+from audit_log where id > %s
+"""
 
 
 @dataclass(slots=True)
@@ -48,7 +51,9 @@ class Report:
     """Rows that retention removed; their seals are proved."""
     retired_before: datetime | None = None
     unsealed: int = 0
-    """Rows that are too young to be sealed, which nothing proves yet."""
+    """Rows that no seal covers, which nothing proves."""
+    late: int = 0
+    """Those of them that should have been sealed long ago: nobody seals, or seals were removed."""
     seals: int = 0
     head: Head = field(default_factory=lambda: Head(0, NO_ROOT))
     sealed_at: datetime | None = None
@@ -61,9 +66,12 @@ async def verify(
     connection: AsyncConnection,
     heads: Iterable[Head] = (),
     progress: Callable[[Report], None] = lambda _: None,
+    *,
+    late_s: float = LATE_S,
 ) -> Report:
     """Prove the log, and that it bears out the published heads.
 
+    A row that no seal covers is late when it came more than ``late_s`` seconds ago.
     The connection may read every row of every team.
     """
     report, chain = Report(), proof.Chain(heads)
@@ -93,9 +101,8 @@ async def verify(
             report.sealed_at = from_us(seals[-1].sealed_at)
             progress(report)
         _found(report, chain.end())
-        cursor = await connection.execute(_UNSEALED, (up_to,))
-        row = await cursor.fetchone()
-    report.unsealed = int(row[0]) if row else 0
+        cursor = await connection.execute(_UNSEALED, (late_s, up_to))
+        report.unsealed, report.late = await cursor.fetchone() or (0, 0)
     report.head, report.heads_agreeing = chain.head, chain.agreeing
     return report
 

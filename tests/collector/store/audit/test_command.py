@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider.configuration import ConfigError
+from outrider_collector.store.audit import verify as proof
+from outrider_collector.terminal import audit as terminal
 from outrider_collector.terminal.audit import audit
-from tests.collector.store.audit.sealing import seal, write
+from tests.collector.store.audit.sealing import seal, two_seals, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +53,29 @@ async def test_the_exit_code_says_whether_something_was_found(
     with pytest.raises(ConfigError, match=r"line 2 of .*audit_heads") as caught:
         await verify("--heads", str(kept))
     assert "\x1b" not in str(caught.value)
+
+
+async def test_rows_that_wait_for_a_seal_too_long_are_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log whose seals were removed is not one that was never sealed."""
+    monkeypatch.setenv("OUTRIDER_DATABASE_URL", store.url)
+    monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
+    await two_seals(store)
+    await store.connection.execute("alter table audit_seals disable trigger all")
+    await store.connection.execute("truncate audit_seals")
+
+    async def verify(late_s: float) -> tuple[int, dict[str, int], str]:
+        monkeypatch.setattr(terminal, "verify", partial(proof.verify, late_s=late_s))
+        code = await asyncio.to_thread(audit, ["verify"])
+        said = capsys.readouterr().out
+        assert await asyncio.to_thread(audit, ["verify", "--json"]) == code
+        return code, json.loads(capsys.readouterr().out), said
+
+    code, report, said = await verify(late_s=0)
+    assert (code, report["late"], report["unsealed"]) == (3, 10, 10)
+    assert "10 rows have waited for a seal" in said
+    assert "nobody seals, or the seals were removed" in said
+    code, report, said = await verify(late_s=3_600)
+    assert (code, report["late"], report["unsealed"]) == (0, 0, 10)
+    assert "10 newer rows are not sealed yet" in said
