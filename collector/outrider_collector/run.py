@@ -235,11 +235,11 @@ class _Collector:
         return self.committer.complaint.reason if failing else ""
 
     def trouble(self) -> str:
-        """Return what keeps batches from being committed, empty where nothing does."""
+        """Return why batches are not committed or health is not stored, empty while they are."""
         if self.committer.refused is not None:
             return self.committer.refused.text
         if self.committer.complaint.failing_for_s(time.monotonic()) < _FAILING_S:
-            return ""
+            return self.keeper.trouble()
         return f"commits fail: {self.committer.complaint.reason}"
 
     def status(self) -> dict[str, Any]:
@@ -261,6 +261,7 @@ class _Collector:
             "rule_set": self.book.active.version,
             "streams_ended_invalid": self.pushes.invalid,
             "workers_left_out": self.heartbeat_book.left_out,
+            "health_rows_refused": self.keeper.refused,
             "probe_threads_held": self.probing.held,
             **self.figures.counts(),
             **self.committer.complaint.status(time.monotonic()),

@@ -6,6 +6,10 @@ once.
 
 Heartbeats are from agents, so nothing in them is believed to fit (:mod:`.gauges`). One odd agent
 must not stop everybody's flush.
+
+Agents of one host name (two agents of a host, or hosts of equal names) report the same workers. One
+of them speaks for such a worker: as long as its heartbeats come and say that it lives, what another
+says of it does not count. Its state is one, then, and does not change with every heartbeat.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import asyncio
 import sys
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outrider.instants import from_us
 from outrider_collector.ingest import components, gauges
@@ -46,12 +50,24 @@ GONE_AFTER = 3
 """A worker missing from so many heartbeats of its agent in a row is not its worker any more."""
 
 _ENDED = {"dead", "retired"}
+_LIFELESS = _ENDED | {"unknown", "expired"}
+
+
+class _Speaker(NamedTuple):
+    """Whose word of a component counts."""
+
+    agent: int | None
+    due_us: int
+    """Database time until which it counts without another."""
+    is_alive: bool
+    """Whether it said that the component lives."""
 
 
 @dataclass(slots=True)
 class _Agent:
     """What is remembered of an agent between its heartbeats."""
 
+    number: int | None
     names: dict[tuple[str, str], Component] = field(default_factory=dict)
     """Its components by kind and name: made once, not with every heartbeat."""
     states: dict[Component, str] = field(default_factory=dict)
@@ -92,6 +108,7 @@ class HeartbeatBook:
         self._agents: dict[int | None, _Agent] = {}
         self._heartbeats: dict[Component, HeartbeatRow] = {}
         self._states: dict[Component, StateRow] = {}
+        self._speakers: dict[Component, _Speaker] = {}
         self._broken: dict[int, int] = {}
         """When the last stream of an agent broke that was not heard since."""
         self._breaks: deque[int] = deque(maxlen=MAX_BREAKS)
@@ -103,7 +120,7 @@ class HeartbeatBook:
 
     def expect(self, agent: int | None, known_ones: Iterable[Component]) -> None:
         """Enter what the store knows of an agent's, so that what is missing is noticed."""
-        known = self._agents.setdefault(agent, _Agent())
+        known = self._agents.setdefault(agent, _Agent(agent))
         for component in known_ones:
             if component.kind in PROBED_KINDS:
                 known.probed.add(component)
@@ -113,7 +130,11 @@ class HeartbeatBook:
     def left(self, agent: int, now_us: int, *, broke: bool) -> None:
         """Drop what is remembered of an agent whose last stream of heartbeats ended, or broke."""
         known = self._agents.pop(agent, None)
-        if broke and known is not None and not known.has_stopped:
+        if known is None:
+            return
+        for component in known.states.keys() | known.probed:
+            self._silence(known, component)
+        if broke and not known.has_stopped:
             self._broken[agent] = now_us
             self._breaks.append(now_us)
 
@@ -142,7 +163,7 @@ class HeartbeatBook:
         now_us: int,
     ) -> None:
         """Enter a heartbeat that arrived at database time ``now_us``."""
-        known = self._agents.setdefault(agent, _Agent())
+        known = self._agents.setdefault(agent, _Agent(agent))
         self._broken.pop(agent, None)
         known.has_stopped = heartbeat.stopping
         seen, due = from_us(now_us), due_us(now_us, heartbeat.next_within_ms)
@@ -174,18 +195,18 @@ class HeartbeatBook:
         """
         if not reports and not are_all:
             return
-        known = self._agents.setdefault(observer.agent, _Agent())
+        known = self._agents.setdefault(observer.agent, _Agent(observer.agent))
         seen = from_us(now_us)
         found, odd = components.heard(reports, observer, now_us)
         self.left_out += odd
         for component, (row, verdict) in found.items():
             if verdict is not None:
                 self._enter(known, row, verdict, seen)
-            elif len(self._heartbeats) < MAX_REMEMBERED:
+            elif len(self._heartbeats) < MAX_REMEMBERED and self._speaks(known, row, "unknown"):
                 self._heartbeats[component] = row
         if are_all:
             for component in known.probed - found.keys():
-                self._decide(known, component, gone_verdict(is_worker=False), seen)
+                self._gone(known, component, seen)
                 known.states.pop(component, None)
             known.probed = set(found)
         else:
@@ -217,8 +238,11 @@ class HeartbeatBook:
         if component not in self._heartbeats and len(self._heartbeats) >= MAX_REMEMBERED:
             self.left_out += 1
             return
-        self._heartbeats[component] = row
-        self._decide(known, component, verdict, seen, ended_us)
+        if self._speaks(known, row, verdict.state):
+            self._heartbeats[component] = row
+            self._decide(known, component, verdict, seen, ended_us)
+        known.states[component] = verdict.state
+        known.missing.pop(component, None)
 
     def _decide(
         self,
@@ -231,8 +255,33 @@ class HeartbeatBook:
         self._states[component] = StateRow(component, verdict.state, verdict.reason, seen, ended_us)
         if known.states.get(component) != verdict.state:
             self.urgent.set()
-        known.states[component] = verdict.state
-        known.missing.pop(component, None)
+
+    def _speaks(self, known: _Agent, row: HeartbeatRow, state: str) -> bool:
+        """Whether this agent's word of a component counts; it is the component's speaker then."""
+        speaker, is_alive = self._speakers.get(row.component), state not in _LIFELESS
+        if (
+            speaker is not None
+            and speaker.agent != known.number
+            and row.seen_us <= speaker.due_us
+            and (speaker.is_alive or not is_alive)
+        ):
+            return False
+        self._speakers[row.component] = _Speaker(known.number, row.due_us, is_alive)
+        return True
+
+    def _silence(self, known: _Agent, component: Component) -> bool:
+        """Speak no more for a component; return whether nobody else does."""
+        speaker = self._speakers.get(component)
+        if speaker is not None and speaker.agent != known.number:
+            return False
+        self._speakers.pop(component, None)
+        return True
+
+    def _gone(self, known: _Agent, component: Component, seen: datetime) -> None:
+        """Retire what an agent does not report any more, unless another speaks for it."""
+        if self._silence(known, component):
+            verdict = gone_verdict(is_worker=component.kind == "worker")
+            self._decide(known, component, verdict, seen)
 
     def _miss(
         self,
@@ -245,7 +294,8 @@ class HeartbeatBook:
             known.missing[component] = known.missing.get(component, 0) + 1
             if known.missing[component] >= GONE_AFTER:
                 if known.states.get(component) not in _ENDED:
-                    self._decide(known, component, gone_verdict(is_worker=True), seen)
+                    self._gone(known, component, seen)
+                self._silence(known, component)
                 known.forget(component)
 
 

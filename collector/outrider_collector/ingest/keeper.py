@@ -6,7 +6,8 @@ After each flush the overdue are looked for and declared silent, when :class:`~.
 that this collector has watched for long enough to know.
 
 Nothing here may end the collector: while the database is away the book keeps the newest of
-everything, and the loop tries again.
+everything, and the loop tries again. A row that Postgres refuses for what it says is searched for
+and left out: one odd agent must not stop everybody's health.
 """
 
 from __future__ import annotations
@@ -27,12 +28,22 @@ if TYPE_CHECKING:
     from outrider_collector.ingest.heartbeats import HeartbeatBook
     from outrider_collector.ingest.links import Links
     from outrider_collector.ingest.liveness import Watch
+    from outrider_collector.store.health import HeartbeatRow, StateRow
 
 FLUSH_S = 2.0
 LEAST_FLUSH_S = 0.05
 """Urgent flushes come no faster than this."""
 STATUS_S = 5.0
 CLOCK_S = 30.0
+FAILING_S = 30.0
+"""A collector that has stored no health for so long is not ready."""
+MOST_REFUSED = 20
+"""Refused rows that one flush searches for; then it leaves out whole sets that hold another. Who
+lives says so again with its next heartbeat.
+"""
+REFUSED_AGAIN_S = 3_600.0
+_REFUSING = frozenset(("21", "22", "23", "54"))
+"""Classes of SQLSTATE that speak of the rows, not of the server."""
 
 log = outrider.get_logger(__name__)
 
@@ -65,6 +76,10 @@ class Keeper:
         self._started_us = 0
         self.silent = 0
         """Components this collector has declared silent."""
+        self.refused = 0
+        """Heartbeats and states that were left out because Postgres refused them."""
+        self._kept_s = clock()
+        self._failure = "the database does not answer"
 
     async def measure(self) -> None:
         """Measure the database's clock. Raises Fault."""
@@ -81,6 +96,7 @@ class Keeper:
             try:
                 await self.step()
             except Fault as fault:
+                self._failure = fault.text
                 log.warning("health cannot be stored now", detail=fault.text)
                 await asyncio.sleep(FLUSH_S)
             await asyncio.sleep(LEAST_FLUSH_S)
@@ -107,6 +123,14 @@ class Keeper:
             await self._publish(self._watch.watched_s(self._clock()))
         if self._watch.may_conclude(self._clock()):
             await self._look_for_overdue()
+        self._kept_s = self._clock()
+
+    def trouble(self) -> str:
+        """Return why health is not stored, empty while it is."""
+        failing_s = self._clock() - self._kept_s
+        if failing_s < FAILING_S:
+            return ""
+        return f"no health is stored for {failing_s:.0f} s: {self._failure}"
 
     async def stopped(self) -> None:
         """Flush the last heartbeats and say that this collector stopped in order. Raises Fault."""
@@ -120,14 +144,44 @@ class Keeper:
         if not (heartbeats or states or broken):
             return
         try:
+            changed = await self._record(heartbeats, states, self.refused + MOST_REFUSED)
             async with self._links.use() as connection:
-                changes = await health.record(connection, self._name, heartbeats, states)
                 await health.hasten(connection, self._name, broken)
         except BaseException:
             self._book.put_back(heartbeats, states)
             raise
-        if changes:
+        if changed:
             self._wake()
+
+    async def _record(
+        self, heartbeats: list[HeartbeatRow], states: list[StateRow], most_refused: int
+    ) -> bool:
+        """Store them, without the rows that are refused; return whether a state changed."""
+        if not (heartbeats or states):
+            return False
+        try:
+            async with self._links.use() as connection:
+                return bool(await health.record(connection, self._name, heartbeats, states))
+        except Exception as mistake:  # whatever is odd about a row, others are stored
+            if isinstance(mistake, Fault) and not _is_refusal(mistake):
+                raise
+            if len(heartbeats) + len(states) == 1 or self.refused >= most_refused:
+                self._leave_out([*heartbeats, *states], mistake)
+                return False
+        changed = False
+        for some_heartbeats, some_states in _halves(heartbeats, states):
+            changed |= await self._record(some_heartbeats, some_states, most_refused)
+        return changed
+
+    def _leave_out(self, rows: list[HeartbeatRow | StateRow], mistake: Exception) -> None:
+        """Count what was refused; tell of it now and then, for it is back with each heartbeat."""
+        self.refused += len(rows)
+        if self._due("refusal", REFUSED_AGAIN_S):
+            log.error(
+                "health of a component was left out: the database refused it",
+                exc_info=mistake,
+                component=rows[0].component.name,
+            )
 
     async def _look_for_overdue(self) -> None:
         async with self._links.use() as connection:
@@ -155,3 +209,18 @@ class Keeper:
             return False
         self._done_at[what] = now
         return True
+
+
+def _is_refusal(fault: Fault) -> bool:
+    """Whether the fault speaks of the rows, so that others may be stored."""
+    return str(fault.metadata.get("sqlstate", ""))[:2] in _REFUSING
+
+
+def _halves(
+    heartbeats: list[HeartbeatRow], states: list[StateRow]
+) -> tuple[tuple[list[HeartbeatRow], list[StateRow]], ...]:
+    """Cut in two: heartbeats from states, or the only ones in the middle."""
+    if heartbeats and states:
+        return (heartbeats, []), ([], states)
+    middle = (len(heartbeats) + len(states)) // 2
+    return (heartbeats[:middle], states[:middle]), (heartbeats[middle:], states[middle:])

@@ -28,6 +28,7 @@ _COUNTERS: Final = (
     ("sessions_ended_by_mistake", "mistaken_sessions", "Sessions ended by a mistake of Outrider."),
     ("streams_ended_invalid", "invalid_streams", "Streams of agents ended for a wrong message."),
     ("workers_left_out", "left_out_heartbeats", "Heartbeats of components beyond the limit."),
+    ("health_rows_refused", "refused_health_rows", "Heartbeats and states that Postgres refused."),
 )
 """Key of the status row, name between prefix and ``_total``, help."""
 

@@ -37,7 +37,8 @@ class Readiness:
         """Wire it.
 
         ``serving`` tells gRPC's health service whether to send agents here; ``trouble`` says what
-        keeps batches from being committed although the database answers.
+        keeps batches from being committed, or health from being stored, although the database
+        answers.
         """
         self._links = links
         self._url = url

@@ -11,7 +11,7 @@ it also reads the heartbeat it is declared by, so that a heartbeat stored a mome
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from psycopg.types.json import Jsonb
@@ -33,18 +33,22 @@ PROBED_KINDS = ("exchange", "database", "probe", "pipeline")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Who is meant: an agent, a worker that an agent reports, or what a probe looks at."""
+    """Who is meant: an agent, a worker that an agent reports, or what a probe looks at.
+
+    Kind and name are who it is, as in the tables: two agents of one host name speak of the same
+    worker.
+    """
 
     kind: str
     """"agent", "worker", or one of PROBED_KINDS."""
     name: str
     """Agent: its id. Worker: service/worker@host. What a probe looks at: name@host of who looks."""
-    agent: int | None
+    agent: int | None = field(compare=False)
     """None: a collector looks at it itself."""
-    team: int
-    host: str
-    service: str | None = None
-    worker: str | None = None
+    team: int = field(compare=False)
+    host: str = field(compare=False)
+    service: str | None = field(default=None, compare=False)
+    worker: str | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:
         # The name's own hash is computed once: the book asks for it with every heartbeat.
@@ -131,7 +135,11 @@ async def record(
     heartbeats: Sequence[HeartbeatRow],
     states: Sequence[StateRow],
 ) -> list[Change]:
-    """Store heartbeats and states in one transaction; return the states that changed."""
+    """Store heartbeats and states in one transaction; return the states that changed.
+
+    Of several of one component the newest heartbeat counts, and the state that was decided last.
+    """
+    states = list({row.component: row for row in states}.values())
     async with feed.transaction(connection):
         for some in _chunks(heartbeats):
             await _write_heartbeats(connection, collector, some)
@@ -154,11 +162,12 @@ async def _write_heartbeats(
     await connection.execute(
         """
         insert into heartbeats as h (component_kind, component, seen_at, due_at, collector, gauges)
-        select kind, component, seen_at, due_at, %(collector)s, gauges
+        select distinct on (kind, component)
+               kind, component, seen_at, due_at, %(collector)s, gauges
         from unnest(%(kinds)s::text[], %(names)s::text[], %(seen)s::timestamptz[],
                     %(due)s::timestamptz[], %(gauges)s::jsonb[])
              as new (kind, component, seen_at, due_at, gauges)
-        order by kind, component
+        order by kind, component, seen_at desc
         on conflict (component_kind, component) do update
             set seen_at = excluded.seen_at, due_at = excluded.due_at,
                 collector = excluded.collector, gauges = excluded.gauges

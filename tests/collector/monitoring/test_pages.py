@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -9,8 +10,9 @@ import httpx
 import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from outrider_collector.ingest import keeper
 from outrider_collector.monitoring import readiness
-from tests.collector.service.running import start
+from tests.collector.service.running import ask, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,4 +55,24 @@ async def test_readiness_follows_the_schema(
             connection.execute("delete from schema_migrations where version = 9999")
         assert (await watch.read()).status == SERVING
         watch.cancel()
+    await running.end()
+
+
+async def test_a_collector_that_stores_no_health_is_not_ready(
+    tmp_path: Path, database_url: str, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database answers, but heartbeats find no table: not ready, until they do."""
+    monkeypatch.setattr(readiness, "LOOK_S", 0.1)
+    monkeypatch.setattr(keeper, "FLUSH_S", 0.1)
+    monkeypatch.setattr(keeper, "FAILING_S", 1.0)
+    running = await start(database_url, tmp_path, http_listen=f"127.0.0.1:{unused_tcp_port}")
+    url = f"http://127.0.0.1:{unused_tcp_port}/readyz"
+    async with httpx.AsyncClient() as client, asyncio.timeout(20.0):
+        ask(database_url, "alter table heartbeats rename to elsewhere")
+        while "no health is stored" not in (refused := (await client.get(url)).text):
+            await asyncio.sleep(0.05)
+        assert 'relation "heartbeats" does not exist' in refused
+        ask(database_url, "alter table elsewhere rename to heartbeats")
+        while (await client.get(url)).text != "ready\n":
+            await asyncio.sleep(0.05)
     await running.end()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from outrider.instants import from_us
 from outrider_alerting.durations import Duration
 from outrider_collector.ingest import keeper
 from outrider_collector.ingest.heartbeats import HeartbeatBook
+from outrider_collector.store import health
+from outrider_collector.store.connect import connect
 from outrider_protos.v1 import ingest_pb2
 from tests.collector.service.agent_client import Agent, batch_of, bearer, lines
 from tests.collector.service.running import ask, eventually
@@ -200,6 +205,94 @@ def test_many_that_break_at_once_have_longer_to_be_back() -> None:
     assert set(due) == set(range(500)) - {7, 8, 9}
     assert set(due.values()) == {1_000 + 5_000_000 + 498 * 20_000}
     assert book.broken(2_000_000) == {}
+
+
+DEAD: dict[str, Any] = {"end": ingest_pb2.WORKER_END_SIGNAL, "end_code": 9, "ended_us": 5}
+
+
+def test_one_of_two_agents_speaks_for_a_worker_of_both() -> None:
+    """While the heartbeats of one say that it lives, another's word neither ends nor changes it."""
+    book = HeartbeatBook()
+
+    def after(agent: int, at_s: int, *workers: ingest_pb2.WorkerHeartbeat) -> list[str]:
+        """What a heartbeat of the agent decides of the worker."""
+        message = ingest_pb2.HeartbeatRequest(workers=workers, next_within_ms=10_000)
+        book.heard(agent, 1, "test-host", message, at_s * 1_000_000)
+        heartbeats, decided = book.drain()
+        said = [row.component.agent for row in heartbeats if row.component.name == W1]
+        assert said == [row.component.agent for row in decided if row.component.name == W1][:1]
+        return [row.state for row in decided if row.component.name == W1]
+
+    held = worker(usage=ingest_pb2.Usage(is_stopped=True))
+    assert after(1, 0, worker()) == ["up"]
+    for workers in ([held], [worker(**DEAD)], [], [], [], []):
+        assert after(2, 1, *workers) == []
+    assert after(1, 10, held) == ["degraded"]
+    assert after(2, 11, worker()) == []
+    # Its speaker says that it ended: it lives where another says so, who speaks for it then.
+    assert after(1, 12, worker(**DEAD)) == ["dead"]
+    assert after(2, 13, worker()) == ["up"]
+    assert after(1, 14, worker(**DEAD)) == []
+    # A speaker that is overdue, or that left, speaks no more.
+    assert after(1, 40, worker(**DEAD)) == ["dead"]
+    book.left(1, 41_000_000, broke=False)
+    assert after(2, 42, worker(end=ingest_pb2.WORKER_END_CLEAN)) == ["retired"]
+
+
+async def test_two_agents_of_one_host_name_are_stored(
+    collector: Running, database_url: str
+) -> None:
+    """What both report is one row, in one flush and in those that follow."""
+    one, other = Beats(await collector.agent()), Beats(await collector.agent())
+    for more, stored in ([], 3), ([worker("w2")], 4), ([worker("w2"), worker("w3")], 5):
+        await asyncio.gather(one.beat(worker(), *more), other.beat(worker(), *more))
+        await eventually(partial(are_stored, database_url, stored))
+    await asyncio.gather(one.beat(worker(**DEAD)), other.beat(worker(**DEAD)))
+    await eventually(lambda: states(database_url)[W1] == ("dead", "killed by SIGKILL"))
+
+    assert are_stored(database_url, 5)
+
+
+def are_stored(url: str, count: int) -> bool:
+    """Whether there are so many components, agents among them."""
+    return ask(url, "select count(*) from system_health") == [(count,)]
+
+
+async def test_of_several_rows_of_a_component_one_is_stored(database_url: str) -> None:
+    """The store takes a component twice: the newest heartbeat and the last state."""
+    seen = now_us()
+    them = [health.Component("worker", W1, None, 1, host) for host in ("one", "other")]
+    heartbeats = [
+        health.HeartbeatRow(component, seen - age, seen, b'{"age": %d}' % age)
+        for component, age in zip(them, (0, 5), strict=True)
+    ]
+    decided = [
+        health.StateRow(component, state, "", from_us(seen))
+        for component, state in zip(them, ("dead", "up"), strict=True)
+    ]
+    async with await connect(database_url, application_name="tests") as connection:
+        changes = await health.record(connection, "one", heartbeats, decided)
+
+    assert [change.to_state for change in changes] == ["up"]
+    assert ask(database_url, "select gauges from heartbeats") == [({"age": 0},)]
+
+
+async def test_a_refused_row_does_not_stop_others(
+    collector: Running, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Postgres refuses is left out and counted; everything else is stored, silence seen."""
+    monkeypatch.setattr(keeper, "STATUS_S", 0.1)
+    ask(database_url, "alter table heartbeats add check (component <> 'payments/odd@test-host')")
+    ask(database_url, "alter table system_health add check (worker <> 'odd')")
+    beats = Beats(await collector.agent())
+    await beats.beat(worker("odd"), *(worker(f"w{i}") for i in range(1, 8)))
+    await eventually(lambda: len(states(database_url)) == 8)
+
+    assert "payments/odd@test-host" not in states(database_url)
+    refused = "select (status ->> 'health_rows_refused')::int from collectors"
+    await eventually(lambda: ask(database_url, refused) == [(2,)])
+    ask(database_url, "update heartbeats set due_at = now() - interval '1 second'")
+    await eventually(lambda: {s for s, _ in states(database_url).values()} == {"silent"})
 
 
 async def test_agent_that_stops_on_purpose_is_retired(
