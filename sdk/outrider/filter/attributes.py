@@ -34,6 +34,7 @@ class _Verbatim(str):
 _decode = json.JSONDecoder(
     parse_float=_Verbatim, parse_int=_Verbatim, parse_constant=_Verbatim, strict=False
 ).decode
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
@@ -94,8 +95,7 @@ def _json_text(value: Any) -> str:
             if isinstance(piece, (dict, list)):
                 unfinished.append(_pieces(piece))
                 break
-            plain = isinstance(piece, _Verbatim)
-            texts.append(piece if plain else json.dumps(piece, ensure_ascii=False))
+            texts.append(piece if isinstance(piece, _Verbatim) else _encode(piece))
         else:
             unfinished.pop()
     return "".join(texts)
