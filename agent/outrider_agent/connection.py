@@ -233,12 +233,17 @@ class Connection:
             stop=stop,
         )
 
-    def _keep_head(self, number: int, root: bytes) -> None:
-        """Keep a head of the audit log, whoever shows it; tell where it contradicts one kept."""
+    def _keep_head(self, number: int, root: bytes) -> bool:
+        """Keep a head of the audit log, whoever shows it; tell where it contradicts one kept.
+
+        False where it cannot be kept now.
+        """
         contradicted = self._heads.contradicted(number, root)
+        is_kept = True
         try:
             self._heads.keep(number, root, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         except OSError as error:
+            is_kept = False
             self._reports.say(
                 "audit head",
                 "cannot keep a head of the audit log, "
@@ -259,6 +264,7 @@ class Connection:
                 kept=contradicted.root.hex(),
                 shown=root.hex(),
             )
+        return is_kept
 
     async def _enroll(self, channel: object) -> str:
         if self._identity.is_damaged:

@@ -96,6 +96,8 @@ class FakeCollector:
             heartbeat_interval_ms=200,
         )
         self.heartbeats: list[ingest_pb2.HeartbeatRequest] = []
+        self.audit_head = (0, b"")
+        """What answers to heartbeats show: the number of a seal and its root."""
         self.hellos: list[ingest_pb2.Hello] = []
         self.batches: list[log_pb2.Batch] = []
         self.most_together = 0
@@ -137,7 +139,10 @@ class FakeCollector:
         async for request in requests:
             self.heartbeats.append(request)
             yield ingest_pb2.HeartbeatResponse(
-                number=request.number, clock_us=now_us() + self.clock_offset_us
+                number=request.number,
+                clock_us=now_us() + self.clock_offset_us,
+                audit_seal=self.audit_head[0],
+                audit_root=self.audit_head[1],
             )
 
     async def Push(self, requests: Any, context: Any) -> Any:  # noqa: N802  gRPC's name

@@ -10,9 +10,12 @@ import pytest
 
 from outrider_agent.audit_heads import NEWEST, AuditHead, AuditHeads, kept, read
 from outrider_agent.identity import Identity
+from tests.agent.harness import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.agent.fake_collector import FakeCollector
 
 NOON = "2026-11-29T12:00:00Z"
 ONE, OTHER = b"\x01" * 32, b"\x02" * 32
@@ -64,6 +67,28 @@ def test_a_head_that_finds_no_room_is_kept_when_there_is_some(
     assert heads.contradicted(7, OTHER) == AuditHead(7, ONE, NOON)
     heads.keep(7, OTHER, NOON)
     assert [head.root for head in read(tmp_path)] == [ONE, OTHER]
+
+
+async def test_only_another_root_is_told_as_tampering(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A head that cannot be kept is a matter of the agent's disk."""
+
+    def told(event: str) -> list[str]:
+        return [str(row.message) for row in collector.database.own_rows if row.event == event]
+
+    site = Site(tmp_path, collector)
+    in_the_way = tmp_path / "agent" / "identity" / ".audit_heads.new"
+    in_the_way.mkdir(parents=True)
+    collector.audit_head = (7, ONE)
+    async with site.agent():
+        await collector.until(lambda: bool(told("pipeline.rejected")))
+        assert "cannot keep a head of the audit log, is a directory: " in "".join(site.said)
+        assert told("audit.verification_failed") == []
+        in_the_way.rmdir()
+        await collector.until(lambda: bool(read(site.state_dir)))
+        collector.audit_head = (7, OTHER)
+        await collector.until(lambda: bool(told("audit.verification_failed")))
 
 
 def test_of_old_heads_the_first_of_each_day_stay_and_what_contradicts() -> None:

@@ -27,13 +27,14 @@ async def run_heartbeats(
     interval_s: Callable[[], float],
     sample_clock: Callable[[int, int, int], None],
     clock_us: Callable[[], int],
-    keep_head: Callable[[int, bytes], None],
+    keep_head: Callable[[int, bytes], bool],
     hurry: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
     """Send heartbeats until ``stop``; ``make(number, stopping)`` gives one. Raises Fault.
 
-    ``keep_head`` is called in a thread with each head of the audit log that is new to this stream.
+    ``keep_head`` is called in a thread with each head of the audit log that is new to this stream,
+    until it returns that the head is kept.
     ``hurry`` is set when something must be told at once. The last one says that the agent stops.
     """
     call = ingest_stub(channel).Heartbeat(metadata=bearer(token))
@@ -73,7 +74,7 @@ async def _read(
     sent: dict[int, int],
     sample_clock: Callable[[int, int, int], None],
     clock_us: Callable[[], int],
-    keep_head: Callable[[int, bytes], None],
+    keep_head: Callable[[int, bytes], bool],
 ) -> None:
     shown = b""
     while True:
@@ -85,9 +86,11 @@ async def _read(
             del sent[number]
         if sent_us is not None and response.clock_us:
             sample_clock(sent_us, response.clock_us, clock_us())
-        if response.audit_root not in {b"", shown}:
-            shown = response.audit_root
-            await asyncio.to_thread(keep_head, response.audit_seal, shown)
+        head = response.audit_root
+        if head not in {b"", shown} and await asyncio.to_thread(
+            keep_head, response.audit_seal, head
+        ):
+            shown = head
 
 
 async def _wait(
