@@ -57,7 +57,7 @@ class Alert:
 
     @property
     def subject(self) -> str:
-        """What it is about, as a person calls it: the worker, else the key without what is empty."""
+        """What it is about, as a person calls it: the worker, else what the key has."""
         return self.labels.get("worker") or ", ".join(filter(None, self.key)) or self.rule
 
 
