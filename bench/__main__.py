@@ -12,7 +12,9 @@ SHAPES = ("dense", "sparse", "latency", "store", "heartbeats", "storm")
 
 def main() -> None:
     """Measure on the embedded server, then on one with lz4 where the machine has it."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="python -m bench", description=__doc__
+    )
     parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=f"of {', '.join(SHAPES)}")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--records", type=int, default=1_000_000)

@@ -42,7 +42,9 @@ def _ask(arguments: argparse.Namespace, config: configuration.Configuration) -> 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="outrider agent", description="The agent of this host.")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog="outrider agent", description="The agent of this host."
+    )
     parser.add_argument("--config", metavar="FILE", help="configuration (default: see README)")
     parser.add_argument(
         "action",

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from outrider import places, record, severity, taxonomy
-from outrider.configuration import ConfigError
+from outrider.configuration import ConfigError, suggest
 from outrider.configuration import load as load_configuration
 from outrider.inbox.access import remedy
 from outrider.inbox.attended import is_attended
@@ -47,6 +47,7 @@ _KILLS_S = 10.0
 # After the child's end, what grandchildren still hold open is read for so long.
 _LINGER_S = 1.0
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+_OPTIONS = ("--service", "--worker", "--quiet", "--config", "--help")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="outrider run",
         usage="outrider run [--service S] [--worker W] [--quiet] [--config FILE] -- CMD [ARG ...]",
         description="Run a worker: its output is logged, its end is a record and a state.",
@@ -76,8 +78,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--quiet", action="store_true", help="do not show the output as well")
     divider = argv.index("--") if "--" in argv else len(argv)
     arguments, rest = parser.parse_known_args(argv[:divider])
+    if rest and rest[0].startswith("-"):
+        near = suggest(rest[0].partition("=")[0], _OPTIONS)
+        hint = f"did you mean {near}?" if near else f"there are: {', '.join(_OPTIONS)}"
+        parser.error(f"unknown option {rest[0]}: {hint}; what is the command's stands after --")
     command = rest + argv[divider + 1 :]
-    if not command or command[0].startswith("-"):
+    if not command:
         parser.error("no command given: write it after --")
     return arguments, command
 

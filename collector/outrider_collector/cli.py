@@ -46,18 +46,19 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="outrider collector",
         description="Takes agents' logs and heartbeats, commits them, evaluates, tells people.",
     )
     # Before the act or after it; after it must not undo what was said before.
     what = "configuration instead of the usual place"
     parser.add_argument("--config", metavar="FILE", help=what)
-    common = argparse.ArgumentParser(add_help=False)
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument("--config", metavar="FILE", help=what, default=argparse.SUPPRESS)
     acts = parser.add_subparsers(dest="act", metavar="ACT")
 
     def act(name: str, summary: str) -> argparse.ArgumentParser:
-        return acts.add_parser(name, help=summary, parents=[common])
+        return acts.add_parser(name, help=summary, parents=[common], allow_abbrev=False)
 
     act("run", "serve agents until SIGTERM or SIGINT (the default)")
     act("check", "configuration, database and address: what would keep it from running")

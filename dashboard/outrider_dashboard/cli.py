@@ -69,7 +69,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="outrider dashboard", description="Serve the web pages, with the read role only."
+        allow_abbrev=False,
+        prog="outrider dashboard",
+        description="Serve the web pages, with the read role only.",
     )
     parser.add_argument("--config", help="configuration file")
     parser.add_argument("--listen", metavar="HOST:PORT", help="instead of dashboard.listen")

@@ -257,8 +257,10 @@ def test_a_grandchild_that_keeps_the_pipe_does_not_keep_us(tmp_path: Path) -> No
 
 
 def test_usage_says_what_is_missing(tmp_path: Path) -> None:
-    """Without a command it is exit code 2 and a hint."""
+    """Without a command, or with a mistyped option, it is exit code 2 and a hint."""
     done = run(tmp_path, "--service", "s")
+    mistyped = run(tmp_path, "--servce", "s", "--", "true")
 
-    assert done.returncode == 2
+    assert (done.returncode, mistyped.returncode) == (2, 2)
     assert "no command given: write it after --" in done.stderr
+    assert "unknown option --servce: did you mean --service?" in mistyped.stderr

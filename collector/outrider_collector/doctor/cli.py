@@ -25,6 +25,7 @@ _CODES = {"ok": DONE, "warn": FOUND, "bad": FAILED}
 def main(argv: list[str]) -> int:
     """Examine the installation; return 0 well, 3 doubtful, 1 something does not work."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="outrider doctor",
         description="What is wrong with this installation and what to do: settings, disk, "
         "collector, database, agents, rules, channels. It changes nothing and sends nothing. "

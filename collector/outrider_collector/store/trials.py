@@ -49,9 +49,15 @@ async def add(connection: AsyncConnection, channel: str, actor: str, collector: 
     It goes before everything that waits for the channel. Raises NOT_FOUND for another channel.
     """
     active = await rules.active(connection)
-    known = [each.name for each in active.rule_set.channels] if active else []
-    config = active.rule_set.channel(channel) if active else None
+    if active is None:
+        raise Fault(
+            Reason.NOT_FOUND,
+            detail="no rules are active, and no channel with them: apply the rules first, "
+            "'outrider rules apply DIR'",
+        )
+    config = active.rule_set.channel(channel)
     if config is None:
+        known = [each.name for each in active.rule_set.channels]
         near = suggest(channel, known)
         hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(known) or 'none'}"
         raise Fault(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.command import DONE
 from outrider.configuration import ConfigError
+from outrider.errors import Fault, Reason
 from outrider.visible import visible
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import argparse
 
     from psycopg import AsyncConnection
+
+    from outrider_collector.store.reading.types import AlertDetail
 
 RECENT: Final = timedelta(days=1)
 
@@ -66,7 +69,7 @@ async def _show(arguments: argparse.Namespace) -> int:
 
     async def read(connection: AsyncConnection) -> list[str]:
         now = await health.now(connection)
-        detail = await reading.alert(connection, number)
+        detail = await _detail(connection, number)
         if arguments.json:
             return [json.dumps(document(detail))]
         return list(alert_text.detail_lines(detail, now, colours=sys.stdout.isatty()))
@@ -79,7 +82,7 @@ async def _explain(arguments: argparse.Namespace) -> int:
     number = _alert_number(arguments.alert)
 
     async def read(connection: AsyncConnection) -> alert_explained.Explanation:
-        detail = await reading.alert(connection, number)
+        detail = await _detail(connection, number)
         rule_set = await store_rules.load(connection, detail.alert.rule_set)
         silences = await reading.silences(connection, ended=True)
         now = await health.now(connection)
@@ -93,6 +96,16 @@ async def _explain(arguments: argparse.Namespace) -> int:
     else:
         say("\n".join(alert_explained.lines(found, colours=sys.stdout.isatty())))
     return DONE
+
+
+async def _detail(connection: AsyncConnection, number: int) -> AlertDetail:
+    try:
+        return await reading.alert(connection, number)
+    except Fault as fault:
+        if fault.reason is not Reason.NOT_FOUND:
+            raise
+        hint = "list them with 'outrider alerts --all'"
+        raise Fault(Reason.NOT_FOUND, detail=f"there is no alert A-{number}: {hint}") from None
 
 
 async def _acknowledge(arguments: argparse.Namespace) -> int:

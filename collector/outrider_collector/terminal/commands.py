@@ -25,7 +25,7 @@ class Parser:
 
     def __init__(self, name: str, description: str, default: str | None = None) -> None:
         self._default = default
-        self._common = argparse.ArgumentParser(add_help=False)
+        self._common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         self._common.add_argument(
             "--config", metavar="FILE", default=argparse.SUPPRESS, help="outrider.toml to read"
         )
@@ -33,7 +33,10 @@ class Parser:
             "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON document"
         )
         self._parser = argparse.ArgumentParser(
-            prog=f"outrider {name}", description=description, parents=[self._common]
+            allow_abbrev=False,
+            prog=f"outrider {name}",
+            description=description,
+            parents=[self._common],
         )
         self._acts = self._parser.add_subparsers(
             dest="act", metavar="ACT", required=default is None
@@ -42,7 +45,7 @@ class Parser:
     def act(self, name: str, summary: str) -> argparse.ArgumentParser:
         """Add an act."""
         parser: argparse.ArgumentParser = self._acts.add_parser(
-            name, help=summary, description=summary, parents=[self._common]
+            name, help=summary, description=summary, parents=[self._common], allow_abbrev=False
         )
         return parser
 

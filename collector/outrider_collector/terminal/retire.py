@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def retire(argv: list[str]) -> int:
     """Retire a worker; return the exit code."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="outrider workers retire",
         description="Say that a dead or silent worker ended for good. It is up again when it runs.",
     )

@@ -74,7 +74,9 @@ def workers(argv: list[str]) -> int:
 
 
 def _arguments(name: str, description: str, argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=f"outrider {name}", description=description)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog=f"outrider {name}", description=description
+    )
     parser.add_argument(
         "--json", action="store_true", help="one JSON document (with --watch one a line)"
     )

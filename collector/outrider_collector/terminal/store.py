@@ -32,34 +32,50 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Run one of the subcommands; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="outrider store", description="The database: its schema, what it holds, what is old."
+        allow_abbrev=False,
+        prog="outrider store",
+        description="The database: its schema, what it holds, what is old.",
     )
     parser.add_argument("--config", metavar="FILE", help="outrider.toml to read")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    migrate = commands.add_parser("migrate", help="bring the schema to this version")
+    migrate = commands.add_parser(
+        "migrate", allow_abbrev=False, help="bring the schema to this version"
+    )
     migrate.add_argument(
         "--check", action="store_true", help="change nothing; exit 3 when something is to do"
     )
-    stats = commands.add_parser("stats", help="records, blocks, bytes and partitions")
+    stats = commands.add_parser(
+        "stats", allow_abbrev=False, help="records, blocks, bytes and partitions"
+    )
     stats.add_argument("--json", action="store_true", help="one JSON document")
     compacting = commands.add_parser(
-        "compact", help="move fresh blocks to where they are small and quick to search"
+        "compact",
+        allow_abbrev=False,
+        help="move fresh blocks to where they are small and quick to search",
     )
     compacting.add_argument(
         "--once", action="store_true", help="all that is old enough, without rests, then end"
     )
     checking = commands.add_parser(
-        "verify", help="look whether every block is right about its records; exit 3 when one is not"
+        "verify",
+        allow_abbrev=False,
+        help="look whether every block is right about its records; exit 3 when one is not",
     )
     checking.add_argument(
         "--quick", action="store_true", help="leave out the filters, for which all texts are read"
     )
-    commands.add_parser("retention", help="drop what is older than the retention, now")
+    commands.add_parser(
+        "retention", allow_abbrev=False, help="drop what is older than the retention, now"
+    )
     purge.add_arguments(
-        commands.add_parser("purge", help="erase records for good: a leaked secret, a person")
+        commands.add_parser(
+            "purge", allow_abbrev=False, help="erase records for good: a leaked secret, a person"
+        )
     )
     aside = commands.add_parser(
-        "quarantine", help="records that Postgres refused: list them, or show one"
+        "quarantine",
+        allow_abbrev=False,
+        help="records that Postgres refused: list them, or show one",
     )
     aside.add_argument("id", nargs="?", type=int, metavar="ID", help="show what it holds")
     aside.add_argument("--json", action="store_true", help="one JSON document")

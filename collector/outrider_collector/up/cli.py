@@ -13,6 +13,7 @@ from outrider_collector.up.tree import Options, run
 def main(argv: list[str]) -> int:
     """Run everything until Ctrl-C; returns the exit code."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="outrider up",
         description="Everything on this machine in one process tree: database, collector, agent, "
         "dashboard. With OUTRIDER_DATABASE_URL, that Postgres (>= 15) instead of an embedded one.",

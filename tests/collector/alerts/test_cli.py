@@ -320,15 +320,19 @@ async def test_a_silence_that_can_hold_nothing_is_doubted(
     assert (sound.document["doubts"], sound.err) == ([], "")
 
 
-@pytest.mark.parametrize(("words", "code"), [(("ack", "999"), 1), (("show", "nonsense"), 2)])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(("ack", "999"), 1), (("show", "999"), 1), (("show", "nonsense"), 2)],
+)
 async def test_alerts_that_are_not_there(
     terminal: Terminal, collector: None, words: tuple[str, ...], code: int
 ) -> None:
-    """An unknown number: 1; what is no number: 2."""
+    """An unknown number: 1, and where the known ones are; what is no number: 2."""
     done = await terminal("alerts", *words)
 
     assert code == done.code
     assert done.err.startswith("outrider: ")
+    assert ("list them with 'outrider alerts" in done.err) == (code == 1)
 
 
 async def test_a_silence_is_added_listed_and_ended(

@@ -181,6 +181,22 @@ def test_what_cannot_be_read_is_explained(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["logs", "--lim", "3"], ["status", "--wat"], ["alerts", "list", "--al"], ["doctor", "--js"],
+        ["store", "stats", "--js"], ["collector", "check", "--conf", "x"], ["agent", "--js"],
+        ["workers", "retire", "w", "--comm", "x"], ["up", "--dem"], ["dashboard", "--lis", "x"],
+    ],
+)  # fmt: skip
+def test_an_option_is_written_in_full(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A shortened option would mean another one with the next version: it is unknown."""
+    with pytest.raises(SystemExit) as caught:
+        command.main(argv)
+    assert caught.value.code == 2
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
 def test_status_and_workers_have_text_and_json(
     filled: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
