@@ -17,7 +17,7 @@ import os
 import re
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Final, LiteralString
 
 import msgspec
 import psycopg
@@ -54,6 +54,8 @@ _SOCKET = {
 EMBEDDED_SOCKET = "run"
 """Inside the data directory: where the embedded server of `outrider up` listens."""
 
+_URL_HINT: Final = "write it like postgresql://user@host:5432/outrider"
+
 
 class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Table ``[database]`` of the configuration."""
@@ -69,9 +71,11 @@ def database_url(
 ) -> str:
     """Return where the database is: environment, else configuration, else the embedded server.
 
-    Raises ConfigError when ``url_file`` cannot be read.
+    Raises ConfigError when ``url_file`` cannot be read, or the environment names no URL.
     """
     if given := environ.get("OUTRIDER_DATABASE_URL"):
+        if wrong := _mistake(given):
+            raise ConfigError(wrong, "OUTRIDER_DATABASE_URL in the environment", _URL_HINT)
         return given
     if config.url:
         return config.url
@@ -157,9 +161,10 @@ def _without_text(message: str) -> str:
     return re.sub(r'".*"', "...", message.strip(), flags=re.DOTALL)
 
 
-def _conninfo(url: str, application_name: str) -> str:
+def _mistake(url: str) -> str | None:
+    """Say what is wrong with a URL, without what may be a password; None: it can be read."""
     try:
-        given = conninfo_to_dict(url)
+        conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         kind, is_url, _ = url.partition("://")
         # libpq takes any other scheme for a list of key=value, and misses a "=".
@@ -168,11 +173,14 @@ def _conninfo(url: str, application_name: str) -> str:
             if is_url and kind not in {"postgresql", "postgres"} and kind.isalnum()
             else f"it cannot be read, {_without_text(str(error))}"
         )
-        raise Fault(
-            Reason.CONFIG_INVALID,
-            detail=f"the database's URL is wrong: {what}: write it like "
-            "postgresql://user@host:5432/outrider",
-        ) from None
+        return f"the database's URL is wrong: {what}"
+    return None
+
+
+def _conninfo(url: str, application_name: str) -> str:
+    if wrong := _mistake(url):
+        raise Fault(Reason.CONFIG_INVALID, detail=f"{wrong}: {_URL_HINT}")
+    given = conninfo_to_dict(url)
     known = {key: str(value) for key, value in given.items() if value is not None}
     return make_conninfo(
         "", **{**_SOCKET, "application_name": application_name, **known, "client_encoding": "UTF8"}

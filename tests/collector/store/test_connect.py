@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,8 +20,6 @@ from outrider_collector.store.connect import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from psycopg import AsyncConnection
 
 
@@ -30,7 +29,7 @@ def test_the_environment_wins_then_the_file_then_the_embedded_server(tmp_path: P
     secret.write_text("postgresql://secret/db\n")
     config = DatabaseConfig(url="postgresql://toml/db")
 
-    assert database_url(config, tmp_path, {"OUTRIDER_DATABASE_URL": "env"}) == "env"
+    assert database_url(config, tmp_path, {"OUTRIDER_DATABASE_URL": "dbname=env"}) == "dbname=env"
     assert database_url(config, tmp_path, {}) == "postgresql://toml/db"
     assert database_url(DatabaseConfig(url_file=str(secret)), tmp_path, {}) == (
         "postgresql://secret/db"
@@ -93,6 +92,16 @@ async def test_a_url_that_is_none_is_explained(url: str, words: str) -> None:
     assert caught.value.reason is Reason.CONFIG_INVALID
     assert words in caught.value.text
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_url_of_the_environment_that_is_none_is_told_as_that() -> None:
+    """The variable is named, not what reads the URL next, and no password is shown."""
+    environ = {"OUTRIDER_DATABASE_URL": "mysql://a:hunter2@b/c"}
+    with pytest.raises(ConfigError) as caught:
+        database_url(DatabaseConfig(), Path("/data"), environ)
+
+    assert caught.value.where == "OUTRIDER_DATABASE_URL in the environment"
+    assert caught.value.what == "the database's URL is wrong: mysql:// is no Postgres"
 
 
 async def test_a_session_cannot_hold_others_for_long(connection: AsyncConnection) -> None:
