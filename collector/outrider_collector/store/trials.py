@@ -61,7 +61,9 @@ async def add(connection: AsyncConnection, channel: str, actor: str, collector: 
         near = suggest(channel, known)
         hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(known) or 'none'}"
         raise Fault(
-            Reason.NOT_FOUND, detail=f"the active rule set has no channel '{channel[:50]}': {hint}"
+            Reason.NOT_FOUND,
+            detail=f"the active rule set has no channel '{channel[:50]}': {hint}; "
+            "one that is new is there after 'outrider rules apply DIR'",
         )
     to = destination(config)
     async with feed.transaction(connection):

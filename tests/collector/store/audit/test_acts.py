@@ -25,6 +25,9 @@ async def test_a_channel_is_tried_after_rules_were_applied(store: Store) -> None
     """Before the first set there is no channel to name, and the way to one is told."""
     with pytest.raises(Fault, match="apply the rules first"):
         await trials.add(store.connection, "hook", "anna", "here")
+    await rules.apply(store.connection, {"a.toml": _RULES}, "anna")
+    with pytest.raises(Fault, match=r"did you mean 'hook'.*outrider rules apply DIR"):
+        await trials.add(store.connection, "hok", "anna", "here")
 
 
 async def test_each_act_has_its_row_and_what_changed_nothing_has_none(store: Store) -> None:
