@@ -9,7 +9,7 @@ when a message did not reach its destination, and when an escalation or a remind
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,10 @@ class Notices:
         canaries, self._canaries = self._canaries, []
         if canaries:
             await canary.enter(self._connection, canaries)
+        planned = await self._plan(now, touched)
+        return replace(planned, to_deliver=True) if canaries else planned
+
+    async def _plan(self, now: datetime, touched: set[int]) -> Planned:
         silences = [_silence(row) for row in await alerts.read_silences(self._connection, now)]
         ids = touched | self._look | {a for a, at in self._timers.items() if now >= at}
         rows = await alerts.read_alerts(self._connection, sorted(ids)) if ids else []
@@ -94,7 +98,7 @@ class Notices:
             rows += await alerts.read_alerts(self._connection, sorted(others))
             ids |= others
         if not ids:
-            return Planned(to_deliver=bool(canaries))
+            return Planned()
         causes = [_alert(row) for row in await alerts.read_causes(self._connection)]
         ledger: dict[int, list[LedgerRow]] = {}
         for entry in await alerts.read_ledger(self._connection, sorted(ids)):
@@ -113,7 +117,7 @@ class Notices:
             self._timers.pop(alert, None)
         self._timers |= {alert: from_us(at_us) for alert, at_us in planned.next_us.items()}
         self._look -= ids
-        return await self._write(planned, rows, canaries=bool(canaries))
+        return await self._write(planned, rows)
 
     def _everybody(self, silences: Sequence[Silence], now: datetime) -> bool:
         """Tell whether what silences hold back has changed, or may have at first."""
@@ -125,9 +129,7 @@ class Notices:
         self._in_force = frozenset(s.id for s in silences if in_force(s, to_us(now)))
         return first or before != self._in_force
 
-    async def _write(
-        self, planned: Plan, rows: Sequence[alerts.AlertRow], *, canaries: bool
-    ) -> Planned:
+    async def _write(self, planned: Plan, rows: Sequence[alerts.AlertRow]) -> Planned:
         for change in planned.changes:
             await alerts.supersede(
                 self._connection,
@@ -149,7 +151,7 @@ class Notices:
         changed = {row.alert for row in planned.rows} | {c.alert for c in planned.changes}
         return Planned(
             alerts=changed | set(flags),
-            to_deliver=canaries or any(row.fate == "waiting" for row in planned.rows),
+            to_deliver=any(row.fate == "waiting" for row in planned.rows),
         )
 
 
