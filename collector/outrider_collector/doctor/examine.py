@@ -15,7 +15,7 @@ from outrider.errors import Fault
 from outrider_collector.doctor import judge
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.service.tokens import ADMIN_FILE
-from outrider_collector.store import partitions, rules, schema
+from outrider_collector.store import advisory, partitions, rules, schema
 from outrider_collector.store.connect import (
     EMBEDDED_SOCKET,
     READ_ROLE,
@@ -112,6 +112,7 @@ async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncI
     yield finding
     exists, may_take = await _one(conn, _ROLE, {"role": READ_ROLE})
     yield judge.read_role(READ_ROLE, exists=exists, may_take=may_take)
+    yield judge.locks(open_to_all=await advisory.open_to_all(conn))
     if finding.level != "ok":
         return  # the rest would ask tables that are not there or not as they should be
     yield judge.partitions(await partitions.hours_left(conn))

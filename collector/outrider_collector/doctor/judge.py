@@ -93,6 +93,16 @@ def read_role(name: str, *, exists: bool, may_take: bool) -> Finding:
     return Finding("ok", "roles", f"readers use {name}, which cannot write")
 
 
+def locks(*, open_to_all: bool) -> Finding:
+    """Judge whether a login that only reads can take the locks that commits wait for."""
+    if open_to_all:
+        return Finding(
+            "note", "roles", "who only reads can stop commits by an advisory lock",
+            "'outrider store migrate' prints what a superuser can run against it",
+        )  # fmt: skip
+    return Finding("ok", "roles", "advisory locks are for those who commit")
+
+
 def clock(skew_s: float) -> Finding:
     """Judge this host's clock against the database's; positive: this host is ahead."""
     fact = f"{abs(skew_s):.3f} s {'ahead of' if skew_s > 0 else 'behind'} the database's"

@@ -122,6 +122,11 @@ async def ensure_roles(connection: AsyncConnection) -> list[str]:
     return refused
 
 
+def committing() -> tuple[str, ...]:
+    """Return the roles whose transactions take locks; the owner's do too."""
+    return INGEST_ROLE, ADMIN_ROLE
+
+
 async def _try(connection: AsyncConnection, statement: sql.Composed, refused: list[str]) -> None:
     try:
         async with connection.transaction():

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store import housekeeping, partitions, roles
+from outrider_collector.store import advisory, housekeeping, partitions, roles
 from outrider_collector.store.connect import connect, driver_errors, target
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Migrated:
     version: int
     not_permitted: tuple[str, ...]
     """Statements for an administrator: what this user may not do itself."""
+    advised: tuple[str, ...] = ()
+    """Statements for a superuser, who keeps readers from the locks that commits wait for."""
 
 
 @cache
@@ -120,12 +122,13 @@ async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Mig
                 for migration in state.pending:
                     await _apply(connection, migration)
                 not_permitted = await roles.ensure_roles(connection)
+                advised = await advisory.ensure(connection, roles.committing())
                 await housekeeping.ensure_ahead(connection, hours_ahead)
             finally:
                 if not connection.closed:
                     await connection.execute("select pg_advisory_unlock(%s)", (_LOCK_KEY,))
     version = max((m.version for m in state.pending), default=state.version)
-    return Migrated(state.pending, version, tuple(not_permitted))
+    return Migrated(state.pending, version, tuple(not_permitted), tuple(advised))
 
 
 async def check(connection: AsyncConnection) -> State:

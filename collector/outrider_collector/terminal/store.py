@@ -106,6 +106,10 @@ async def _migrate(configuration: Configuration) -> int:
     for migration in done.applied:
         _say(f"applied {migration.version:04}_{migration.name}")
     _say(f"schema {done.version} is in place: {target(configuration.database_url)}")
+    if done.advised:
+        _say("Who only reads can hold a lock that commits wait for; a superuser ends that with:")
+        for statement in done.advised:
+            _say(f"  {statement};")
     if done.not_permitted:
         _say("This user may not do the following; ask an administrator of the database to run:")
         for statement in done.not_permitted:
