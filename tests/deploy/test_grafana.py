@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tests.filled import fill, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FILE = Path(__file__).parents[2] / "deploy" / "grafana" / "outrider.json"
 DASHBOARD: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
@@ -38,7 +38,7 @@ def substituted(query: str, since: datetime, until: datetime, chosen: dict[str, 
         query = query.replace(f"${{{name}:sqlstring}}", value)
     query = query.replace("$__interval_ms", "60000")
     low, high = f"'{since:%Y-%m-%dT%H:%M:%SZ}'", f"'{until:%Y-%m-%dT%H:%M:%SZ}'"
-    macros = {
+    macros: dict[str, Callable[[str], str]] = {
         "__timeFrom": lambda _: low,
         "__timeTo": lambda _: high,
         "__timeFilter": lambda column: f"{column} BETWEEN {low} AND {high}",
