@@ -23,7 +23,7 @@ from outrider_alerting.ledger import Alert, LedgerRow, NotificationPlan, Plan, S
 from outrider_alerting.routing import in_force
 from outrider_alerting.rules import Priority, RuleSet
 from outrider_alerting.schedules import minute_after
-from outrider_collector.store import alerts, canary
+from outrider_collector.store import alerts, canary, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -100,17 +100,17 @@ class Notices:
         if not ids:
             return Planned()
         causes = [_alert(row) for row in await alerts.read_causes(self._connection)]
-        ledger: dict[int, list[LedgerRow]] = {}
-        for entry in await alerts.read_ledger(self._connection, sorted(ids)):
-            ledger.setdefault(entry.alert, []).append(_ledger_row(entry))
+        rows_of: dict[int, list[LedgerRow]] = {}
+        for entry in await ledger.read(self._connection, sorted(ids)):
+            rows_of.setdefault(entry.alert, []).append(_ledger_row(entry))
         since = now - timedelta(microseconds=policy.JOIN_US)
         planned = policy.plan(
             [_alert(row) for row in rows],
-            ledger,
+            rows_of,
             silences,
             self._rule_set,
             to_us(now),
-            spoken=map(_spoken, await alerts.read_spoken(self._connection, since)),
+            spoken=map(_spoken, await ledger.spoken(self._connection, since)),
             causes=causes,
         )
         for alert in ids:
@@ -131,7 +131,7 @@ class Notices:
 
     async def _write(self, planned: Plan, rows: Sequence[alerts.AlertRow]) -> Planned:
         for change in planned.changes:
-            await alerts.supersede(
+            await ledger.supersede(
                 self._connection,
                 alert=change.alert,
                 notice=change.notice,
@@ -139,7 +139,7 @@ class Notices:
                 why=change.why,
             )
         if planned.rows:
-            await alerts.add_notifications(self._connection, [_new(row) for row in planned.rows])
+            await ledger.add(self._connection, [_new(row) for row in planned.rows])
         before = {row.id: tuple(row.suppressed_by) for row in rows}
         flags = {
             alert: by for alert, by in planned.suppressed_by.items() if by != before.get(alert)
@@ -208,7 +208,7 @@ def _line(stored: dict[str, Any]) -> EvidenceLine:
     )
 
 
-def _ledger_row(row: alerts.NotificationRow) -> LedgerRow:
+def _ledger_row(row: ledger.NotificationRow) -> LedgerRow:
     return msgspec.convert(
         {
             "alert": row.alert,
@@ -241,7 +241,7 @@ def _silence(row: alerts.SilenceRow) -> Silence:
     )
 
 
-def _spoken(row: alerts.SpokenRow) -> Spoken:
+def _spoken(row: ledger.SpokenRow) -> Spoken:
     return Spoken(
         channel=row.channel,
         rule=row.rule,
@@ -252,8 +252,8 @@ def _spoken(row: alerts.SpokenRow) -> Spoken:
     )
 
 
-def _new(row: NotificationPlan) -> alerts.NewNotification:
-    return alerts.NewNotification(
+def _new(row: NotificationPlan) -> ledger.NewNotification:
+    return ledger.NewNotification(
         alert=row.alert,
         notice=row.notice,
         channel=row.channel,
@@ -262,7 +262,7 @@ def _new(row: NotificationPlan) -> alerts.NewNotification:
         priority=row.priority,
         fate=row.fate,
         why=row.why,
-        content=msgspec.to_builtins(row.content),
+        content=row.content,
         not_before=from_us(row.not_before_us),
         bundle=row.bundle,
         joins=row.joins,

@@ -1,15 +1,14 @@
-"""SQL of alerts: their rows, their transitions, and the ledger's rows that follow from them."""
+"""SQL of alerts: their rows, their transitions, and what silences hold back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
+import msgspec
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store.pipeline import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,57 +73,6 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
-class NotificationRow:
-    """A row of the ledger as it stands."""
-
-    alert: int
-    notice: str
-    channel: str
-    channel_type: str
-    conversation: str
-    priority: str
-    fate: str
-    # Attempts that may have arrived: their outcome is unknown.
-    attempts: int
-    # All attempts.
-    tries: int
-    created_at: datetime
-    why: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NewNotification:
-    """A row for the ledger."""
-
-    alert: int
-    notice: str
-    channel: str
-    channel_type: str
-    conversation: str
-    priority: str
-    fate: str
-    why: str | None
-    content: dict[str, Any]
-    not_before: datetime
-    # Leaves as one message with others of its channel and bundle that wait.
-    bundle: str | None
-    # Alert and notice of the row, same channel, whose message is to tell this too.
-    joins: tuple[int, str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class SpokenRow:
-    """A firing that went, or goes, out as a message of its own."""
-
-    channel: str
-    rule: str
-    priority: str
-    alert: int
-    notice: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class SilenceRow:
     """A silence."""
 
@@ -144,47 +92,69 @@ async def store_transitions(
 ) -> list[int]:
     """Open an alert of each (rule, key), or move the open one; returns the alerts' ids.
 
-    All go in one message, in order: ten thousand that fire at once cost no round trip each. Raises
-    INTERNAL_BUG where an open one is missing: its end would be told without its firing.
+    Ten thousand that fire at once are a few statements, not one each. Raises INTERNAL_BUG where an
+    open one is missing: its end would be told without its firing.
     """
-    async with pipeline(connection):
-        cursors = [
-            await connection.execute(
-                _OPEN if new.from_state == "inactive" else _MOVE,
-                _alert_parameters(new),
-                prepare=True,
-            )
-            for new in transitions
-        ]
-        rows = [await cursor.fetchone() for cursor in cursors]
-    ids: list[int] = []
-    for new, row in zip(transitions, rows, strict=True):
-        if row is None:
-            raise _missing(new)
-        ids.append(row[0])
+    ids: dict[int, int] = {}
+    for turn in _turns(transitions):
+        for statement, of_turn in ((_OPEN, _opening(turn)), (_MOVE, _moving(turn))):
+            if of_turn:
+                ids |= await _store_turn(connection, statement, of_turn)
     if ids:
-        await connection.cursor().executemany(
-            """
-            insert into alert_transitions (alert, step, from_state, to_state, at, concluded_at,
-                                           value, reason, without)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-            """,
-            [
-                (
-                    alert,
-                    new.step,
-                    new.from_state,
-                    new.to_state,
-                    new.at,
-                    new.concluded_at,
-                    new.value,
-                    new.reason,
-                    new.without,
-                )
-                for alert, new in zip(ids, transitions, strict=True)
-            ],
-        )
-    return ids
+        rows = [
+            {
+                "alert": ids[place],
+                "step": new.step,
+                "from_state": new.from_state,
+                "to_state": new.to_state,
+                "at": new.at,
+                "concluded_at": new.concluded_at,
+                "value": new.value,
+                "reason": new.reason,
+                "without": new.without,
+            }
+            for place, new in enumerate(transitions)
+        ]
+        await connection.execute(_TRANSITIONS, (msgspec.json.encode(rows).decode(),), prepare=True)
+    return [ids[place] for place in range(len(transitions))]
+
+
+Turn = dict[int, NewTransition]
+"""Transitions by their place in the step, at most one of each (rule, key)."""
+
+
+def _turns(transitions: Sequence[NewTransition]) -> list[Turn]:
+    """Part transitions so that each of a key sees what the one before it has left."""
+    turns: list[Turn] = []
+    taken: dict[tuple[str, tuple[str, ...]], int] = {}
+    for place, new in enumerate(transitions):
+        address = new.rule, tuple(new.key)
+        taken[address] = turn = taken.get(address, -1) + 1
+        if turn == len(turns):
+            turns.append({})
+        turns[turn][place] = new
+    return turns
+
+
+def _opening(turn: Turn) -> Turn:
+    return {place: new for place, new in turn.items() if new.from_state == "inactive"}
+
+
+def _moving(turn: Turn) -> Turn:
+    return {place: new for place, new in turn.items() if new.from_state != "inactive"}
+
+
+async def _store_turn(
+    connection: AsyncConnection, statement: LiteralString, turn: Turn
+) -> dict[int, int]:
+    """Return place to the alert's id."""
+    rows = msgspec.json.encode([_alert_row(place, new) for place, new in turn.items()]).decode()
+    cursor = await connection.execute(statement, {"rows": rows, "flaps": FLAPS}, prepare=True)
+    found = {(rule, tuple(key)): alert for alert, rule, key in await cursor.fetchall()}
+    for new in turn.values():
+        if (new.rule, tuple(new.key)) not in found:
+            raise _missing(new)
+    return {place: found[new.rule, tuple(new.key)] for place, new in turn.items()}
 
 
 def _missing(new: NewTransition) -> Fault:
@@ -200,48 +170,69 @@ def _missing(new: NewTransition) -> Fault:
     )
 
 
+# Rows travel as one JSON text: arrays of arrays of unequal length cannot be unnested.
 _MOVE: Final = """
-update alerts
-set state = %(state)s, labels = %(labels)s, priority = %(priority)s,
+update alerts a
+set state = new.state, labels = new.labels, priority = new.priority,
     -- What was told stays what it is called: threads hang on it.
-    summary = case when fired_at is null then %(summary)s else summary end,
-    runbook = %(runbook)s, value = coalesce(%(value)s, value),
-    threshold = %(threshold)s, fired_at = %(fired)s, resolved_at = %(resolved)s,
-    resolve_reason = %(resolve_reason)s,
-    evidence = case when %(evidence)s::jsonb = '[]' then evidence else %(evidence)s::jsonb end,
+    summary = case when a.fired_at is null then new.summary else a.summary end,
+    runbook = new.runbook, value = coalesce(new.value, a.value),
+    threshold = new.threshold, fired_at = new.fired_at, resolved_at = new.resolved_at,
+    resolve_reason = new.resolve_reason,
+    evidence = case when new.evidence = '[]' then a.evidence else new.evidence end,
     -- Who looks after a warning does not know yet that it became critical.
-    acknowledged_at = case when outranks(%(priority)s, priority) then null
-                           else acknowledged_at end,
-    acknowledged_by = case when outranks(%(priority)s, priority) then null
-                           else acknowledged_by end,
-    acknowledge_comment = case when outranks(%(priority)s, priority) then null
-                               else acknowledge_comment end,
-    rule_set = %(rule_set)s, stale = false, updated_at = clock_timestamp()
-where rule = %(rule)s and key = %(key)s and state <> 'resolved'
-returning id
+    acknowledged_at = case when outranks(new.priority, a.priority) then null
+                           else a.acknowledged_at end,
+    acknowledged_by = case when outranks(new.priority, a.priority) then null
+                           else a.acknowledged_by end,
+    acknowledge_comment = case when outranks(new.priority, a.priority) then null
+                               else a.acknowledge_comment end,
+    rule_set = new.rule_set, stale = false, updated_at = clock_timestamp()
+from jsonb_to_recordset(%(rows)s::jsonb) as new (
+    place int, rule text, key text[], labels jsonb, kind text, priority text, state text,
+    summary text, runbook text, value double precision, threshold double precision,
+    started_at timestamptz, fired_at timestamptz, resolved_at timestamptz, resolve_reason text,
+    evidence jsonb, rule_set bigint)
+where a.rule = new.rule and a.key = new.key and a.state <> 'resolved'
+returning a.id, a.rule, a.key
 """
 
 _OPEN: Final = """
 insert into alerts (rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
                     started_at, fired_at, resolved_at, resolve_reason, evidence, rule_set,
                     flapping)
-values (%(rule)s, %(key)s, %(labels)s, %(kind)s, %(priority)s, %(state)s, %(summary)s,
-        %(runbook)s, %(value)s, %(threshold)s, %(started)s, %(fired)s, %(resolved)s,
-        %(resolve_reason)s, %(evidence)s, %(rule_set)s,
-        (select count(*) >= %(flaps)s from alerts earlier
-         where earlier.rule = %(rule)s and earlier.key = %(key)s
-           and earlier.fired_at is not null
-           and earlier.started_at > %(started)s::timestamptz - interval '1 hour'))
-returning id
+select rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
+       started_at, fired_at, resolved_at, resolve_reason, evidence, rule_set,
+       (select count(*) >= %(flaps)s from alerts earlier
+        where earlier.rule = new.rule and earlier.key = new.key
+          and earlier.fired_at is not null
+          and earlier.started_at > new.started_at - interval '1 hour')
+from jsonb_to_recordset(%(rows)s::jsonb) as new (
+    place int, rule text, key text[], labels jsonb, kind text, priority text, state text,
+    summary text, runbook text, value double precision, threshold double precision,
+    started_at timestamptz, fired_at timestamptz, resolved_at timestamptz, resolve_reason text,
+    evidence jsonb, rule_set bigint)
+order by place
+returning id, rule, key
+"""
+
+_TRANSITIONS: Final = """
+insert into alert_transitions (alert, step, from_state, to_state, at, concluded_at, value, reason,
+                               without)
+select alert, step, from_state, to_state, at, concluded_at, value, reason, without
+from jsonb_to_recordset(%s::jsonb) as new (
+    alert bigint, step bigint, from_state text, to_state text, at timestamptz,
+    concluded_at timestamptz, value double precision, reason text, without text[])
 """
 
 
-def _alert_parameters(new: NewTransition) -> dict[str, Any]:
+def _alert_row(place: int, new: NewTransition) -> dict[str, Any]:
     over = new.to_state == "resolved"
     return {
+        "place": place,
         "rule": new.rule,
         "key": new.key,
-        "labels": Jsonb(new.labels),
+        "labels": new.labels,
         "kind": new.kind,
         "priority": new.priority,
         "state": new.to_state,
@@ -249,13 +240,12 @@ def _alert_parameters(new: NewTransition) -> dict[str, Any]:
         "runbook": new.runbook,
         "value": new.value,
         "threshold": new.threshold,
-        "started": new.started_at,
-        "fired": new.fired_at,
-        "resolved": new.at if over else None,
+        "started_at": new.started_at,
+        "fired_at": new.fired_at,
+        "resolved_at": new.at if over else None,
         "resolve_reason": new.reason if over else None,
-        "evidence": Jsonb(new.evidence),
+        "evidence": new.evidence,
         "rule_set": new.rule_set,
-        "flaps": FLAPS,
     }
 
 
@@ -330,23 +320,6 @@ async def read_causes(connection: AsyncConnection) -> list[AlertRow]:
     return await cursor.fetchall()
 
 
-async def read_spoken(connection: AsyncConnection, since: datetime) -> list[SpokenRow]:
-    """Return the firings that went out by themselves since then, oldest first."""
-    cursor = await connection.cursor(row_factory=class_row(SpokenRow)).execute(
-        """
-        select n.channel, a.rule, n.priority, n.alert, n.notice, n.created_at
-        from notifications n join alerts a on a.id = n.alert
-        where n.created_at > %s and n.notice <> 'resolved' and n.channel_type <> 'in-app'
-          and n.bundle is null and n.fate in ('waiting', 'claimed', 'sent')
-          and (n.notice = 'fired' or n.notice like 'unsuppressed:%%')
-        order by n.id
-        """,
-        (since,),
-        prepare=True,
-    )
-    return await cursor.fetchall()
-
-
 async def open_ids(connection: AsyncConnection) -> list[int]:
     """Return the ids of the alerts that a silence can hold or let go.
 
@@ -358,28 +331,6 @@ async def open_ids(connection: AsyncConnection) -> list[int]:
         prepare=True,
     )
     return [row[0] for row in await cursor.fetchall()]
-
-
-async def read_ledger(connection: AsyncConnection, ids: Sequence[int]) -> list[NotificationRow]:
-    """Return the ledger of these alerts, locked: it stays as it is until the commit."""
-    # Two statements: who waited for a row must read its attempts from a snapshot after the lock.
-    await connection.execute(
-        "select from notifications where alert = any(%s) order by id for update",
-        (list(ids),),
-        prepare=True,
-    )
-    cursor = await connection.cursor(row_factory=class_row(NotificationRow)).execute(
-        """
-        select n.alert, n.notice, n.channel, n.channel_type, n.conversation, n.priority, n.fate,
-               n.why, n.attempts as tries, n.created_at,
-               (select count(*)::int from notification_attempts a
-                where a.notification = n.id and a.outcome = 'unknown') as attempts
-        from notifications n where n.alert = any(%s) order by n.id
-        """,
-        (list(ids),),
-        prepare=True,
-    )
-    return await cursor.fetchall()
 
 
 async def read_silences(connection: AsyncConnection, since: datetime) -> list[SilenceRow]:
@@ -395,55 +346,3 @@ async def read_silences(connection: AsyncConnection, since: datetime) -> list[Si
         prepare=True,
     )
     return await cursor.fetchall()
-
-
-async def add_notifications(connection: AsyncConnection, rows: Sequence[NewNotification]) -> None:
-    """Insert rows of the ledger; one (alert, notice, channel) has one row, whoever comes twice."""
-    async with connection.cursor() as cursor:
-        await cursor.executemany(
-            """
-            insert into notifications (alert, notice, channel, channel_type, conversation, priority,
-                                       fate, why, content, not_before, finished_at, bundle,
-                                       joins)
-            values (%(alert)s, %(notice)s, %(channel)s, %(channel_type)s, %(conversation)s,
-                    %(priority)s, %(fate)s, %(why)s, %(content)s, %(not_before)s,
-                    case when %(fate)s = 'waiting' then null else clock_timestamp() end,
-                    %(bundle)s,
-                    (select id from notifications first
-                     where first.alert = %(first)s and first.notice = %(first_notice)s
-                       and first.channel = %(channel)s))
-            on conflict (alert, notice, channel) do nothing
-            """,
-            [
-                {
-                    "alert": row.alert,
-                    "notice": row.notice,
-                    "channel": row.channel,
-                    "channel_type": row.channel_type,
-                    "conversation": row.conversation,
-                    "priority": row.priority,
-                    "fate": row.fate,
-                    "why": row.why,
-                    "content": Jsonb(row.content),
-                    "not_before": row.not_before,
-                    "bundle": row.bundle,
-                    "first": row.joins[0] if row.joins else None,
-                    "first_notice": row.joins[1] if row.joins else None,
-                }
-                for row in rows
-            ],
-        )
-
-
-async def supersede(
-    connection: AsyncConnection, *, alert: int, notice: str, channel: str, why: str
-) -> None:
-    """Overtake a row that still waits."""
-    await connection.execute(
-        """
-        update notifications
-        set fate = 'superseded', why = %s, finished_at = clock_timestamp()
-        where alert = %s and notice = %s and channel = %s and fate = 'waiting'
-        """,
-        (why, alert, notice, channel),
-    )
