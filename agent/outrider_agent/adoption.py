@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from outrider.inbox import names
 from outrider_agent import discovery, held, processes
 from outrider_agent.discovery import Found
+from outrider_agent.evidence import holds, is_telling
 from outrider_agent.followed import Followed
 from outrider_agent.found_files import FoundFiles
 from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
 from outrider_agent.segments import SegmentWatch, has_something_to_tell
 from outrider_agent.streams import Place
-from outrider_agent.tail import holds, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,9 +14,9 @@ from outrider import severity as severities
 from outrider_agent import discovery
 from outrider_agent.digests import same
 from outrider_agent.discovery import Found
+from outrider_agent.evidence import digest_at, holds, is_telling
 from outrider_agent.registry import Candidate, open_candidate
 from outrider_agent.streams import Place
-from outrider_agent.tail import digest_at, holds, is_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

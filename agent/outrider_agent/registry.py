@@ -21,12 +21,13 @@ from outrider.inbox import names
 from outrider_agent import encodings, multiline
 from outrider_agent.digests import HEAD_BYTES, digest
 from outrider_agent.discovery import Found, open_regular
+from outrider_agent.evidence import holds, is_telling
 from outrider_agent.framing import Framer
 from outrider_agent.parsing import Parser
 from outrider_agent.record_framing import RecordFramer
 from outrider_agent.start import start_offset
 from outrider_agent.streams import Place, Stream, clipped, mint, shown_path
-from outrider_agent.tail import Tail, holds, is_telling
+from outrider_agent.tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

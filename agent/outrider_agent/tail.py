@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
 from outrider_agent.digests import digest, same, tail_length
+from outrider_agent.evidence import digest_at, holds
 from outrider_agent.framing import Framer
 from outrider_agent.records import Records
 from outrider_protos.limits import MAX_RECORDS
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from outrider_agent.parsing import Parser
     from outrider_agent.record_framing import RecordFramer
     from outrider_agent.streams import Loss, Place, Stream
-
-TELLING_BYTES = 512
-"""Fewer bytes do not tell a file from another."""
 
 MOST_ASIDE = 3
 """Losses travel so often with watermarks alone; then they wait for a batch with records."""
@@ -357,31 +355,3 @@ class Tail:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
-
-
-def digest_at(fd: int, key: bytes, offset: int) -> bytes:
-    """Return the tail digest of a file at an offset."""
-    length = tail_length(offset)
-    return digest(key, os.pread(fd, length, offset - length)) if length else b""
-
-
-def holds(fd: int, key: bytes, stream: Stream, place: Place) -> bool:
-    """Whether a file has, before ``place``, the bytes that Postgres has of a stream."""
-    if os.fstat(fd).st_size < place.committed:
-        return False
-    if not same(digest(key, os.pread(fd, stream.head_bytes, 0)), stream.head_digest):
-        return False
-    if place.digest:
-        return same(digest_at(fd, key, place.committed), place.digest)
-    # Nothing of the stream is stored: its head is all there is to know it by.
-    return place.committed == stream.start_offset
-
-
-def is_telling(fd: int, offset: int) -> bool:
-    """Whether the bytes before ``offset`` are hardly in another file too, at the same place.
-
-    Lines that repeat are, and so are the few lines with which a program begins.
-    """
-    length = tail_length(offset)
-    tail = os.pread(fd, length, offset - length)
-    return length >= TELLING_BYTES and tail.find(tail[: length // 2], 1) < 0

@@ -16,11 +16,12 @@ from outrider_agent import endings
 from outrider_agent.configuration import SourceConfig
 from outrider_agent.digests import digest
 from outrider_agent.discovery import Discovery, open_regular
+from outrider_agent.evidence import is_telling
 from outrider_agent.parsing import Parser
 from outrider_agent.reports import Reports
 from outrider_agent.start import start_offset
 from outrider_agent.streams import Place, Stream
-from outrider_agent.tail import Look, Tail, is_telling
+from outrider_agent.tail import Look, Tail
 
 if TYPE_CHECKING:
     from pathlib import Path
