@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import outrider
 from outrider.errors import Fault, Reason
 from outrider.instants import from_us, to_us
-from outrider_collector.store import health, uptime
+from outrider_collector.store import health, overdue, uptime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +187,7 @@ class Keeper:
         async with self._links.use() as connection:
             if self._due("watched", STATUS_S):
                 await uptime.watched(connection)
-            changes = await health.mark_silent(
+            changes = await overdue.mark_silent(
                 connection, self._name, reconnect_grace_s=self._watch.grace_s
             )
         if changes:

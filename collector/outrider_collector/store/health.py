@@ -5,8 +5,7 @@ only where it differs from the row's, with a history row and a place in the feed
 transaction, so that the evaluator and the dashboard see each change once and in order. Rows are
 always touched in the order of their key: two collectors never wait for each other in a circle.
 
-Silence is decided here by the database's clock (:func:`mark_silent`): the statement that declares
-it also reads the heartbeat it is declared by, so that a heartbeat stored a moment earlier wins.
+Who is not heard from any more is declared so in :mod:`~outrider_collector.store.overdue`.
 """
 
 from __future__ import annotations
@@ -264,78 +263,6 @@ async def _differing(connection: AsyncConnection[Any], rows: Sequence[StateRow])
         for place, before in await cursor.fetchall()
         for row in (rows[place - 1],)
     ]
-
-
-async def mark_silent(
-    connection: AsyncConnection[Any],
-    collector: str,
-    *,
-    reconnect_grace_s: float,
-    limit: int = 1_000,
-) -> list[Change]:
-    """Declare silent who is overdue by the database's clock, in one transaction.
-
-    What probes look at is expired then: nobody has said how it is. Where the agent or collector
-    that looked has stopped on purpose, nobody is to say it: it is retired, until somebody does.
-
-    ``collector`` is who asks. Nobody is overdue whose collector is gone, or was until less than
-    ``reconnect_grace_s`` ago. Another collector is there if it has said so after the heartbeat was
-    due: who died just before may have heard it and told nobody.
-    A transaction of another collector that declares the same is passed over.
-    """
-    async with feed.transaction(connection):
-        changes = await _overdue(connection, collector, reconnect_grace_s, limit)
-        await store(connection, changes)
-    return changes
-
-
-async def _overdue(
-    connection: AsyncConnection[Any], collector: str, reconnect_grace_s: float, limit: int
-) -> list[Change]:
-    cursor = await connection.execute(
-        """
-        select s.component_kind, s.component, s.agent, s.team, s.host, s.service, s.worker,
-               s.state, h.seen_at, clock_timestamp(),
-               coalesce(a.state = 'retired', s.agent is null and c.stopped_at is not null)
-        from heartbeats h
-        join system_health s using (component_kind, component)
-        left join collectors c on c.name = h.collector
-        left join system_health a on a.component_kind = 'agent' and a.component = s.agent::text
-        where h.due_at < clock_timestamp()
-          and s.state in ('up', 'degraded', 'lagging', 'unknown', 'down', 'maintenance')
-          and clock_timestamp() - make_interval(secs => %(grace)s) > case
-              when c.stopped_at is null and (c.name = %(collector)s or c.seen_at > h.due_at)
-              -- Its collector is there: has it been there for long enough to have seen it?
-              then coalesce((c.status ->> 'watching_since')::timestamptz, c.seen_at)
-              -- Its collector is gone: has there been time to find another?
-              else greatest(c.seen_at, h.seen_at) end
-        order by component_kind, component
-        limit %(limit)s
-        for update of s, h skip locked
-        """,
-        {"collector": collector, "grace": reconnect_grace_s, "limit": limit},
-    )
-    return [
-        Change(
-            Component(kind, name, agent, team, host or "", service, worker),
-            state,
-            *_unheard(kind, seen_at, on_purpose=on_purpose),
-            now,
-        )
-        for kind, name, agent, team, host, service, worker, state, seen_at, now, on_purpose in (
-            await cursor.fetchall()
-        )
-    ]
-
-
-def _unheard(kind: str, seen_at: datetime, *, on_purpose: bool) -> tuple[str, str]:
-    """Return the state of who is not heard from any more, and why."""
-    since = f"since {seen_at:%Y-%m-%d %H:%M:%S} UTC"
-    if kind not in PROBED_KINDS:
-        return "silent", f"no heartbeat {since}"
-    if on_purpose:
-        return "retired", f"who looked at it has stopped on purpose, no report {since}"
-    return "expired", f"no report {since}"
 
 
 async def write_collector(

@@ -10,7 +10,7 @@ import pytest
 from outrider_collector.ingest import components
 from outrider_collector.ingest.components import Observer
 from outrider_collector.ingest.heartbeats import HeartbeatBook
-from outrider_collector.store import health
+from outrider_collector.store import health, overdue
 from outrider_collector.store.connect import connect
 from outrider_protos.limits import MAX_COMPONENTS, MAX_FACTS
 from outrider_protos.v1 import ingest_pb2
@@ -159,7 +159,7 @@ async def test_what_is_not_reported_any_more_is_expired(database_url: str, state
     async with await connect(database_url, application_name="test") as connection:
         mine = await health.looked_at_by(connection, "one")
         await connection.rollback()
-        changes = await health.mark_silent(connection, "one", reconnect_grace_s=0.0)
+        changes = await overdue.mark_silent(connection, "one", reconnect_grace_s=0.0)
 
     assert [(c.name, c.agent) for c in mine] == [("shop@hub", None)]
     assert [(c.to_state, c.reason[:15]) for c in changes] == [("expired", "no report since")]
@@ -198,6 +198,6 @@ async def test_what_a_host_looked_at_that_is_gone_for_good_alarms_nobody(
         " '{}')",
     )
     async with await connect(database_url, application_name="test") as connection:
-        changes = await health.mark_silent(connection, "one", reconnect_grace_s=0.0)
+        changes = await overdue.mark_silent(connection, "one", reconnect_grace_s=0.0)
 
     assert [(c.component.name, c.to_state) for c in changes] == [("shop@h", expected)]

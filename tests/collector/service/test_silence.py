@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider_collector.store import health
+from outrider_collector.store import overdue
 from outrider_collector.store.connect import connect
 from tests.collector.service.running import ask
 
@@ -80,7 +80,7 @@ async def test_silence_needs_somebody_who_would_have_seen(
     given(database_url, **(usual | {k: v for k, v in facts.items() if k != "asker"}))  # type: ignore[arg-type]
     connection = await connect(database_url, application_name="test")
     async with connection:
-        changes = await health.mark_silent(connection, asker, reconnect_grace_s=GRACE_S)
+        changes = await overdue.mark_silent(connection, asker, reconnect_grace_s=GRACE_S)
 
     assert [change.to_state for change in changes] == (["silent"] if silent else [])
     assert bool(ask(database_url, "select 1 from feed where kind = 'health'")) == silent
@@ -93,7 +93,7 @@ async def test_silence_is_declared_once(database_url: str) -> None:
         await connect(database_url, application_name="test") as one,
         await connect(database_url, application_name="test") as two,
     ):
-        first = await health.mark_silent(one, "two", reconnect_grace_s=GRACE_S)
-        second = await health.mark_silent(two, "two", reconnect_grace_s=GRACE_S)
+        first = await overdue.mark_silent(one, "two", reconnect_grace_s=GRACE_S)
+        second = await overdue.mark_silent(two, "two", reconnect_grace_s=GRACE_S)
 
     assert (len(first), len(second)) == (1, 0)
