@@ -124,12 +124,14 @@ def _digest(alerts: Sequence[Alert], now_us: int, title: str, why: str) -> Conte
     )
 
 
-def together(told: Sequence[Told], total: int | None = None) -> Content:
-    """Say in one message how things are with everything it tells, the first of it in full.
+def together(
+    told: Sequence[Told], total: int | None = None, *, still_open: int | None = None
+) -> Content:
+    """Say in one message how things are with everything it tells: in full with what still holds.
 
-    ``total`` counts what is not in ``told`` too.
+    ``total`` and ``still_open`` count what is not in ``told`` too.
     """
-    first, *others = told
+    first, *others = sorted(told, key=lambda each: each.over)
     content = _now(first)
     more = (len(told) if total is None else total) - 1
     if not more:
@@ -138,11 +140,12 @@ def together(told: Sequence[Told], total: int | None = None) -> Content:
     facts = [Fact(name=other.content.alert, value=_cut(_headline(other))) for other in shown]
     if more > len(shown):
         facts.append(Fact(name="And", value=f"{more - len(shown):,} more in the list of alerts"))
-    over = all(each.over for each in told) and more == len(others)
+    if still_open is None:
+        still_open = sum(not each.over for each in told) + more - len(others)
     by = {each.acknowledged for each in told if not each.over}
     return msgspec.structs.replace(
         content,
-        status="resolved" if over else _status(first, others),
+        status=_status(first, others) if still_open else "resolved",
         title=f"{content.title}, and {more:,} more",
         facts=(*content.facts[: MAX_FACTS - len(facts)], *facts),
         evidence=content.evidence[:MAX_EVIDENCE_OF_MANY],

@@ -13,7 +13,8 @@ As a program, for demonstrations and benchmarks, one JSON line a message::
 Refused like there: a wrong token (401, malformed 404), text that is empty or over 4,096 UTF-16
 units after parsing, HTML that is not balanced, callback data over 64 bytes, replies to messages
 that do not exist, unknown chats when `chats` is given, and more than the rates (429 with
-retry_after; an edit counts as a message). `faults` holds what goes wrong next.
+retry_after; an edit counts as a message). `faults` holds what goes wrong with the next messages,
+`edit_faults` with the next edits.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class BotApi:
         self.answers: list[dict[str, Any]] = []
         self.refused: list[tuple[int, str]] = []
         self.faults: deque[Fault] = deque()
+        self.edit_faults: deque[Fault] = deque()
         self.retry_after_s = 1
         self.rates = rates
         self.chats = chats
@@ -149,11 +151,11 @@ class BotApi:
         result: Any = True
         match request.path.removeprefix(prefix).lower():
             case "sendmessage":
-                return await self._send(fields)
+                return await self._behave(self.faults, fields, self._send)
             case "getme":
                 result = {"id": 42, "is_bot": True, "first_name": "O", "username": "o_bot"}
             case "editmessagetext":
-                result = self._edit(fields)
+                return await self._behave(self.edit_faults, fields, self._edit)
             case "answercallbackquery":
                 result = self._answer_press(fields)
             case "getupdates":
@@ -162,8 +164,14 @@ class BotApi:
                 raise Refused(404, "Not Found")
         return answer(200, {"ok": True, "result": result})
 
-    async def _send(self, parameters: dict[str, Any]) -> Reply:
-        fault = self.faults.popleft() if self.faults else None
+    async def _behave(
+        self,
+        faults: deque[Fault],
+        parameters: dict[str, Any],
+        act: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> Reply:
+        """Do it, unless the next fault is in the way."""
+        fault = faults.popleft() if faults else None
         match fault:
             case Fault.SERVER_ERROR:
                 raise Refused(502, "Bad Gateway")
@@ -179,14 +187,14 @@ class BotApi:
                 )
             case Fault.CANNOT_PARSE if parameters.get("parse_mode"):
                 raise Refused(400, "Bad Request: can't parse entities: Unsupported start tag")
-        sent = self._accept(parameters)
+        result = act(parameters)
         if fault is Fault.HANG:
             await asyncio.Event().wait()
         if fault is Fault.DROP_AFTER:
             return Reply(None)
-        return answer(200, {"ok": True, "result": shown(sent)})
+        return answer(200, {"ok": True, "result": result})
 
-    def _accept(self, parameters: dict[str, Any]) -> Sent:
+    def _send(self, parameters: dict[str, Any]) -> dict[str, Any]:
         message = self._read(parameters, self._next_id())
         self._hold_to_rates(message.chat_id)
         self.messages.append(message)
@@ -194,7 +202,7 @@ class BotApi:
         self._news.set()
         if self.on_message is not None:
             self.on_message(message)
-        return message
+        return shown(message)
 
     def _edit(self, parameters: dict[str, Any]) -> dict[str, Any]:
         number = int(parameters.get("message_id", 0))

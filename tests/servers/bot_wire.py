@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Fault(enum.Enum):
-    """What goes wrong with one sendMessage."""
+    """What goes wrong with one sendMessage, or one editMessageText."""
 
     SERVER_ERROR = "server error"
     HANG = "hang"  # accepted, never answered

@@ -44,8 +44,6 @@ class Message:
     joins: str | None = None
     # Episode that the firing's message was about, where that is another: threads hang on it.
     thread: str | None = None
-    # What the firing's message reads from now on; None: as it is.
-    firing_now: Content | None = None
     # What the destination is called since it moved; None: as the channel has it.
     address: str | None = None
     # Somebody reads the buttons of this sender.
@@ -71,6 +69,6 @@ class Channel(Protocol):
 class Editable(Channel, Protocol):
     """A channel whose messages can be made to read otherwise: ``routing.EDITABLE`` has its type."""
 
-    async def refresh(self, message: Message) -> None:
-        """Let the firing's message say ``firing_now``, if that works."""
+    async def refresh(self, message: Message) -> Outcome:
+        """Try once to let the message that ``joins`` names read like this one; sends none."""
         ...

@@ -1,8 +1,8 @@
 """Telegram: one bot, one chat, one message a notice.
 
-A resolve answers its firing, whose message is edited too: what is over must not look as if it were
-not. A notice that joins another edits that one's message, which makes no sound. What each failure
-means was measured against python-telegram-bot 22:
+A resolve answers its firing, whose message is edited afterwards: what is over must not look as if
+it were not. A notice that joins another edits that one's message, which makes no sound. What each
+failure means was measured against python-telegram-bot 22:
 
 =====================================  =============================  ==========================
 server                                 exception (cause)              outcome
@@ -31,7 +31,6 @@ Bot API has no key for a message and no list of what was sent: what is unknown s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from dataclasses import dataclass, field, replace
@@ -124,7 +123,15 @@ class TelegramChannel:
         """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                return await self._send(message)
+                return await self._send(message, only_edits=False)
+        except TimeoutError:
+            return Unknown(f"no answer within {SEND_TIMEOUT_S:g} s")
+
+    async def refresh(self, message: Message) -> Outcome:
+        """Edit, and send nothing; see :class:`outrider_alerting.channels.channel.Editable`."""
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                return await self._send(message, only_edits=True)
         except TimeoutError:
             return Unknown(f"no answer within {SEND_TIMEOUT_S:g} s")
 
@@ -132,17 +139,19 @@ class TelegramChannel:
         """Close the connections to the Bot API."""
         await self._request.shutdown()
 
-    async def _send(self, message: Message) -> Outcome:
+    async def _send(self, message: Message, *, only_edits: bool) -> Outcome:
         """Send, with whatever in the way can be done without: see the module's page."""
         if message.address is not None:
             self._chat_id = int(message.address)
-        attempt = _Attempt(self._chat_id, message, self._settings.thread_id)
+        attempt = _Attempt(self._chat_id, message, self._settings.thread_id, only_edits=only_edits)
         for _ in range(_DETOURS_MAX):
             try:
                 number = await self._post(attempt)
             except ChatMigrated as error:
                 self._chat_id = error.new_chat_id
                 attempt.moved(error.new_chat_id)
+                if only_edits:
+                    return Failed(f"the chat moved to {error.new_chat_id} without its messages")
             except BadRequest as error:
                 if _NOT_MODIFIED in error.message.lower():
                     number = attempt.joins or 0
@@ -154,7 +163,6 @@ class TelegramChannel:
             except TelegramError as error:
                 return self._failed(error)
             else:
-                await self._edit_firing(attempt)
                 moved_to = str(attempt.chat) if attempt.chat != self._settings.chat_id else ""
                 return Sent(str(number), remark="; ".join(attempt.remarks), moved_to=moved_to)
         return Failed("the chat moves from address to address", channel_broken=True)
@@ -191,33 +199,6 @@ class TelegramChannel:
             message_thread_id=attempt.thread,
         )
         return sent.message_id
-
-    async def refresh(self, message: Message) -> None:
-        """Let the firing's message say ``firing_now``; nothing depends on whether that works."""
-        chat = int(message.address) if message.address is not None else self._chat_id
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._edit_firing(_Attempt(chat, message, None))
-
-    async def _edit_firing(self, attempt: _Attempt) -> None:
-        """Let the firing's message say how things are now; what came of it changes no fate."""
-        now = attempt.message.firing_now
-        if now is None or attempt.firing is None:
-            return
-        message = replace(attempt.message, content=now, may_repeat=False)
-        try:
-            await self._bot.edit_message_text(
-                render_html(message),
-                attempt.chat,
-                attempt.firing,
-                parse_mode="HTML",
-                reply_markup=self._keyboard(attempt.chat, message, now.status),
-                link_preview_options=_NO_PREVIEW,
-            )
-        except TelegramError as error:
-            if _NOT_MODIFIED not in error.message.lower():
-                why = self._scrubbed(error)
-                attempt.remarks.append(f"the firing's message still reads as it did: {why}")
 
     def _keyboard(self, chat: int, message: Message, status: str) -> InlineKeyboardMarkup | None:
         """Make the buttons, where somebody reads them and there is something to press."""
@@ -277,6 +258,8 @@ class _Attempt:
     chat: int
     message: Message
     thread: int | None
+    # Nothing is sent where the message to be edited is gone.
+    only_edits: bool = False
     html: bool = True
     remarks: list[str] = field(default_factory=list)
     # The firing's message, and the one to be edited instead of a message of its own.
@@ -286,6 +269,10 @@ class _Attempt:
     def __post_init__(self) -> None:
         self.firing = _number(self.message.firing_provider_id)
         self.joins = _number(self.message.joins)
+
+    @property
+    def _may_become_a_message(self) -> bool:
+        return self.joins is not None and not self.only_edits
 
     def moved(self, chat: int) -> None:
         # Numbers of messages do not move with the chat.
@@ -300,7 +287,7 @@ class _Attempt:
         elif self.thread is not None and "thread not found" in refusal:
             self.remarks.append(f"topic {self.thread} is gone: sent without it, correct `topic`")
             self.thread = None
-        elif self.joins is not None and any(words in refusal for words in _NOT_EDITABLE):
+        elif self._may_become_a_message and any(words in refusal for words in _NOT_EDITABLE):
             self.joins = None
         else:
             return False

@@ -10,7 +10,7 @@ own, so that a channel that hangs delays nobody else.
 * Outcomes are kept in memory until they are stored. When the database is away for longer than the
   lease, another deliverer calls the attempt unknown; that is then the truth for the ledger.
 * The limiter learns of other deliverers' attempts from the ledger before each round.
-* What was sent is edited when somebody acknowledges, with what places the limiter has left.
+* What was sent is edited until it reads as things are, with what places the limiter has left.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unk
 from outrider_alerting.ledger import RANK
 from outrider_collector.alerts.fates import judge
 from outrider_collector.alerts.messages import message_of
-from outrider_collector.alerts.rewriting import rewrite
+from outrider_collector.alerts.rewriting import edited, rewrite
 from outrider_collector.store import outbox, outcomes, outdated, pressed, rules
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
@@ -91,6 +91,7 @@ class Deliverer:
         self._limiter = Limiter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: list[outcomes.Finish] = []
+        self._edited: list[outdated.Edited] = []
         self._rule_set_version: int | None = None
         self._expired_looked_at = float("-inf")
         self._last_attempt = 0
@@ -199,28 +200,29 @@ class Deliverer:
         latest = claimed_at + self._settings.lease_s - SEND_TIMEOUT_S
         for claim in claims:
             self._own_attempts.update(claim.attempt_ids)
-            if claim.firing is not None:
-                # The firing's message is edited after it, which counts as a message.
-                self._count_edit(claim)
             self._start(self._attempt(claim, latest))
 
     async def _edit(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
-        for message in await outdated.take(connection, ids):
-            outlet = self._outlets.get(message.channel)
-            sender, _ = self._outlets.limits(message.channel)
-            self._start(rewrite(outlet, message, buttons=sender in self._listened))
+        lease_s = self._settings.lease_s
+        messages = await outdated.take(connection, ids, lease_s=lease_s)
+        failpoint("edit taken/socket")
+        for message in messages:
+            self._start(self._rewrite(message))
 
     def _start(self, sending: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(sending)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _count_edit(self, claim: outbox.Claim) -> None:
-        sender, limits = self._outlets.limits(claim.channel)
-        period_s = max(
-            (rate.period_s for rate in limits.conversation if rate.limit == 1), default=0
+    async def _rewrite(self, message: outdated.Outdated) -> None:
+        """Edit one message and keep what became of it; an edit that is cancelled stays owed."""
+        sender, _ = self._outlets.limits(message.channel)
+        outcome = await rewrite(
+            self._outlets.get(message.channel), message, buttons=sender in self._listened
         )
-        self._limiter.departed(sender, claim.conversation, limits, self._clock() + period_s)
+        self._hold(message, outcome)
+        self._edited.append(edited(message, outcome))
+        self._wake.set()
 
     async def _attempt(self, claim: outbox.Claim, latest: float) -> None:
         """Send one message, unless it is later than ``latest``, and keep what became of it."""
@@ -249,7 +251,7 @@ class Deliverer:
             return Failed(f"what was to be said cannot be read by this version: {error}")
         return await outlet.channel.send(message)
 
-    def _hold(self, claim: outbox.Claim, outcome: Outcome) -> None:
+    def _hold(self, claim: outbox.Claim | outdated.Outdated, outcome: Outcome) -> None:
         if not isinstance(outcome, Retry) or outcome.after_s <= 0:
             return
         now = self._clock()
@@ -269,6 +271,9 @@ class Deliverer:
         if finished := list(self._finished):
             await outcomes.finish(connection, finished, holder=self._settings.holder)
             del self._finished[: len(finished)]
+        if edits := list(self._edited):
+            await outdated.settle(connection, edits)
+            del self._edited[: len(edits)]
 
     async def _end(self, connection: AsyncConnection) -> None:
         """Give what is on its way a little time, then store what is known."""

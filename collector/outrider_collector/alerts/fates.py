@@ -6,7 +6,8 @@ outcome    the row then
 sent       sent
 retry      waits, at least as long as the other side demands; after a day it is dead
 failed     failed
-unknown    waits for its one marked repeat; the second time its fate is unknown
+unknown    waits for its one marked repeat; the second time its fate is unknown. An edit, by
+           which it joins another message, has four: arriving twice, it reads the same
 =========  ================================================================================
 
 A retry after a marked repeat that was surely not sent does not use the repeat up: only outcomes
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 from outrider.retry import Backoff
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
-from outrider_collector.store.outcomes import Finish
+from outrider_collector.store.outcomes import EDITS_UNKNOWN_MAX, Finish
 from outrider_collector.store.trials import NOTICE as TRIAL_NOTICE
 
 if TYPE_CHECKING:
@@ -63,10 +64,15 @@ def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = rando
                 claim,
                 outcome="unknown",
                 error=outcome.reason,
-                fate="unknown" if claim.unknown else "waiting",
+                fate="unknown" if claim.unknown >= _repeats(claim) else "waiting",
                 retry_in_s=Backoff(REPEAT_WAIT_S, REPEAT_WAIT_S, jitter).next(REPEAT_WAIT_S),
                 delivered=outcome.delivered,
             )
+
+
+def _repeats(claim: Claim) -> int:
+    """Say how many outcomes may be unknown before the last one."""
+    return EDITS_UNKNOWN_MAX if claim.joins is not None else 1
 
 
 def _ends_a_trial(outcome: Outcome) -> TypeGuard[Retry | Failed | Unknown]:

@@ -27,10 +27,9 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
         # Whether the alert is over by now is for its own notice to tell.
         all_of_it = [*joined, *own] if joined else [Told(content=part.content) for part in own]
         content = telling.together(all_of_it, before + len(claim.parts))
-    firing_now = thread = None
+    thread = None
     if claim.firing is not None:
         shown = told(claim.firing.parts)
-        firing_now = telling.together(shown, claim.firing.total)
         thread = episode(claim.firing)
         content = msgspec.structs.replace(content, subject=shown[0].content.subject)
     return Message(
@@ -47,7 +46,6 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
         total=len(claim.parts),
         joins=claim.joins,
         thread=thread,
-        firing_now=firing_now,
         address=claim.address,
         buttons=buttons,
     )

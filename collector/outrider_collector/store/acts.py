@@ -96,7 +96,7 @@ async def acknowledge(
             " acknowledge_comment = nullif(%s, ''), updated_at = clock_timestamp() where id = %s",
             (actor, comment, alert),
         )
-        await outdated.mark(connection, alert)
+        await outdated.mark(connection, [alert])
         await log.commit(
             connection,
             Act("alert.acknowledged", actor, f"A-{alert}", reason=comment),

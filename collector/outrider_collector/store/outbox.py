@@ -70,6 +70,8 @@ class Shown:
     episode_started_at: datetime | None
     parts: list[Part]
     total: int
+    # Of all that it tells, what is not over by now.
+    still_open: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +322,8 @@ async def shown(connection: AsyncConnection, channel: str, provider_id: str | No
     cursor = await connection.execute(
         """
         select n.content, coalesce(a.state = 'resolved', false), coalesce(a.acknowledged_by, ''),
-               count(*) over (), n.alert, a.started_at
+               count(*) over (), n.alert, a.started_at,
+               count(*) filter (where a.state is distinct from 'resolved') over ()
         from notifications n left join alerts a on a.id = n.alert
         where n.channel = %s and n.provider_id = %s and n.notice <> 'resolved'
         order by n.id limit %s
@@ -331,8 +334,8 @@ async def shown(connection: AsyncConnection, channel: str, provider_id: str | No
     if not rows:
         return None
     parts = [Part(content, over, by) for content, over, by, *_ in rows]
-    _, _, _, total, alert, started_at = rows[0]
-    return Shown(provider_id, alert, started_at, parts, total)
+    _, _, _, total, alert, started_at, still_open = rows[0]
+    return Shown(provider_id, alert, started_at, parts, total, still_open)
 
 
 async def departures(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from outrider_collector.store import feed
+from outrider_collector.store import feed, outdated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from outrider_alerting.ledger import Fate
     from outrider_collector.store.outbox import Claim
 
+EDITS_UNKNOWN_MAX: Final = 4
+"""An edit may be tried again so often without an answer: arriving twice, it reads the same."""
 OVERDUE_S: Final = 120.0
 """What waits for longer than this, because its channel cannot be reached, has another told."""
 
@@ -66,6 +68,7 @@ async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, hol
                 await _remember(connection, item.claim.conversation, item.moved_to)
             if item.fate in {"failed", "dead"}:
                 await _drop_resolves(connection, item, alerts)
+            await _have_edited(connection, item, alerts)
             if item.is_undelivered:
                 await _tell_in_app(connection, item, alerts)
                 look.update(alerts)
@@ -118,6 +121,16 @@ async def _finish_rows(
     )
     found = [row[0] for row in await cursor.fetchall()]
     return [alert for alert in found if alert is not None], len(found)
+
+
+async def _have_edited(connection: AsyncConnection, item: Finish, alerts: list[int]) -> None:
+    """Have the messages edited that do not read right any more, now that this one is told."""
+    claim = item.claim
+    changes = claim.notice == "resolved" or claim.notice.startswith("raised:")
+    if changes and item.fate != "waiting":
+        await outdated.mark(connection, alerts, channel=claim.channel)
+    if claim.joins is not None and item.fate == "sent":
+        await outdated.mark_joined(connection, claim.channel, claim.joins)
 
 
 async def _remember(connection: AsyncConnection, conversation: str, alias: str) -> None:
@@ -174,7 +187,8 @@ async def release_expired(connection: AsyncConnection) -> int:
     """Take back claims that ran out; returns how many.
 
     Their last attempt has no outcome and never will: it is unknown. The first time the row waits
-    for its one marked repeat, the second time unknown is its fate.
+    for its one marked repeat, the second time unknown is its fate; what joins another message by an
+    edit has EDITS_UNKNOWN_MAX repeats.
     """
     async with feed.transaction(connection):
         cursor = await connection.execute(
@@ -198,19 +212,21 @@ async def release_expired(connection: AsyncConnection) -> int:
         rows = await connection.execute(
             """
             update notifications n
-            set fate = case when c.unknown > 1 then 'unknown' else 'waiting' end,
+            set fate = case when c.unknown > c.most then 'unknown' else 'waiting' end,
                 why = 'the deliverer ended before it knew', claimed_by = null, lease_until = null,
                 not_before = clock_timestamp(),
-                finished_at = case when c.unknown > 1 then clock_timestamp() end
+                finished_at = case when c.unknown > c.most then clock_timestamp() end
             from (
-                select notification, count(*) as unknown from notification_attempts
-                where notification = any(%s) and outcome = 'unknown' group by notification
+                select a.notification, count(*) as unknown,
+                       case when min(o.joins) is null then 1 else %s end as most
+                from notification_attempts a join notifications o on o.id = a.notification
+                where a.notification = any(%s) and a.outcome = 'unknown' group by 1
             ) c
             where n.id = c.notification and n.fate = 'claimed'
               and n.lease_until < clock_timestamp()
             returning n.alert, n.fate
             """,
-            (late,),
+            (EDITS_UNKNOWN_MAX, late),
         )
         found = [(alert, fate) for alert, fate in await rows.fetchall() if alert is not None]
         if found:

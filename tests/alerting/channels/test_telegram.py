@@ -85,30 +85,47 @@ async def test_a_deleted_firing_does_not_stop_its_resolve(
     assert api.messages[0].reply_to is None
 
 
-async def test_a_resolve_edits_its_firing_too(api: BotApi, channel: TelegramChannel) -> None:
-    """What is over does not go on looking as if it were not; the resolve itself makes a sound."""
+async def test_a_message_is_made_to_read_otherwise(api: BotApi, channel: TelegramChannel) -> None:
+    """An edit changes the words and sends nothing; the second time there is nothing to change."""
     first = await channel.send(message())
     assert isinstance(first, Sent)
     over = content(status="resolved", title="Over: 11 errors in 5m on w1")
-    resolve = message("resolved", firing_provider_id=first.provider_id, firing_now=over)
+    edit = message("", joins=first.provider_id, content=over)
 
-    again = [await channel.send(resolve), await channel.send(resolve)]
+    outcomes = [await channel.refresh(edit), await channel.refresh(edit)]
 
-    assert api.messages[0].text.startswith("\N{WHITE HEAVY CHECK MARK} Over: 11 errors")
+    (sent,) = api.messages
+    assert sent.text.startswith("\N{WHITE HEAVY CHECK MARK} Over: 11 errors")
     assert len(api.edits) == 1
-    # The second edit changes nothing, which Telegram refuses and we take for done.
-    assert [outcome.remark for outcome in again if isinstance(outcome, Sent)] == ["", ""]
-    assert [sent.reply_to for sent in api.messages[1:]] == [api.messages[0].message_id] * 2
+    assert outcomes == [first, first]
 
 
-async def test_an_edit_that_fails_changes_no_fate(api: BotApi, channel: TelegramChannel) -> None:
-    """The resolve was sent; that its firing's message could not be edited is a remark."""
-    outcome = await channel.send(
-        message("resolved", firing_provider_id="999", firing_now=content(status="resolved"))
-    )
+async def test_an_edit_of_what_is_gone_sends_nothing(api: BotApi, channel: TelegramChannel) -> None:
+    """A deleted message, and one of a chat that moved, are left: no edit will ever reach them."""
+    gone = await channel.refresh(message("", joins="999"))
+    api.migrated[77] = -10077
+    moved = await channel.refresh(message("", joins="1"))
 
-    assert isinstance(outcome, Sent)
-    assert "still reads as it did" in outcome.remark
+    assert isinstance(gone, Failed) and "essage to edit not found" in gone.reason
+    assert isinstance(moved, Failed) and "-10077" in moved.reason
+    assert not api.messages
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(Fault.TOO_MANY, Retry), (Fault.SERVER_ERROR, Unknown), (Fault.DROP_BEFORE, Unknown)],
+)
+async def test_an_edit_that_did_not_work_says_so(
+    api: BotApi, channel: TelegramChannel, fault: Fault, kind: type
+) -> None:
+    """What may be tried again is told apart from what is done."""
+    first = await channel.send(message())
+    assert isinstance(first, Sent)
+    api.edit_faults.append(fault)
+
+    outcome = await channel.refresh(message("", joins=first.provider_id))
+
+    assert isinstance(outcome, kind)
 
 
 async def test_what_joins_edits_and_makes_no_sound(api: BotApi, channel: TelegramChannel) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider_alerting.channels import telegram as telegram_channel
 from tests.collector.alerts import samples
+from tests.collector.alerts.world import deliverer_process
 from tests.servers.bot_api import BotApi
 from tests.servers.bot_wire import Fault
 from tests.servers.smtp import SmtpServer
@@ -230,7 +230,7 @@ async def test_a_deliverer_killed_before_the_answer_leaves_one_marked_repeat(
         await world.log("charge failed")
         await world.until("select count(*) from notifications where fate = 'waiting'")
 
-    process = await _deliverer(world, "attempt recorded/socket=kill")
+    process = await deliverer_process(world, "attempt recorded/socket=kill")
     assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
     assert await world.value("select count(*) from notification_attempts") == 1
     assert not telegram.messages
@@ -261,7 +261,7 @@ async def test_a_deliverer_killed_at_a_resolve_leaves_it_to_the_next(
         await world.set_state("up")
         await world.until("select count(*) from notifications where fate = 'waiting'")
 
-    process = await _deliverer(world, "attempt recorded/socket=kill")
+    process = await deliverer_process(world, "attempt recorded/socket=kill")
     assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
     await world.connection.execute(
         "update notifications set lease_until = now() - interval '1 s' where fate = 'claimed'"
@@ -319,7 +319,7 @@ async def test_a_deliverer_that_was_stopped_too_long_sends_nothing(
         await world.until("select count(*) from notifications where fate = 'waiting'")
 
     # A claim of 26 s leaves 1 s between the claim and the latest moment to write the socket.
-    process = await _deliverer(world, "attempt recorded/socket=stop", lease_s=26.0)
+    process = await deliverer_process(world, "attempt recorded/socket=stop", lease_s=26.0)
     await world.until("select count(*) from notification_attempts")
     await asyncio.sleep(1.3)
     async with world.delivering("two"):
@@ -453,25 +453,3 @@ async def test_the_loss_of_the_database_connection_stops_nothing(
         await world.until(SENT, lambda n: n == 2)
 
     assert len({message.text for message in telegram.messages}) == 2
-
-
-async def _deliverer(
-    world: World, failpoints: str, lease_s: float = 40.0
-) -> asyncio.subprocess.Process:
-    """Run a deliverer in a process of its own."""
-    script = (
-        "import asyncio, sys; from pathlib import Path;"
-        "from outrider_collector.alerts.delivery import Deliverer, Settings;"
-        "from outrider_collector.alerts.outlets import Outlets;"
-        "asyncio.run(Deliverer(Settings(sys.argv[1], 'other', lease_s=float(sys.argv[3])),"
-        " Outlets(Path(sys.argv[2])), asyncio.Event()).run(asyncio.Event()))"
-    )
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        script,
-        world.url,
-        str(world.secrets_dir),
-        str(lease_s),
-        env={**os.environ, "OUTRIDER_FAILPOINTS": failpoints},
-    )

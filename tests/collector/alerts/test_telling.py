@@ -62,6 +62,9 @@ async def test_ends_of_what_one_message_told_are_one_message(
     async with world.delivering():
         await telegram.wait_for(count=2)
         await world.until(WAITING, lambda n: n == 0)
+        await world.until(
+            "select count(*) from notifications where edits_owed > 0", lambda n: n == 0
+        )
 
     firing, resolve = telegram.messages
     assert resolve.reply_to == firing.message_id

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
+import sys
 import time
 from array import array
 from datetime import timedelta
@@ -254,6 +256,28 @@ async def running(loop: Evaluator | Deliverer) -> AsyncIterator[None]:
     finally:
         stop.set()
         await asyncio.wait_for(task, 10)
+
+
+async def deliverer_process(
+    world: World, failpoints: str, lease_s: float = 40.0
+) -> asyncio.subprocess.Process:
+    """Run a deliverer in a process of its own, which a failpoint may kill or stop."""
+    script = (
+        "import asyncio, sys; from pathlib import Path;"
+        "from outrider_collector.alerts.delivery import Deliverer, Settings;"
+        "from outrider_collector.alerts.outlets import Outlets;"
+        "asyncio.run(Deliverer(Settings(sys.argv[1], 'other', lease_s=float(sys.argv[3])),"
+        " Outlets(Path(sys.argv[2])), asyncio.Event()).run(asyncio.Event()))"
+    )
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        world.url,
+        str(world.secrets_dir),
+        str(lease_s),
+        env={**os.environ, "OUTRIDER_FAILPOINTS": failpoints},
+    )
 
 
 def _columns(
