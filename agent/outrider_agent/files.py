@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from outrider import severity as severities
 from outrider.failpoint import failpoint
 from outrider.instants import from_unix_us
-from outrider_agent import endings, processes, state
+from outrider_agent import endings, processes, state, watermarks
 from outrider_agent.account import Account, of_candidate, of_followed, select
 from outrider_agent.batches import BatchMaker
 from outrider_agent.delivery import Acknowledged
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 
 _SAVE_S = 1.0
 _REFUSED_AGAIN_S = 60.0
-_ACTIVE_US = 24 * 3600 * 1_000_000
-# Watermarks of streams that rest: about five a second for all, each at least every ten seconds,
-# and no more often once a stream has rested for a minute.
-_WATERMARKS_PER_S = 5
-_SELDOM_S = 10.0
-_QUIET_US = 60 * 1_000_000
 
 
 class Files:
@@ -240,7 +234,7 @@ class Files:
                 self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
         for followed in self._held.beyond_limits(living):
             self._give_up(followed, now_us)
-        self._tell_watermarks(living, now_us)
+        watermarks.tell(living, self.batches, self._handover, self.looked_us, now_us)
         self._inbox.trim(self._held.limits.keep_free_bytes)
         self._paint(now)
         if self._dirty and now >= self._next_save:
@@ -293,20 +287,6 @@ class Files:
         if said.dropped:
             self._endings.fell_short(followed, said.dropped - known, said.dropped, now_us)
 
-    def _tell_watermarks(self, living: list[Followed], now_us: int) -> None:
-        often_us = min(max(len(living) / _WATERMARKS_PER_S, 1.0), _SELDOM_S) * 1_000_000
-        for followed in living:
-            tail = followed.tail
-            quiet_us = now_us - tail.active_us
-            if tail.has_pending or followed.behind or quiet_us > _ACTIVE_US:
-                continue
-            interval_us = often_us if quiet_us < _QUIET_US else _SELDOM_S * 1_000_000
-            watermark_us = self.batches.watermark_us(tail, self.looked_us)
-            # Half a second less, so that a whole number of turns apart is not one turn more.
-            if watermark_us - tail.watermark_us < interval_us - 500_000:
-                continue
-            self._handover.give(self.batches.watermark(tail, watermark_us))
-
     def _paint(self, now: float) -> None:
         before = self.picture.ends
         self.picture = paint(self._by_stream.values(), self._adoption.waiting_bytes(), now)
@@ -348,17 +328,9 @@ class Files:
         if self._adoption.all_placed:
             # Until then the cache also speaks of streams of an earlier life that may be continued.
             living = self._by_stream.keys() | self._journal.births.keys() | self._state.ended.keys()
-            known = self._state.acknowledged.items()
-            self._state.acknowledged = {i: offset for i, offset in known if i in living}
-            self._state.sizes.clear()
-            self._state.rested.clear()
-            self._state.boot_id = processes.boot_id()
+            self._state.keep_only(living, processes.boot_id())
         for stream_id, followed in self._by_stream.items():
-            self._state.sizes[stream_id] = followed.tail.size
-            if followed.tail.rested_mtime_ns:
-                self._state.rested[stream_id] = followed.tail.rested_mtime_ns
-            else:
-                self._state.rested.pop(stream_id, None)
+            self._state.saw(stream_id, followed.tail.size, followed.tail.rested_mtime_ns)
         state.save(self._state_path, self._state)
 
     def finish(self, handover: Handover) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 _MAX_BYTES = 64 << 20
@@ -48,6 +49,21 @@ class State(msgspec.Struct):
                 break
             del self.ended[oldest]
             self.acknowledged.pop(oldest, None)
+
+    def keep_only(self, living: AbstractSet[int], boot_id: str) -> None:
+        """Forget streams that are no more; what is seen from now on is of this kernel's life."""
+        self.acknowledged = {i: at for i, at in self.acknowledged.items() if i in living}
+        self.sizes.clear()
+        self.rested.clear()
+        self.boot_id = boot_id
+
+    def saw(self, stream_id: int, size: int, rested_mtime_ns: int) -> None:
+        """Take note of how a stream's file looks; no time where there is more to be read."""
+        self.sizes[stream_id] = size
+        if rested_mtime_ns:
+            self.rested[stream_id] = rested_mtime_ns
+        else:
+            self.rested.pop(stream_id, None)
 
     def only_grew(self, stream_id: int, status: os.stat_result, boot_id: str) -> bool:
         """Whether a file can be what it was when it was last seen, and what was appended since.
