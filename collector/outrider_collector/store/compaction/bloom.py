@@ -5,22 +5,28 @@ size is a power of two, so that a search finds a bit's byte by masking, whatever
 and fetches that byte alone (``get_byte(substr(bloom, ..), 0)``; the column is stored uncompressed
 for that).
 
-The places of a token are part of what is stored: changing them needs a new column. Pure.
+The places of a token are part of what is stored: changing them needs a new column. A filter is made
+in :mod:`.checksums`, by arrays; here is what a search asks it. Pure.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 PROBES: Final = 6
 LEAST_BITS_A_TOKEN: Final = 10
 LEAST_BYTES: Final = 32
 # The first place is the low bits of the checksum, the distance to the next its high bits.
-_STEP_SHIFT: Final = 15
+STEP_SHIFT: Final = 15
+
+
+def size_for(tokens: int) -> int:
+    """Return the bytes of a filter of so many tokens."""
+    size = LEAST_BYTES
+    while 8 * size < LEAST_BITS_A_TOKEN * tokens:
+        size *= 2
+    return size
 
 
 class Probe(NamedTuple):
@@ -30,34 +36,9 @@ class Probe(NamedTuple):
     bit: int
 
 
-def build(tokens: Collection[bytes]) -> bytes:
-    """Return the filter that has exactly these tokens, and a few by accident."""
-    size = LEAST_BYTES
-    while 8 * size < LEAST_BITS_A_TOKEN * len(tokens):
-        size *= 2
-    # One digit a bit, unrolled, and one conversion at the end: a fourth of the time of setting bits
-    # in bytes, and as fast as a compactor needs without a library for it.
-    digits, mask = bytearray(b"0") * (8 * size), 8 * size - 1
-    for crc in map(crc32, tokens):
-        step = crc >> _STEP_SHIFT | 1
-        place = crc & mask
-        digits[place] = 49
-        digits[place := place + step & mask] = 49
-        digits[place := place + step & mask] = 49
-        digits[place := place + step & mask] = 49
-        digits[place := place + step & mask] = 49
-        digits[place + step & mask] = 49
-    return int(digits, 2).to_bytes(size)
-
-
 def probes(token: bytes) -> list[Probe]:
     """Return the bits that a filter with this token has."""
     crc = crc32(token)
-    step = crc >> _STEP_SHIFT | 1
+    step = crc >> STEP_SHIFT | 1
     places = [crc + i * step for i in range(PROBES)]
     return [Probe(place >> 3, 128 >> (place & 7)) for place in places]
-
-
-def has(bits: bytes, token: bytes) -> bool:
-    """Tell whether the filter can have the token."""
-    return all(bits[probe.byte & (len(bits) - 1)] & probe.bit for probe in probes(token))

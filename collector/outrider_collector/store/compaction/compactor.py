@@ -17,6 +17,7 @@ import psycopg
 
 from outrider.errors import Fault
 from outrider_collector.store import attaching, binary, leases, partitions
+from outrider_collector.store.compaction.memory import keep_freed
 from outrider_collector.store.compaction.move import candidates, move
 from outrider_collector.store.compaction.plan import moves
 from outrider_collector.store.connect import connect, driver_errors
@@ -129,6 +130,7 @@ class Compactor:
                 await leases.release(connection, lease)
 
     async def _connection(self) -> AsyncConnection:
+        keep_freed()
         connection = await connect(self._url, application_name="outrider compactor")
         # Whatever holds a lock it needs is more important.
         await connection.execute("set lock_timeout = '200ms'")

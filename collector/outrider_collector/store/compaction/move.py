@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.rows import tuple_row
-from psycopg.types.numeric import Int8BinaryLoader
-from psycopg.types.string import ByteaBinaryLoader
 
 from outrider.failpoint import failpoint
 from outrider.instants import from_us
@@ -35,6 +33,7 @@ from outrider_collector.store.compaction import days
 from outrider_collector.store.compaction.days import Day
 from outrider_collector.store.compaction.merge import FreshBlock, merge
 from outrider_collector.store.compaction.plan import Candidate
+from outrider_collector.store.compaction.raw import load_raw
 from outrider_collector.store.pipeline import pipeline
 from outrider_collector.store.record_columns import ARRAYS, NUMBERS, RECORD_COLUMNS, TEXTS
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from outrider_collector.store.compaction.merge import CompactedBlock
+    from outrider_collector.store.compaction.merge import CompactedBlock, Piece
     from outrider_collector.store.compaction.plan import Move
     from outrider_collector.store.leases import Lease
 
@@ -119,14 +118,14 @@ async def _attempt(connection: AsyncConnection, lease: Lease, hour: str, planned
         await leases.hold(connection, lease)
         fresh = await _take(connection, hour, planned.blocks)
         failpoint("compact/taken")
-        compacted = list(merge(fresh))
-        await require_days(connection, compacted)
+        pieces = list(merge(fresh))
+        await require_days(connection, pieces)
         async with pipeline(connection):
-            for block in compacted:
-                await insert(connection, block)
+            for piece in pieces:
+                await insert(connection, piece.packed())
         failpoint("compact/inserted")
     failpoint("compact/committed")
-    return Moved(len(fresh), len(compacted), sum(block.n for block in compacted))
+    return Moved(len(fresh), len(pieces), sum(piece.places.size for piece in pieces))
 
 
 async def _take(connection: AsyncConnection, hour: str, blocks: Sequence[str]) -> list[FreshBlock]:
@@ -135,10 +134,7 @@ async def _take(connection: AsyncConnection, hour: str, blocks: Sequence[str]) -
         columns=sql.SQL(", ").join(sql.Identifier("b", name) for name in RECORD_COLUMNS),
     )
     async with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
-        # Times as integers and texts as bytes: what is moved is not to be understood.
-        cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
-        cursor.adapters.register_loader("text", ByteaBinaryLoader)
-        cursor.adapters.register_loader("uuid", ByteaBinaryLoader)
+        load_raw(cursor)
         await cursor.execute(query, (list(blocks),))
         return [_fresh(row) for row in await cursor.fetchall()]
 
@@ -156,7 +152,9 @@ def _fresh(row: tuple[Any, ...]) -> FreshBlock:
     )
 
 
-async def require_days(connection: AsyncConnection, blocks: Sequence[CompactedBlock]) -> None:
+async def require_days(
+    connection: AsyncConnection, blocks: Sequence[CompactedBlock | Piece]
+) -> None:
     """Raise DaysMissing unless there is a table for each of the blocks."""
     needed = {_day_of(block) for block in blocks}
     cursor = await connection.execute(
@@ -198,5 +196,5 @@ async def insert(connection: AsyncConnection, block: CompactedBlock) -> None:
     )
 
 
-def _day_of(block: CompactedBlock) -> Day:
+def _day_of(block: CompactedBlock | Piece) -> Day:
     return Day(from_us(block.day_us), block.record_class)

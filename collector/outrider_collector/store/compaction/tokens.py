@@ -13,6 +13,8 @@ Numbers joined by one dot leave their pairs too ("10.2" and "2.3" of 10.2.3.4), 
 an address are in every block. Values of some columns that are looked up whole leave one token with
 the column's name before it.
 
+What a block has is computed in :mod:`.checksums`; what a search seeks, here.
+
 False tokens cost a look into a block; a missing one would hide a record. Pure.
 """
 
@@ -32,33 +34,9 @@ WHOLE_COLUMNS: Final = ("logger", "trace_id", "correlation_id")
 MOST_SOUGHT = 6
 """Of one word or phrase at most so many tokens are tested, the rarest by their looks."""
 
-_WORD: Final = b"0123456789abcdefghijklmnopqrstuvwxyz_"
-# Upper case becomes lower; all but words and dots becomes a space.
-_TABLE: Final = bytes(
-    ord(chr(i).lower()) if i < 128 and chr(i).lower().encode() in _WORD + b"." and i != 0
-    else ord(".") if i == ord(".") else ord(" ")
-    for i in range(256)
-)  # fmt: skip
-_BEHIND_ESCAPE: Final = re.compile(rb"\\[nrtbf]([0-9a-z_.]+)")
 _RUN: Final = re.compile(r"[0-9a-z_]+")
 _PAIR: Final = re.compile(r"(?<![0-9a-z_])(?=([0-9]+\.[0-9]+)(?![0-9a-z_]))")
 _CUT_OFF: Final = re.compile(r"^[0-9a-z_]+|[0-9a-z_]+$")
-_PAIR_BYTES: Final = re.compile(_PAIR.pattern.encode())
-
-
-def tokens_of_texts(texts: Iterable[bytes], *, json: bool = False) -> set[bytes]:
-    """Return the tokens of texts; ``json``: they are JSON, with its escapes."""
-    # A newline is no part of a word: the texts cannot grow together.
-    whole = b"\n".join(texts)
-    joined = set(whole.translate(_TABLE).split())
-    if json and b"\\" in whole:
-        joined.update(_BEHIND_ESCAPE.findall(whole.lower()))
-    dotted = {token for token in joined if b"." in token}
-    found = joined - dotted
-    numbers = b" ".join(dotted)
-    found.update(numbers.replace(b".", b" ").split())
-    found.update(_PAIR_BYTES.findall(numbers))
-    return found
 
 
 def whole_token(column: str, value: str) -> bytes:

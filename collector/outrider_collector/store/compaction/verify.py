@@ -15,8 +15,7 @@ from psycopg import sql
 from psycopg.types.string import ByteaBinaryLoader
 
 from outrider_collector.store import attaching, partitions
-from outrider_collector.store.compaction import bloom, days
-from outrider_collector.store.compaction.merge import tokens_of_columns
+from outrider_collector.store.compaction import checksums, days
 from outrider_collector.store.record_columns import RECORD_COLUMNS, TEXTS
 
 if TYPE_CHECKING:
@@ -147,8 +146,8 @@ async def _filters(connection: AsyncConnection, table: str) -> list[str]:
         cursor.adapters.register_loader("uuid", ByteaBinaryLoader)
         await cursor.execute(query)
         async for place, bits, *columns in cursor:
-            tokens = tokens_of_columns(dict(zip(TEXTS, columns, strict=True)))
-            missing = sum(not bloom.has(bits, token) for token in tokens)
+            tokens = checksums.of_columns(dict(zip(TEXTS, columns, strict=True)))
+            missing = checksums.missing_in(bits, tokens)
             if missing and len(findings) < MOST_FINDINGS:
                 findings.append(
                     f"block {place.decode()} of {table} lacks {missing} of {len(tokens)} tokens "

@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from psycopg import sql
 from psycopg.rows import tuple_row
-from psycopg.types.numeric import Int8BinaryLoader
-from psycopg.types.string import ByteaBinaryLoader
 
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.compaction.merge import (
@@ -25,6 +24,7 @@ from outrider_collector.store.compaction.merge import (
     packed,
     picked,
 )
+from outrider_collector.store.compaction.raw import load_raw
 from outrider_collector.store.reading import blocks
 from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
@@ -33,7 +33,7 @@ from outrider_collector.store.record_columns import NUMBERS, RECORD_COLUMNS, TEX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg import AsyncConnection
 
     from outrider.filter import Filter
 
@@ -91,20 +91,20 @@ class Block:
     def without(self, places: Sequence[int]) -> list[CompactedBlock]:
         """Return the blocks that hold what is left without the records at these places."""
         gone = set(places)
-        left = [place for place in range(len(self.records.received)) if place not in gone]
+        left = [place for place in range(self.records.received.size) if place not in gone]
         if not left:
             return []
-        rest = picked(self.records, left)
+        rest = picked(self.records, np.array(left))
         if self.day_us is None or self.record_class is None:
             fresh = FreshBlock(
                 team=self.team,
                 service=self.service,
                 replayed=self.replayed,
-                received_at=rest.received[0],
+                received_at=int(rest.received[0]),
                 numbers=rest.numbers,
                 texts=rest.texts,
             )
-            return list(merge([fresh]))
+            return [piece.packed() for piece in merge([fresh])]
         same = {"team": self.team, "service": self.service, "replayed": self.replayed}
         kind = RecordClass(self.record_class)
         return [packed(rest, day_us=self.day_us, record_class=kind, **same)]
@@ -145,16 +145,9 @@ async def _blocks(
 ) -> list[Block]:
     statement = query.format(table=sql.Identifier(table), values=_FRESH if fresh else _COMPACTED)
     async with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
-        _raw(cursor)
+        load_raw(cursor)
         await cursor.execute(statement, (list(places),))
         return [_block(row) for row in await cursor.fetchall()]
-
-
-def _raw(cursor: AsyncCursor[Any]) -> None:
-    """Have times as integers, texts and ids as bytes, as merging takes them."""
-    cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
-    cursor.adapters.register_loader("text", ByteaBinaryLoader)
-    cursor.adapters.register_loader("uuid", ByteaBinaryLoader)
 
 
 def _block(row: tuple[Any, ...]) -> Block:

@@ -6,10 +6,12 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from outrider.columns import Columns, DictionaryColumn, pack_dictionary, pack_text
 from outrider.filter import And, Node, Not, Or, comparisons
 from outrider_collector.store.compaction.merge import Records
-from outrider_collector.store.record_columns import TEXTS
+from outrider_collector.store.record_columns import NUMBERS, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,9 +56,9 @@ def erased(records: Records, places: Sequence[int]) -> list[Erased]:
     large = [values for name in ("message", "attributes") if (values := texts[name]) is not None]
     return [
         Erased(
-            numbers["stream"][place],
-            numbers["stream_offset"][place],
-            numbers["ts"][place],
+            int(numbers["stream"][place]),
+            int(numbers["stream_offset"][place]),
+            int(numbers["ts"][place]),
             sum(len(values[place] or b"") for values in large),
         )
         for place in places
@@ -73,15 +75,10 @@ def matches(
     severity: int = 0,
 ) -> bool:
     """Return whether one record that is in no block matches; ``texts`` by their columns."""
+    numbers = dict.fromkeys(NUMBERS, 0) | {"stream": stream, "severity": severity}
     one = Records(
-        [0],
-        {
-            "ts": [0],
-            "observed_at": [0],
-            "stream": [stream],
-            "stream_offset": [0],
-            "severity": [severity],
-        },
+        np.zeros(1, dtype=np.int64),
+        {name: np.array([value], dtype=np.int64) for name, value in numbers.items()},
         {name: None if texts.get(name) is None else [texts.get(name)] for name in TEXTS},
     )
     return bool(matching(wanted, one, service, {stream: source}))
@@ -106,7 +103,7 @@ def _by_stream(
 ) -> Iterator[tuple[list[int], Columns]]:
     """Yield the records of each stream, with their places."""
     by_stream: dict[int, list[int]] = {}
-    for place, stream in enumerate(records.numbers["stream"]):
+    for place, stream in enumerate(records.numbers["stream"].tolist()):
         by_stream.setdefault(stream, []).append(place)
     for stream, places in by_stream.items():
         yield places, _columns(records, places, stream, service, sources.get(stream, NAMELESS))
@@ -116,8 +113,8 @@ def _columns(
     records: Records, places: list[int], stream: int, service: str, source: Source
 ) -> Columns:
     def numbers(name: str) -> list[int]:
-        values = records.numbers[name]
-        return [values[place] for place in places]
+        values: list[int] = records.numbers[name][places].tolist()
+        return values
 
     def texts(name: str) -> list[bytes | None]:
         values = records.texts[name]
