@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.inbox import names
@@ -19,12 +20,13 @@ from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
 from outrider_agent.segments import SegmentWatch, has_something_to_tell
 from outrider_agent.streams import Place
+from outrider_agent.unpacking import Sought, Unpacking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from outrider_agent.configuration import SourceConfig
+    from outrider_agent.configuration import AgentConfig
     from outrider_agent.handover import Handover
     from outrider_agent.identity import Identity
     from outrider_agent.inbox import Inbox
@@ -33,6 +35,18 @@ if TYPE_CHECKING:
     from outrider_agent.reports import Reports
     from outrider_agent.state import State
     from outrider_agent.streams import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A stream whose content is nowhere."""
+
+    stream: Stream
+    place: Place
+    is_there: bool
+    """Whether its file is, with other content."""
+    trouble: str = ""
+    """Which archive should have it and is damaged."""
 
 
 class Adoption:
@@ -48,7 +62,7 @@ class Adoption:
         inbox: Inbox,
         handover: Handover,
         reports: Reports,
-        max_files: int,
+        agent: AgentConfig,
         keep_dir: Path,
     ) -> None:
         self._minter = minter
@@ -56,9 +70,10 @@ class Adoption:
         self._journal = journal
         self._inbox = inbox
         self._handover = handover
-        self._found = FoundFiles(finder, minter, identity.key, reports, max_files)
+        self._found = FoundFiles(finder, minter, identity.key, reports, agent.max_files)
         self._orphans = Orphans(identity.key)
-        self._lost: list[tuple[Stream, Place, bool]] = []
+        self._lost: list[Lost] = []
+        self.unpacking = Unpacking(identity.key, agent, keep_dir)
         self._copies = held.kept(keep_dir)
         """What an earlier process kept of deleted files, by stream."""
         self._welcomed = False
@@ -75,15 +90,16 @@ class Adoption:
     @property
     def all_placed(self) -> bool:
         """Whether every stream that Postgres has open was found again or given up."""
-        return self._welcomed and not self._orphans.streams
+        return self._welcomed and not self._orphans.streams and not self.unpacking
 
     def waiting_bytes(self) -> int:
         """Bytes in files that are no stream yet."""
         return sum(map(Candidate.size, self.candidates))
 
-    def reload(self, sources: Sequence[SourceConfig], max_files: int) -> None:
-        """Go by other sources; the caller looks anew."""
-        self._found.reload(sources, max_files)
+    def reload(self, agent: AgentConfig) -> None:
+        """Go by another configuration; the caller looks anew."""
+        self._found.reload(agent.source, agent.max_files)
+        self.unpacking.limits = agent
 
     def directories_changed(self, now_ns: int) -> bool:
         """Whether a new look would find anything else than the last."""
@@ -101,7 +117,7 @@ class Adoption:
     def welcomed(self, order: Welcomed) -> None:
         """Take up the streams that Postgres has and nobody knows."""
         self._welcomed, self._looked_since_welcome = True, False
-        self._orphans.add(order.orphans)
+        self._orphans.add(o for o in order.orphans if o[0].stream_id not in self.unpacking)
 
     def find_again(self, now: float, remembered: State) -> list[Followed]:
         """Find streams again that Postgres has open; return what is to be followed from now on."""
@@ -111,6 +127,7 @@ class Adoption:
         fresh += self._match_orphans(self._ready(now), remembered)
         if self._looked_since_welcome and self._orphans.streams:
             fresh += self._match_elsewhere(remembered)
+            self._seek_in_archives(remembered)
             self._give_up_orphans()
         return fresh
 
@@ -184,12 +201,52 @@ class Adoption:
                     continue
                 self._handover.give(Adopt(stream) if birth is None else Born(stream))
                 self._orphans.streams.pop(stream_id, None)
-                followed = self._follow(candidate, stream)
-                followed.tail.go_back(place, 0)
-                followed.present, followed.segment = False, None
-                fresh.append(followed)
+                fresh.append(self._follow_kept(candidate, stream, place))
         self._copies = {}
         return fresh
+
+    def _follow_kept(self, candidate: Candidate, stream: Stream, place: Place) -> Followed:
+        followed = self._follow(candidate, stream)
+        followed.tail.go_back(place, 0)
+        followed.present, followed.segment, followed.kept = False, None, True
+        return followed
+
+    def _seek_in_archives(self, remembered: State) -> None:
+        for stream_id, (stream, place) in list(self._orphans.streams.items()):
+            if self.unpacking.seek(Sought(stream, place, remembered.rested.get(stream_id, 0))):
+                del self._orphans.streams[stream_id]
+
+    def unpacked(self, sought: Sought, remembered: State) -> Followed | None:
+        """Let a stream begin, or go on, in what an archive had of it; None where it had nothing."""
+        try:
+            if sought.followed is not None:
+                return sought.followed if self._goes_on(sought.followed, sought) else None
+            self._handover.give(Adopt(sought.stream))
+            source = self._found.source_of(sought.stream.path)
+            candidate = open_candidate(Found(sought.path, source))
+        except OSError:  # nothing was unpacked
+            if sought.followed is None:
+                stream = sought.stream
+                is_there = (stream.device, stream.inode) in self._found.known
+                self._lost.append(Lost(stream, sought.place, is_there, sought.trouble))
+            return None
+        followed = self._follow_kept(candidate, sought.stream, sought.place)
+        highest = remembered.acknowledged.get(followed.stream_id, 0)
+        followed.tail.highest_acknowledged = highest
+        return followed
+
+    def _goes_on(self, followed: Followed, sought: Sought) -> bool:
+        tail = followed.tail
+        if sought.trouble and followed.has_file and sought.end <= tail.size:
+            return False
+        place, before = Place(tail.begin, tail.begin_digest, tail.begin_state), tail.fd
+        candidate = open_candidate(Found(sought.path, followed.found.source))
+        if followed.has_file:
+            os.close(before)
+            self._found.known.pop(followed.key, None)
+        self.move(followed, candidate)
+        followed.kept = followed.has_file = True
+        return tail.go_back(place, tail.generation)
 
     def _match_elsewhere(self, remembered: State) -> list[Followed]:
         """Seek the remaining streams among all files beside where theirs was."""
@@ -243,11 +300,11 @@ class Adoption:
         for stream, place in self._orphans.streams.values():
             self._handover.give(Adopt(stream))
             is_there = (stream.device, stream.inode) in self._found.known
-            self._lost.append((stream, place, is_there))
+            self._lost.append(Lost(stream, place, is_there))
         self._orphans.streams.clear()
 
-    def take_lost(self) -> list[tuple[Stream, Place, bool]]:
-        """Take the streams whose content is nowhere, and whether their file is still there."""
+    def take_lost(self) -> list[Lost]:
+        """Take the streams whose content is nowhere."""
         lost, self._lost = self._lost, []
         return lost
 

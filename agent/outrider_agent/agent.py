@@ -108,7 +108,7 @@ class Agent:
             inbox=inbox,
             handover=self._handover,
             reports=reports,
-            max_files=config.agent.max_files,
+            agent=config.agent,
             keep_dir=config.state_dir / KEEP,
         )
         return Files(

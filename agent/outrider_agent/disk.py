@@ -95,6 +95,9 @@ class DiskThread:
         """Do what is due now; return how many seconds nothing will be."""
         now = self.turned = self._clock()
         self._look_for_files(now)
+        unpacked = self._files.unpack(self._wall_us())
+        if unpacked is not None:
+            self._schedule.at(unpacked, now)
         self._look_at_files(now)
         if self._open:
             self._close_quiet(now)
@@ -103,7 +106,7 @@ class DiskThread:
             self._next_housekeeping = now + _HOUSEKEEPING_S
             self._look_at_waiting(now)
             self._files.housekeeping(now, self._wall_us(), time.time_ns())
-        return max(0.0, self._next_due() - self._clock())
+        return 0.0 if self._files.unpacks else max(0.0, self._next_due() - self._clock())
 
     def _next_due(self) -> float:
         moments = [self._next_check, self._next_housekeeping, self._schedule.next()]

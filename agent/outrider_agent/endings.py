@@ -17,11 +17,12 @@ import msgspec
 from outrider import severity as severities
 from outrider.instants import from_unix_us
 from outrider_agent.account import MOST_GAPS, GapAccount
-from outrider_agent.streams import COPYTRUNCATE, INBOX_FULL, Loss, Place, Stream
+from outrider_agent.streams import COPYTRUNCATE, DAMAGED, INBOX_FULL, Loss, Place, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from outrider_agent.adoption import Lost
     from outrider_agent.batches import BatchMaker
     from outrider_agent.followed import Followed
     from outrider_agent.handover import Handover
@@ -109,6 +110,18 @@ class Endings:
         losses = (told, *self._journal.shortfalls(tail.stream.stream_id))
         self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
 
+    def no_more(self, followed: Followed, trouble: str, seen: int, now_us: int) -> None:
+        """End a stream of which no archive has the rest; ``seen``: so far the file went once."""
+        tail = followed.tail
+        path = tail.stream.path
+        reason, detail = "vanished", f"what compressed {path} is gone"
+        if trouble:
+            reason, detail = DAMAGED, f"what compressed {path} cannot be read on: {trouble}"
+        elif not followed.has_file:
+            reason, detail = "truncated", f"{path} was truncated or rewritten"
+        place = Place(tail.begin, tail.begin_digest)
+        self.lose(followed, place, max(tail.seen_bytes, seen), detail, now_us, reason=reason)
+
     def may_lack(self, followed: Followed, end: int, detail: str, now_us: int) -> None:
         """Tell that lines after ``end``, the end of a copy, may be lost with the file it is of."""
         tail = followed.tail
@@ -119,11 +132,14 @@ class Endings:
         with self._journalled():
             self._journal.lost(told)
 
-    def without_content(self, stream: Stream, place: Place, end: int, *, is_there: bool) -> None:
+    def without_content(self, lost: Lost, end: int) -> None:
         """End a stream of an earlier life whose content is nowhere; its file may still be there."""
+        stream, place = lost.stream, lost.place
         reason, detail = "vanished", "its file is gone"
-        if is_there:
+        if lost.is_there:
             reason, detail = "truncated", "it was truncated or rewritten while no agent ran"
+        if lost.trouble:
+            reason, detail = DAMAGED, f"what compressed it cannot be read: {lost.trouble}"
         told = self._tell(stream, place, end, reason, f"{stream.path}: {detail}")
         losses = (told, *self._journal.shortfalls(stream.stream_id))
         self._handover.give(self._batches.final(stream, 0, place, losses))

@@ -17,6 +17,7 @@ from outrider_agent.delivery import Acknowledged
 from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
 from outrider_agent.streams import HELD_FULL, Place
+from outrider_agent.unpacking import Sought
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,10 +108,33 @@ class Files:
                 highest = followed.tail.highest_acknowledged
                 self._state.acknowledged[followed.stream_id] = highest
                 self._dirty = True
-        for stream, place, is_there in self._adoption.take_lost():
-            seen = self._state.sizes.get(stream.stream_id, place.committed)
-            self._endings.without_content(stream, place, seen, is_there=is_there)
+        for lost in self._adoption.take_lost():
+            seen = self._state.sizes.get(lost.stream.stream_id, lost.place.committed)
+            self._endings.without_content(lost, seen)
         return fresh
+
+    def unpack(self, now_us: int) -> Followed | None:
+        """Do a little to find streams in archives; return one that goes on, or begins, there."""
+        sought = self._adoption.unpacking.step()
+        if sought is None:
+            return None
+        followed, before = self._adoption.unpacked(sought, self._state), sought.followed
+        if followed is not None:
+            self._by_stream[followed.stream_id] = followed
+            if sought.is_copy:
+                detail = f"{sought.stream.path} was truncated"
+                self._endings.may_lack(followed, sought.end, detail, now_us)
+        elif before is not None:
+            had_file, seen = before.has_file, self._state.sizes.get(before.stream_id, 0)
+            self._endings.no_more(before, sought.trouble, seen, now_us)
+            if had_file:
+                self._let_go(before)
+        return followed
+
+    @property
+    def unpacks(self) -> bool:
+        """Whether :meth:`unpack` has something to do at once."""
+        return self._adoption.unpacking.busy
 
     def welcomed(self, order: Welcomed) -> None:
         """Take up what a welcome said."""
@@ -156,6 +180,7 @@ class Files:
 
     def _closed(self, stream_id: int, followed: Followed | None) -> None:
         self._by_stream.pop(stream_id, None)
+        self._adoption.unpacking.forget(stream_id)
         with suppress(OSError):
             self._journal.closed(stream_id)
         if followed is None or not followed.has_file:
@@ -176,6 +201,8 @@ class Files:
             followed.ended = False
             return followed
         followed.tail.generation = notice.generation
+        if self._adoption.unpacking.moved(notice.stream_id, notice.place):
+            return None
         end = followed.loss.end if followed.loss is not None else followed.tail.size
         had_file = followed.has_file
         self._endings.lose(followed, notice.place, end, f"the bytes are gone from {followed.path}")
@@ -212,6 +239,12 @@ class Files:
         place = Place(tail.begin, tail.begin_digest)
         detail = f"{followed.path} was truncated or rewritten"
         copied = self._adoption.copy_of(followed, place)
+        if copied is None and self._adoption.unpacking.seek(
+            Sought(tail.stream, place, tail.rested_mtime_ns, followed, is_copy=True)
+        ):
+            self._adoption.again(followed, 0.0)
+            followed.has_file = False
+            return None
         if copied is None:
             self._endings.lose(followed, place, tail.seen_bytes, detail, now_us)
             self._adoption.again(followed, 0.0)
@@ -226,7 +259,8 @@ class Files:
 
     def housekeeping(self, now: float, now_us: int, now_ns: int) -> None:
         """See to ends of files, segments, watermarks, the cache and the picture."""
-        living = [followed for followed in self._by_stream.values() if not followed.ended]
+        living = [one for one in self._by_stream.values() if not one.ended and one.has_file]
+        self._adoption.unpacking.retry()
         for followed in living:
             try:
                 self._see_to(followed, now, now_us, now_ns)
@@ -249,8 +283,11 @@ class Files:
         place = Place(tail.begin, tail.begin_digest)
         detail = f"{followed.path} was deleted, and too much was held of such files"
         self._endings.lose(followed, place, tail.size, detail, now_us, reason=HELD_FULL)
+        self._let_go(followed)
+
+    def _let_go(self, followed: Followed) -> None:
         self._adoption.released(followed)
-        tail.close()
+        followed.tail.close()
         self._held.discard(followed.path)
 
     def _see_to(self, followed: Followed, now: float, now_us: int, now_ns: int) -> None:
@@ -272,7 +309,11 @@ class Files:
                 return  # and read to the end once more before it ends
             if segment.may_end(tail.fd, quiet_s) and tail.at_end():
                 self._endings.finish(followed, now, now_us, self.looked_us)
-        elif endings.cannot_grow(followed, now, now_ns) and tail.at_end():
+        elif followed.kept and self._adoption.unpacking.has_more(followed.stream_id):
+            if tail.acknowledged == tail.begin:
+                place = Place(tail.begin, tail.begin_digest)
+                self._adoption.unpacking.go_on(followed, place)
+        elif followed.kept or (endings.cannot_grow(followed, now, now_ns) and tail.at_end()):
             self._endings.finish(followed, now, now_us, self.looked_us)
 
     def _count_dropped(self, followed: Followed, said: Slot, now_us: int) -> None:
@@ -317,7 +358,7 @@ class Files:
 
     def reload(self, agent: AgentConfig) -> None:
         """Go by another configuration from now on; the caller looks anew."""
-        self._adoption.reload(agent.source, agent.max_files)
+        self._adoption.reload(agent)
         self._held.limits = agent
         self._inbox.budget(agent.kept_tail_bytes, agent.retire_after_s)
 
@@ -350,6 +391,7 @@ class Files:
                 followed.tail.close()
         for candidate in self._adoption.candidates:
             os.close(candidate.fd)
+        self._adoption.unpacking.close()
         self._inbox.close()
         self._journal.close()
 

@@ -33,6 +33,8 @@ class Followed:
     """Whether its final batch was handed over."""
     has_file: bool = True
     """False once its content is gone: the descriptor serves another stream."""
+    kept: bool = False
+    """Whether what is read is a copy in `keep/`, which grows no more."""
     loss: Loss | None = None
     """What its final batch tells, if anything."""
     interval_s: float = 0.010

@@ -25,6 +25,9 @@ COPYTRUNCATE = "copytruncate"
 HELD_FULL = "held_full"
 """Reason of a gap: bytes of a deleted file that were beyond what the agent may hold of such."""
 
+DAMAGED = "damaged"
+"""Reason of a gap: what compressed a file is damaged, or cut off."""
+
 ENDS_NOTHING = frozenset({INBOX_FULL, COPYTRUNCATE})
 """Reasons of gaps after which a stream may go on."""
 
