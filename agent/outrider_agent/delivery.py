@@ -15,6 +15,11 @@ one replaces them.
 What goes over the wire is bounded by the collector's credit (bytes of batches sent and not
 acknowledged). A batch larger than all credit is sent when nothing else is unacknowledged.
 
+While the collector's store is nearly full there is no credit but for what is *vital*: batches with
+an audit record or an error, and what lies before them in their streams, for a stream has one order.
+Everything else is passed over: dropped here, its place kept, so that the disk thread reads on and
+finds what is vital; then, and when the store has room again, the stream is read again from there.
+
 Pure: no clock, no I/O, one thread.
 """
 
@@ -45,6 +50,10 @@ class Batch:
     wire_bytes: int
     urgent: bool = False
     final: bool = False
+    vital: bool = False
+    """It has an audit record or an error: it is sent also while the store is nearly full."""
+    place: Place | None = None
+    """Its begin, to read it again from there; None: it cannot be, and is always sent."""
 
     @property
     def held(self) -> bool:
@@ -92,6 +101,10 @@ class _Chain:
     generation: int = 0
     open: bool = False
     queued: bool = False
+    passed: Place | None = None
+    """Where the first of what was passed over begins."""
+    vital_to: int = 0
+    """The end of the last vital batch that was seen."""
 
 
 class Delivery:
@@ -103,6 +116,7 @@ class Delivery:
         self._to_open: deque[Stream] = deque()
         self._watermarks: deque[Batch] = deque()
         self._credit = 0
+        self._vital_credit = 0
         self._in_flight = 0
         self._connected = False
         self._released = 0
@@ -150,6 +164,10 @@ class Delivery:
         if not batch.held:
             self._offer_watermark(batch, chain)
             return
+        if batch.vital:
+            chain.vital_to = max(chain.vital_to, batch.end)
+        if self._vital_credit and self._pass_over(chain, batch):
+            return
         chain.batches.append(batch)
         chain.end = batch.end
         self._queue(chain, urgent=batch.urgent)
@@ -157,6 +175,8 @@ class Delivery:
     def _offer_watermark(self, batch: Batch, chain: _Chain) -> None:
         # It speaks of everything before it, so it may not overtake batches that wait.
         self._released += batch.wire_bytes
+        if chain.passed is not None:
+            return
         if self._connected and chain.open and chain.sent == len(chain.batches):
             self._watermarks.append(batch)
 
@@ -220,6 +240,21 @@ class Delivery:
         """Take note of a changed credit."""
         self._credit = credit_bytes
 
+    def keep_all_but_vital(self, credit_bytes: int) -> None:
+        """Send only what is vital from now on, with so much credit; 0: send everything again."""
+        was_on, self._vital_credit = bool(self._vital_credit), credit_bytes
+        if was_on == bool(credit_bytes):
+            return
+        for chain in self._chains.values():
+            if not credit_bytes:
+                if chain.passed is not None:
+                    self._read_again(chain, chain.passed)
+                continue
+            while len(chain.batches) > chain.sent and self._is_idle(chain, chain.batches[-1]):
+                last = chain.batches.pop()
+                self._released += last.wire_bytes
+                chain.passed, chain.end = last.place, last.end
+
     def disconnected(self) -> None:
         """End the session; everything not acknowledged stays held."""
         self._connected = False
@@ -254,8 +289,9 @@ class Delivery:
                 chain.queued = False
                 continue
             batch = chain.batches[chain.sent]
-            fits = self._in_flight + batch.wire_bytes <= self._credit
-            if not fits and not (self._credit and self._in_flight == 0):
+            credit = self._vital_credit or self._credit
+            fits = self._in_flight + batch.wire_bytes <= credit
+            if not fits and not (credit and self._in_flight == 0):
                 break
             self._ready.popleft()
             chain.sent += 1
@@ -268,6 +304,38 @@ class Delivery:
         return None
 
     # ---------------------------------------------------------------- within
+
+    @staticmethod
+    def _is_idle(chain: _Chain, batch: Batch) -> bool:
+        """Whether nothing vital is in a batch or, as far as was seen, after it."""
+        return batch.place is not None and batch.begin >= chain.vital_to
+
+    def _pass_over(self, chain: _Chain, batch: Batch) -> bool:
+        """Drop a batch that is to be kept on disk; False where it is to be sent."""
+        if chain.passed is None:
+            # The end of a stream of which all else was sent takes no room.
+            if batch.final or not self._is_idle(chain, batch):
+                return False
+            chain.passed = batch.place
+        elif batch.begin < chain.vital_to:
+            # Something vital, and something before it that was passed over.
+            self._released += batch.wire_bytes
+            self._read_again(chain, chain.passed)
+            return True
+        self._released += batch.wire_bytes
+        chain.end = batch.end
+        return True
+
+    def _read_again(self, chain: _Chain, place: Place) -> None:
+        """Have the disk thread read from where something was passed over."""
+        stream_id = chain.stream.stream_id
+        chain.passed = None
+        chain.generation += 1
+        chain.end = place.committed
+        self._notices.append(GoBack(stream_id, chain.generation, place))
+        if chain.batches:
+            # The collector does not stand there yet.
+            self._notices.append(Acknowledged(stream_id, chain.batches[0].begin, final=False))
 
     def _queue(self, chain: _Chain, *, urgent: bool) -> None:
         if not chain.open or chain.sent >= len(chain.batches) or (chain.queued and not urgent):
@@ -288,8 +356,11 @@ class Delivery:
             return
         if not chain.batches and chain.end == place.committed:
             return
+        if not chain.batches and chain.passed and chain.passed.committed == place.committed:
+            return
         if chain.stream.stream_id in self._chains:
             self._drop(chain)
+            chain.passed = None
             chain.generation += 1
             chain.end = place.committed
             self._notices.append(GoBack(chain.stream.stream_id, chain.generation, place))

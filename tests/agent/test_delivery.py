@@ -29,7 +29,8 @@ def batch(
     number: int, begin: int, end: int, generation: int = 0, size: int = 10, **options: bool
 ) -> Batch:
     """A batch of a stream between two offsets."""
-    return Batch(number, generation, begin, end, (number, begin, end), size, **options)
+    place = Place(begin, b"d" if begin else b"")
+    return Batch(number, generation, begin, end, (number, begin, end), size, place=place, **options)
 
 
 def started(*numbers: int, credit: int = 1000) -> Delivery:
@@ -208,6 +209,67 @@ def test_a_refused_stream_is_given_up() -> None:
     assert (delivery.unacknowledged, delivery.take_released()) == (0, 10)
 
 
+def test_only_what_is_vital_is_sent_while_the_store_is_nearly_full() -> None:
+    """What lies before a vital batch goes with it; what lies after it, and other streams, wait."""
+    delivery = started(1, 2)
+    delivery.offer(batch(1, 0, 10))
+    delivery.offer(batch(1, 10, 20, vital=True))
+    delivery.offer(batch(1, 20, 30))
+    delivery.offer(batch(2, 0, 10))
+    delivery.credit(0)
+    delivery.keep_all_but_vital(100)
+
+    assert sendable(delivery) == [(1, 0, 10), (1, 10, 20)]
+    assert delivery.take_released() == 20
+    delivery.offer(batch(1, 30, 40))
+    assert sendable(delivery) == []
+    assert delivery.take_notices() == []
+
+
+def test_what_was_passed_over_is_read_again_for_what_is_vital() -> None:
+    """The reader goes back to where passing over began; from there all goes, up to the vital."""
+    delivery = started(1)
+    delivery.keep_all_but_vital(100)
+    delivery.offer(batch(1, 0, 10))
+    delivery.offer(batch(1, 10, 20))
+    delivery.offer(batch(1, 20, 30, vital=True))
+
+    assert delivery.take_notices() == [GoBack(1, 1, Place(0, b""))]
+    for begin in (0, 10):
+        delivery.offer(batch(1, begin, begin + 10, generation=1))
+    delivery.offer(batch(1, 20, 30, generation=1, vital=True))
+    delivery.offer(batch(1, 30, 40, generation=1))
+    assert sendable(delivery) == [(1, 0, 10), (1, 10, 20), (1, 20, 30)]
+
+
+def test_when_the_store_has_room_again_all_that_was_passed_over_is_read_again() -> None:
+    """Nothing is acknowledged to the reader that the collector did not acknowledge."""
+    delivery = started(1, 2)
+    delivery.offer(batch(1, 0, 10, vital=True))
+    delivery.keep_all_but_vital(100)
+    assert sendable(delivery) == [(1, 0, 10)]
+    for number, begin in ((1, 10), (1, 20), (2, 0)):
+        delivery.offer(batch(number, begin, begin + 10))
+    delivery.keep_all_but_vital(0)
+
+    assert delivery.take_notices() == [
+        GoBack(1, 1, Place(10, b"d")), Acknowledged(1, 0, final=False), GoBack(2, 1, Place(0, b"")),
+    ]  # fmt: skip
+
+
+def test_no_watermark_speaks_for_what_was_passed_over() -> None:
+    """It would say that all before it was sent; nor does one after a reconnect."""
+    delivery = started(1)
+    delivery.keep_all_but_vital(100)
+    delivery.offer(batch(1, 0, 10))
+    delivery.offer(batch(1, 10, 10))
+    assert sendable(delivery) == []
+    delivery.welcome({1: Place(0, b"")}, 0)
+    delivery.offer(batch(1, 10, 10))
+    assert sendable(delivery) == []
+    assert delivery.take_notices() == []
+
+
 @dataclass
 class Reader:
     """The disk thread: reads a stream of endless bytes and obeys."""
@@ -215,6 +277,17 @@ class Reader:
     position: int = 0
     generation: int = 0
     held: int = 0
+    size: int = 0
+    """All that was ever read."""
+    vital: set[int] = field(default_factory=set)
+    """Bytes that belong to vital records."""
+
+    def read(self, number: int, length: int) -> Batch:
+        """Read on."""
+        begin, end = self.position, self.position + length
+        self.position, self.size = end, max(self.size, end)
+        vital = any(begin <= byte < end for byte in self.vital)
+        return batch(number, begin, end, self.generation, length, vital=vital)
 
 
 @dataclass
@@ -248,13 +321,19 @@ class DeliveryModel(RuleBasedStateMachine):
         for number in self.readers:
             self.delivery.born(stream(number))
 
-    @rule(number=st.sampled_from([1, 2]), length=st.integers(1, 20))
-    def read(self, number: int, length: int) -> None:
+    @rule(number=st.sampled_from([1, 2]), length=st.integers(1, 20), vital=st.booleans())
+    def read(self, number: int, length: int, vital: bool) -> None:
         reader = self.readers[number]
-        end = reader.position + length
-        self.delivery.offer(batch(number, reader.position, end, reader.generation, length))
-        reader.position = end
+        if vital and reader.position == reader.size:
+            reader.vital.add(reader.position)
+        self.delivery.offer(reader.read(number, length))
         reader.held += length
+        self.obey()
+
+    @rule(credit=st.sampled_from([0, 10, 60]))
+    def fill_up(self, credit: int) -> None:
+        self.delivery.keep_all_but_vital(credit)
+        self.obey()
 
     @rule(number=st.sampled_from([1, 2]))
     def watermark(self, number: int) -> None:
@@ -328,6 +407,18 @@ class DeliveryModel(RuleBasedStateMachine):
                 reader.position = notice.place.committed
                 reader.generation = notice.generation
 
+    def calm(self) -> None:
+        """Read all there is, deliver what may be, and nothing goes wrong."""
+        self.connect(10_000, forget=False)
+        for _ in range(400):
+            for number, reader in self.readers.items():
+                if reader.position < reader.size:
+                    self.read(number, min(7, reader.size - reader.position), vital=False)
+            self.open()
+            self.send()
+            self.commit()
+            self.hear(10_000)
+
     @invariant()
     def what_is_stored_has_no_hole_and_no_overlap(self) -> None:
         for database in self.database.values():
@@ -342,16 +433,17 @@ class DeliveryModel(RuleBasedStateMachine):
         assert self.delivery.in_flight_bytes >= 0
 
     def teardown(self) -> None:
-        """However it began, a calm connection delivers everything that was read."""
-        self.connect(10_000, forget=False)
-        for _ in range(400):
-            self.open()
-            self.send()
-            self.commit()
-            self.hear(10_000)
+        """However it began, a calm connection delivers what is vital, then all that was read."""
+        self.fill_up(100)
+        self.calm()
+        for number, reader in self.readers.items():
+            if number in self.known and reader.vital:
+                assert self.database[number].committed > max(reader.vital)
+        self.fill_up(0)
+        self.calm()
         for number, reader in self.readers.items():
             if number in self.known:
-                assert self.database[number].committed == reader.position
+                assert self.database[number].committed == reader.size
         assert self.delivery.unacknowledged == 0
         assert self.delivery.in_flight_bytes == 0
 

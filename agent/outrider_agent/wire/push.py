@@ -234,6 +234,7 @@ class PushSession:
         flush_ms = settings.flush_interval_ms
         urgent_ms = settings.urgent_flush_interval_ms
         self._joins = max(1, settings.batches_in_message)
+        self._delivery.keep_all_but_vital(settings.vital_credit_bytes)
         self._gathers = self._joins > 1 and flush_ms >= GATHER_FROM_MS
         self._handover.tell(
             SettingsChanged(

@@ -209,7 +209,7 @@ class Credit(_message.Message):
     def __init__(self, credit_bytes: _Optional[int] = ...) -> None: ...
 
 class Settings(_message.Message):
-    __slots__ = ("flush_interval_ms", "urgent_flush_interval_ms", "urgent_severity", "urgent_filters", "heartbeat_interval_ms", "compression", "batches_in_message")
+    __slots__ = ("flush_interval_ms", "urgent_flush_interval_ms", "urgent_severity", "urgent_filters", "heartbeat_interval_ms", "compression", "batches_in_message", "vital_credit_bytes")
     FLUSH_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     URGENT_FLUSH_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     URGENT_SEVERITY_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +217,7 @@ class Settings(_message.Message):
     HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
     COMPRESSION_FIELD_NUMBER: _ClassVar[int]
     BATCHES_IN_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    VITAL_CREDIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     flush_interval_ms: int
     urgent_flush_interval_ms: int
     urgent_severity: int
@@ -224,7 +225,8 @@ class Settings(_message.Message):
     heartbeat_interval_ms: int
     compression: _log_pb2.Compression
     batches_in_message: int
-    def __init__(self, flush_interval_ms: _Optional[int] = ..., urgent_flush_interval_ms: _Optional[int] = ..., urgent_severity: _Optional[int] = ..., urgent_filters: _Optional[_Iterable[str]] = ..., heartbeat_interval_ms: _Optional[int] = ..., compression: _Optional[_Union[_log_pb2.Compression, str]] = ..., batches_in_message: _Optional[int] = ...) -> None: ...
+    vital_credit_bytes: int
+    def __init__(self, flush_interval_ms: _Optional[int] = ..., urgent_flush_interval_ms: _Optional[int] = ..., urgent_severity: _Optional[int] = ..., urgent_filters: _Optional[_Iterable[str]] = ..., heartbeat_interval_ms: _Optional[int] = ..., compression: _Optional[_Union[_log_pb2.Compression, str]] = ..., batches_in_message: _Optional[int] = ..., vital_credit_bytes: _Optional[int] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "detail", "retry_after_ms")
