@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from outrider.columns import Columns, unpack_int64
 from outrider_agent.delivery import Batch
 from outrider_agent.orders import SettingsChanged
+from outrider_agent.streams import Place
+from outrider_agent.vital import has_vital
 from outrider_agent.wire.messages import BatchEncoder
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from outrider.filter import Filter
     from outrider_agent.records import Packed
-    from outrider_agent.streams import Loss, Place, Stream
+    from outrider_agent.streams import Loss, Stream
     from outrider_agent.tail import Tail
 
 FAR = float("inf")
@@ -103,6 +105,7 @@ class BatchMaker:
     def make(self, tail: Tail, looked_us: int) -> Batch:
         """Make a batch of what is pending; ``looked_us``: start of the last look for files."""
         urgent = tail.pending_urgent
+        place = Place(tail.begin, tail.begin_digest, tail.begin_state)
         draft = tail.flush()
         tail.watermark_us = self.watermark_us(tail, looked_us)
         message = self._encoder.encode(
@@ -125,6 +128,8 @@ class BatchMaker:
             message=message,
             wire_bytes=len(message),
             urgent=urgent,
+            vital=has_vital(draft.records),
+            place=place,
         )
 
     def watermark(self, tail: Tail, watermark_us: int) -> Batch:
@@ -177,6 +182,7 @@ class BatchMaker:
             wire_bytes=len(message),
             urgent=bool(losses),
             final=True,
+            place=place,
         )
 
     def watermark_us(self, tail: Tail, looked_us: int) -> int:

@@ -186,6 +186,8 @@ class Tail:
         if not self.stands_at(place):
             return False
         self._set_position(place.committed, place.framer_state)
+        # What was read to the end before is not on its way any more: no batch may say so.
+        self.read_to_end_us = 0
         self.acknowledged = place.committed
         return True
 
