@@ -51,6 +51,8 @@ class FileAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Age of the oldest of them."""
     unfinished_bytes: int = 0
     """Of these, bytes after the last newline: a line that is not finished."""
+    dropped_records: int = 0
+    """Records dropped because more of the source waited than may, since the agent follows it."""
     format: str = ""
     """Which format its lines are read in, and why."""
     multiline: str = "off"
@@ -100,6 +102,8 @@ class Account(msgspec.Struct, kw_only=True):
     pending_births: int = 0
     pending_gaps: int = 0
     """Losses that are journalled and not yet stored by a collector."""
+    dropped_records: int = 0
+    """Records of living files that were dropped because more waited than may: in gaps as well."""
     gap_count: int = 0
     gaps: list[GapAccount] = []
     """The latest of them."""
@@ -135,6 +139,7 @@ def of_followed(followed: Followed, now_s: float) -> FileAccount:
         behind_bytes=followed.backlog_bytes,
         behind_ms=followed.backlog_age_ms(now_s),
         unfinished_bytes=tail.partial_bytes,
+        dropped_records=tail.sifter.dropped,
         format=tail.parser.choice,
         multiline="off" if followed.found.source is None else followed.found.source.multiline,
     )

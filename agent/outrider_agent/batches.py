@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from outrider.columns import Columns, unpack_int64
 from outrider_agent.delivery import Batch
 from outrider_agent.orders import SettingsChanged
-from outrider_agent.streams import Place
+from outrider_agent.streams import BACKLOG_FULL, Loss, Place
+from outrider_agent.tail import CHUNK_BYTES
 from outrider_agent.vital import has_vital
 from outrider_agent.wire.messages import BatchEncoder
 
@@ -16,10 +18,16 @@ if TYPE_CHECKING:
 
     from outrider.filter import Filter
     from outrider_agent.records import Packed
-    from outrider_agent.streams import Loss, Stream
-    from outrider_agent.tail import Tail
+    from outrider_agent.shedding import Shed
+    from outrider_agent.streams import Stream
+    from outrider_agent.tail import Draft, Tail
 
 FAR = float("inf")
+
+_MANY_RECORDS = 8192
+_MOST_SHED_BYTES = 64 << 20
+_SHED_S = 2.0
+"""A batch of a stream that is sifted waits so long: it tells of many dropped records at once."""
 
 
 class Pace:
@@ -34,6 +42,8 @@ class Pace:
         """Return the moment at which what is pending must leave."""
         if not tail.has_pending:
             return FAR
+        if tail.sifter.shed is not None:
+            return tail.pending_since + _SHED_S
         settings = self._settings
         wait_s = (
             settings.urgent_flush_interval_s if tail.pending_urgent else settings.flush_interval_s
@@ -49,6 +59,16 @@ class Pace:
             return False
         read = [columns_of(records.pack(), tail.stream) for records in tail.latest]
         return any(urgent.match(columns) for columns in read for urgent in self._filters)
+
+
+def is_full(tail: Tail) -> bool:
+    """Whether what is pending is enough for a batch."""
+    shed_bytes = 0 if tail.sifter.shed is None else tail.sifter.shed.size_bytes
+    return (
+        tail.pending_bytes - shed_bytes >= CHUNK_BYTES // 2
+        or len(tail.pending) >= _MANY_RECORDS
+        or shed_bytes >= _MOST_SHED_BYTES
+    )
 
 
 def _parsed(texts: tuple[str, ...]) -> list[Filter]:
@@ -88,6 +108,22 @@ def columns_of(packed: Packed, stream: Stream) -> Columns:
     )
 
 
+def _given_up(stream: Stream, draft: Draft, shed: Shed) -> Loss:
+    """Describe what was dropped; it is told with the very batch that passes over it."""
+    return Loss(
+        gap_id=secrets.token_bytes(16),
+        stream_id=stream.stream_id,
+        begin=draft.begin,
+        end=draft.end,
+        reason=BACKLOG_FULL,
+        records=shed.records,
+        at_least=False,
+        detail=f"{shed.said()} dropped: more waited than may: {stream.path}",
+        from_us=shed.from_us,
+        to_us=shed.to_us,
+    )
+
+
 class BatchMaker:
     """Makes batches in the database's time."""
 
@@ -108,6 +144,9 @@ class BatchMaker:
         place = Place(tail.begin, tail.begin_digest, tail.begin_state)
         draft = tail.flush()
         tail.watermark_us = self.watermark_us(tail, looked_us)
+        losses = tail.tell_losses(draft.end)
+        if draft.shed is not None:
+            losses = (*losses, _given_up(tail.stream, draft, draft.shed))
         message = self._encoder.encode(
             stream_id=tail.stream.stream_id,
             begin=draft.begin,
@@ -117,7 +156,7 @@ class BatchMaker:
             packed=draft.records.pack(self._offset_us()) if len(draft.records) else None,
             watermark_us=tail.watermark_us,
             replayed=draft.begin < tail.highest_acknowledged,
-            losses=tail.tell_losses(draft.end),
+            losses=losses,
             framer_state=draft.framer_state,
         )
         return Batch(

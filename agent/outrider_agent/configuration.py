@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from outrider import configuration
+from outrider import configuration, severity
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError, suggest
 from outrider.durations import microseconds
 from outrider.places import SYSTEM_INBOX
-from outrider_agent import encodings, multiline, probe_kinds
+from outrider_agent import encodings, multiline, probe_kinds, shedding
 from outrider_agent.expected import Expected
 from outrider_agent.formats import FORMATS
 
@@ -51,8 +51,25 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """For times that name no zone: ``local``, ``UTC`` or a name such as ``Europe/Berlin``."""
     start: str = "beginning"
     """Where files found at the first start begin: ``beginning``, ``end``, or an age (``1h``)."""
-    when_full: Literal["drop_oldest", "block"] = "drop_oldest"
-    """What becomes of deleted files that are beyond the agent's limits: given up, or held."""
+    backlog_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 0
+    """At most so much of its files may wait to be read; 0: as much as there is."""
+    when_full: Literal["drop_oldest", "drop_by_severity", "block"] = "drop_oldest"
+    """What is given up beyond `backlog_bytes`; of deleted files beyond the agent's limits the
+    oldest go whole, unless it is ``block``."""
+    keep_severity: str = "warn"
+    """With ``drop_by_severity``: what is less severe goes first."""
+
+    def kept_from(self) -> int:
+        """Return the least severity that is kept when the source is full. ValueError for no word.
+
+        0 where all is kept.
+        """
+        if self.when_full != "drop_by_severity":
+            return 0 if self.when_full == "block" else shedding.ALL
+        kept = severity.parse(self.keep_severity)
+        if kept is None:
+            raise ValueError(self.keep_severity)
+        return kept
 
     def start_age_s(self) -> int | None:
         """Age in seconds that ``start`` gives; None for the words. ValueError for anything else."""
@@ -201,6 +218,14 @@ def _check_source(source: SourceConfig, where: str) -> None:
             'write "beginning", "end" or an age such as "1h"',
         ) from None
     _check_multiline(source.multiline, where)
+    try:
+        source.kept_from()
+    except ValueError:
+        raise ConfigError(
+            f"`{source.keep_severity}` is no severity",
+            f"{where}.keep_severity",
+            "write one of trace, debug, info, warn, error, fatal",
+        ) from None
     try:
         encodings.canonical(source.encoding)
     except LookupError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider.instants import from_unix_us
-from outrider_agent.batches import BatchMaker, Pace
+from outrider_agent.batches import BatchMaker, Pace, is_full
 from outrider_agent.delivery import Acknowledged, GoBack, Refused
 from outrider_agent.orders import (
     Clock,
@@ -27,7 +27,7 @@ from outrider_agent.orders import (
     Welcomed,
 )
 from outrider_agent.schedule import FIRST_LOOK_S, Schedule
-from outrider_agent.tail import CHUNK_BYTES, Look
+from outrider_agent.tail import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,7 +234,7 @@ class DiskThread:
             self._open.add(followed)
         if not tail.has_pending:
             return
-        if tail.pending_bytes >= CHUNK_BYTES // 2 or len(tail.pending) >= 8192:
+        if is_full(tail):
             self._flush(followed)
             return
         if not tail.pending_urgent:

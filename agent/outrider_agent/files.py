@@ -16,6 +16,7 @@ from outrider_agent.batches import BatchMaker
 from outrider_agent.delivery import Acknowledged
 from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
+from outrider_agent.relief import relieve
 from outrider_agent.streams import HELD_FULL, Place
 from outrider_agent.unpacking import Sought
 
@@ -266,6 +267,7 @@ class Files:
                 self._see_to(followed, now, now_us, now_ns)
             except OSError as error:
                 self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
+        relieve(living, self._reports)
         for followed in self._held.beyond_limits(living):
             self._give_up(followed, now_us)
         watermarks.tell(living, self.batches, self._handover, self.looked_us, now_us)
@@ -350,6 +352,7 @@ class Files:
             deleted_bytes=sum(one.behind_bytes for one in files if one.deleted),
             pending_births=len(self._journal.births),
             pending_gaps=len(self._journal.gaps),
+            dropped_records=sum(one.dropped_records for one in files),
             gap_count=self._endings.gap_count,
             gaps=list(self._endings.gaps),
             troubles=self._reports.recent(),

@@ -8,6 +8,7 @@ without NUL, attributes valid for any JSON reader, names within their limits.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from outrider.columns import DictionaryColumn, pack_dictionary, pack_int64, pack_text
@@ -71,6 +72,22 @@ class Records:
         self.error_code += later.error_code
         self.trace_id += later.trace_id
         self.correlation_id += later.correlation_id
+
+    def chosen(self, keep: Sequence[bool]) -> Records:
+        """Return those of the records that ``keep`` says."""
+        return Records(
+            stream_offset=list(compress(self.stream_offset, keep)),
+            ts_us=list(compress(self.ts_us, keep)),
+            observed_us=list(compress(self.observed_us, keep)),
+            severity=bytearray(compress(self.severity, keep)),
+            message=list(compress(self.message, keep)),
+            attributes=list(compress(self.attributes, keep)),
+            logger=list(compress(self.logger, keep)),
+            event=list(compress(self.event, keep)),
+            error_code=list(compress(self.error_code, keep)),
+            trace_id=list(compress(self.trace_id, keep)),
+            correlation_id=list(compress(self.correlation_id, keep)),
+        )
 
     def pack(self, clock_offset_us: int = 0) -> Packed:
         """Encode as columns; ``clock_offset_us`` turns this host's times into the database's."""

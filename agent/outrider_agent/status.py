@@ -70,6 +70,8 @@ def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], 
     deleted = account.deleted_bytes
     held = f", {size(deleted)} of it in files without a name" if deleted else ""
     write(f"backlog      {size(account.backlog_bytes)}{held}\n")
+    if account.dropped_records:
+        write(f"dropped      {account.dropped_records:,} records: more waited than may\n")
     pending = account.pending_gaps
     more = f", {pending} not stored yet" if pending else ""
     write(f"gaps         {account.gap_count} since the start{more}\n")

@@ -25,6 +25,9 @@ COPYTRUNCATE = "copytruncate"
 HELD_FULL = "held_full"
 """Reason of a gap: bytes of a deleted file that were beyond what the agent may hold of such."""
 
+BACKLOG_FULL = "backlog_full"
+"""Reason of a gap: records that a source gave up because more of it waited than may."""
+
 DAMAGED = "damaged"
 """Reason of a gap: what compressed a file is damaged, or cut off."""
 

@@ -22,6 +22,7 @@ from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.evidence import digest_at, holds
 from outrider_agent.framing import Framer
 from outrider_agent.records import Records
+from outrider_agent.shedding import Shed, Sifter
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Draft:
     digest: bytes
     records: Records
     framer_state: bytes = b""
+    shed: Shed | None = None
 
 
 class Tail:
@@ -91,6 +93,7 @@ class Tail:
         self.pending_since = 0.0
         """Monotonic time of the first pending line, seconds."""
         self.pending_urgent = False
+        self.sifter = Sifter()
         self.size = 0
         """Size when it was last looked at."""
         self.mtime_ns = 0
@@ -165,6 +168,7 @@ class Tail:
         self._digest = self._begin_digest = self._digest_at(offset)
         self._looked_to = -1
         self.pending = Records()
+        self.sifter.flush()
         self.pending_urgent = False
         self.losses[:0] = [loss for _, loss in self._told]
         self._told.clear()
@@ -263,11 +267,14 @@ class Tail:
         return Look.READ if at_end else Look.MORE
 
     def _take(self, records: Records, now: float) -> None:
-        if not len(self.pending):
+        if not len(self.pending) and self.sifter.shed is None:
             self.pending_since = now
-        self.pending.extend(records)
-        self.latest.append(records)
         self.last_event = records.event[-1]
+        if records.stream_offset[0] < self.sifter.sieve.to:
+            records = self.sifter.sift(records, self._framer.end)
+        if len(records):
+            self.pending.extend(records)
+            self.latest.append(records)
 
     def _digest_after(self, data: bytes, data_begin: int, long_line: int) -> bytes:
         end = self._framer.end
@@ -324,6 +331,7 @@ class Tail:
             digest=self.wire_digest(end, self._digest),
             records=self.pending,
             framer_state=self._framer.state,
+            shed=self.sifter.flush(),
         )
         self._begin, self._begin_digest = end, self._digest
         self._begin_state = draft.framer_state

@@ -15,6 +15,7 @@ SENTENCES: Final[dict[str, str]] = {
     "vanished": "the file went away before it was read",
     "inbox_full": "the inbox had no room for them",
     "held_full": "the file was deleted, and more of it was waiting than the agent may hold",
+    "backlog_full": "more of the source was waiting than may, and these were the first to go",
     "damaged": "the file was compressed before it was read, and the archive is damaged",
     "quarantined": "Postgres refused them: they are kept in quarantine",
     "store_regression": "the database forgot them and no host holds them any more",

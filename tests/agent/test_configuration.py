@@ -45,6 +45,7 @@ def test_defaults_need_no_file(tmp_path: Path) -> None:
         (SOURCE + "format = 'jsno'", "unknown format `jsno`"),
         (SOURCE + "format = 'jsno'", "did you mean `json`?"),
         (SOURCE + "start = 'soon'", '"beginning", "end" or an age such as "1h"'),
+        (SOURCE + "keep_severity = 'loud'\nwhen_full = 'drop_by_severity'", "no severity"),
         (SOURCE + "timezone = 'Mars/Base'", "unknown time zone `Mars/Base`"),
         (SOURCE.replace("/var", "var"), "no absolute path"),
         ("[[agent.source]]\npaths = ['/x']", "`agent.source[0].service` is missing"),
