@@ -14,7 +14,7 @@ from outrider_collector.store.compaction.compactor import Pace
 from outrider_collector.store.connect import READ_ROLE
 from tests.collector.reading.compacting import compact
 from tests.dashboard import seed_alerts, seed_audit, seed_fleet, seed_health
-from tests.dashboard.seed import CLOSED, Line
+from tests.dashboard.seed import CLOSED, Line, Seeder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ HOURS = 36
 OLD = Pace(age=timedelta(hours=8), share=1.0, everything=True)
 
 
-async def fill(url: str) -> None:
+async def fill(url: str) -> Seeder:
     """Write a fleet in trouble, and a day and a half; what is older than 8 hours is compacted."""
     seeder = seed_fleet.fleet(url, datetime.now(UTC), per_minute=0.15)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -42,6 +42,7 @@ async def fill(url: str) -> None:
     seed_health.health(url, seeder)
     seed_audit.audit(url)
     await compact(url, OLD)
+    return seeder
 
 
 @contextmanager

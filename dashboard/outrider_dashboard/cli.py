@@ -22,7 +22,7 @@ import outrider
 from outrider import configuration
 from outrider.configuration import ConfigError
 from outrider.standard_streams import tell
-from outrider_collector.store.connect import DatabaseConfig, database_url
+from outrider_collector.store.connect import DatabaseConfig, read_url
 from outrider_collector.store.reading.availability import HealthConfig
 from outrider_dashboard.app import build
 from outrider_dashboard.config import DashboardConfig, listen_address
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     config: DashboardConfig = tables["dashboard"]
     host, port = listen_address(arguments.listen or config.listen)
     data_dir = Path(tables.get("data_dir") or configuration.default_data_dir())
-    url = config.database_url or database_url(tables["database"], data_dir)
+    url = read_url(tables["database"], data_dir)
     environment = config.environment or socket.gethostname() or "local"
     listener = listen(host, port)
     # Warnings of the libraries (a pool that cannot connect) go where our own records go.

@@ -15,8 +15,6 @@ class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Address and port of the pages. Only loopback: there is no sign-in."""
     environment: str | None = None
     """Name shown beside the mark, so that nobody reads the wrong fleet; absent: the host's name."""
-    database_url: str | None = None
-    """A database of its own, such as a replica; absent: the one of ``[database]``."""
     status_page: bool = False
     """Whether /status shows everybody how the components are; needs a proxy that leads there."""
     status_hosts: bool = False

@@ -64,6 +64,10 @@ class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """A Postgres URL or conninfo string; absent: the embedded server under ``data_dir``."""
     url_file: str | None = None
     """File that holds the URL, for deployments where it contains a password."""
+    read_url: str | None = None
+    """Where pages and ``outrider logs`` read, such as a replica; absent: as ``url``."""
+    read_url_file: str | None = None
+    """File that holds that URL."""
 
 
 def database_url(
@@ -73,20 +77,43 @@ def database_url(
 
     Raises ConfigError when ``url_file`` cannot be read, or the environment names no URL.
     """
-    if given := environ.get("OUTRIDER_DATABASE_URL"):
-        if wrong := _mistake(given):
-            raise ConfigError(wrong, "OUTRIDER_DATABASE_URL in the environment", _URL_HINT)
-        return given
-    if config.url:
-        return config.url
-    if config.url_file:
-        try:
-            return Path(config.url_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"`database.url_file`: cannot be read, {error}", config.url_file, "correct the path"
-            ) from None
-    return _embedded_url(data_dir)
+    return (
+        _of_environment("OUTRIDER_DATABASE_URL", environ)
+        or config.url
+        or _of_file("url_file", config.url_file)
+        or _embedded_url(data_dir)
+    )
+
+
+def read_url(
+    config: DatabaseConfig, data_dir: Path, environ: Mapping[str, str] = os.environ
+) -> str:
+    """Return where is read what may be a little behind, as on a replica; else the database's URL.
+
+    The environment goes before the settings here too: who names a database there reads that one.
+    """
+    given = _of_environment("OUTRIDER_DATABASE_READ_URL", environ)
+    if not given and not environ.get("OUTRIDER_DATABASE_URL"):
+        given = config.read_url or _of_file("read_url_file", config.read_url_file)
+    return given or database_url(config, data_dir, environ)
+
+
+def _of_environment(name: str, environ: Mapping[str, str]) -> str | None:
+    given = environ.get(name)
+    if given and (wrong := _mistake(given)):
+        raise ConfigError(wrong, f"{name} in the environment", _URL_HINT)
+    return given
+
+
+def _of_file(key: str, path: str | None) -> str | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"`database.{key}`: cannot be read, {error}", path, "correct the path"
+        ) from None
 
 
 def _embedded_url(data_dir: Path) -> str:
@@ -280,6 +307,13 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
             detail=f"the schema lacks something{where}: {said}: run 'outrider store migrate'",
             sqlstate=state,
         )
+    if "conflict with recovery" in said:
+        # The replica drops what the primary no longer keeps, and a long read still needs it.
+        detail = (
+            f"the replica ended this read to keep up with its primary{where}: ask again; if it "
+            "comes often, set hot_standby_feedback = on there"
+        )
+        return Fault(Reason.STORE_DOWN, detail=detail, sqlstate=state)
     if state == "57014":
         return Fault(Reason.QUERY_TIMEOUT, sqlstate=state)
     if state in _DOWN_TEXT or isinstance(error, psycopg.OperationalError):

@@ -6,10 +6,20 @@ import argparse
 import asyncio
 import getpass
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from outrider.configuration import default_data_dir, load
 from outrider_collector import config as configuration
-from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
+from outrider_collector.store.connect import (
+    READ_ROLE,
+    DatabaseConfig,
+    connect,
+    driver_errors,
+    read_url,
+)
 from outrider_collector.terminal.arguments import join_values
 
 if TYPE_CHECKING:
@@ -83,6 +93,13 @@ async def read_store(
     async with await connect(url, application_name="outrider", role=READ_ROLE) as connection:
         with driver_errors(url):
             return await read(connection)
+
+
+def reading_url(file: str | None) -> str:
+    """Return where what may be a little behind is read. Raises ConfigError."""
+    tables = load(file, msgspec.convert, {"data_dir": str, "database": DatabaseConfig})
+    data_dir = Path(tables.get("data_dir") or default_data_dir())
+    return read_url(tables["database"], data_dir)
 
 
 def admin(arguments: argparse.Namespace) -> AdminClient:

@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from outrider.command import DONE
-from outrider_collector import config
 from outrider_collector.store.reading.around import MOST_AROUND
 from outrider_collector.terminal.arguments import parse_filter, parse_time, split_filter
+from outrider_collector.terminal.commands import reading_url
 from outrider_collector.terminal.follow import MOST_HELD, Command, run
 from outrider_collector.terminal.output import Output
 
@@ -97,7 +97,7 @@ def logs(argv: list[str]) -> int:
         newest_first=exports,
         context=arguments.context,
     )
-    url = config.load(arguments.config).database_url
+    url = reading_url(arguments.config)
     output = Output(form_name, sys.stdout, sys.stderr, paged=not arguments.follow)
     asyncio.run(run(url, command, output))
     output.end()

@@ -17,6 +17,7 @@ from outrider_collector.store.connect import (
     database_url,
     driver_errors,
     fault_of,
+    read_url,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,27 @@ def test_the_environment_wins_then_the_file_then_the_embedded_server(tmp_path: P
         "dbname": "outrider",
         "port": "5432",
     }
+
+
+def test_reading_goes_where_the_settings_say(tmp_path: Path) -> None:
+    """read_url or its file, else the database itself; the environment goes before the settings."""
+    secret = tmp_path / "url"
+    secret.write_text("dbname=file\n")
+    both = DatabaseConfig(url="dbname=toml", read_url="dbname=replica")
+    in_file = DatabaseConfig(url="dbname=toml", read_url_file=str(secret))
+
+    assert read_url(both, tmp_path, {}) == "dbname=replica"
+    assert read_url(in_file, tmp_path, {}) == "dbname=file"
+    assert read_url(DatabaseConfig(url="dbname=toml"), tmp_path, {}) == "dbname=toml"
+    assert database_url(both, tmp_path, {}) == "dbname=toml"
+    environ = {"OUTRIDER_DATABASE_URL": "dbname=env"}
+    assert read_url(both, tmp_path, environ) == "dbname=env"
+    environ["OUTRIDER_DATABASE_READ_URL"] = "dbname=read"
+    assert read_url(both, tmp_path, environ) == "dbname=read"
+    with pytest.raises(ConfigError, match="OUTRIDER_DATABASE_READ_URL"):
+        read_url(both, tmp_path, {"OUTRIDER_DATABASE_READ_URL": "mysql://x"})
+    with pytest.raises(ConfigError, match=r"database\.read_url_file"):
+        read_url(DatabaseConfig(read_url_file=str(tmp_path / "gone")), tmp_path, {})
 
 
 def test_a_missing_url_file_is_named(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from outrider_collector.store.reading import gaps, health
+from outrider import durations
+from outrider_collector.store.reading import gaps, health, replica
 from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.standstill import standstills
@@ -35,10 +36,13 @@ if TYPE_CHECKING:
     from outrider.filter import Filter
     from outrider_collector.store.reading.conditions import Conditions
     from outrider_collector.store.reading.session import Snapshot
-    from outrider_collector.store.reading.types import Gap, Standstill
+    from outrider_collector.store.reading.types import Gap, Replica, Standstill
 
 LAGGING_S = 15
 """A stream so far behind the newest watermark is an exception."""
+
+REPLICA_BEHIND_S = 30
+"""A replica so far behind is no ordinary one."""
 
 MOST_EXCEPTIONS = 100
 
@@ -139,6 +143,7 @@ async def select(
         gaps_total=total,
         streams=up_to[1],
         standstill=next((one for one in now_still if one.since < until), None),
+        replica=await replica.select(open_snapshot),
     )
 
 
@@ -150,9 +155,18 @@ def sentence(state: Completeness, now: datetime) -> list[Part]:
 
     ``text`` joins them. Times are in UTC; those of another day than ``now`` name the day.
     """
-    if state.standstill is None:
-        return _as_of_then(state, now)
-    return [_standing(state.standstill, now), Part("text", " "), *_as_of_then(state, now)]
+    parts = _as_of_then(state, now)
+    if state.standstill is not None:
+        parts = [_standing(state.standstill, now), Part("text", " "), *parts]
+    if state.replica is not None:
+        parts = [_replica(state.replica, now), *parts]
+    return parts
+
+
+def _replica(replica: Replica, now: datetime) -> Part:
+    behind = durations.said(replica.behind_s) if replica.behind_s >= 1 else "less than 1 s"
+    what = f"As of {moment(replica.as_of, now)}, the replica is {behind} behind. "
+    return Part("standstill" if replica.behind_s > REPLICA_BEHIND_S else "text", what)
 
 
 def _standing(standstill: Standstill, now: datetime) -> Part:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
+from outrider_collector.store.reading import replica
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Collector, StoreHealth
 
@@ -21,10 +22,10 @@ COLLECTOR_SILENT_S = 30
 
 _COLLECTORS: Final = sql.SQL("""
     select name, started_at, seen_at, stopped_at,
-           stopped_at is null and seen_at > clock_timestamp() - make_interval(secs => {silent}),
+           stopped_at is null and seen_at > {as_of} - make_interval(secs => {silent}),
            status
     from collectors order by name
-    """).format(silent=sql.Literal(COLLECTOR_SILENT_S))
+    """).format(silent=sql.Literal(COLLECTOR_SILENT_S), as_of=replica.AS_OF)
 
 _PARTITIONS: Final = sql.SQL("""
     select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, count(*),

@@ -242,6 +242,16 @@ class Standstill:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """A hot standby, and how far it has come."""
+
+    as_of: datetime
+    """When the last transaction that it has was committed."""
+    behind_s: float
+    """How long ago that was. Also grows while nothing is committed at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completeness:
     """Up to when a view holds every line, and what it does not hold."""
 
@@ -256,6 +266,8 @@ class Completeness:
     """Open streams in scope."""
     standstill: Standstill | None = None
     """Why nothing newer can be here; None: commits go on."""
+    replica: Replica | None = None
+    """How far behind the replica is that answered; None: the primary did."""
 
     @property
     def whole(self) -> bool:
