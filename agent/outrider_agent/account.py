@@ -97,6 +97,10 @@ class Account(msgspec.Struct, kw_only=True):
     file_count: int = 0
     waiting_count: int = 0
     backlog_bytes: int = 0
+    delivered_bytes_per_s: int = 0
+    """Over the last half minute."""
+    backlog_left_s: int = 0
+    """Until nothing waits, if it goes on as in the last half minute; 0: it does not shrink."""
     deleted_bytes: int = 0
     """Unread and undelivered bytes of files that have no name any more."""
     pending_births: int = 0

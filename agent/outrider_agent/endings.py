@@ -22,6 +22,7 @@ from outrider_agent.streams import COPYTRUNCATE, DAMAGED, INBOX_FULL, Loss, Plac
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from outrider.inbox.slot import Slot
     from outrider_agent.adoption import Lost
     from outrider_agent.batches import BatchMaker
     from outrider_agent.followed import Followed
@@ -143,6 +144,18 @@ class Endings:
         told = self._tell(stream, place, end, reason, f"{stream.path}: {detail}")
         losses = (told, *self._journal.shortfalls(stream.stream_id))
         self._handover.give(self._batches.final(stream, 0, place, losses))
+
+    def count_dropped(self, followed: Followed, said: Slot, now_us: int) -> None:
+        """Make a gap of what a worker could not write since it was last counted."""
+        stream_id, counted = followed.stream_id, self._journal.counted
+        known = counted.get(stream_id, 0)
+        if not said.pid or said.dropped == known:
+            return
+        if said.dropped < known:
+            # A writer that does not go on with the count of the one before it.
+            known = counted[stream_id] = 0
+        if said.dropped:
+            self.fell_short(followed, said.dropped - known, said.dropped, now_us)
 
     def fell_short(
         self, followed: Followed, records: int | None, counted: int, now_us: int

@@ -16,6 +16,7 @@ from outrider_agent.batches import BatchMaker
 from outrider_agent.delivery import Acknowledged
 from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
+from outrider_agent.progress import Progress
 from outrider_agent.relief import relieve
 from outrider_agent.streams import HELD_FULL, Place
 from outrider_agent.unpacking import Sought
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from outrider.inbox.slot import Slot
     from outrider_agent.adoption import Adoption
     from outrider_agent.configuration import AgentConfig
     from outrider_agent.control import Question
@@ -69,6 +69,7 @@ class Files:
         self.looked_us = 0
         """Start of the last complete look for files, this host's time."""
         self.picture = Picture()
+        self._progress = Progress()
         self._by_stream: dict[int, Followed] = {}
         self._dirty = False
         self._next_save = 0.0
@@ -172,6 +173,7 @@ class Files:
             self._closed(notice.stream_id, followed)
         elif followed is not None:
             tail = followed.tail
+            self._progress.delivered(notice.committed - tail.acknowledged)
             tail.acknowledged = notice.committed
             tail.highest_acknowledged = max(tail.highest_acknowledged, notice.committed)
             self._state.acknowledged[notice.stream_id] = tail.highest_acknowledged
@@ -299,7 +301,7 @@ class Files:
             segment.said_goodbye = tail.last_event == "worker.stopped"
             if segment.check(tail.fd, now, now_us):
                 self._inbox.died(followed, self._reports)
-            self._count_dropped(followed, segment.last, now_us)
+            self._endings.count_dropped(followed, segment.last, now_us)
             if segment.uncounted and followed.stream_id not in self._journal.counted:
                 self._endings.fell_short(followed, None, 0, now_us)
         if tail.position < tail.size - tail.partial_bytes or tail.has_pending:
@@ -318,21 +320,10 @@ class Files:
         elif followed.kept or (endings.cannot_grow(followed, now, now_ns) and tail.at_end()):
             self._endings.finish(followed, now, now_us, self.looked_us)
 
-    def _count_dropped(self, followed: Followed, said: Slot, now_us: int) -> None:
-        """Make a gap of what a worker could not write since it was last counted."""
-        stream_id, counted = followed.stream_id, self._journal.counted
-        known = counted.get(stream_id, 0)
-        if not said.pid or said.dropped == known:
-            return
-        if said.dropped < known:
-            # A writer that does not go on with the count of the one before it.
-            known = counted[stream_id] = 0
-        if said.dropped:
-            self._endings.fell_short(followed, said.dropped - known, said.dropped, now_us)
-
     def _paint(self, now: float) -> None:
         before = self.picture.ends
         self.picture = paint(self._by_stream.values(), self._adoption.waiting_bytes(), now)
+        self._progress.look(now, self.picture.backlog_bytes)
         if self.picture.ends != before:
             # Somebody came, ended or died: that does not wait for the next heartbeat.
             self._hurry()
@@ -349,6 +340,8 @@ class Files:
             file_count=len(self._by_stream),
             waiting_count=len(candidates),
             backlog_bytes=sum(one.behind_bytes for one in files),
+            delivered_bytes_per_s=self._progress.bytes_per_s,
+            backlog_left_s=self._progress.left_s,
             deleted_bytes=sum(one.behind_bytes for one in files if one.deleted),
             pending_births=len(self._journal.births),
             pending_gaps=len(self._journal.gaps),

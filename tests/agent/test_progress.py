@@ -1,0 +1,45 @@
+"""How a backlog goes on: what `outrider agent status` says of it."""
+
+from __future__ import annotations
+
+from outrider_agent.account import Account
+from outrider_agent.progress import Progress
+from outrider_agent.status import _pace
+
+
+def test_a_backlog_has_a_pace_and_an_end() -> None:
+    """What is delivered and what is written meanwhile both count, over half a minute."""
+    progress = Progress()
+    backlog = 100_000_000_000
+    for second in range(100):
+        progress.delivered(10_000_000 if second < 60 else 41_000_000)
+        backlog -= 40_000_000
+        progress.look(float(second), backlog)
+
+    assert progress.bytes_per_s == 41_000_000
+    assert progress.left_s == backlog // 40_000_000
+
+
+def test_nothing_is_said_before_it_is_known_and_no_end_of_what_has_none() -> None:
+    """A first look tells no pace; a backlog that grows has no end."""
+    progress = Progress()
+    progress.look(0.0, 1000)
+    assert (progress.bytes_per_s, progress.left_s) == (0, 0)
+    for second in range(1, 10):
+        progress.delivered(5)
+        progress.look(float(second), 1000 + second)
+
+    assert (progress.bytes_per_s, progress.left_s) == (5, 0)
+
+
+def test_a_pace_is_a_sentence() -> None:
+    """Of a fresh line on its way nothing is said."""
+    pace = Account(
+        backlog_bytes=187_000_000_000, delivered_bytes_per_s=41_000_000, backlog_left_s=4560
+    )
+
+    assert _pace(pace) == ", 41.0 MB a second, about 1 h 16 min"
+    pace.backlog_left_s = 0
+    assert _pace(pace) == ", 41.0 MB a second, and it does not shrink"
+    pace.backlog_bytes = 2000
+    assert _pace(pace) == ""
