@@ -40,6 +40,7 @@ class Background:
             config.database_url,
             config.retention.by_class(),
             holder=holder,
+            budget=config.store.wanted(),
         )
         self.sealer = Sealer(config.database_url, holder=holder, channel=config.store.audit_channel)
         self._config = config

@@ -19,8 +19,11 @@ import msgspec
 from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
+from outrider.sizes import size_bytes
 from outrider_alerting.durations import Duration
 from outrider_collector import probe_kinds
+from outrider_collector.store.budget.limits import Wanted
+from outrider_collector.store.budget.services import Quota
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import DatabaseConfig, database_url
 
@@ -113,8 +116,41 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         }
 
 
+_A_DAY = "/day"
+LEAST_BUDGET_BYTES = 32_000_000
+"""An empty database takes some of it, and its write-ahead log more."""
+
+
+class QuotaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much a service may write a day before it is told of; empty: any amount."""
+
+    default: str = ""
+    """Of every service that is not named: "2GB/day"."""
+    services: dict[str, str] = {}
+    """Of single services, by their names."""
+
+    def __post_init__(self) -> None:
+        self.quota()
+
+    def quota(self) -> Quota:
+        """Return it in bytes."""
+        named = {service: _a_day_bytes(text) for service, text in self.services.items()}
+        return Quota(_a_day_bytes(self.default) if self.default else 0, named)
+
+
+def _a_day_bytes(text: str) -> int:
+    if not text.endswith(_A_DAY):
+        raise ValueError(f"`{text}` is no quota, write it like 2GB/day")
+    return size_bytes(text.removesuffix(_A_DAY))
+
+
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How fresh blocks become compacted ones, and who is told how the audit log stands."""
+    """How much room there is, how blocks are compacted, and who hears of the audit log."""
+
+    disk_budget: str = ""
+    """What the database may take: "200GB", or "off". Empty: its disk, where that can be seen."""
+    quota: QuotaConfig = msgspec.field(default_factory=QuotaConfig)
+    """How much services may write."""
 
     compact: bool = True
     """Whether this collector has a compactor; of several, one acts at a time."""
@@ -128,6 +164,15 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.compact_after.us < 60_000_000:
             raise ValueError(f"`compact_after` is at least 1m, and not {self.compact_after}")
+        limit_bytes, least = self.wanted().limit_bytes, LEAST_BUDGET_BYTES
+        if limit_bytes is not None and limit_bytes < least:
+            raise ValueError(f"`disk_budget` is at least {least // 10**6}MB")
+
+    def wanted(self) -> Wanted:
+        """Return what is said of the disk budget. Raises ValueError for what is no size."""
+        if self.disk_budget in {"", "off"}:
+            return Wanted(is_off=self.disk_budget == "off")
+        return Wanted(size_bytes(self.disk_budget))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,14 @@ from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason, RetryClass
 from outrider.retry import Backoff
 from outrider.standard_streams import tell
+from outrider_collector import store_probe
 from outrider_collector.alerts.database_alarm import DatabaseAlarm
 from outrider_collector.alerts.outlets import Outlets
 from outrider_collector.background import Background
 from outrider_collector.ingest.clock import DatabaseClock
 from outrider_collector.ingest.committer import Committer
 from outrider_collector.ingest.credit import CreditBudget
+from outrider_collector.ingest.disk import DiskWatch
 from outrider_collector.ingest.figures import Figures
 from outrider_collector.ingest.heartbeats import HeartbeatBook
 from outrider_collector.ingest.keeper import Keeper
@@ -112,6 +114,7 @@ async def run(
                 group.create_task(collector.pacer.run()),
                 group.create_task(collector.readiness.run()),
                 group.create_task(collector.probing.run()),
+                group.create_task(collector.disk.run()),
                 group.create_task(collector.alarm.run(stop)),
                 *collector.background.start(group),
             ]
@@ -177,9 +180,15 @@ class _Collector:
             watch=Watch(config.collector.reconnect_grace.us / 1e6), status=self.status,
             clock=monotonic, wake=self.background.committed.set,
         )  # fmt: skip
+        self.disk = DiskWatch(
+            self.name, self.links, config.store.wanted(), config.retention.by_class(),
+            config.store.quota.quota(),
+            clock=monotonic, hold=self.roster.hold, make_room=self.background.housekeeper.wake,
+        )  # fmt: skip
         self.probing = Probing(
-            config.probes, self.name, self.links, self.heartbeat_book, self.database_clock
-        )
+            (*config.probes, store_probe.spec(lambda: self.disk.seen)),
+            self.name, self.links, self.heartbeat_book, self.database_clock,
+        )  # fmt: skip
         backend = Backend(self.links)
         self.pushes = Pushes(backend, self.roster, self.committer, monotonic, self.name)
         self.heartbeats = Heartbeats(
@@ -265,6 +274,7 @@ class _Collector:
             "probe_threads_held": self.probing.held,
             **self.figures.counts(),
             **self.committer.complaint.status(time.monotonic()),
+            **self.disk.status(),
             **self.background.status(),
         }
 

@@ -10,6 +10,9 @@ disk is the queue.
 * While agents wait, each turn takes the windows of agents that did not use them, else those held
   longest, and hands them on: rotation. An agent with a window of zero still sends watermarks, which
   have no records and need no credit.
+* While the store is nearly full every window is zero (:meth:`CreditBudget.hold`). Agents are told
+  beside it how much of streams with an audit record or an error they may send; it is read one
+  message at a time, as with any window of zero.
 
 A window that shrinks binds the agent only when it hears of it. Until the bytes sent under the wider
 one are settled they stay reserved, so the sum holds at any moment; and a collector reads from a
@@ -73,6 +76,7 @@ class CreditBudget:
         self._reserved = 0
         self._memory = 0
         self._withdrawn = False
+        self._held = False
 
     @property
     def granted_bytes(self) -> int:
@@ -102,7 +106,7 @@ class CreditBudget:
     def join(self, session: int) -> int:
         """Open an account and return its first window."""
         self._accounts[session] = _Account()
-        if not self._withdrawn and not self._resize(session, self._start):
+        if not self._withdrawn and (self._held or not self._resize(session, self._start)):
             self._waiting[session] = None
         return self.window(session)
 
@@ -163,10 +167,26 @@ class CreditBudget:
     def turn(self) -> list[int]:
         """End a turn: hand windows on to agents that wait; return whose window changed."""
         changed: list[int] = []
-        if self._waiting and not self._withdrawn:
+        if self._waiting and not (self._withdrawn or self._held):
             changed = list(self._hand_on())
         for account in self._accounts.values():
             account.used = 0
+        return changed
+
+    def hold(self, *, on: bool) -> list[int]:
+        """Take all windows until told otherwise; return whose window changed.
+
+        Afterwards each waits for its turn, as a new agent does.
+        """
+        if on == self._held or self._withdrawn:
+            return []
+        self._held = on
+        if not on:
+            return self.turn()
+        changed = [s for s, account in self._accounts.items() if account.window]
+        for session in changed:
+            self._set_window(self._accounts[session], 0)
+            self._waiting[session] = None
         return changed
 
     def withdraw(self) -> list[int]:

@@ -7,7 +7,7 @@ out from here, so that nobody else has to know who is connected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from outrider.errors import Fault, Reason
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from outrider_collector.ingest.pace import Intervals
     from outrider_collector.ingest.session import Session
 
+VITAL_CREDIT_BYTES = 256 * 1024
+"""What an agent may have on its way while the store is nearly full."""
 URGENT_SEVERITY = 17
 """ERROR and above leave an agent at the urgent interval."""
 MAX_BATCHES_IN_MESSAGE = 100
@@ -34,6 +36,9 @@ class Wishes:
     heartbeat_interval_ms: int
     urgent_filters: tuple[str, ...] = ()
     """As the active rules have them: their number and length are limited there."""
+    vital_credit_bytes: int = 0
+    """More than 0: the store is nearly full, and of streams with an audit record or an error so
+    many bytes may be on their way all the same."""
 
     def settings(self) -> ingest_pb2.Settings:
         """Return the wishes as the wire says them."""
@@ -43,6 +48,7 @@ class Wishes:
             urgent_severity=URGENT_SEVERITY,
             urgent_filters=self.urgent_filters,
             heartbeat_interval_ms=self.heartbeat_interval_ms,
+            vital_credit_bytes=self.vital_credit_bytes,
             batches_in_message=MAX_BATCHES_IN_MESSAGE,
             # Agents are on this host: compressing for loopback costs both sides and saves nobody.
             compression=log_pb2.COMPRESSION_NONE,
@@ -115,6 +121,14 @@ class Roster:
         settings = wishes.settings()
         for session in self:
             session.outbox.send(ingest_pb2.PushResponse(settings=settings))
+
+    def hold(self, on: bool) -> None:  # noqa: FBT001  a switch
+        """Let agents keep all but audit records and errors, or no more; again is harmless."""
+        vital_bytes = VITAL_CREDIT_BYTES if on else 0
+        if vital_bytes != self.wishes.vital_credit_bytes:
+            # Before the windows: an agent without one must know what it may send all the same.
+            self.wish(replace(self.wishes, vital_credit_bytes=vital_bytes))
+            self.tell_credit(self.budget.hold(on=on))
 
     def end_all(self, fault: Fault) -> None:
         """End every session, with the reason its agent is told."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     Sleep = Callable[[float], Awaitable[None]]
+    Account = Callable[[AsyncConnection], Awaitable[None]]
+    """Tells what goes with a table."""
 
 TRIES = 20
 PAUSE_S = 0.25
@@ -115,12 +117,14 @@ async def leave(
     *,
     keep: sql.Composable | None = None,
     pending: bool = False,
+    account: Account | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
     """Detach a partition and drop it; False where ``keep`` says that it must stay.
 
     ``keep`` is a condition on any of its rows; None: it goes whatever it holds. A lock that is not
-    free in time before anything was done means False too: the next round tries again.
+    free in time before anything was done means False too: the next round tries again. ``account``
+    is called in the transaction that drops the table, when nothing comes into it any more.
     """
     if keep is not None and not pending:
         try:
@@ -132,7 +136,7 @@ async def leave(
             return False
     detach, finalize = _detach(partition, pending=pending), _detach(partition, pending=True)
     await _patiently(connection, detach, sleep, finalize)
-    return await drop_detached(connection, partition, keep=keep, sleep=sleep)
+    return await drop_detached(connection, partition, keep=keep, account=account, sleep=sleep)
 
 
 async def drop_detached(
@@ -140,6 +144,7 @@ async def drop_detached(
     partition: Partition,
     *,
     keep: sql.Composable | None,
+    account: Account | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
     """Drop a detached table; attach it again, and say False, where ``keep`` holds for a row."""
@@ -150,6 +155,9 @@ async def drop_detached(
                 kept = keep is not None and await _locked_and_kept(
                     connection, partition.name, keep, "access exclusive"
                 )
+                if not kept and account is not None:
+                    await connection.execute(_exclusively(partition))
+                    await account(connection)
                 if not kept:
                     await connection.execute(
                         sql.SQL("drop table if exists {}").format(sql.Identifier(partition.name))
@@ -175,6 +183,11 @@ async def _locked_and_kept(
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
+
+
+def _exclusively(partition: Partition) -> sql.Composed:
+    table = sql.Identifier(partition.name)
+    return sql.SQL("lock table only {} in access exclusive mode").format(table)
 
 
 _MODES = {

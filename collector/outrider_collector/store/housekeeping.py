@@ -10,6 +10,8 @@ What is removed, and when:
 * hours of fresh blocks: once they are over and the compactor has emptied them;
 * days of compacted blocks, by class: when their newest record arrived longer ago than the class is
   kept (arrival counts, so it means "at least");
+* days of compacted debug records before their time, where the disk budget is nearly used up
+  (:mod:`.budget.shed`);
 * months of the audit log: when they are sealed, and older than both the security and the audit
   class are kept; that is recorded in the log (:mod:`.audit.months`);
 * gaps and quarantined records: after the longest of these retentions, and so does an hour that
@@ -37,6 +39,8 @@ from typing import TYPE_CHECKING, LiteralString
 from outrider.errors import Fault
 from outrider_collector.store import leases, partitions, uptime
 from outrider_collector.store.audit import months
+from outrider_collector.store.budget import shed
+from outrider_collector.store.budget.limits import OFF
 from outrider_collector.store.compaction import days
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import connect, driver_errors
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from outrider_collector.store.budget.limits import Wanted
     from outrider_collector.store.compaction.classes import Retention
 
 LEASE = "housekeeper"
@@ -197,15 +202,20 @@ class Round:
     dropped: Sequence[str]
     deleted: dict[str, int]
     """Rows by table, where there were any."""
+    shed: Sequence[str] = ()
+    """Days that went before their time."""
 
 
-async def keep_house(connection: AsyncConnection, retention: Retention) -> Round:
+async def keep_house(
+    connection: AsyncConnection, retention: Retention, budget: Wanted = OFF
+) -> Round:
     """Do one round. The connection is in autocommit mode."""
     now = await _clock(connection)
     made = await ensure_ahead(connection)
     cutoff = now - max(retention.values())
     dropped = await partitions.drop_old(connection, now, cutoff)
     dropped += await days.drop_old(connection, now, retention)
+    gone = await shed.shed(connection, budget)
     audited = max(retention[RecordClass.SECURITY], retention[RecordClass.AUDIT])
     dropped += await months.drop_old(connection, now, audited)
     await uptime.roll_up(connection)
@@ -213,7 +223,7 @@ async def keep_house(connection: AsyncConnection, retention: Retention) -> Round
     for table, statement in _TRIM:
         if count := await _trim(connection, statement, cutoff):
             deleted[table] = count
-    return Round(made, dropped, deleted)
+    return Round(made, dropped, deleted, [one.table for one in gone])
 
 
 async def ensure_ahead(
@@ -231,10 +241,17 @@ class Housekeeper:
     """The loop that keeps house, in every collector; one of them acts."""
 
     def __init__(
-        self, url: str, retention: Retention, *, holder: str, period_s: float = PERIOD_S
+        self,
+        url: str,
+        retention: Retention,
+        *,
+        holder: str,
+        period_s: float = PERIOD_S,
+        budget: Wanted = OFF,
     ) -> None:
         self._url = url
         self._retention = retention
+        self._budget = budget
         self._holder = holder
         self._period_s = period_s
         self._woken = asyncio.Event()
@@ -265,7 +282,7 @@ class Housekeeper:
                     _log_made(await ensure_ahead(connection))
                 lease = await self._keep_lease(connection, lease)
                 if lease is not None:
-                    self.last = await keep_house(connection, self._retention)
+                    self.last = await keep_house(connection, self._retention, self._budget)
                     _log_round(self.last)
                 await first_of(self._period_s, stop, self._woken)
             if lease is not None:

@@ -54,6 +54,41 @@ def test_reading_it_loads_no_kind_of_probe_that_is_not_configured(tmp_path: Path
     assert ran.stdout.split() == []
 
 
+def test_room_and_quotas_are_read_as_people_write_them(tmp_path: Path) -> None:
+    """Without a word the disk is the budget; "off" means that nothing is done for room."""
+    text = """
+        [store]
+        disk_budget = "200GB"
+        [store.quota]
+        default = "2GB/day"
+        services = { trading = "1.5TB/day" }
+    """
+    store = config.load(written(tmp_path, text), {}).store
+
+    assert store.wanted() == (200 * 10**9, False)
+    assert store.quota.quota().of("trading") == 1_500 * 10**9
+    assert store.quota.quota().of("bots") == 2 * 10**9
+    assert config.StoreConfig().wanted() == (None, False)
+    assert config.StoreConfig(disk_budget="off").wanted() == (None, True)
+    assert not config.StoreConfig().quota.quota().is_set
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('disk_budget = "200"', "is not a size, write it like 500MB, 200GB"),
+        ('disk_budget = "0GB"', "is at least 32MB"),
+        ('quota = { default = "2GB" }', "is no quota, write it like 2GB/day"),
+        ('quota = { services = { a = "2/day" } }', "is not a size"),
+    ],
+)
+def test_a_budget_that_cannot_be_read_names_its_line(tmp_path: Path, line: str, words: str) -> None:
+    """Nothing is guessed where it would cost data."""
+    with pytest.raises(ConfigError, match=words) as told:
+        config.load(written(tmp_path, f"[store]\n{line}"), {})
+    assert told.value.where.rpartition(":")[2] in {"1", "2"}
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.9.9.9:0"])
 def test_loopback_addresses_are_accepted(tmp_path: Path, listen: str) -> None:
     """Every form of loopback may be listened on."""

@@ -102,8 +102,31 @@ def test_withdrawn_credit_stays_withdrawn() -> None:
     assert (budget.window(1), budget.window(2)) == (0, 0)
 
 
+def test_held_credit_comes_back_in_turns() -> None:
+    """While the store is nearly full nobody has a window, newcomers neither; then all have again.
+
+    One message at a time is read meanwhile: of it, and of no more, what is vital is made.
+    """
+    budget = CreditBudget(4 * START)
+    for n in (1, 2):
+        budget.join(n)
+    assert budget.hold(on=True) == [1, 2]
+    assert budget.hold(on=True) == []
+    assert budget.join(3) == 0
+    budget.turn()
+    budget.committed(1.0)
+    assert [budget.window(n) for n in (1, 2, 3)] == [0, 0, 0]
+    assert budget.may_read(1)
+    budget.received(1, 100, 600)
+    assert not budget.may_read(1)
+    budget.settled(1, 100, 600)
+
+    assert sorted(budget.hold(on=False)) == [1, 2, 3]
+    assert [budget.window(n) for n in (1, 2, 3)] == [START] * 3
+
+
 Act = st.tuples(
-    st.sampled_from(["join", "leave", "receive", "settle", "turn", "fast", "slow"]),
+    st.sampled_from(["join", "leave", "receive", "settle", "turn", "fast", "slow", "hold", "free"]),
     st.integers(0, 7),
     st.integers(1, 2 * START),
 )
@@ -127,6 +150,8 @@ def test_windows_never_exceed_the_budget(acts: list[tuple[str, int, int]]) -> No
             if sent > 0:
                 budget.received(n, sent, sent)
                 held.append((n, sent))
+        elif act in {"hold", "free"}:
+            budget.hold(on=act == "hold")
         elif act == "settle" and held:
             session, sent = held.pop(0)
             budget.settled(session, sent, sent)

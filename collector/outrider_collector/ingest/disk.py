@@ -1,0 +1,155 @@
+"""The store's room as one collector sees it: measured, told, and what is done about it here.
+
+Every few seconds the database is measured. Nearly full, agents are told to keep all but audit
+records and errors (credit is withdrawn, see :mod:`.credit`), and the housekeeper is woken to drop
+days of debug records. Of several collectors the one that sees most decides for all: one may see the
+file system of the database, another only its address.
+
+Nothing here may end the collector: while the database is away, what was decided last holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import outrider
+from outrider import severity
+from outrider.errors import Fault
+from outrider_collector.store.budget import growth, services
+from outrider_collector.store.budget.forecast import Forecast, forecast
+from outrider_collector.store.budget.levels import others_level
+from outrider_collector.store.budget.limits import Budget, Level, Measured, budget_of, level
+from outrider_collector.store.budget.measure import measure
+from outrider_collector.store.budget.words import Judged, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from psycopg import AsyncConnection
+
+    from outrider_collector.ingest.links import Links
+    from outrider_collector.store.budget.limits import Wanted
+    from outrider_collector.store.budget.services import Quota, Written
+    from outrider_collector.store.compaction.classes import Retention
+
+LOOK_S: Final = 5.0
+FORECAST_S: Final = 60.0
+"""Sizes of all days, and what services wrote, are looked at no more often."""
+
+log = outrider.get_logger(__name__)
+
+
+class Seen(NamedTuple):
+    """What was seen at the last look."""
+
+    measured: Measured
+    budget: Budget | None
+    level: Level
+    """By what this collector measured itself."""
+    coming: Forecast | None
+    judged: Judged
+
+
+class DiskWatch:
+    """Looks at the room, and says what follows."""
+
+    def __init__(
+        self,
+        name: str,
+        links: Links,
+        wanted: Wanted,
+        retention: Retention,
+        quota: Quota,
+        *,
+        clock: Callable[[], float],
+        hold: Callable[[bool], object],
+        make_room: Callable[[], object],
+    ) -> None:
+        """``hold`` withdraws and gives back credit; ``make_room`` wakes the housekeeper."""
+        self._name = name
+        self._links = links
+        self._wanted = wanted
+        self._retention = retention
+        self._quota = quota
+        self._clock = clock
+        self._hold = hold
+        self._make_room = make_room
+        self._forecast_s = float("-inf")
+        self._coming: Forecast | None = None
+        self._beyond: Sequence[Written] = ()
+        self.seen: Seen | None = None
+        self.level = Level.WELL
+        """What is done, by what any collector measured."""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            with suppress(Fault):
+                await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> Seen:
+        """Look once, and do what follows. Raises Fault when the database is away."""
+        async with self._links.use() as connection:
+            measured = await measure(connection)
+            others = await others_level(connection, self._name)
+            budget = budget_of(self._wanted, measured)
+            if self._clock() - self._forecast_s >= FORECAST_S:
+                await self._look_ahead(connection, measured, budget)
+        own = self.seen.level if self.seen is not None else Level.WELL
+        own = level(own, measured.used_bytes, budget)
+        decided = max(own, others)
+        judged = judge(measured, budget, decided, self._coming, self._beyond, self._quota)
+        self.seen = Seen(measured, budget, own, self._coming, judged)
+        self._decide(decided, judged)
+        return self.seen
+
+    async def _look_ahead(
+        self, connection: AsyncConnection, measured: Measured, budget: Budget | None
+    ) -> None:
+        stocks = await growth.read_stocks(connection, self._retention)
+        now, since = await growth.read_since(connection)
+        limit_bytes = budget.limit_bytes if budget is not None else None
+        self._coming = forecast(stocks, measured.used_bytes, limit_bytes, now, since)
+        if self._quota.is_set:
+            written = await services.read_written(connection)
+            self._beyond = services.over(written, self._quota)
+        self._forecast_s = self._clock()
+
+    def _decide(self, decided: Level, judged: Judged) -> None:
+        before, self.level = self.level, decided
+        self._hold(decided is Level.HOLD)
+        if decided >= Level.SHED and (before < Level.SHED or before < decided):
+            self._make_room()
+        if decided > before:
+            # As an error where credit is withdrawn: it is among what still gets through.
+            is_error = decided is Level.HOLD
+            log.event(
+                "system.disk_low",
+                f"the store is nearly full: {judged.reason}",
+                severity=severity.ERROR if is_error else severity.WARN,
+                level=decided.word,
+            )
+        elif decided < before:
+            log.info(f"the store has room again: {judged.reason}", level=decided.word)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the collector's row carries; figures that are not known are left out."""
+        seen = self.seen
+        if seen is None:
+            return {}
+        said: dict[str, Any] = {
+            "disk_used_bytes": seen.measured.used_bytes,
+            "disk_level": seen.level.word,
+            "disk_holding": self.level is Level.HOLD,
+            "disk_said": seen.judged.reason,
+        }
+        if seen.budget is not None:
+            said["disk_budget_bytes"] = seen.budget.limit_bytes
+        if seen.coming is not None and seen.coming.is_known:
+            said["disk_a_day_bytes"] = round(seen.coming.a_day_bytes)
+            if seen.coming.full_in_days is not None:
+                said["disk_full_in_s"] = round(seen.coming.full_in_days * 86_400)
+        return said

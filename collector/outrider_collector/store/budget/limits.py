@@ -1,0 +1,119 @@
+"""From which fill of the budget on what is done, and until when. Pure.
+
+The budget is what the configuration says. Where the file system of the database can be seen from
+here, it is not more than what the database has and what is free there; without a word in the
+configuration it is that. Of a file system the margins are shares too, but not more than some
+gigabytes: 5 % of a large disk that is shared with others is no emergency.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+GB: Final = 1_000_000_000
+
+
+class Level(IntEnum):
+    """What is done for room; each does what those before it do."""
+
+    WELL = 0
+    SHED = 1
+    """Days of debug records go before their time, the oldest first."""
+    HOLD = 2
+    """Agents keep everything but audit records and errors."""
+
+    @property
+    def word(self) -> str:
+        """Its name in status rows and figures."""
+        return self.name.lower()
+
+
+class Measured(NamedTuple):
+    """What the database takes, in bytes."""
+
+    database_bytes: int
+    wal_bytes: int
+    """Its write-ahead log; 0 where this login may not look."""
+    free_bytes: int | None
+    """Free on its file system; None where that cannot be seen from here."""
+
+    @property
+    def used_bytes(self) -> int:
+        """All of it."""
+        return self.database_bytes + self.wal_bytes
+
+
+class Budget(NamedTuple):
+    """How much there may be, and at which fill what is done, in bytes."""
+
+    limit_bytes: int
+    is_disk: bool
+    """It is the room of the file system, not what the configuration says."""
+
+    def _below(self, percent: float, most_bytes: int) -> int:
+        margin = int(self.limit_bytes * percent / 100)
+        return self.limit_bytes - (min(margin, most_bytes) if self.is_disk else margin)
+
+    @property
+    def shed_from(self) -> int:
+        """90 %; of a disk, 20 GB free where that is less."""
+        return self._below(10, 20 * GB)
+
+    @property
+    def shed_until(self) -> int:
+        """85 %, or 30 GB free: so much is dropped at once, so that it is not done every minute."""
+        return self._below(15, 30 * GB)
+
+    @property
+    def hold_from(self) -> int:
+        """95 %, or 10 GB free."""
+        return self._below(5, 10 * GB)
+
+    @property
+    def hold_until(self) -> int:
+        """92 %, or 16 GB free."""
+        return self._below(8, 16 * GB)
+
+    def share(self, used_bytes: int) -> float:
+        """Return how much of it is used, 1.0: all."""
+        return used_bytes / max(1, self.limit_bytes)
+
+
+class Wanted(NamedTuple):
+    """What the configuration says of a budget."""
+
+    limit_bytes: int | None = None
+    """None: nothing."""
+    is_off: bool = False
+    """Nothing is to be done for room."""
+
+
+OFF: Final = Wanted(is_off=True)
+
+
+def budget_of(wanted: Wanted, measured: Measured) -> Budget | None:
+    """Return the budget that binds first; None where there is none."""
+    if wanted.is_off:
+        return None
+    found = []
+    if wanted.limit_bytes is not None:
+        found.append(Budget(wanted.limit_bytes, is_disk=False))
+    if measured.free_bytes is not None:
+        found.append(Budget(measured.used_bytes + measured.free_bytes, is_disk=True))
+    return min(found, key=lambda one: one.hold_from, default=None)
+
+
+def level(before: Level, used_bytes: int, budget: Budget | None) -> Level:
+    """Return the level at this fill. What was begun ends at a lower fill than it began at."""
+    if budget is None:
+        return Level.WELL
+    if used_bytes >= budget.hold_from:
+        return Level.HOLD
+    if before is Level.HOLD and used_bytes >= budget.hold_until:
+        return Level.HOLD
+    if used_bytes >= budget.shed_from:
+        return Level.SHED
+    if before is not Level.WELL and used_bytes >= budget.shed_until:
+        return Level.SHED
+    return Level.WELL

@@ -1,0 +1,70 @@
+"""At which fill what is done, and until when."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outrider_collector.store.budget.limits import (
+    GB,
+    Budget,
+    Level,
+    Measured,
+    Wanted,
+    budget_of,
+    level,
+)
+
+BUDGET = Budget(100 * GB, is_disk=False)
+
+
+def levels(*shares: float) -> list[Level]:
+    """The levels as the store goes through these fills."""
+    found = [Level.WELL]
+    for share in shares:
+        found.append(level(found[-1], int(share * BUDGET.limit_bytes), BUDGET))
+    return found[1:]
+
+
+def test_what_is_begun_at_one_fill_ends_at_a_lower_one() -> None:
+    """90 % sheds until 85, 95 % holds until 92: a fill that moves a little changes nothing."""
+    well, shed, hold = Level.WELL, Level.SHED, Level.HOLD
+    assert levels(0.89, 0.90, 0.89, 0.85, 0.84) == [well, shed, shed, shed, well]
+    assert levels(0.94, 0.95, 0.94, 0.92, 0.919, 0.94, 0.84) == [
+        shed, hold, hold, hold, shed, shed, well
+    ]  # fmt: skip
+    assert levels(0.99, 0.5) == [hold, well]
+
+
+@given(st.integers(1, 10**15), st.booleans(), st.integers(0, 2 * 10**15), st.sampled_from(Level))
+def test_limits_are_in_order_and_a_level_that_is_reached_stays(
+    limit: int, is_disk: bool, used: int, before: Level
+) -> None:
+    """Whatever the budget: shedding comes first, and the same fill twice gives the same level."""
+    budget = Budget(limit, is_disk)
+    assert budget.shed_until <= budget.shed_from <= budget.hold_until <= budget.hold_from <= limit
+    once = level(before, used, budget)
+    assert level(once, used, budget) is once
+    assert level(before, used, None) is Level.WELL
+
+
+def test_of_a_large_disk_the_margins_are_gigabytes() -> None:
+    """A terabyte of logs beside 40 GB of room is no emergency; 9 GB of room are."""
+
+    def at(free: int) -> Level:
+        measured = Measured(1_000 * GB, 0, free)
+        return level(Level.WELL, measured.used_bytes, budget_of(Wanted(), measured))
+
+    assert [at(40 * GB), at(19 * GB), at(9 * GB)] == [Level.WELL, Level.SHED, Level.HOLD]
+
+
+def test_the_budget_is_what_binds_first() -> None:
+    """A budget beyond the disk protects nobody; without a word the disk is it, where it is seen."""
+    seen, unseen = Measured(10 * GB, GB, 20 * GB), Measured(10 * GB, GB, None)
+
+    assert budget_of(Wanted(20 * GB), seen) == Budget(20 * GB, is_disk=False)
+    assert budget_of(Wanted(200 * GB), seen) == Budget(31 * GB, is_disk=True)
+    assert budget_of(Wanted(), seen) == Budget(31 * GB, is_disk=True)
+    assert budget_of(Wanted(200 * GB), unseen) == Budget(200 * GB, is_disk=False)
+    assert budget_of(Wanted(), unseen) is None
+    assert budget_of(Wanted(is_off=True), seen) is None
