@@ -11,6 +11,7 @@ collector, no room on its disk, loses answers, and meets a database that was res
 from __future__ import annotations
 
 import copy
+import gzip
 import os
 import shutil
 import tempfile
@@ -80,6 +81,8 @@ class Tailing(RuleBasedStateMachine):
         self.rotated: list[Life] = []
         """Renamed, and still there."""
         self.past: list[Life] = []
+        self.packed: list[Life] = []
+        """Those of them that are in an archive, and were known by more than their first bytes."""
         self.generations = count(1)
         self.backup: Database | None = None
 
@@ -131,9 +134,9 @@ class Tailing(RuleBasedStateMachine):
         self._append(life, lines, partial=False)
 
     @precondition(lambda self: self.lives)
-    @rule(data=st.data())
-    def rename(self, data: st.DataObject) -> None:
-        """Rename and create: the usual rotation."""
+    @rule(data=st.data(), compressed=st.booleans())
+    def rename(self, data: st.DataObject, compressed: bool) -> None:
+        """Rename and create: the usual rotation, with compression or without."""
         name = data.draw(st.sampled_from(sorted(self.lives)))
         life = self.lives.pop(name)
         target = life.path.with_name(f"{name}.{next(self.generations)}")
@@ -143,6 +146,8 @@ class Tailing(RuleBasedStateMachine):
         if not life.known:
             # Renamed out of the globs before anybody saw it.
             life.destroyed, life.told = True, False
+        if compressed:
+            self._compress(life)
 
     @precondition(lambda self: self.lives)
     @rule(data=st.data(), copied=st.booleans(), lines=st.integers(0, 40))
@@ -176,6 +181,21 @@ class Tailing(RuleBasedStateMachine):
             self.past.append(life)  # held by its descriptor: nothing is lost, unless a crash comes
             return
         self._destroy(life)
+
+    def _compress(self, life: Life) -> None:
+        """Compress a rotated file, whether or not anybody has it open."""
+        status = life.path.stat()
+        packed = life.path.with_name(f"{life.path.name}.gz")
+        packed.write_bytes(gzip.compress(life.path.read_bytes(), mtime=0))
+        os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
+        life.path.unlink()
+        self.rotated.remove(life)
+        self.past.append(life)
+        stored = {row.message for row in self.collector.database.rows}
+        if any(text in stored for _, text in life.lines):
+            self.packed.append(life)
+        elif self.host.agent is None:
+            life.destroyed = True  # only its first bytes are known
 
     def _destroy(self, life: Life) -> None:
         life.told = life.told and life.known
@@ -211,7 +231,7 @@ class Tailing(RuleBasedStateMachine):
             self.host.crash()
         if not in_order or self.host.full:
             for life in self.past:
-                life.destroyed = True
+                life.destroyed = life.destroyed or life not in self.packed
 
     @precondition(lambda self: self.host.agent is None)
     @rule(connected=st.booleans())

@@ -17,10 +17,15 @@ from tests.agent.harness import Site, numbered
 from tests.agent.stepped import TOKEN, Stepped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-KINDS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
-KINDS[".zst"] = zstandard.ZstdCompressor().compress
+KINDS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
 
 
 @pytest.fixture
