@@ -66,8 +66,8 @@ def installations(variable: str, settings: str, *, is_configured: bool) -> Findi
 
 def schema(state: State) -> Finding:
     """Judge how the schema stands to this version."""
-    if state.newer is not None:
-        fact = f"schema {state.newer} is newer than this version"
+    if state.minimum is not None:
+        fact = f"schema {state.newer} is too new for this version"
         return Finding("bad", "schema", fact, "upgrade Outrider on this host")
     if state.drifted:
         fact = f"{state.drifted[0]} was changed after it was applied"
@@ -75,6 +75,9 @@ def schema(state: State) -> Finding:
     if state.pending:
         fact = f"schema {state.version}, {len(state.pending)} to apply"
         return Finding("bad", "schema", fact, "run 'outrider store migrate'")
+    if state.newer is not None:
+        fact = f"schema {state.newer} is newer than this version, which works with it"
+        return Finding("note", "schema", fact, "upgrade Outrider on this host when you can")
     return Finding("ok", "schema", f"schema {state.version} is in place")
 
 

@@ -2,8 +2,11 @@
 
 ``migrations/NNNN_what.sql`` are part of the code. Table ``schema_migrations`` remembers which were
 applied, with the SHA-256 of each text: a file that was changed after it had been applied is drift
-and is refused, because nobody could say what the tables look like. A database newer than the code
-is refused as well. One advisory lock lets several processes call :func:`migrate` at once.
+and is refused, because nobody could say what the tables look like. One advisory lock lets several
+processes call :func:`migrate` at once.
+
+A database newer than the code is worked with, unless one of its migrations names a ``minimum`` that
+this code does not know: so versions run side by side while one after the other is restarted.
 
 Migrations run under the owner; processes of a collector only :func:`check`.
 """
@@ -55,12 +58,16 @@ class State:
     """Names of migrations whose text was changed after they were applied."""
     newer: int | None
     """The database's version, where it is newer than this code."""
+    minimum: int | None = None
+    """The migration that this code would have to know; None: it can work with a newer database."""
 
     def require(self, url: str) -> None:
         """Raise STORE_BEHIND, with what to do, unless this code can work on the database."""
-        if self.newer is not None:
+        if self.minimum is not None:
             what = (
-                f"the database has schema {self.newer}, newer than this version: upgrade Outrider"
+                f"the database has schema {self.newer}, this version knows "
+                f"{migrations()[-1].version} and would have to know {self.minimum}: "
+                "upgrade Outrider"
             )
         elif self.drifted:
             what = f"migration {self.drifted[0]} was changed after it was applied: restore its text"
@@ -104,8 +111,8 @@ def migrations() -> tuple[Migration, ...]:
 async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Migrated:
     """Apply what is pending, make the roles and the partitions of the coming hours.
 
-    Safe to call by many at once and again. Raises STORE_BEHIND for a newer or drifted database,
-    CONFIG_INVALID or STORE_DOWN when it cannot be reached.
+    Safe to call by many at once and again. Leaves a newer database as it is. Raises STORE_BEHIND
+    for one that is too new or drifted, CONFIG_INVALID or STORE_DOWN when it cannot be reached.
     """
     async with await connect(url, application_name="outrider migrate") as connection:
         with driver_errors(url):
@@ -117,8 +124,10 @@ async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Mig
                 await connection.execute("set lock_timeout = '10s'")
                 await connection.execute(_CREATE_LEDGER)
                 state = await check(connection)
-                if state.newer is not None or state.drifted:
+                if state.minimum is not None or state.drifted:
                     state.require(url)
+                if state.newer is not None and not state.pending:
+                    return Migrated((), state.version, ())  # a newer version's to look after
                 for migration in state.pending:
                     await _apply(connection, migration)
                 not_permitted = await roles.ensure_roles(connection)
@@ -136,9 +145,16 @@ async def check(connection: AsyncConnection) -> State:
     cursor = await connection.execute("select to_regclass('schema_migrations')")
     row = await cursor.fetchone()
     applied: dict[int, str] = {}
+    minimum = 0
     if row and row[0]:
-        cursor = await connection.execute("select version, sha256 from schema_migrations")
-        applied = {int(version): sha256 for version, sha256 in await cursor.fetchall()}
+        # Through JSON: a schema of before migration 15 has no such column.
+        cursor = await connection.execute(
+            "select version, sha256, coalesce((to_jsonb(m) ->> 'minimum')::integer, 0)"
+            " from schema_migrations m"
+        )
+        rows = await cursor.fetchall()
+        applied = {int(version): sha256 for version, sha256, _ in rows}
+        minimum = max((int(needed) for _, _, needed in rows), default=0)
     ours = migrations()
     newest = max(applied, default=0)
     return State(
@@ -148,6 +164,7 @@ async def check(connection: AsyncConnection) -> State:
             f"{m.version:04}_{m.name}" for m in ours if applied.get(m.version, m.sha256) != m.sha256
         ),
         newer=newest if newest > ours[-1].version else None,
+        minimum=minimum if minimum > ours[-1].version else None,
     )
 
 

@@ -128,9 +128,11 @@ async def _check(configuration: Configuration) -> int:
         _say(f"to apply: {migration.version:04}_{migration.name}")
     for name in state.drifted:
         _say(f"changed after it was applied: {name}")
-    if state.newer is not None:
-        _say(f"schema {state.newer} of the database is newer than this version: upgrade Outrider")
-    if state.pending or state.drifted or state.newer is not None:
+    if state.minimum is not None:
+        _say(f"schema {state.newer} is too new for this version: upgrade Outrider")
+    elif state.newer is not None:
+        _say(f"schema {state.newer} is newer than this version, which works with it")
+    if state.pending or state.drifted or state.minimum is not None:
         return FOUND
     _say(f"schema {state.version} is in place: {target(url)}")
     return DONE

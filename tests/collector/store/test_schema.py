@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,12 @@ async def test_what_is_pending_is_said_and_nothing_is_changed(empty_url: str) ->
     ("change", "words"),
     [
         ("update schema_migrations set sha256 = 'x' where version = 1", "0001_foundation"),
-        ("insert into schema_migrations values (9999, 'future', 'x')", "upgrade Outrider"),
+        (
+            "insert into schema_migrations values (9999, 'future', 'x', now(), 9998)",
+            "and would have to know 9998: upgrade Outrider",
+        ),
     ],
-    ids=["drift", "newer"],
+    ids=["drift", "too new"],
 )
 async def test_a_database_that_does_not_fit_the_code_is_refused(
     database_url: str, connection: AsyncConnection, change: str, words: str
@@ -79,6 +83,38 @@ async def test_a_database_that_does_not_fit_the_code_is_refused(
 
     assert caught.value.reason is Reason.STORE_BEHIND
     assert words in caught.value.text
+
+
+async def test_a_newer_database_that_takes_nothing_away_is_worked_with(
+    database_url: str, connection: AsyncConnection
+) -> None:
+    """It is left as it is, whichever older version a migration names as enough."""
+    newest = schema.migrations()[-1].version
+    await connection.execute(
+        "insert into schema_migrations (version, name, sha256, minimum)"
+        " values (9998, 'more', 'x', null), (9999, 'less', 'x', %s)",
+        (newest,),
+    )
+    state = await schema.check(connection)
+    assert (state.newer, state.minimum) == (9999, None)
+    state.require(database_url)
+    assert await schema.migrate(database_url) == schema.Migrated((), 9999, ())
+
+
+def test_a_migration_that_takes_something_away_names_who_can_live_with_that() -> None:
+    """Expand first, contract later: what drops, renames or tightens says which versions do not
+    need it any more, so that older ones refuse instead of failing at a commit.
+    """
+    takes_away = re.compile(
+        r"drop (table|column|view|function|sequence|schema)|rename |set not null"
+        r"|alter column .* type|add column (?!.*default)[^,;]* not null|truncate ",
+        re.IGNORECASE,
+    )
+    for migration in schema.migrations():
+        # Before the 18th nothing was released that could run beside a newer version.
+        text = re.sub(r"--.*", "", migration.text)
+        if migration.version >= 18 and takes_away.search(text):
+            assert "set minimum =" in text, migration.name
 
 
 async def test_another_encoding_is_refused(postgres_url: str) -> None:
