@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from outrider_alerting.durations import MINUTE_US
+from outrider_alerting.durations import HOUR_US, MINUTE_US
 from outrider_alerting.ledger import LedgerChange, NotificationPlan, Plan
 from outrider_alerting.routing import Destination
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 LATE_US: Final = MINUTE_US
 """A firing older than this came late."""
+
+HISTORY_US: Final = HOUR_US
+"""Likewise a critical one: what is older is found in old files, not held up on its way."""
+
+DIGEST_US: Final = 5 * MINUTE_US
+"""Messages about the past leave at the full five minutes, together: an agent that finds a week of
+old files brings it up for minutes or hours."""
 
 EXPLAINED: Final = "explained by "
 """How the reason begins why an alert that another one explains is not told."""
@@ -62,8 +69,14 @@ class Draft:
 
     def is_late(self, alert: Alert, at_us: int | None) -> bool:
         """Whether an alert's records came long after they were written."""
-        records = alert.kind in {"match", "count"} and alert.priority != "critical"
-        return records and at_us is not None and self.now_us - at_us > LATE_US
+        if at_us is None or alert.kind not in {"match", "count"}:
+            return False
+        allowed_us = HISTORY_US if alert.priority == "critical" else LATE_US
+        return self.now_us - at_us > allowed_us
+
+    def digest_wait_us(self) -> int:
+        """Return how long a message about the past waits for others of its kind."""
+        return DIGEST_US - self.now_us % DIGEST_US
 
     def overtake(self, row: LedgerRow, why: str) -> None:
         """Have a row that waits be told otherwise, or not at all."""

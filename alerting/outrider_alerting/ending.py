@@ -70,14 +70,15 @@ def tell_both(draft: Draft, alert: Alert, held: str) -> None:
 
 def digest(draft: Draft) -> None:
     """Tell what came late and is over: one message for each destination."""
-    for to, alerts in draft.late.items():
-        first, *others = alerts
+    wait_us = draft.digest_wait_us()
+    for to, late in draft.late.items():
+        first, *others = alerts = sorted(late, key=lambda alert: -RANK[alert.priority])
         content = (
             telling.digest(alerts, draft.now_us)
             if others
             else telling.fired_and_resolved(first, draft.now_us)
         )
-        draft.add(first, "resolved", to, "waiting", content)
+        draft.add(first, "resolved", to, "waiting", content, wait_us=wait_us, bundle="late")
         for alert in others:
             content = telling.fired_and_resolved(alert, draft.now_us)
             why = f"told in the digest of {telling.name(first.id)}"

@@ -20,7 +20,8 @@ concerned locked. It looks at states, not at events, so calling it again changes
 * While nobody acknowledges, others are told in the steps of the route (``escalation:n``), and the
   same ones again where the route asks for it (``reminder:n``).
 * What began and ended before its records came (more than a minute late) is told as one digest, if
-  there is more than one of it; critical alerts speak for themselves.
+  there is more than one of it; critical alerts speak for themselves, unless they are an hour old.
+  What is told of the past leaves at the full five minutes, so that one message tells of much.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider_alerting import ending, telling
-from outrider_alerting.draft import EXPLAINED, FLAPPING, TOGETHER, Draft, destination_of
+from outrider_alerting.draft import EXPLAINED, FLAPPING, HISTORY_US, TOGETHER, Draft, destination_of
 from outrider_alerting.durations import MINUTE_US, SECOND_US, clock_time, said
 from outrider_alerting.insisting import insist, schedule
 from outrider_alerting.ledger import RANK, Spoken
@@ -155,9 +156,11 @@ class _Planner:
             elif held:
                 self.draft.add(alert, "fired", to, "suppressed", content, why=held)
             elif self.draft.is_late(alert, alert.fired_us):
+                is_past = self._now_us - (alert.fired_us or 0) > HISTORY_US
+                wait_us = self.draft.digest_wait_us() if is_past else LATE_WAIT_US
                 bundle = f"late {alert.rule}"
                 self.draft.add(
-                    alert, "fired", to, "waiting", content, wait_us=LATE_WAIT_US, bundle=bundle
+                    alert, "fired", to, "waiting", content, wait_us=wait_us, bundle=bundle
                 )
             else:
                 self._speak(alert, "fired", to, content)

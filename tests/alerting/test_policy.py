@@ -217,13 +217,36 @@ def test_what_came_late_and_is_over_is_one_digest() -> None:
 
 
 def test_a_critical_alert_of_the_past_speaks_for_itself() -> None:
-    """Critical alerts that came late are not put into a digest."""
+    """Critical alerts that came late are not put into a digest, within an hour."""
+    now, ended = 10_000 * S, 6_500 * S
     past = [
-        alert("resolved", priority="critical", fired=S, resolved=2 * S, alert_id=i) for i in (1, 2)
+        alert("resolved", priority="critical", fired=ended - S, resolved=ended, alert_id=i)
+        for i in (1, 2)
     ]
 
-    fates = [r.fate for r in decide(*past).rows if r.channel == "ops" and r.notice == "resolved"]
+    rows = decide(*past, now=now).rows
+    fates = [r.fate for r in rows if r.channel == "ops" and r.notice == "resolved"]
     assert fates == ["waiting", "waiting"]
+
+
+def test_a_week_of_old_errors_is_one_message_for_five_minutes() -> None:
+    """What old files bring up leaves together, critical or not, the critical first."""
+    now = 10_000 * S
+    old = [
+        alert("resolved", fired=S, resolved=2 * S, alert_id=1),
+        alert("resolved", priority="critical", fired=S, resolved=2 * S, alert_id=2),
+    ]
+    at_once, later = (
+        [r for r in decide(*old, now=now + i * S).rows if r.channel == "ops"] for i in (0, 7)
+    )
+    (digest,) = [r for r in at_once if r.fate == "waiting"]
+    (further,) = [r for r in later if r.fate == "waiting"]
+
+    assert digest.alert == 2
+    assert (digest.bundle, digest.not_before_us) == (further.bundle, further.not_before_us)
+    assert digest.not_before_us % (300 * S) == 0
+    firing = decide(alert(fired=S, priority="critical"), now=now).rows[1]
+    assert firing.not_before_us == digest.not_before_us
 
 
 def test_a_late_firing_waits_for_its_resolve() -> None:
