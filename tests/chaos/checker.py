@@ -75,7 +75,6 @@ class Verdict:
 def verdict(connection: psycopg.Connection, service: str, written: int) -> Verdict:
     """Compare the ledger's count with the rows."""
     stored, distinct, errors = _row(connection, _COUNTS, service)
-    (disordered,) = _row(connection, _DISORDER, service)
     (gap_records,) = _row(
         connection, "select coalesce(sum(records), 0) from gaps where service = %s", service
     )
@@ -90,13 +89,18 @@ def verdict(connection: psycopg.Connection, service: str, written: int) -> Verdi
         stored,
         distinct,
         errors,
-        disordered,
+        disordered(connection, service),
         int(gap_records),
         quarantined,
         missing,
         unmarked,
         unmarked_distinct,
     )
+
+
+def disordered(connection: psycopg.Connection, service: str) -> int:
+    """How often a stream of a service has a number that is not after the one before it."""
+    return _row(connection, _DISORDER, service)[0]
 
 
 def hits_of(connection: psycopg.Connection, rule: str) -> int:

@@ -5,84 +5,127 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
-import shutil
 import signal
-import subprocess
+import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from outrider_agent import control
+from tests.chaos import copies, steered, wires
+from tests.chaos.stage import (
+    COLLECTORS,
+    PROCESSES,
+    kill_server,
+    restart_server,
+    server_pids,
+    signal_all,
+)
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable
 
-    from outrider_collector.up.postgres import Postgres
-    from tests.chaos.proxy import CommitProxy
-    from tests.chaos.writers import ShortLived
-    from tests.fleet import Fleet
-    from tests.servers.bot_api import BotApi
+    from tests.chaos.stage import Stage
 
-COLLECTORS = ("collector-a", "collector-b")
+    Fault = Callable[[Stage], Awaitable[None]]
+
 _DIES_WITHIN_S = 12.0
-
-
-@dataclass(slots=True)
-class Stage:
-    """Everything a fault may touch."""
-
-    fleet: Fleet
-    postgres: Postgres
-    proxy: CommitProxy
-    short_lived: ShortLived
-    bot: BotApi
-    rng: random.Random
-    applied: int = 0
-    # Failpoints at which a process really died.
-    hit: set[str] | None = None
-
-    def connect(self) -> psycopg.Connection:
-        """A connection past the proxy; OperationalError while the server is down."""
-        return psycopg.connect(self.fleet.url, connect_timeout=3)
-
-
-async def _soon(stage: Stage) -> None:
-    await asyncio.sleep(stage.rng.uniform(0.0, 0.6))
+_LEASE_S = 8.0
+_STEPS_S = (-86_400, -3_600, -5, 5, 3_600, 86_400)
 
 
 async def kill_agent(stage: Stage) -> None:
     """SIGKILL the agent, start it again."""
-    await _soon(stage)
+    await stage.soon()
     stage.fleet.kill("agent")
-    stage.fleet.start_agent()
+    await stage.soon(0.5)
+    stage.start("agent")
 
 
-async def kill_collector(stage: Stage) -> None:
+async def stop_agent(stage: Stage) -> None:
+    """SIGSTOP the agent for a while."""
+    await stage.soon()
+    stage.fleet.signal("agent", signal.SIGSTOP)
+    await asyncio.sleep(stage.rng.uniform(0.3, 2.0))
+    stage.fleet.signal("agent", signal.SIGCONT)
+
+
+async def terminate_agent(stage: Stage) -> None:
+    """Stop the agent in order, start it again."""
+    await stage.soon()
+    await asyncio.to_thread(stage.fleet.stop, "agent")
+    stage.start("agent")
+
+
+def kill_collector(name: str) -> Fault:
     """SIGKILL one collector, start it again; the agent goes to the other meanwhile."""
-    await _soon(stage)
-    name = stage.rng.choice(COLLECTORS)
-    stage.fleet.kill(name)
-    await asyncio.sleep(stage.rng.uniform(0.0, 0.5))
-    stage.fleet.start_collector(name)
+
+    async def fault(stage: Stage) -> None:
+        await stage.soon()
+        stage.fleet.kill(name)
+        await stage.soon(0.5)
+        stage.start(name)
+
+    return _named(fault, f"kill {name}")
+
+
+def stop_collector(name: str) -> Fault:
+    """SIGSTOP one collector (it may hold the feed lock or the evaluator's lease), then go on."""
+
+    async def fault(stage: Stage) -> None:
+        await stage.soon()
+        stage.fleet.signal(name, signal.SIGSTOP)
+        await asyncio.sleep(stage.rng.uniform(0.5, 3.0))
+        stage.fleet.signal(name, signal.SIGCONT)
+
+    return _named(fault, f"stop {name}")
+
+
+def terminate_collector(name: str) -> Fault:
+    """Stop one collector in order, start it again: the agent alternates."""
+
+    async def fault(stage: Stage) -> None:
+        await stage.soon()
+        await asyncio.to_thread(stage.fleet.stop, name)
+        stage.start(name)
+
+    return _named(fault, f"terminate {name}")
 
 
 async def kill_both_collectors(stage: Stage) -> None:
     """SIGKILL both collectors at once."""
-    await _soon(stage)
+    await stage.soon()
     for name in COLLECTORS:
         stage.fleet.kill(name)
     for name in COLLECTORS:
-        stage.fleet.start_collector(name)
+        stage.start(name)
+
+
+async def stop_evaluator(stage: Stage) -> None:
+    """SIGSTOP the collector that evaluates, in one of four rounds until another took over."""
+    holder = await asyncio.to_thread(_evaluator, stage)
+    name = next((n for n in COLLECTORS if n in holder), COLLECTORS[0])
+    stage.fleet.signal(name, signal.SIGSTOP)
+    long = stage.rng.randrange(4) == 0
+    deadline = time.monotonic() + (_LEASE_S if long else stage.rng.uniform(0.5, 2.0))
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.25)
+        now = await asyncio.to_thread(_evaluator, stage)
+        if now and name not in now:
+            break
+    stage.fleet.signal(name, signal.SIGCONT)
+
+
+def _evaluator(stage: Stage) -> str:
+    with contextlib.suppress(psycopg.OperationalError), stage.connect() as connection:
+        row = connection.execute("select holder from leases where name = 'evaluator'").fetchone()
+        return str(row[0]) if row else ""
+    return ""
 
 
 async def kill_backend(stage: Stage) -> None:
     """SIGKILL one Postgres backend: the postmaster restarts them all."""
-    await _soon(stage)
+    await stage.soon()
     with contextlib.suppress(psycopg.OperationalError), stage.connect() as connection:
         pids = connection.execute(
             "select pid from pg_stat_activity where backend_type = 'client backend'"
@@ -94,158 +137,54 @@ async def kill_backend(stage: Stage) -> None:
 
 async def kill_postmaster(stage: Stage) -> None:
     """SIGKILL the postmaster, start the server again."""
-    await _soon(stage)
-    process = stage.postgres.process
-    assert process is not None
-    process.kill()
-    process.wait()
-    await asyncio.sleep(stage.rng.uniform(0.0, 0.5))
+    await stage.soon()
+    kill_server(stage.postgres)
+    await stage.soon(0.5)
     await asyncio.to_thread(restart_server, stage.postgres)
 
 
-async def restore_backup(stage: Stage) -> None:
-    """The database becomes what it was some seconds ago, under a running fleet."""
-    # By then the alarm of this round is told: a message that the database forgot is told again.
-    await asyncio.sleep(2.0)
-    postgres = stage.postgres
-    backup, forgotten = postgres.home / "backup", postgres.home / "forgotten"
-    await asyncio.to_thread(postgres.stop)
-    await asyncio.to_thread(
-        subprocess.run, ["cp", "-a", f"{postgres.data}", f"{backup}"], check=True
-    )
-    await asyncio.to_thread(restart_server, postgres)
-    await asyncio.sleep(stage.rng.uniform(1.0, 2.5))
-    assert postgres.process is not None
-    postgres.process.kill()
-    postgres.process.wait()
-    postgres.data.rename(forgotten)
-    backup.rename(postgres.data)
-    await asyncio.to_thread(restart_server, postgres)
-    await asyncio.to_thread(shutil.rmtree, forgotten)
+async def restart_postgres(stage: Stage) -> None:
+    """Stop the server in order (a fast shutdown), start it again."""
+    await stage.soon()
+    await asyncio.to_thread(stage.postgres.stop)
+    await asyncio.to_thread(restart_server, stage.postgres)
 
 
-def restart_server(postgres: Postgres) -> None:
-    """Start the server whose postmaster was killed; its backends may hold the data for a moment."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            postgres.start()
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+async def stop_postgres(stage: Stage) -> None:
+    """SIGSTOP the server and all of its backends for a while."""
+    await stage.soon()
+    pids = server_pids(stage.postgres)
+    signal_all(pids, signal.SIGSTOP)
+    await asyncio.sleep(stage.rng.uniform(0.3, 2.0))
+    signal_all(pids, signal.SIGCONT)
 
 
-async def lose_commit_answer(stage: Stage) -> None:
-    """Cut the connection after the server committed and before the collector hears of it."""
-    lost = stage.proxy.lost
-    stage.proxy.lose_commits = 1
-    deadline = time.monotonic() + _DIES_WITHIN_S
-    while stage.proxy.lost == lost and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
-    stage.proxy.lose_commits = 0
-
-
-async def blackhole_database(stage: Stage) -> None:
-    """Nothing passes between collectors and server for some seconds, and nothing is closed."""
-    await _soon(stage)
-    stage.proxy.passing.clear()
-    await asyncio.sleep(stage.rng.uniform(1.0, 6.0))
-    stage.proxy.passing.set()
-
-
-async def fill_state_disk(stage: Stage) -> None:
-    """The agent's state has no room while files are rotated; then the agent is killed."""
-    state_dir = stage.fleet.root / "agent"
-    if not state_dir.is_mount():
-        return  # it would fill the disk of everybody; see `small_disk`
-    ballast = state_dir / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    await asyncio.sleep(stage.rng.uniform(1.0, 4.0))
-    stage.fleet.kill("agent")
-    ballast.unlink()
-    stage.fleet.start_agent()
-
-
-@contextlib.contextmanager
-def small_disk(path: Path) -> Iterator[None]:
-    """Mount a file system of 8 MiB, where this account may."""
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(path)]
-    mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
-    try:
-        yield
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-async def clone_agent(stage: Stage) -> None:
-    """A host is cloned as it runs: the copy enrols as its own, and what it sends is marked.
-
-    It comes to the collector that the living has, or to the other.
-    """
-    root = stage.fleet.root
-    living = await _connected_to(root / "agent")
-    copy = root / "clone"
-    shutil.rmtree(copy, ignore_errors=True)
-    (copy / "inbox").mkdir(parents=True)
-    (copy / "logs").mkdir()
-    shutil.copytree(root / "agent", copy / "agent", ignore=shutil.ignore_patterns("control"))
-    for path in stage.fleet.logs.glob("numbered.log*"):
-        with contextlib.suppress(FileNotFoundError):  # rotated on meanwhile
-            shutil.copy2(path, copy / "logs")
-    text = (root / "agent.toml").read_text()
-    for name in ("agent", "inbox", "logs"):
-        text = text.replace(f'"{root}/{name}', f'"{copy}/{name}')
-    known = re.findall(r'"(127\.[^"]+)"', re.findall(r"(?m)^collectors = .*$", text)[0])
-    asked = living if stage.rng.random() < 0.5 else next(one for one in known if one != living)
-    text = re.sub(r"(?m)^collectors = .*$", f'collectors = ["{asked}"]', text)
-    (root / "clone.toml").write_text(text)
-    environment = {**stage.fleet.environment("clone"), "OUTRIDER_INBOX": str(copy / "inbox")}
-    stage.fleet.start_agent_as("clone", environment)
-    deadline = time.monotonic() + _DIES_WITHIN_S
-    said = stage.fleet.output
-    while "identity is connected" not in said("clone") and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+async def step_clock(stage: Stage) -> None:
+    """The wall clock of one process jumps, and later back."""
+    await stage.soon()
+    wheel = stage.wheel(stage.rng.choice(PROCESSES))
+    steered.step_clock(wheel, stage.rng.choice(_STEPS_S))
     await asyncio.sleep(stage.rng.uniform(0.5, 2.0))
-    stage.fleet.kill("clone")
+    steered.step_clock(wheel, 0)
 
 
-async def _connected_to(state_dir: Path) -> str:
-    """Wait until the agent of a state directory has a session; return its collector's address."""
-    deadline = time.monotonic() + _DIES_WITHIN_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            account = await asyncio.to_thread(control.ask, state_dir, control.Question())
-            if account is not None and account.collector:
-                return account.collector
-        await asyncio.sleep(0.1)
-    raise TimeoutError("the agent has no session")
+async def kill_workers(stage: Stage) -> None:
+    """SIGKILL the worker with the SDK and the one under `outrider run`."""
+    await stage.soon()
+    for worker in stage.workers:
+        worker.kill()
 
 
-async def stop_collector(stage: Stage) -> None:
-    """SIGSTOP one collector (it may hold the feed lock or the evaluator's lease), then go on."""
-    await _soon(stage)
-    name = stage.rng.choice(COLLECTORS)
-    stage.fleet.signal(name, signal.SIGSTOP)
-    await asyncio.sleep(stage.rng.uniform(1.0, 4.0))
-    stage.fleet.signal(name, signal.SIGCONT)
-
-
-async def stop_evaluator(stage: Stage) -> None:
-    """SIGSTOP the collector that evaluates until another could take over, then go on."""
-    name = COLLECTORS[0]
-    with contextlib.suppress(psycopg.OperationalError), stage.connect() as connection:
-        row = connection.execute("select holder from leases where name = 'evaluator'").fetchone()
-        name = next((n for n in COLLECTORS if row and n in row[0]), name)
-    stage.fleet.signal(name, signal.SIGSTOP)
-    await asyncio.sleep(stage.rng.uniform(3.0, 7.0))
-    stage.fleet.signal(name, signal.SIGCONT)
+async def kill_short_lived(stage: Stage) -> None:
+    """A program dies between opening its segment and locking it."""
+    environment = {**stage.short_lived.environment, "OUTRIDER_FAILPOINTS": "open/flock=kill"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import outrider; outrider.init(service='short', worker='short');"
+        "outrider.get_logger('x').info('never numbered')",
+        env=environment,
+    )  # fmt: skip
+    if await process.wait() == -signal.SIGKILL:
+        stage.hit.add("open/flock")
 
 
 async def apply_rules(stage: Stage) -> None:
@@ -269,83 +208,57 @@ async def apply_rules(stage: Stage) -> None:
             return
 
 
-async def terminate_agent(stage: Stage) -> None:
-    """Stop the agent in order, start it again."""
-    await _soon(stage)
-    await asyncio.to_thread(stage.fleet.stop, "agent")
-    stage.fleet.start_agent()
-
-
-async def terminate_collector(stage: Stage) -> None:
-    """Stop one collector in order, start it again: the agent alternates."""
-    await _soon(stage)
-    name = stage.rng.choice(COLLECTORS)
-    await asyncio.to_thread(stage.fleet.stop, name)
-    stage.fleet.start_collector(name)
-
-
-def failpoint(process: str, name: str, most: int = 1) -> Callable[[Stage], Awaitable[None]]:
-    """Restart ``process`` so that it dies at a named failpoint, then start it as usual."""
+def failpoint(process: str, name: str, most: int = 1) -> Fault:
+    """Have a running ``process`` die at a named failpoint, then start it again."""
 
     async def fault(stage: Stage) -> None:
-        count = stage.rng.randint(1, most)
-        extra = {"OUTRIDER_FAILPOINTS": f"{name}=kill@{count}"}
         names = COLLECTORS if process == "collector" else (process,)
         for each in names:
-            stage.fleet.kill(each)
-            _start(stage, each, extra)
+            steered.die_at(stage.wheel(each), name, stage.rng.randint(1, most))
         deadline = time.monotonic() + _DIES_WITHIN_S
         while all(stage.fleet.running(each) for each in names) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
-        if stage.hit is not None and not all(stage.fleet.running(each) for each in names):
-            stage.hit.add(name)
         for each in names:
-            stage.fleet.kill(each)
-            _start(stage, each, {})
+            steered.die_at(stage.wheel(each), "", 0)
+            if not stage.fleet.running(each):
+                stage.hit.add(name)
+                stage.start(each)
 
-    fault.__doc__ = f"The {process} is killed at failpoint '{name}'."
-    fault.__name__ = f"failpoint {name}"
+    return _named(fault, f"failpoint {name}")
+
+
+def _named(fault: Fault, name: str) -> Fault:
+    fault.__name__ = name
     return fault
 
 
-def _start(stage: Stage, name: str, extra: dict[str, str]) -> None:
-    if name == "agent":
-        stage.fleet.start_agent(extra)
-    else:
-        stage.fleet.start_collector(name, extra)
-
-
-async def kill_short_lived(stage: Stage) -> None:
-    """A program dies between opening its segment and locking it."""
-    environment = {**stage.short_lived.environment, "OUTRIDER_FAILPOINTS": "open/flock=kill"}
-    import sys
-
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "import outrider; outrider.init(service='short', worker='short');"
-        "outrider.get_logger('x').info('never numbered')",
-        env=environment,
-    )  # fmt: skip
-    code = await process.wait()
-    if stage.hit is not None and code == -signal.SIGKILL:
-        stage.hit.add("open/flock")
-
-
-FAULTS: tuple[Callable[[Stage], Awaitable[None]], ...] = (
+FAULTS: tuple[Fault, ...] = (
     kill_agent,
-    kill_collector,
+    stop_agent,
+    terminate_agent,
+    *(make(name) for make in (kill_collector, stop_collector, terminate_collector)
+      for name in COLLECTORS),
     kill_both_collectors,
+    stop_evaluator,
     kill_backend,
     kill_postmaster,
-    lose_commit_answer,
-    restore_backup,
-    blackhole_database,
-    fill_state_disk,
-    clone_agent,
-    stop_collector,
-    stop_evaluator,
+    restart_postgres,
+    stop_postgres,
+    copies.restore_backup,
+    copies.clone_agent,
+    copies.fill_state_disk,
+    copies.fill_inbox,
+    wires.lose_commit_answer,
+    wires.blackhole_database,
+    wires.cut_database,
+    wires.delay_database,
+    wires.blackhole_agent,
+    wires.cut_agent,
+    wires.delay_agent,
+    wires.lose_acknowledgements,
+    step_clock,
     apply_rules,
-    terminate_agent,
-    terminate_collector,
+    kill_workers,
     kill_short_lived,
     failpoint("collector", "claim/insert", 9),
     failpoint("collector", "COMMIT sent/answer", 9),
@@ -354,4 +267,9 @@ FAULTS: tuple[Callable[[Stage], Awaitable[None]], ...] = (
     failpoint("agent", "ack/cache", 3),
     failpoint("agent", "LOCK_EX/move"),
     failpoint("agent", "move/unlink"),
-)
+)  # fmt: skip
+
+
+def name_of(fault: Fault) -> str:
+    """What it is called in the table."""
+    return str(fault.__name__).replace("_", " ")

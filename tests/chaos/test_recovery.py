@@ -13,7 +13,7 @@ import pytest
 
 from outrider_collector.up.postgres import Postgres
 from tests.chaos.checker import settle, verdict
-from tests.chaos.faults import restart_server
+from tests.chaos.stage import restart_server
 from tests.chaos.writers import FileWriter
 from tests.fleet import fleet
 
