@@ -25,7 +25,8 @@ from outrider_collector.store.connect import (
     driver_errors,
     target,
 )
-from outrider_collector.store.reading import alerts, fleet, health
+from outrider_collector.store.reading import alerts, fleet, health, room
+from outrider_collector.terminal.commands import reading_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -43,6 +44,12 @@ select exists (select from pg_roles where rolname = %(role)s),
        coalesce((select pg_has_role(current_user, oid, 'member') from pg_roles
                  where rolname = %(role)s), false)
 """
+# Who reads chooses all teams that its login may see.
+_SEEN = """
+select session_user::text, cardinality(visible_teams()), (select count(*) from teams),
+       case when pg_is_in_recovery() then greatest(extract(epoch from
+           clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8 end
+"""
 
 
 async def examine(config: Configuration, file: str | None) -> AsyncIterator[Finding]:
@@ -58,7 +65,7 @@ async def examine(config: Configuration, file: str | None) -> AsyncIterator[Find
     try:
         async with await connect(config.database_url, application_name="outrider doctor") as conn:
             with driver_errors(config.database_url):
-                async for finding in _database(conn, config):
+                async for finding in _database(conn, config, reading_url(file)):
                     yield finding
     except Fault as fault:
         yield Finding("bad", "database", fault.text)
@@ -100,7 +107,9 @@ async def _answers(host: str, port: int) -> bool:
     return True
 
 
-async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncIterator[Finding]:
+async def _database(
+    conn: AsyncConnection[Any], config: Configuration, read_url: str
+) -> AsyncIterator[Finding]:
     yield Finding("ok", "database", f"{target(config.database_url)} answers")
     name = conn.info.parameter_status("server_version") or "?"
     lz4 = await partitions.has_lz4(conn)
@@ -115,9 +124,13 @@ async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncI
     yield judge.locks(open_to_all=await advisory.open_to_all(conn))
     if finding.level == "bad":
         return  # the rest would ask tables that are not there or not as they should be
+    yield await _readers(read_url)
     yield judge.partitions(await partitions.hours_left(conn))
     now = await health.now(conn)
-    for finding in judge.collectors(await health.collectors(conn), now):
+    published = await health.collectors(conn)
+    for finding in judge.collectors(published, now):
+        yield finding
+    for finding in judge.room(room.room(published)):
         yield finding
     for finding in judge.agents(await fleet.agents(conn), now):
         yield finding
@@ -130,6 +143,16 @@ async def _database(conn: AsyncConnection[Any], config: Configuration) -> AsyncI
     channels = [channel.name for channel in rule_set.channels] if rule_set else []
     for finding in judge.deliveries(await alerts.undelivered(conn, channels)):
         yield finding
+
+
+async def _readers(url: str) -> Finding:
+    try:
+        async with await connect(url, application_name="outrider doctor", role=READ_ROLE) as conn:
+            with driver_errors(url):
+                login, seen, teams, behind_s = await _one(conn, _SEEN, {})
+    except Fault as fault:
+        return Finding("bad", "readers", fault.text)
+    return judge.readers(target(url), login, seen=seen, teams=teams, behind_s=behind_s)
 
 
 def _channels(rule_set: RuleSet | None, config: Configuration) -> Iterator[Finding]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from outrider import durations
 from outrider_collector.doctor.finding import Finding
-from outrider_collector.store.reading.completeness import size
+from outrider_collector.store.reading.completeness import REPLICA_BEHIND_S, size
+from outrider_collector.store.reading.room import SOON_S
 from outrider_collector.store.reading.standstill import standstills
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from outrider_alerting.rules import RuleSet
     from outrider_collector.doctor.finding import Level
+    from outrider_collector.store.reading.room import Room
     from outrider_collector.store.reading.types import Agent, Collector
     from outrider_collector.store.schema import State
 
@@ -106,6 +108,23 @@ def locks(*, open_to_all: bool) -> Finding:
     return Finding("ok", "roles", "advisory locks are for those who commit")
 
 
+def readers(where: str, login: str, *, seen: int, teams: int, behind_s: float | None) -> Finding:
+    """Judge what pages and ``outrider logs`` see; ``behind_s``: of a replica, else None."""
+    if not seen:
+        return Finding(
+            "bad", "readers", f"the login {login} sees no team, so no line: {where}",
+            f"as the owner: insert into team_roles values ('{login}', null)",  # noqa: S608  a hint
+        )  # fmt: skip
+    if behind_s is not None:
+        fact = f"a replica, {behind_s:.0f} s behind: {where}"
+        if behind_s > REPLICA_BEHIND_S:
+            return Finding("warn", "readers", fact, "see pg_stat_replication on its primary")
+        return Finding("ok", "readers", fact)
+    if seen < teams:
+        return Finding("note", "readers", f"{login} sees {seen} of {teams} teams: {where}")
+    return Finding("ok", "readers", f"{login} sees every team: {where}")
+
+
 def clock(skew_s: float) -> Finding:
     """Judge this host's clock against the database's; positive: this host is ahead."""
     fact = f"{abs(skew_s):.3f} s {'ahead of' if skew_s > 0 else 'behind'} the database's"
@@ -165,6 +184,22 @@ def address(listen: str, *, answers: bool) -> Finding:
         "bad", "collector", f"nobody answers at {listen}",
         "start it, or correct `listen` of [collector]",
     )  # fmt: skip
+
+
+def room(known: Room | None) -> Iterable[Finding]:
+    """Judge how much room the store has, as its collectors measured it."""
+    if known is None:
+        return
+    what_to_do = (
+        "raise `store.disk_budget`, or lower [retention]: 'outrider store stats' says what a "
+        "day of each class costs"
+    )
+    soon = known.full_in_s is not None and known.full_in_s < SOON_S
+    level: Level = "bad" if known.level == "hold" else "warn"
+    if known.level == "well" and not soon:
+        yield Finding("ok", "disk", f"the store has {known.said}")
+    else:
+        yield Finding(level, "disk", f"the store has {known.said}", what_to_do)
 
 
 def agents(found: Sequence[Agent], now: datetime) -> Iterable[Finding]:

@@ -47,7 +47,7 @@ from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -207,20 +207,28 @@ class Round:
 
 
 async def keep_house(
-    connection: AsyncConnection, retention: Retention, budget: Wanted = OFF
+    connection: AsyncConnection,
+    retention: Retention,
+    budget: Wanted = OFF,
+    *,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Round:
-    """Do one round. The connection is in autocommit mode."""
+    """Do one round, ``tell``ing what is looked at. The connection is in autocommit mode."""
     now = await _clock(connection)
     made = await ensure_ahead(connection)
     cutoff = now - max(retention.values())
+    tell("hours of fresh blocks")
     dropped = await partitions.drop_old(connection, now, cutoff)
+    tell("days of compacted blocks")
     dropped += await days.drop_old(connection, now, retention)
     gone = await shed.shed(connection, budget)
     audited = max(retention[RecordClass.SECURITY], retention[RecordClass.AUDIT])
+    tell("months of the audit log")
     dropped += await months.drop_old(connection, now, audited)
     await uptime.roll_up(connection)
     deleted = {}
     for table, statement in _TRIM:
+        tell(f"rows of {table}")
         if count := await _trim(connection, statement, cutoff):
             deleted[table] = count
     return Round(made, dropped, deleted, [one.table for one in gone])

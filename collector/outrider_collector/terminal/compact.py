@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import signal
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from outrider_collector.store.compaction.compactor import Totals
 
 
-async def run(configuration: Configuration, *, once: bool) -> None:
+async def run(configuration: Configuration, *, once: bool, as_json: bool = False) -> None:
     """Compact until interrupted; ``once``: all that is old enough, without rests, then end.
+
+    With ``as_json`` the sum is a JSON document.
 
     Raises a Fault where another process compacts, and those of the store.
     """
@@ -51,7 +54,7 @@ async def run(configuration: Configuration, *, once: bool) -> None:
             detail=f"another process compacts: {target(url)}: a collector does it by itself; "
             "set `store.compact = false` there to do it by hand",
         )
-    shown.end(compactor.totals)
+    shown.end(compactor.totals, as_json=as_json)
 
 
 class _Progress:
@@ -70,11 +73,15 @@ class _Progress:
             sys.stderr.write(f"\r{_sentence(totals, now - self._began)}\x1b[K")
             sys.stderr.flush()
 
-    def end(self, totals: Totals) -> None:
+    def end(self, totals: Totals, *, as_json: bool) -> None:
         """Say the sum."""
         if self._terminal:
             sys.stderr.write("\r\x1b[K")
-        sys.stdout.write(f"{_sentence(totals, time.monotonic() - self._began)}\n")
+        seconds = time.monotonic() - self._began
+        said = _sentence(totals, seconds)
+        if as_json:
+            said = json.dumps({**asdict(totals), "seconds": round(seconds, 3)})
+        sys.stdout.write(f"{said}\n")
 
 
 def _sentence(totals: Totals, seconds: float) -> str:

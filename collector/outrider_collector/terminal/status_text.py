@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from outrider import durations
 from outrider.probes.result import WELL
 from outrider.visible import visible
-from outrider_collector.store.reading import completeness
+from outrider_collector.store.reading import completeness, room
 from outrider_collector.store.reading.types import STATES
 from outrider_collector.store.reading.verdicts import WORST_FIRST, verdicts
 from outrider_collector.terminal.render import (
@@ -87,6 +87,9 @@ def status_lines(
         f"{store.lines_last_minute:,} lines in the last minute, "
         f"{store.gaps_today:,} gaps today ({store.lines_lost_today:,} lines)."
     )
+    if (known := room.room(collectors)) is not None:
+        colour = {"hold": RED, "shed": YELLOW}.get(known.level, "")
+        lines.append(coloured(f"Disk: {visible(known.said)}.", colour, colours=colours))
     lines.append(visible(completeness.text(completeness.sentence(view.completeness, view.now))))
     return lines
 

@@ -12,12 +12,10 @@ from outrider.command import DONE, FOUND
 from outrider.errors import Fault, Reason
 from outrider.visible import visible
 from outrider_collector import config
-from outrider_collector.store import housekeeping, partitions, schema
-from outrider_collector.store.compaction import verify
+from outrider_collector.store import schema
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
 from outrider_collector.store.reading import quarantine
-from outrider_collector.store.stats import read_stats
-from outrider_collector.terminal import compact, purge
+from outrider_collector.terminal import compact, purge, store_stats, store_upkeep
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import moment
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from outrider_collector.config import Configuration
     from outrider_collector.store.reading.quarantine import Kept
-    from outrider_collector.store.stats import Stats
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +42,7 @@ def main(argv: list[str]) -> int:
         "--check", action="store_true", help="change nothing; exit 3 when something is to do"
     )
     stats = commands.add_parser(
-        "stats", allow_abbrev=False, help="records, blocks, bytes and partitions"
+        "stats", allow_abbrev=False, help="records, blocks, how full the disk is, what a day costs"
     )
     stats.add_argument("--json", action="store_true", help="one JSON document")
     compacting = commands.add_parser(
@@ -56,6 +53,7 @@ def main(argv: list[str]) -> int:
     compacting.add_argument(
         "--once", action="store_true", help="all that is old enough, without rests, then end"
     )
+    compacting.add_argument("--json", action="store_true", help="at the end one JSON document")
     checking = commands.add_parser(
         "verify",
         allow_abbrev=False,
@@ -64,9 +62,11 @@ def main(argv: list[str]) -> int:
     checking.add_argument(
         "--quick", action="store_true", help="leave out the filters, for which all texts are read"
     )
-    commands.add_parser(
+    checking.add_argument("--json", action="store_true", help="one JSON document")
+    dropping = commands.add_parser(
         "retention", allow_abbrev=False, help="drop what is older than the retention, now"
     )
+    dropping.add_argument("--json", action="store_true", help="one JSON document")
     purge.add_arguments(
         commands.add_parser(
             "purge", allow_abbrev=False, help="erase records for good: a leaked secret, a person"
@@ -91,13 +91,13 @@ def main(argv: list[str]) -> int:
     elif arguments.command == "quarantine":
         act = _quarantine(configuration, arguments)
     elif arguments.command == "verify":
-        act = _verify(configuration, quick=arguments.quick)
+        act = store_upkeep.verify(configuration, quick=arguments.quick, as_json=arguments.json)
     elif arguments.command == "purge":
         act = _purge(configuration, arguments)
     elif arguments.command == "compact":
-        act = _compact(configuration, once=arguments.once)
+        act = _compact(configuration, once=arguments.once, as_json=arguments.json)
     else:
-        act = _retention(configuration)
+        act = store_upkeep.retention(configuration, as_json=arguments.json)
     return asyncio.run(act)
 
 
@@ -139,32 +139,7 @@ async def _check(configuration: Configuration) -> int:
 
 
 async def _stats(configuration: Configuration, *, as_json: bool) -> int:
-    url = configuration.database_url
-    async with await connect(url, application_name="outrider store") as connection:
-        with driver_errors(url):
-            (await schema.check(connection)).require(url)
-            stats = await read_stats(connection)
-            left = await partitions.hours_left(connection)
-    _say(json.dumps(stats.document(hours_ahead=left)) if as_json else _sentences(stats, left))
-    return DONE
-
-
-async def _retention(configuration: Configuration) -> int:
-    url = configuration.database_url
-    keep = configuration.retention.by_class()
-    async with await connect(url, application_name="outrider store") as connection:
-        with driver_errors(url):
-            (await schema.check(connection)).require(url)
-            done = await housekeeping.keep_house(connection, keep)
-    for name in done.dropped:
-        _say(f"dropped {name}")
-    for table, rows in done.deleted.items():
-        _say(f"deleted {rows} rows of {table}")
-    kept = ", ".join(
-        f"{name} {getattr(configuration.retention, name)}"
-        for name in ("debug", "app", "ops", "security", "audit")
-    )
-    _say(f"every day kept has a record that is younger than its class's retention: {kept}")
+    await store_stats.run(configuration, as_json=as_json)
     return DONE
 
 
@@ -173,30 +148,9 @@ async def _purge(configuration: Configuration, arguments: argparse.Namespace) ->
     return DONE
 
 
-async def _compact(configuration: Configuration, *, once: bool) -> int:
-    await compact.run(configuration, once=once)
+async def _compact(configuration: Configuration, *, once: bool, as_json: bool) -> int:
+    await compact.run(configuration, once=once, as_json=as_json)
     return DONE
-
-
-async def _verify(configuration: Configuration, *, quick: bool) -> int:
-    url = configuration.database_url
-    blocks = records = found = 0
-    async with await connect(url, application_name="outrider store") as connection:
-        with driver_errors(url):
-            (await schema.check(connection)).require(url)
-            # As the owner: the read role sees no table by itself.
-            await connection.execute("set default_transaction_read_only = on")
-            async for looked in verify.verify(connection, quick=quick):
-                blocks, records = blocks + looked.blocks, records + looked.records
-                found += len(looked.findings)
-                for finding in looked.findings:
-                    _say(visible(finding))
-                if sys.stderr.isatty():
-                    sys.stderr.write(f"\r{records:,} records, {visible(looked.what)}\x1b[K")
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-    _say(f"{records:,} records in {blocks:,} blocks: {found or 'nothing'} found wrong")
-    return FOUND if found else DONE
 
 
 async def _quarantine(configuration: Configuration, arguments: argparse.Namespace) -> int:
@@ -240,35 +194,6 @@ def _kept_lines(kept: Kept) -> list[str]:
         f"{kept.bytes:,} bytes kept: {visible(kept.reason)}"
         + (f" ({visible(kept.sqlstate)})" if kept.sqlstate else ""),
     ]
-
-
-def _sentences(stats: Stats, hours_ahead: int) -> str:
-    lines = [
-        f"records     {_filling(stats.records, stats.blocks, stats.block_bytes)}",
-        f"fresh       {_filling(stats.fresh_records, stats.fresh_blocks, stats.fresh_bytes)}",
-        "compacted   "
-        + _filling(
-            stats.records - stats.fresh_records,
-            stats.blocks - stats.fresh_blocks,
-            stats.block_bytes - stats.fresh_bytes,
-        ),
-        f"elsewhere   {stats.other_bytes:,} bytes",
-        f"streams     {stats.open_streams:,} open of {stats.streams:,}",
-        f"gaps        {stats.gaps:,}",
-        f"quarantine  {stats.quarantined:,} records or ranges",
-        f"partitions  {stats.partitions:,}, {hours_ahead} hours ahead",
-        f"feed        number {stats.feed_number:,}",
-    ]
-    if stats.oldest is not None and stats.newest is not None:
-        lines.insert(1, f"arrived     {stats.oldest:%Y-%m-%d %H:%M} to {stats.newest:%H:%M:%S} UTC")
-    return "\n".join(lines)
-
-
-def _filling(records: int, blocks: int, size: int) -> str:
-    return (
-        f"{records:,} in {blocks:,} blocks ({records / max(blocks, 1):,.0f} a block), "
-        f"{size:,} bytes ({size / max(records, 1):,.0f} a record)"
-    )
 
 
 def _say(text: str) -> None:

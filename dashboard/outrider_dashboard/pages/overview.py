@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from outrider_collector.store.reading import completeness
+from outrider_collector.store.reading import completeness, room
 from outrider_collector.store.reading.types import STATES
 from outrider_dashboard import numbers, sentences, timing
 from outrider_dashboard.charts.scale import Tick, TimeScale
@@ -241,6 +241,7 @@ def store_facts(
         ("Ingest", numbers.per_second(per_second, "lines")),
         ("Line to commit, p50", numbers_or_dash(delay)),
         ("Database", numbers.file_size(health.database_bytes)),
+        *([("Disk", known.said)] if (known := room.room(collectors)) is not None else []),
         ("Collectors", _collectors(alive, collectors, clock)),
         ("Gaps today", _gaps(health)),
     ]

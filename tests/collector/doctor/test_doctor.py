@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from outrider import command
 from outrider_alerting import rule_files
 from outrider_collector.doctor import judge
 from outrider_collector.doctor.finding import Finding, worst
+from outrider_collector.store.reading import room
 from outrider_collector.store.reading.alerts import undelivered
 from outrider_collector.store.reading.types import Agent, Collector, Gauges
 from outrider_collector.store.schema import Migration, State
@@ -52,6 +55,15 @@ def collector(*, alive: bool) -> Collector:
         (judge.read_role("r", exists=False, may_take=False), "warn", "no role r"),
         (judge.read_role("r", exists=True, may_take=False), "warn", "may not take"),
         (judge.read_role("r", exists=True, may_take=True), "ok", "cannot write"),
+        (judge.readers("h/d", "pages", seen=0, teams=2, behind_s=None), "bad", "('pages', null)"),
+        (judge.readers("h/d", "pages", seen=1, teams=2, behind_s=None), "note", "1 of 2 teams"),
+        (judge.readers("h/d", "pages", seen=2, teams=2, behind_s=None), "ok", "every team"),
+        (
+            judge.readers("h/d", "pages", seen=2, teams=2, behind_s=4.2),
+            "ok",
+            "a replica, 4 s behind",
+        ),
+        (judge.readers("h/d", "pages", seen=2, teams=2, behind_s=99), "warn", "99 s behind"),
         (judge.clock(0.2), "ok", "0.200 s ahead"),
         (judge.clock(-3.0), "warn", "3.000 s behind"),
         (judge.clock(90.0), "bad", "NTP"),
@@ -90,6 +102,34 @@ def test_no_collector_is_bad() -> None:
     (never,) = judge.collectors([], NOW)
     assert (gone.level, never.level) == ("bad", "bad")
     assert "for 5 min" in gone.fact
+
+
+def measured(
+    name: str, level: str, full_in_s: int | None = None, *, alive: bool = True
+) -> Collector:
+    """A collector that measured the store's room."""
+    said: dict[str, Any] = {"disk_said": f"room by {name}", "disk_level": level}
+    if full_in_s is not None:
+        said["disk_full_in_s"] = full_in_s
+    return Collector(name, NOW, NOW, None, alive, said)
+
+
+def test_the_store_has_as_much_room_as_the_collector_says_that_sees_least() -> None:
+    """One may see the disk, another only an address; who is gone says nothing any more."""
+    well, shed = measured("a", "well"), measured("b", "shed", 9 * 86_400)
+    gone, soon = measured("c", "hold", alive=False), measured("d", "well", 86_400)
+    odd = Collector("e", NOW, NOW, None, True, {"disk_said": "x", "disk_level": ["?"]})
+
+    def level(*found: Collector) -> str:
+        known = room.room(found)
+        return "".join(f"{one.level} {one.fact}" for one in judge.room(known))
+
+    assert level(well, shed, gone) == "warn the store has room by b"
+    assert level(well, gone) == "ok the store has room by a"
+    assert level(well, soon) == "warn the store has room by d"
+    assert level(measured("f", "hold")).startswith("bad ")
+    assert level(odd) == "ok the store has x"
+    assert level(gone, collector(alive=True)) == ""
 
 
 def test_rules_that_tell_nobody_are_doubted() -> None:
@@ -139,6 +179,35 @@ def test_a_database_that_nobody_serves(
     lines = capsys.readouterr().out.splitlines()
     assert f"ok    settings: {file}" in lines
     assert all(line[:6] in {"ok    ", "warn  ", "bad   "} for line in lines)
+
+
+def test_a_login_of_the_dashboard_without_a_team_is_told(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its pages would be empty without a word: doctor looks with the reader's own login."""
+    name = f"outrider_pages_{uuid.uuid4().hex[:8]}"
+    file = tmp_path / "outrider.toml"
+    file.write_text(
+        f'data_dir = "{tmp_path}/data"\n[database]\nurl = "{database_url}"\n'
+        f'read_url = "{make_conninfo(database_url, user=name)}"\n'
+    )
+
+    def readers() -> dict[str, str]:
+        command.main(["doctor", "--config", str(file), "--json"])
+        found = json.loads(capsys.readouterr().out)["findings"]
+        (finding,) = (one for one in found if one["part"] == "readers")
+        return dict(finding)
+
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(f"create role {name} login in role outrider_read".encode())
+        try:
+            nothing = readers()
+            owner.execute(nothing["what_to_do"].removeprefix("as the owner: ").encode())
+            everything = readers()
+        finally:
+            owner.execute(f"drop role {name}".encode())
+    assert nothing["level"] == "bad" and f"{name} sees no team" in nothing["fact"]
+    assert everything["level"] == "ok"
 
 
 def test_a_database_that_is_down_is_one_line(

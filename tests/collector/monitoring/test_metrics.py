@@ -18,6 +18,9 @@ def test_the_figures_of_a_process() -> None:
         "version": "0.1.0",
         "held_bytes": 4096,
         "rule_set": None,
+        "disk_used_bytes": 7_000,
+        "disk_holding": True,
+        "disk_said": "96 % of it: secret words",
         "evaluator": {"state": "evaluating", "error": ""},
         "channels": {"ops": {"state": "broken", "error": "token 123:secret was refused"}},
     }
@@ -30,6 +33,8 @@ def test_the_figures_of_a_process() -> None:
         "outrider_collector_records_total 700",
         "outrider_collector_commit_failures_total 1",
         "outrider_collector_held_bytes 4096",
+        "outrider_collector_disk_used_bytes 7000",
+        "outrider_collector_disk_holding 1",
         'outrider_collector_commit_duration_seconds{quantile="0.99"} 0.02',
         "outrider_collector_commit_duration_seconds_sum 0.02",
         "outrider_collector_commit_duration_seconds_count 1",
@@ -41,6 +46,7 @@ def test_the_figures_of_a_process() -> None:
     text = "\n".join(lines)
     # What is not known is no 0; texts of errors are nobody's figure.
     assert "rule_set_version" not in text
+    assert "disk_budget_bytes" not in text
     assert "secret" not in text
     assert "no space" not in text
 

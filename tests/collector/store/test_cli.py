@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,8 @@ from outrider_collector.terminal import store as store_command
 from tests.collector.store.making import make_columns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import psycopg
 
 
@@ -51,6 +54,66 @@ def test_stats_are_sentences_or_json(capsys: pytest.CaptureFixture[str]) -> None
     figures = json.loads(capsys.readouterr().out)
     assert figures["records"] == 0
     assert figures["hours_ahead"] == figures["partitions"] - 1
+
+
+def test_stats_say_how_full_the_disk_is_and_what_a_day_costs(
+    capsys: pytest.CaptureFixture[str],
+    beside: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """By the budget of the settings; a class of which nothing is there costs nothing."""
+    beside.execute("insert into agents (host, token_hash) values ('h', 'x')")
+    beside.execute("update agents set created_at = now() - interval '9 days'")
+    settings = tmp_path / "outrider.toml"
+    settings.write_text('[store]\ndisk_budget = "900GB"\n')
+    named = ["--config", str(settings)]
+
+    assert store_command.main([*named, "stats"]) == 0
+    said = capsys.readouterr().out
+    assert "\ndisk        " in said
+    assert "stays under it, at most" in said
+    assert re.search(r"\ndebug +3d +0 B +0 B +0 B\n", said)
+    assert store_command.main([*named, "stats", "--json"]) == 0
+    disk = json.loads(capsys.readouterr().out)["disk"]
+    assert disk["budget_bytes"] <= 900 * 10**9
+    assert (disk["state"], disk["full_in_days"]) == ("up", None)
+    kept = {one["class"]: one["kept_days"] for one in disk["classes"]}
+    assert kept == {
+        "debug": 3, "app": 30, "ops": 30, "security": 400, "audit": 400, "audit log": 400,
+    }  # fmt: skip
+
+
+def test_upkeep_by_hand_has_its_sum_as_json(
+    capsys: pytest.CaptureFixture[str], beside: psycopg.Connection
+) -> None:
+    """Each prints one document, and nothing else, for whoever scripts it."""
+    beside.execute(
+        "create table blocks_fresh_2001010100 partition of blocks_fresh"
+        " for values from ('2001-01-01 00:00Z') to ('2001-01-01 01:00Z')"
+    )
+    assert store_command.main(["retention", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["dropped"], done["shed"]) == (["blocks_fresh_2001010100"], [])
+    assert done["kept"]["debug"] == "3d"
+    assert store_command.main(["verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"records": 0, "blocks": 0, "findings": []}
+    assert store_command.main(["compact", "--once", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 0
+
+
+def test_a_terminal_is_told_what_is_looked_at_and_left_clean(
+    capsys: pytest.CaptureFixture[str],
+    beside: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Progress goes to standard error, over itself; what is found stays on standard output."""
+    del beside
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert store_command.main(["retention"]) == 0
+    told = capsys.readouterr()
+    assert "\rrows of gaps\x1b[K" in told.err
+    assert told.err.endswith("\r\x1b[K")
+    assert told.out.startswith("every day kept")
 
 
 def test_retention_drops_old_hours_now(
