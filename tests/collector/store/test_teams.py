@@ -43,7 +43,18 @@ _VALUES: dict[str, Any] = {
     "integer": 7, "bigint": 7, "smallint": 7, "boolean": False, "jsonb": "{}", "bytea": b"x",
     "date": "2026-01-01",
 }  # fmt: skip
-_SPECIAL = {"priority": "info", "state": "firing", "fate": "sent", "class": 1}
+_SPECIAL = {
+    "priority": "info", "state": "firing", "fate": "sent", "class": 1, "component_kind": "worker",
+    "level_counts": [0, 0, 1, 0, 0, 0],
+}  # fmt: skip
+_FUNCTIONS = """
+select p.proname::text, pg_get_function_arguments(p.oid),
+    'team' = any(coalesce(p.proargnames, '{}')) or exists (
+        select from pg_attribute a join pg_type t on t.typrelid = a.attrelid
+        where t.oid = p.prorettype and a.attname = 'team')
+from pg_proc p
+where p.pronamespace = current_schema()::regnamespace and p.proretset order by 1
+"""
 
 
 @pytest.fixture
@@ -92,7 +103,9 @@ def _value(table: str, column: str, kind: str, team: int, today: datetime) -> An
     if kind.startswith("timestamp") and not kind.endswith("]"):
         return datetime.now(UTC)
     if kind.endswith("]"):
-        return "{}"
+        # A block of one record, of the stream that has the team's number.
+        one = {"timestamp with time zone[]": [datetime.now(UTC)], "bigint[]": [team]}
+        return one.get(kind, [9]) if table.startswith("blocks_") else "{}"
     if kind == "text":
         return f"of team {team}"
     # Ids tell the teams apart too, where they are keys.
@@ -145,7 +158,8 @@ async def test_everybody_sees_their_teams_through_every_table_view_and_function(
     tables = [name for name, _, is_partition in found if not is_partition]
     assert {"blocks_fresh", "blocks_compacted", "alerts", "system_health", "audit_log", "logs",
             "gaps", "workers"} <= set(tables)  # fmt: skip
-    empty = {"logs", "workers"}  # no record, and no worker, in rows that were made up
+    functions = await _all(filled, _FUNCTIONS)
+    assert {"logs_between", "health_days_between"} <= {name for name, _, _ in functions}
     for which, setting, teams in _SEEN:
         await _as(filled, logins[which], setting)
         seen: defaultdict[str, set[int]] = defaultdict(set)
@@ -153,8 +167,19 @@ async def test_everybody_sees_their_teams_through_every_table_view_and_function(
             columns = "id, team" if name == "agents" else "*"
             for (team,) in await _all(filled, f"select team from (select {columns} from {name}) t"):
                 seen[name].add(team)
-        wrong = {name: seen[name] for name in tables if name not in empty and seen[name] != teams}
+        wrong = {name: seen[name] for name in tables if seen[name] != teams}
         assert wrong == {}, (which, setting)
+        for name, arguments, has_team in functions:
+            # A function that takes something else, or tells of records without their team, is to
+            # be looked at here when it is made.
+            assert arguments.count("timestamp with time zone") == arguments.count(",") + 1, name
+            what = "team" if has_team else "0"
+            found = await _all(
+                filled, f"select {what} from {name}(now() - interval '1 day', now())"
+            )
+            assert {team for (team,) in found} <= (teams if has_team else {0}), (which, name)
+            if name == "logs_between":
+                assert {team for (team,) in found} == teams, (which, setting)
         # Acting as the group of all readers frees nobody.
         await filled.execute(f"set role {READ_ROLE}".encode())
         assert {team for (team,) in await _all(filled, "select team from gaps")} == teams
@@ -270,3 +295,36 @@ async def test_each_role_may_do_its_own_and_nothing_else(
     ]
     async with await connect(database_url, application_name="t", role=INGEST_ROLE) as ours:
         assert await _all(ours, "select current_user::text") == [(INGEST_ROLE,)]
+
+
+async def test_what_a_role_may_beyond_reading_is_known(filled: AsyncConnection) -> None:
+    """Each table that a role writes, wholly or in columns; readers none, and nobody a partition."""
+    granted = await _all(
+        filled,
+        "select distinct r.rolname::text, c.relname::text, lower(a.privilege_type),"
+        " c.relispartition"
+        " from pg_class c"
+        " left join pg_attribute t on t.attrelid = c.oid and t.attacl is not null"
+        " cross join lateral (select * from aclexplode(c.relacl)"
+        "                     union all select * from aclexplode(t.attacl)) a"
+        " join pg_roles r on r.oid = a.grantee and r.rolname like 'outrider\\_%%'"
+        " where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v')"
+        " and r.rolname = any(%s)",
+        [READ_ROLE, INGEST_ROLE, roles.ADMIN_ROLE],
+    )
+    assert not [row for row in granted if row[3]]
+    writes: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for role, table, what, _ in granted:
+        if what != "select":
+            writes[role].add((table, what))
+    inserted = {"feed", "gaps", "audit_log", "blocks_fresh", "hits", "quarantine"}
+    assert writes == {
+        INGEST_ROLE: {(name, "insert") for name in inserted}
+        | {("streams", "update"), ("stream_info", "update")},
+        roles.ADMIN_ROLE: {
+            ("feed", "insert"), ("audit_log", "insert"), ("alerts", "update"), ("agents", "update"),
+            *((table, what) for table in ("team_roles", "teams")
+              for what in ("insert", "update", "delete")),
+            ("silences", "insert"), ("silences", "update"),
+        },
+    }  # fmt: skip
