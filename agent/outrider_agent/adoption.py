@@ -70,6 +70,7 @@ class Adoption:
         self._journal = journal
         self._inbox = inbox
         self._handover = handover
+        self._reports = reports
         self._found = FoundFiles(finder, minter, identity.key, reports, agent.max_files)
         self._orphans = Orphans(identity.key)
         self._lost: list[Lost] = []
@@ -233,6 +234,11 @@ class Adoption:
         followed = self._follow_kept(candidate, sought.stream, sought.place)
         highest = remembered.acknowledged.get(followed.stream_id, 0)
         followed.tail.highest_acknowledged = highest
+        self._reports.say(
+            f"unpacked {followed.stream_id}",
+            f"the rest of {sought.stream.path} is read from {sought.archive}, "
+            f"from byte {sought.place.committed} on",
+        )
         return followed
 
     def _goes_on(self, followed: Followed, sought: Sought) -> bool:

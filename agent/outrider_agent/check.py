@@ -12,7 +12,14 @@ from outrider.probes.look import look as look_once
 from outrider.probes.result import WELL
 from outrider.visible import visible
 from outrider_agent import identity
-from outrider_agent.discovery import Discovery, advice, excluded, open_regular, why_nothing
+from outrider_agent.discovery import (
+    COMPRESSED,
+    Discovery,
+    advice,
+    excluded,
+    open_regular,
+    why_nothing,
+)
 from outrider_agent.formats import choose, sample
 from outrider_agent.times import TimeReader
 
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from outrider_agent.configuration import Configuration, SourceConfig
+
+READ_FROM_ARCHIVES = "read only for what was not delivered of a file before it was compressed"
 
 _SHOWN = 20
 
@@ -102,8 +111,13 @@ def _check_pattern(
 ) -> list[str]:
     paths = finder.expand(pattern)
     wanted = [path for path in paths if not excluded(path, source)]
-    left = len(paths) - len(wanted)
-    more = f", {left} excluded" if left else "" if wanted else f": {finder.absent(pattern)}"
+    packed = sum(path.endswith(COMPRESSED) for path in paths)
+    left = len(paths) - len(wanted) - packed
+    more = f", {left} excluded" if left else ""
+    if packed:
+        more += f", {packed} compressed: {READ_FROM_ARCHIVES}"
+    if not paths:
+        more = f": {finder.absent(pattern)}"
     write(f"  {pattern}: {len(wanted)} {'file' if len(wanted) == 1 else 'files'}{more}\n")
     problems: list[str] = []
     if not paths:

@@ -27,7 +27,8 @@ CLOSING = "closing"
 
 _WILD = "*?["
 _TICK_NS = 20_000_000
-# What rotation leaves behind: the same lines once more, not readable as lines.
+# What rotation leaves behind: the same lines once more, not readable as lines. What was not
+# delivered of them is found by outrider_agent.unpacking.
 COMPRESSED = (".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4")
 _MAX_FOUND = 100_000
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from outrider import durations
 from outrider.command import DONE, FOUND
-from outrider_agent import check, control, status
+from outrider_agent import archives, check, control, status
 from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
 from outrider_agent.status import size
 
@@ -86,7 +86,8 @@ def _source(
 
 def _left_alone(path: str, source: SourceConfig) -> str | None:
     if path.endswith(COMPRESSED):
-        return "it is compressed"
+        is_readable = path.endswith(archives.READABLE)
+        return f"it is compressed, {check.READ_FROM_ARCHIVES if is_readable else 'and not read'}"
     patterns = (pattern for pattern in source.exclude if fnmatch.fnmatchcase(path, pattern))
     excluding = next(patterns, None)
     return None if excluding is None else f"`exclude` has {excluding}"

@@ -60,6 +60,8 @@ class Sought:
     """Set where a part of it is followed already, or it was in a file that was truncated."""
     is_copy: bool = False
     """Whether the file itself is still there, truncated: only an archive that proves it will do."""
+    archive: str = ""
+    """What has it."""
     path: str = ""
     """The copy that has the stream from ``place`` on; empty where no archive has it."""
     end: int = 0
@@ -301,6 +303,7 @@ class Unpacking:
             os.close(fd)
             draft.unlink(missing_ok=True)
         one.path, one.end = str(self._directory / str(stream_id)), reading.offset
+        one.archive = reading.path
         if has_more and not one.trouble:
             self._open[stream_id] = reading
         else:

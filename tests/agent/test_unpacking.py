@@ -6,12 +6,14 @@ import bz2
 import gzip
 import lzma
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import zstandard
 
-from outrider_agent import archives, unpacking
+from outrider_agent import archives, check, configuration, explain, unpacking
 from tests.agent.fake_collector import FakeCollector
 from tests.agent.harness import Site, numbered
 from tests.agent.stepped import TOKEN, Stepped
@@ -247,3 +249,18 @@ def test_without_room_it_waits(host: Stepped, monkeypatch: pytest.MonkeyPatch) -
     assert waiting == (lines(0, 10), {})
     assert stored(host) == lines(0, 500)
     assert host.collector.database.gaps == {}
+
+
+def test_people_are_told_when_an_archive_is_read(host: Stepped) -> None:
+    """`check` counts those that a pattern matches, `explain` says it of one."""
+    packed = compressed(host.site.write("z.log", numbered(0, 3)))
+    config = configuration.load(host.site.config_file, {})
+    source = msgspec.structs.replace(config.agent.source[0], paths=(f"{host.site.logs}/*",))
+    config = replace(config, agent=msgspec.structs.replace(config.agent, source=(source,)))
+    said: list[str] = []
+    check.run(config, said.append)
+    explain.run(config, str(packed), said.append)
+    text = "".join(said)
+
+    assert f"/*: 1 file, 1 compressed: {check.READ_FROM_ARCHIVES}" in text
+    assert f"leaves it alone: it is compressed, {check.READ_FROM_ARCHIVES}" in text
