@@ -65,6 +65,18 @@ def attribute_condition(node: Field, parameter: Callable[[str], Composable]) -> 
     ).format(parameter(needle), test)
 
 
+def attribute_held(
+    node: Field, texts: Composable, parameter: Callable[[str], Composable]
+) -> Composable:
+    """Return a condition that holds wherever texts, joined to one, have a match in one of them."""
+    needle = _needle(node, attribute_path(node.name))
+    if not needle:
+        return TRUE
+    return sql.SQL("(strpos({texts}, {needle}) > 0 or strpos({texts}, '\\u') > 0)").format(
+        texts=texts, needle=parameter(needle)
+    )
+
+
 def _test(node: Field, path: tuple[str, ...], parameter: Callable[[str], Composable]) -> Composable:
     value, bound = _text_at(path, parameter), parameter(node.value)
     if node.quoted:

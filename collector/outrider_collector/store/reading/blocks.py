@@ -63,29 +63,89 @@ HIGH: Final = sql.SQL("%(high)s::timestamptz")
 
 _WHOLE: Final = sql.SQL("")
 
-STRETCH: Final = sql.SQL("[w.first:w.last]")
-"""The subscript of a block's columns within ``stretch``."""
+_PIECE: Final = sql.SQL("[w.first:w.last]")
+_PIECE_RECORDS: Final = 500
 
-
-def stretch(low: Composable, high: Composable) -> Composable:
-    """Return the join that gives block ``b`` the first and last place of records of [low, high).
-
-    A compacted block is sorted by time, so the rest of it need not be taken apart; of a fresh one,
-    which is small, it is the whole.
-    """
-    return _STRETCH_OF.format(low=low, high=high)
-
-
-# OFFSET 0 keeps the planner from searching once for each column.
-_STRETCH_OF: Final = sql.SQL("""
-    cross join lateral (
-        select case when b.class is null then 1
-                    else width_bucket({low} - interval '1 microsecond', b.ts) + 1 end as first,
-               case when b.class is null then b.n
-                    else width_bucket({high} - interval '1 microsecond', b.ts) end as last
+# Of a compacted block, which is sorted by time, only the stretch in [low, high) is taken apart; of
+# a fresh one, which is small, the whole. Its columns are decompressed once (OFFSET 0 keeps the
+# planner from putting the expressions in several places), then looked at in pieces: what a piece's
+# texts hold together tells for less whether it must be taken apart. A piece is small enough for
+# memory that the server's C library does not fetch from the kernel anew.
+_RECORDS: Final = sql.SQL("""
+    select {columns}
+    from (
+        select w.first - 1 as before, w.last - w.first + 1 as size, {stretched}, b.service
+        from blocks b
+        cross join lateral (
+            select case when b.class is null then 1
+                        else width_bucket({low} - interval '1 microsecond', b.ts) + 1 end as first,
+                   case when b.class is null then b.n
+                        else width_bucket({high} - interval '1 microsecond', b.ts) end as last
+            offset 0
+        ) w
+        where {where}
         offset 0
+    ) b
+    cross join lateral (
+        select first, least(first + {more}, b.size) as last
+        from generate_series(1, b.size, {records}) first
     ) w
+    where {text}
     """)
+
+
+def records(
+    conditions: Conditions,
+    columns: Iterable[str],
+    *,
+    where: Composable,
+    low: Composable,
+    high: Composable,
+    place: bool = False,
+) -> Composable:
+    """Return the query for the records of [low, high) in blocks where ``where`` holds.
+
+    Stretches that cannot hold a match are passed over, and a fresh block's records outside of the
+    range are not. ``place`` adds the number of each record in its block.
+    """
+    wanted = _in_order(columns)
+    return _RECORDS.format(
+        columns=sql.SQL(", ").join(
+            [
+                *(_unnested(name, _PIECE) for name in wanted),
+                sql.SQL("b.service"),
+                *([_NUMBER] if place else []),
+            ]
+        ),
+        stretched=sql.SQL(", ").join(
+            sql.SQL("b.{0}{1} as {0}").format(sql.Identifier(name), _PIECE)
+            for name in _in_order({*wanted, *conditions.text_columns})
+        ),
+        low=low,
+        high=high,
+        where=where,
+        text=conditions.text,
+        records=sql.Literal(_PIECE_RECORDS),
+        more=sql.Literal(_PIECE_RECORDS - 1),
+    )
+
+
+def records_in_range(conditions: Conditions, columns: Iterable[str]) -> Composable:
+    """Return the query for the records of the scope's blocks in the range of ``between``."""
+    where = sql.SQL("{} and {}").format(IN_RANGE, conditions.block)
+    return records(conditions, columns, where=where, low=LOW, high=HIGH)
+
+
+_NUMBER: Final = sql.SQL("b.before + generate_series(w.first, w.last) as place")
+
+
+# Between two texts; of no meaning, for what is sought may be in two of them.
+_SEPARATOR: Final = sql.SQL("chr(30)")
+
+
+def texts_of(column: str) -> Composable:
+    """Return all texts of a column in a piece of ``records``, as one; null where there are none."""
+    return sql.SQL("array_to_string(b.{}{}, {})").format(sql.Identifier(column), _PIECE, _SEPARATOR)
 
 
 def arrived_since(low: datetime) -> dict[str, datetime]:
@@ -157,13 +217,18 @@ def unnested(columns: Iterable[str], *extra: str, part: Composable = _WHOLE) -> 
 
     ``part`` is a subscript: only that stretch of the block.
     """
-    asked = set(columns)
-    wanted = [name for name in (*RECORD_COLUMNS, "received_at") if name in asked]
-    items: list[Composable] = [
-        sql.SQL("unnest(b.{0}{1}) as {0}").format(sql.Identifier(name), part) for name in wanted
-    ]
+    items = [_unnested(name, part) for name in _in_order(columns)]
     items += [sql.SQL("b.{}").format(sql.Identifier(name)) for name in ("service", *extra)]
     return sql.SQL(", ").join(items)
+
+
+def _in_order(columns: Iterable[str]) -> list[str]:
+    asked = set(columns)
+    return [name for name in (*RECORD_COLUMNS, "received_at") if name in asked]
+
+
+def _unnested(column: str, part: Composable) -> Composable:
+    return sql.SQL("unnest(b.{0}{1}) as {0}").format(sql.Identifier(column), part)
 
 
 # ------------------------------------------------------------------ hits

@@ -1,10 +1,12 @@
-"""What a filter asks of the store, as SQL in three depths.
+"""What a filter asks of the store, as SQL in four depths.
 
 * ``streams`` is over ``stream_info i``: streams that can hold a match. None: any stream.
 * ``block`` is over ``blocks b`` and reads only summaries: blocks that can hold a match.
+* ``text`` is over a piece of block ``b`` (:func:`.blocks.records`) and reads its texts as one, at
+  half the cost of taking it apart into records: pieces that can hold a match.
 * ``record`` is over ``u``, a record with its block's service: exactly the matches.
 
-The first two may let through too much, never too little. All values are parameters; the SQL is
+All but the last may let through too much, never too little. All values are parameters; the SQL is
 built of literals of this program alone. What regular expressions find is a parameter too, which
 :mod:`~outrider_collector.store.reading.expressions` fills.
 """
@@ -47,6 +49,9 @@ class Conditions:
     streams: Composable | None = None
     block: Composable = field(default_factory=lambda: TRUE)
     record: Composable = field(default_factory=lambda: TRUE)
+    text: Composable = field(default_factory=lambda: TRUE)
+    text_columns: frozenset[str] = frozenset()
+    """Columns of ``b`` that ``text`` reads."""
     columns: frozenset[str] = frozenset()
     """Columns of ``u`` that ``record`` reads, of those in ``blocks.RECORD_COLUMNS``."""
     levels: frozenset[int] | None = ALL_LEVELS

@@ -133,7 +133,7 @@ _BY_LEVEL = sql.SQL(", ").join(
 
 _BY_RECORDS = sql.SQL("""
     select date_bin(%(width)s::interval, u.ts, %(origin)s::timestamptz), {by_level}
-    from (select {columns} from blocks b where {in_range} and {block}) u
+    from ({records}) u
     where u.ts >= %(low)s::timestamptz and u.ts < %(high)s::timestamptz and {record}
     group by 1
     """)
@@ -253,9 +253,9 @@ class Counting:
         rows = await self._snapshot.rows(
             _BY_RECORDS.format(
                 by_level=_BY_LEVEL,
-                columns=blocks.unnested({"ts", "stream", "severity"} | conditions.columns),
-                in_range=blocks.IN_RANGE,
-                block=conditions.block,
+                records=blocks.records_in_range(
+                    conditions, {"ts", "stream", "severity"} | conditions.columns
+                ),
                 record=conditions.record,
             ),
             {**self.parameters, **conditions.parameters, "low": low, "width": width},

@@ -43,7 +43,7 @@ MOST_NAMES: Final = 500_000
 _BATCH: Final = 2_000
 
 _IN_RANGE: Final = sql.SQL("""
-    select * from (select {columns} from blocks b {stretch} where {in_range} and {block}) r
+    select * from ({records}) r
     where r.ts >= %(low)s::timestamptz and r.ts < %(high)s::timestamptz
     """)
 
@@ -84,10 +84,7 @@ async def answered(
     ``parameters`` are those of IN_RANGE, for [low, high). Raises what ``answered_from`` does.
     """
     source = _IN_RANGE.format(
-        columns=blocks.unnested(conditions.candidate_columns, part=blocks.STRETCH),
-        stretch=blocks.stretch(blocks.LOW, blocks.HIGH),
-        in_range=blocks.IN_RANGE,
-        block=conditions.block,
+        records=blocks.records_in_range(conditions, conditions.candidate_columns)
     )
     return await answered_from(source, open_snapshot, conditions, parameters)
 

@@ -31,8 +31,7 @@ _FACETS = sql.SQL("""
     with counted as materialized (
         select grouping(level, u.service, u.stream, u.event, u.error_code) as field,
                level, u.service, u.stream, u.event, u.error_code, count(*) as n
-        from (select {columns}
-              from blocks b where {in_range} and {block}) u
+        from ({records}) u
         cross join lateral (select least((greatest(u.severity, 1) - 1) / 4, 5)) l(level)
         where u.ts >= %(low)s::timestamptz and u.ts < %(high)s::timestamptz and {record}
         group by grouping sets ((level), (u.service), (u.stream), (u.event), (u.error_code))
@@ -83,9 +82,7 @@ async def facets(
         conditions = await counting.answered(cut)
         found = await open_snapshot.rows(
             _FACETS.format(
-                columns=blocks.unnested(_COLUMNS | conditions.columns),
-                in_range=blocks.IN_RANGE,
-                block=conditions.block,
+                records=blocks.records_in_range(conditions, _COLUMNS | conditions.columns),
                 record=conditions.record,
             ),
             {**counting.parameters, **conditions.parameters, "low": cut, "top": top},

@@ -1,11 +1,11 @@
 """The second compiler of the filter language: to SQL over blocks.
 
 It must agree with the predicate over columns record by record; a property test holds them equal.
-Three results come from one tree (:class:`Conditions`). The record condition follows the tree
-literally, with terms that are never null, so that NOT means "does not match". For streams and
-blocks, of which only some properties are known, each term is bounded twice: what *may* match
-(something in there could), and what *must* (everything in there does). NOT swaps the two: a block
-may hold a record that is not an error unless all of its records must be errors.
+Four results come from one tree (:class:`Conditions`). The record condition follows the tree
+literally, with terms that are never null, so that NOT means "does not match". For streams, blocks
+and pieces of them, of which only some properties are known, each term is bounded twice: what *may*
+match (something in there could), and what *must* (everything in there does). NOT swaps the two: a
+block may hold a record that is not an error unless all of its records must be errors.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ from outrider_collector.store.compaction.tokens import (
     tokens_sought,
     whole_token,
 )
-from outrider_collector.store.reading.attribute_sql import attribute_condition
+from outrider_collector.store.reading.attribute_sql import attribute_condition, attribute_held
+from outrider_collector.store.reading.blocks import texts_of
 from outrider_collector.store.reading.conditions import Conditions, Expression, stream_condition
 from outrider_collector.store.reading.level_sets import levels_of
 from outrider_collector.store.reading.logic import FALSE, TRUE, all_of, any_of, none_of
 from outrider_collector.store.reading.token_sql import has_all
-from outrider_collector.store.reading.word_sql import word_condition
+from outrider_collector.store.reading.word_sql import word_condition, word_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,10 +76,13 @@ def compile_filter(filter: Filter) -> Conditions:  # noqa: A002  the word users 
     streams = compiler.bounds(node, compiler.stream_bounds).may if named else None
     block = compiler.bounds(node, compiler.block_bounds).may
     columns = frozenset(compiler.columns)
+    text, text_columns = compiler.text(node)
     candidate, candidate_columns = compiler.candidate(node)
     return Conditions(
         streams=streams,
         block=block,
+        text=text,
+        text_columns=text_columns,
         record=record,
         columns=columns,
         levels=levels_of(node),
@@ -250,6 +254,32 @@ class _Compiler:
         if node.name in WHOLE_COLUMNS and not node.prefix:
             return Bounds(has_all([whole_token(node.name, node.value)]), FALSE)
         return UNKNOWN
+
+    def text(self, node: Node) -> tuple[Composable, frozenset[str]]:
+        """Return the condition for pieces of blocks, and the columns that it looks into."""
+        self.columns = set()
+        condition = self.bounds(node, self._text_bounds).may
+        return condition, frozenset(self.columns)
+
+    def _text_bounds(self, node: Node) -> Bounds:
+        """Bound a term by what the texts of a piece hold somewhere."""
+        if isinstance(node, (Word, Phrase)):
+            self.columns.update(_TEXT_COLUMNS)
+            held = (word_held(node.text, texts_of(name), self.parameter) for name in _TEXT_COLUMNS)
+            return Bounds(any_of(held), FALSE)
+        if isinstance(node, Field) and node.name.startswith(ATTRIBUTES):
+            self.columns.add("attributes")
+            texts = texts_of("attributes")
+            return Bounds(attribute_held(node, texts, self.parameter), FALSE)
+        if not _is_of_records(node):
+            return UNKNOWN
+        self.columns.add(_column(node))
+        texts = texts_of(_column(node))
+        held = (
+            sql.SQL("strpos({}, {}) > 0").format(texts, self.parameter(one))
+            for one in required_texts(_pattern(node))
+        )
+        return Bounds(all_of(held), FALSE)
 
     def _summary(self, node: Field) -> Composable:
         values = sql.Identifier("b", "events" if node.name == "event" else "error_codes")

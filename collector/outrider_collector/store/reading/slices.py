@@ -27,11 +27,9 @@ from outrider_collector.store.reading.blocks import (
     LATEST,
     LOW,
     PLACE,
-    STRETCH,
     Hit,
     between,
-    stretch,
-    unnested,
+    records,
 )
 from outrider_collector.store.reading.expressions import MOST_RECORDS, answered, over_records
 
@@ -91,8 +89,7 @@ _SLICE: Final = sql.SQL("""
                u.ts, u.stream, u.stream_offset
         from tested p
         cross join lateral (
-            select {columns}, generate_series(w.first, w.last) as place
-            from blocks b {stretch} where {at_place}
+            {records}
         ) u
         where p.opened and p.ts_max >= (select low from cut)
           and u.ts >= (select low from cut) and u.ts < %(high)s::timestamptz
@@ -166,11 +163,14 @@ class Slices:
         rows = await snapshot.rows(
             _SLICE.format(
                 up_to_cut=_up_to_cut(conditions),
-                at_place=AT_PLACE,
-                columns=unnested(
-                    {"ts", "stream", "stream_offset"} | conditions.columns, part=STRETCH
+                records=records(
+                    conditions,
+                    {"ts", "stream", "stream_offset"} | conditions.columns,
+                    where=AT_PLACE,
+                    low=_CUT_LOW,
+                    high=HIGH,
+                    place=True,
                 ),
-                stretch=stretch(_CUT_LOW, HIGH),
                 record=conditions.record,
             ),
             {**conditions.parameters, **parameters},

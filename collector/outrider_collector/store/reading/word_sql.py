@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from outrider.filter.folding import fold, is_word_character
+from outrider_collector.store.reading.logic import TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,6 +46,15 @@ _FOUND: Final = sql.SQL(
 )
 
 
+_HELD: Final = sql.SQL('strpos(lower({texts} collate "C"), {needle}) > 0')
+
+
+def word_held(text: str, texts: Composable, parameter: Callable[[str], Composable]) -> Composable:
+    """Return a condition that holds wherever texts, joined to one, have the word in one of them."""
+    needle = _needle(fold(text))
+    return _HELD.format(texts=texts, needle=parameter(needle)) if needle else TRUE
+
+
 def word_condition(
     text: str,
     column: Composable,
@@ -58,14 +68,18 @@ def word_condition(
     ``parameter`` takes a value and returns its placeholder.
     """
     folded = fold(text)
-    runs = _ASCII_RUN.findall(folded)
     return _FOUND.format(
         column=column,
         lowered=sql.SQL('lower({} collate "C")').format(column),
-        needle=parameter(max(runs, key=len, default="")),
+        needle=parameter(_needle(folded)),
         loose=parameter(_pattern(folded, _ASCII_WORD, prefix=prefix, json=json)),
         exact=parameter(_pattern(folded, _all_word_characters(), prefix=prefix, json=json)),
     )
+
+
+def _needle(folded: str) -> str:
+    """Return the longest part of a folded word that lowering under "C" leaves as it is."""
+    return max(_ASCII_RUN.findall(folded), key=len, default="")
 
 
 def _pattern(folded: str, word_characters: str, *, prefix: bool, json: bool) -> str:
