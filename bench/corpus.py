@@ -1,7 +1,8 @@
-"""Seeded records of 16 message families, 140 bytes a message, for the store without an agent.
+"""Seeded records of 16 message families for the store without an agent.
 
-Numbers, ids and addresses vary; families come in unequal shares and random order, as a service's
-do. What is made is what an agent would send: columns of one stream.
+A message has 137 bytes, a JSON line of the SDK's 250: one record of three has attributes. Numbers,
+ids and addresses vary; families come in random order. What is made is what an agent would send:
+columns of one stream.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import random
 from array import array
 from typing import TYPE_CHECKING
 
-from outrider.columns import Columns, pack_dictionary, pack_text
+from outrider.columns import Columns, pack_dictionary, pack_text, unpack_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,22 +22,22 @@ NEEDLE = "zq7needle"
 COMMON = "connection"
 
 _FAMILIES = """
-order {uuid} of account {n5} filled at venue {venue} after {n3} ms, remaining quantity {n4}, fee {n2} basis points, maker
-GET /api/v2/accounts/{n5}/orders?limit={n3}&cursor=none HTTP/1.1 200 {n5} bytes in {n3} ms from {ip}:{n5} by browser/{n2}.{n1}
+order {uuid} of account {n5} filled at venue {venue} after {n3} ms, remaining quantity {n4}, fee {n2} basis points, as the maker
+GET /api/v2/accounts/{n5}/orders?limit={n3}&cursor=none HTTP/1.1 200 {n5} bytes in {n3} ms from {ip}:{n5} by browser/{n2}.{n1} without cache
 connection from {ip}:{n5} closed by peer after {n5} requests and {n6} bytes, reason: idle timeout of {n3} seconds was reached
-connection pool of database primary-{n1} has {n2} idle and {n2} busy of {n3} members, oldest transaction {n5} ms, callers {n2}
-cache miss for key quote:{venue}:{n5} in region {n2}, loaded in {n3} ms from replica {n1} at {ip}, entry expires in {n4} seconds
+connection pool of database primary-{n1} has {n2} idle and {n2} busy of {n3} members, oldest transaction {n5} ms, callers waiting {n2}
+cache miss for key quote:{venue}:{n5} in region {n2}, loaded in {n3} ms from replica {n1} at {ip}, the entry expires in {n4} seconds
 scheduled job reconcile-ledger processed {n5} rows of page {n4}, {n1} differences, took {n4} ms, next run in {n3} seconds from now
-heartbeat of session {hex} on venue {venue} answered in {n2} ms, sequence {n6}, clock offset {n2} us, subscriptions {n3}, ready
-book snapshot for instrument {n5} applied, depth {n3}, checksum {n6} ok, {n4} deltas replayed in {n3} us, lag behind {venue} {n2} ms
+heartbeat of session {hex} on venue {venue} answered in {n2} ms, sequence {n6}, clock offset {n2} us, subscriptions {n3}, ready for orders
+book snapshot for instrument {n5} applied, depth {n3}, checksum {n6} ok, {n4} deltas replayed in {n3} us, lag behind venue {venue} {n2} ms
 retrying upload of segment {n6} to bucket archive-{n2}, attempt {n1} of 5, last error: timeout after {n4} ms while reading from {ip}
 garbage collection of generation {n1} freed {n6} bytes in {n3} us, heap {n6} bytes, threads {n3}, pause target {n2} ms, promoted {n5}
 user {n6} logged in from {ip} with a token of an application, second factor {n1}, previous login {n5} seconds ago, risk score {n2}
-worker {n3} picked task {uuid} from queue ingest-{n1} after {n5} ms, priority {n1}, queue depth {n4}, {n2} workers busy
+worker {n3} picked task {uuid} from queue ingest-{n1} after {n5} ms, priority {n1}, the queue depth is {n4} with {n2} workers busy
 risk check of strategy momentum-{n2} passed: exposure {n6} of {n6}, drawdown {n2}.{n2} %, open orders {n3}, instruments {n3}
 slow query of {n5} ms on table positions_{n2}: {n6} rows read, {n3} returned, client {ip}:{n5}, waited {n3} ms for locks before it
 message {hex} published to topic fills.{venue} partition {n2} offset {n6}, {n4} bytes, acknowledged by {n1} brokers in {n3} ms
-certificate for host gw-{n3}.example.net is valid for {n3} days, chain of {n1}, checked by resolver {ip} in {n3} ms, key pinned
+certificate for host gw-{n3}.example.net is valid for {n3} days, chain of {n1}, checked by the resolver {ip} in {n3} ms, its key pinned
 """.strip().splitlines()  # noqa: E501  one a line
 _LEVELS = bytes([5] * 10 + [9] * 80 + [13] * 8 + [17] * 2)
 STEP_US = 8_640
@@ -83,6 +84,8 @@ def _columns(
     offsets[service] = begin + 250 * n
     attributes = [
         f'{{"account":"acc-{dice.randrange(1000):04}","order_id":{dice.randrange(10**9)},"n":{i}}}'
+        if dice.randrange(3) == 0
+        else None
         for i in range(n)
     ]
     return Columns(
@@ -97,7 +100,7 @@ def _columns(
         stream_offset=array("q", range(begin, begin + 250 * n, 250)),
         severity=bytes(dice.choices(_LEVELS, k=n)),
         message_raw=pack_text([message.encode() for message in messages]),
-        attributes_raw=pack_text([each.encode() for each in attributes]),
+        attributes_raw=pack_text([each and each.encode() for each in attributes]),
         logger=pack_dictionary([f"{service}.engine"] * n),
     )
 
@@ -106,7 +109,7 @@ def _message(dice: random.Random) -> str:
     bits = dice.getrandbits
 
     def number(size: int) -> int:
-        """Two of three are of the few values that a program writes again and again."""
+        """Three of four are of the few values that a program writes again and again."""
         return bits(size) if bits(2) == 0 else (bits(5) + 1) << (size - 5)
 
     return dice.choice(_FAMILIES).format(
@@ -119,9 +122,12 @@ def _message(dice: random.Random) -> str:
 
 
 def json_bytes(columns: Columns) -> int:
-    """The size of these records as the JSON lines a worker would have written."""
-    frame = len(
-        '{"ts":"2026-01-01T00:00:00.000000Z","severity":9,"message":"","logger":"","attributes":}\n'
+    """The size of these records as the JSON lines that the SDK would have written."""
+    logger = columns.logger.values[0]
+    frame = (
+        f'{{"ts":"2026-01-01T00:00:00.000000Z","severity":9,"logger":"{logger}","message":""}}\n'
     )
-    names = columns.n * (frame + len(columns.logger.values[0]))
-    return names + len(columns.message_raw) + len(columns.attributes_raw) - 8 * columns.n
+    attributes = [each for each in unpack_bytes(columns.attributes_raw, columns.n) if each]
+    keys = len(attributes) * len(',"attributes":')
+    texts = len(columns.message_raw) - 4 * columns.n + sum(map(len, attributes))
+    return columns.n * len(frame) + keys + texts
