@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_RECIPIENTS: Final = 50
 MAX_USERS: Final = 100
 MAX_ESCALATIONS: Final = 10
+MAX_URL: Final = 500
 REMIND_LEAST_US: Final = 60 * SECOND_US
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -44,9 +45,7 @@ def channel_faults(channel: Channel) -> Iterator[Fault]:
     if channel.name == IN_APP:
         yield Fault("name", f"`{IN_APP}` is always there", "choose another name")
     if isinstance(channel, TelegramChannel):
-        if channel.base_url is not None and not channel.base_url.startswith(
-            ("http://", "https://")
-        ):
+        if channel.base_url is not None and not _is_http(channel.base_url):
             yield Fault("base_url", "`base_url` is not an http or https URL")
         if not channel.bot_token_file:
             yield Fault("bot_token_file", "`bot_token_file` is empty", "name the token's file")
@@ -55,6 +54,9 @@ def channel_faults(channel: Channel) -> Iterator[Fault]:
         yield from _email(channel)
     else:
         yield from _webhook(channel)
+    if channel.dashboard_url is not None and not _is_http(channel.dashboard_url):
+        hint = "write the dashboard's address, such as https://outrider.example.org"
+        yield Fault("dashboard_url", "`dashboard_url` is not an http or https URL", hint)
     if channel.fallback == channel.name:
         yield Fault("fallback", "a channel cannot stand in for itself", "name another channel")
 
@@ -92,6 +94,15 @@ def _email(channel: EmailChannel) -> Iterator[Fault]:
     for key, address in (("from", channel.from_), *(("to", to) for to in channel.to)):
         if not (_ADDRESS.fullmatch(address) or _ADDRESS_WITH_NAME.fullmatch(address)):
             yield Fault(key, f"`{address!r}` is not a mail address"[:120])
+
+
+def _is_http(address: str) -> bool:
+    try:
+        url = urlsplit(address)
+        is_there = bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return is_there and url.scheme in {"http", "https"} and len(address) <= MAX_URL
 
 
 def _users(channel: TelegramChannel) -> Iterator[Fault]:

@@ -68,6 +68,14 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Who looks after it."""
 
 
+def page(content: Content, dashboard_url: str | None) -> str | None:
+    """Return the address of the alert's page; None where there is no alert or no dashboard."""
+    number = content.alert.removeprefix("A-")
+    if not dashboard_url or not number:
+        return None
+    return f"{dashboard_url.rstrip('/')}/alerts/{number}"
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What one message tells of one alert, and what became of that alert since."""
 

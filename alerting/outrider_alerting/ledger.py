@@ -63,6 +63,8 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """All attempts."""
     created_us: int = 0
     why: str | None = None
+    content: Content | None = None
+    """What was to be said, where it was not delivered that something came and went."""
 
     @property
     def announces(self) -> bool:

@@ -234,7 +234,7 @@ class _Planner:
             config = self._rule_set.channel(channel)
             if config is None or config.fallback is None:
                 continue
-            undelivered = [row for row in rows if row.announces and self._is_undelivered(row)]
+            undelivered = [row for row in rows if self._is_undelivered(row)]
             for to in named(self._rule_set, (config.fallback,)):
                 there = {row.notice for row in known.get(to.channel, ())}
                 there |= self.draft.planned(alert, to.channel)
@@ -247,13 +247,20 @@ class _Planner:
     ) -> None:
         if alert.state != "resolved":
             content = telling.instead(telling.firing(alert, self._now_us), row.channel)
-            self.draft.add(alert, row.notice, to, "waiting", content)
+            # What was one message there is one here.
+            bundle = f"instead of {row.channel}: {alert.rule}"
+            self.draft.add(alert, row.notice, to, "waiting", content, bundle=bundle)
         elif is_first:
-            content = telling.instead(telling.fired_and_resolved(alert, self._now_us), row.channel)
-            self.draft.add(alert, row.notice, to, "superseded", content, why=TOGETHER)
+            # Where that was a digest, it names others too: they are told by no other row.
+            content = row.content or telling.fired_and_resolved(alert, self._now_us)
+            content = telling.instead(content, row.channel)
+            begin = row.notice if row.announces else "fired"
+            self.draft.add(alert, begin, to, "superseded", content, why=TOGETHER)
             self.draft.add(alert, "resolved", to, "waiting", content)
 
     def _is_undelivered(self, row: LedgerRow) -> bool:
+        if not row.announces and row.content is None:
+            return False
         if row.fate == "waiting":
             return row.tries > 0 and self._now_us - row.created_us > OVERDUE_US
         return row.fate in {"failed", "dead", "unknown"}

@@ -79,6 +79,8 @@ class TelegramChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Channel that is told what this one could not be."""
     base_url: str | None = None
     """A Bot API server of one's own; by default Telegram's."""
+    dashboard_url: str | None = None
+    """Where who reads this finds the dashboard; messages lead to their alert there."""
 
 
 class EmailChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +98,8 @@ class EmailChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     to: tuple[str, ...]
     fallback: str | None = None
     """Channel that is told what this one could not be."""
+    dashboard_url: str | None = None
+    """Where who reads this finds the dashboard; letters lead to their alert there."""
 
 
 class WebhookChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +116,8 @@ class WebhookChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether the address may be one of a private network."""
     fallback: str | None = None
     """Channel that is told what this one could not be."""
+    dashboard_url: str | None = None
+    """Where who reads this finds the dashboard; given with each alert as its page."""
 
 
 Channel = TelegramChannel | EmailChannel | WebhookChannel

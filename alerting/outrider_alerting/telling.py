@@ -27,6 +27,10 @@ MAX_FACTS: Final = 12
 MAX_SUBJECT: Final = 150
 MAX_DIGEST: Final = 10
 
+ACKNOWLEDGED_TOGETHER_MAX: Final = 5
+"""Alerts of one message that its command names."""
+
+_LIST_ALL: Final = "outrider alerts list --all"
 _TOLD_ELSEWHERE: Final = ("rule", "kind", "priority", "state")
 
 
@@ -69,7 +73,9 @@ def resolved(alert: Alert, now_us: int) -> Content:
     """Say that an alert whose firing was told is over."""
     sentence = f"{_over(alert, now_us)}{_reason(alert)}."
     command = f"outrider alerts show {name(alert.id)}"
-    return _content(alert, "resolved", _over_title(alert), sentence, command)
+    content = _content(alert, "resolved", _over_title(alert), sentence, command)
+    # What it was and what to do about it stand in the firing that this answers.
+    return msgspec.structs.replace(content, evidence=(), runbook=None)
 
 
 def fired_and_resolved(alert: Alert, now_us: int) -> Content:
@@ -118,7 +124,7 @@ def _digest(alerts: Sequence[Alert], now_us: int, title: str, why: str) -> Conte
         title=title,
         sentence=f"None of them holds any more; {why}.{more}",
         facts=facts,
-        command="outrider alerts list",
+        command=_LIST_ALL,
         rule=first.rule,
         at_us=_fired(first),
     )
@@ -139,7 +145,7 @@ def together(
     shown = others[:MAX_DIGEST]
     facts = [Fact(name=other.content.alert, value=_cut(_headline(other))) for other in shown]
     if more > len(shown):
-        facts.append(Fact(name="And", value=f"{more - len(shown):,} more in the list of alerts"))
+        facts.append(Fact(name="More", value=f"{more - len(shown):,} in the list of alerts"))
     if still_open is None:
         still_open = sum(not each.over for each in told) + more - len(others)
     by = {each.acknowledged for each in told if not each.over}
@@ -150,8 +156,18 @@ def together(
         facts=(*content.facts[: MAX_FACTS - len(facts)], *facts),
         evidence=content.evidence[:MAX_EVIDENCE_OF_MANY],
         evidence_omitted=0,
+        command=_command_for(told, left=more - len(others)),
         acknowledged=min(by) if len(by) == 1 else "",
     )
+
+
+def _command_for(told: Sequence[Told], *, left: int) -> str:
+    """Return what to type about several alerts, and ``left`` more that are not given."""
+    still = [each for each in told if not each.over and each.content.status in OPEN]
+    names = [each.content.alert for each in still if not each.acknowledged]
+    if names and not left and len(names) <= ACKNOWLEDGED_TOGETHER_MAX:
+        return f"outrider alerts ack {' '.join(dict.fromkeys(names))}"
+    return "outrider alerts list" if still else _LIST_ALL
 
 
 def _now(told: Told) -> Content:
@@ -176,7 +192,8 @@ def _status(first: Told, others: Sequence[Told]) -> Status:
 
 
 def _headline(told: Told) -> str:
-    return _now(told).title
+    now = _now(told)
+    return f"{now.title} ({now.acknowledged} looks after it)" if now.acknowledged else now.title
 
 
 def trial(channel: str, actor: str, collector: str) -> Content:

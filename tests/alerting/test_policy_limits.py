@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outrider_alerting import telling
 from outrider_alerting.ledger import Alert, LedgerRow, NotificationPlan, Plan, Silence, Spoken
 from outrider_alerting.policy import AFTER_CAUSE_WAIT_US, JOIN_US, OVERDUE_US, plan
 from tests.alerting.scene import S, rules
 
 if TYPE_CHECKING:
+    from outrider_alerting.content import Content
     from outrider_alerting.rules import Priority, RuleSet
 
 NOW = 1_000 * S
@@ -65,6 +67,11 @@ def alert(number: int = 12, **changes: object) -> Alert:
     named = {"rule": fields["rule"], "kind": fields["kind"], "priority": fields["priority"]}
     labels = {**named, **changes.get("labels", {})}  # type: ignore[dict-item]
     return msgspec.convert(fields | {"labels": labels}, Alert)
+
+
+def over_alert(number: int) -> Alert:
+    """An alert that came and went."""
+    return alert(number, state="resolved", resolved_us=NOW)
 
 
 def of(row: NotificationPlan, fate: str = "", created: int = NOW, **changes: object) -> LedgerRow:
@@ -285,6 +292,34 @@ def test_a_fallback_that_comes_too_late_tells_both() -> None:
     assert only(planned, "mail")[1].content.status == "fired and resolved"
 
 
+@pytest.mark.parametrize("notice", ["resolved", "unsuppressed:1"])
+def test_a_fallback_is_told_all_of_a_digest(notice: str) -> None:
+    """What came and went together is one message there too, and names every alert of it."""
+    content = telling.digest([over_alert(n) for n in range(50)], NOW)
+    lost = LedgerRow(
+        alert=12, notice=notice, channel="ops", channel_type="telegram", conversation="telegram:-1",
+        fate="failed", content=content,
+    )  # fmt: skip
+    planned = plan([over_alert(12)], {12: [lost]}, (), RULES, NOW)
+
+    begin = "fired" if notice == "resolved" else notice
+    assert told(planned, "mail") == [(begin, "superseded"), ("resolved", "waiting")]
+    said = only(planned, "mail")[1].content
+    assert said.title == "50 alerts came and went before their records arrived"
+    assert [fact.name for fact in said.facts] == [f"A-{n}" for n in range(10)]
+    assert "40 more" in said.sentence and "did not reach ops" in said.sentence
+
+
+def test_what_was_one_message_is_one_at_the_fallback() -> None:
+    """Firings of one rule that a channel refused leave together; those of another rule do not."""
+    alerts = [alert(1), alert(2), alert(3, rule="others")]
+    lost = {each.id: ledger_of(plan([each], {}, (), RULES, NOW), "failed") for each in alerts}
+    first, second, other = only(plan(alerts, lost, (), RULES, NOW), "mail")
+
+    assert first.bundle == second.bundle == "instead of ops: errors"
+    assert other.bundle == "instead of ops: others"
+
+
 # ------------------------------------------------------------------ insisting
 
 
@@ -365,12 +400,15 @@ def test_nobody_hears_an_end_alone_and_every_notice_has_one_fate(script: list[st
     for channel in ("ops", "mail", "boss"):
         rows = [row for row in world.ledger if row.channel == channel]
         assert len({row.notice for row in rows}) == len(rows)
-        known = [row for row in rows if row.announces and row.may_be_known]
+        known = [
+            row for row in rows
+            if row.announces and row.may_be_known and not world.tells_both(row)
+        ]  # fmt: skip
         ends = [row for row in rows if not row.announces and row.may_be_known]
         if known:
             assert ends or world.ends_failed(channel), (channel, rows)
         elif ends:
-            assert world.statuses[channel, "resolved"] == "fired and resolved"
+            assert world.contents[channel, "resolved"].status == "fired and resolved"
 
 
 class _World:
@@ -382,7 +420,7 @@ class _World:
         self.causes: list[Alert] = []
         self.silences: tuple[Silence, ...] = ()
         self.ledger: list[LedgerRow] = []
-        self.statuses: dict[tuple[str, str], str] = {}
+        self.contents: dict[tuple[str, str], Content] = {}
         self.rules: RuleSet = RULES
 
     def act(self, name: str) -> None:
@@ -421,10 +459,16 @@ class _World:
             if row.fate == "waiting" and row.channel not in seen:
                 seen.add(row.channel)
                 attempts = 2 if fate == "unknown" else 0
+                lost = self.tells_both(row) and fate != "sent"
+                content = self.contents[row.channel, row.notice] if lost else None
                 self.ledger[place] = msgspec.convert(
-                    msgspec.to_builtins(row) | {"fate": fate, "attempts": attempts, "tries": 1},
+                    msgspec.to_builtins(row)
+                    | {"fate": fate, "attempts": attempts, "tries": 1, "content": content},
                     LedgerRow,
                 )
+
+    def tells_both(self, row: LedgerRow) -> bool:
+        return self.contents[row.channel, row.notice].status == "fired and resolved"
 
     def ends_failed(self, channel: str) -> bool:
         return any(r.channel == channel and not r.announces and r.failed for r in self.ledger)
@@ -442,7 +486,7 @@ class _World:
             self.ledger[place] = msgspec.structs.replace(self.ledger[place], fate="superseded")
         for row in planned.rows:
             self.ledger.append(of(row, created=self.now))
-            self.statuses[row.channel, row.notice] = row.content.status
+            self.contents[row.channel, row.notice] = row.content
         again = self.ask()
         assert (again.rows, again.changes) == ((), ())
 

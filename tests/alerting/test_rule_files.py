@@ -186,6 +186,10 @@ def test_the_ready_rules_are_without_a_fault() -> None:
             "no field `srvice` here: a.toml:4: did you mean `service`?",
         ),
         ('[[route]]\nchannels = ["ops"]\n', "no channel `ops`: a.toml:2"),
+        (
+            FULL.replace("chat_id = -100123", 'chat_id = 1\ndashboard_url = "outrider.example"'),
+            "`dashboard_url` is not an http or https URL: a.toml:39: write the dashboard's address",
+        ),
         ("[[route]]\nchannels = []\n", "a route without channels: a.toml:2"),
         (
             '[[channel]]\nname = "a"\ntype = "pager"\n',

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from outrider_alerting import telling
-from outrider_alerting.content import Content, EvidenceLine
+from outrider_alerting.content import Content, EvidenceLine, Told
 from outrider_alerting.durations import Duration, clock_time, compact, said
 from outrider_alerting.ledger import Alert
 from outrider_alerting.summaries import SummaryError, names, render
@@ -72,6 +72,33 @@ def test_counts_are_exact_and_evidence_is_bounded() -> None:
     assert len(said_now.evidence) == 10
     assert all(len(line.message) == 300 for line in said_now.evidence)
     assert said_now.evidence_omitted == 1224
+
+
+def numbered(number: int) -> Alert:
+    """Return one of several alerts."""
+    return msgspec.structs.replace(COUNT, id=number)
+
+
+def test_one_message_of_several_says_how_each_is() -> None:
+    """What still holds comes first and in full; who looks after what; what to type for the rest."""
+    told = [
+        Told(
+            content=telling.firing(numbered(n), NOW),
+            over=n == 1,
+            acknowledged=("", "anna", "")[n - 1],
+        )
+        for n in (1, 2, 3)
+    ]
+    said = telling.together(told)
+
+    assert said.alert == "A-2"
+    assert "Acknowledged by anna." in said.sentence
+    assert [(fact.name, fact.value[:5]) for fact in said.facts[-2:]] == [
+        ("A-3", "1,234"), ("A-1", "Over:"),
+    ]  # fmt: skip
+    assert said.command == "outrider alerts ack A-3"
+    assert telling.together(told, 400).command == "outrider alerts list"
+    assert telling.together(told, 400, still_open=0).status == "resolved"
 
 
 def test_the_end_says_how_long_and_why() -> None:

@@ -63,7 +63,7 @@ class BotApi:
         # Topics that exist, where a group has some; None: any is good.
         self.topics: set[int] | None = None
         self.webhook = False
-        self._polls = 0
+        self.polls = 0
         self.on_message: Callable[[Sent], None] | None = None
         self._ids = 0
         # Telegram lets short bursts into a private chat; a sender must not lean on it.
@@ -172,6 +172,7 @@ class BotApi:
     ) -> Reply:
         """Do it, unless the next fault is in the way."""
         fault = faults.popleft() if faults else None
+        self._news.set()
         match fault:
             case Fault.SERVER_ERROR:
                 raise Refused(502, "Bad Gateway")
@@ -185,7 +186,9 @@ class BotApi:
                     f"Too Many Requests: retry after {self.retry_after_s}",
                     retry_after=self.retry_after_s,
                 )
-            case Fault.CANNOT_PARSE if parameters.get("parse_mode"):
+            case Fault.CANNOT_PARSE if not parameters.get("parse_mode"):
+                pass
+            case Fault.CANNOT_PARSE | Fault.CANNOT_PARSE_AT_ALL:
                 raise Refused(400, "Bad Request: can't parse entities: Unsupported start tag")
         result = act(parameters)
         if fault is Fault.HANG:
@@ -314,9 +317,9 @@ class BotApi:
                 " to delete the webhook first",
             )
         # The newest poll is served, the one before it is told to go.
-        self._polls += 1
+        self.polls += 1
         self._news.set()
-        return await self._get_updates(parameters, self._polls)
+        return await self._get_updates(parameters, self.polls)
 
     async def wait_until(self, wanted: Callable[[], bool], *, within_s: float = 10) -> None:
         """Wait until something that was told makes it so: an edit, an answer to a press."""
@@ -329,7 +332,7 @@ class BotApi:
         offset = int(parameters.get("offset", 0))
         deadline = time.monotonic() + min(int(parameters.get("timeout", 0)), 50)
         while True:
-            if number != self._polls:
+            if number != self.polls:
                 raise Refused(
                     409,
                     "Conflict: terminated by other getUpdates request; make sure that only one "

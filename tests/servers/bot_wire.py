@@ -11,7 +11,7 @@ import json
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from .http import Reply
 
@@ -28,6 +28,7 @@ class Fault(enum.Enum):
     DROP_AFTER = "drop after"  # accepted, connection closed without an answer
     DROP_BEFORE = "drop before"  # not accepted, connection closed without an answer
     CANNOT_PARSE = "cannot parse"  # refuses HTML as if it could not read it
+    CANNOT_PARSE_AT_ALL = "cannot parse at all"  # plain text too
     TOO_MANY = "too many"  # 429 whatever the rate
 
 
@@ -103,14 +104,18 @@ def form(request: Request) -> dict[str, Any]:
 
 
 def buttons(markup: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
-    """Read an inline keyboard as (text, callback data) pairs; refuses what is too long."""
-    rows = (markup or {}).get("inline_keyboard", [])
-    pressed = tuple(
-        (button["text"], button.get("callback_data", "")) for row in rows for button in row
-    )
-    if len(pressed) > 100 or any(len(data.encode()) > 64 for _, data in pressed):
+    """Read an inline keyboard as pairs of text and callback data or address.
+
+    Refuses what is too long, and addresses that only this host or network could reach.
+    """
+    keys = [key for row in (markup or {}).get("inline_keyboard", []) for key in row]
+    if len(keys) > 100 or any(len(key.get("callback_data", "").encode()) > 64 for key in keys):
         raise Refused(400, "Bad Request: BUTTON_DATA_INVALID")
-    return pressed
+    for key in keys:
+        if "url" in key and "." not in (urlsplit(key["url"]).hostname or ""):
+            words = f"inline keyboard button URL '{key['url']}' is invalid: Wrong HTTP URL"
+            raise Refused(400, f"Bad Request: {words}")
+    return tuple((key["text"], key.get("url") or key.get("callback_data", "")) for key in keys)
 
 
 def shown(sent: Sent) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def telegram_settings(config: rules.TelegramChannel, secrets_dir: Path) -> Teleg
         base_url=config.base_url or DEFAULT_BASE_URL,
         thread_id=config.topic,
         users={number: name for name, number in config.users.items()},
+        dashboard_url=config.dashboard_url,
     )
 
 
@@ -104,6 +105,7 @@ def _email(config: rules.EmailChannel, secrets_dir: Path) -> Outlet:
         security=config.tls,
         username=config.username,
         password=password,
+        dashboard_url=config.dashboard_url,
     )
     return Outlet(EmailChannel(settings), settings.account, limits_of(config))
 
@@ -118,6 +120,7 @@ def _webhook(config: rules.WebhookChannel, secrets_dir: Path) -> Outlet:
         secret=secret,
         format=config.format,
         allow_private=config.allow_private,
+        dashboard_url=config.dashboard_url,
     )
     return Outlet(WebhookChannel(settings), settings.account, limits_of(config))
 

@@ -33,6 +33,7 @@ from outrider_alerting.channels.channel import SEND_TIMEOUT_S
 from outrider_alerting.channels.mail_advice import advice
 from outrider_alerting.channels.mail_text import letter
 from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent, Unknown
+from outrider_alerting.content import page
 
 if TYPE_CHECKING:
     import ssl
@@ -60,6 +61,8 @@ class EmailSettings:
     password: str | None = field(default=None, repr=False)
     # Trusted instead of the system's certificates where given.
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
+    # Where its readers find the dashboard.
+    dashboard_url: str | None = None
 
     @property
     def account(self) -> str:
@@ -89,7 +92,12 @@ class EmailChannel:
     async def send(self, message: Message) -> Outcome:
         """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
         try:
-            mail = letter(message, self._settings.sender, self._settings.recipients).as_bytes()
+            mail = letter(
+                message,
+                self._settings.sender,
+                self._settings.recipients,
+                page=page(message.content, self._settings.dashboard_url),
+            ).as_bytes()
         except ValueError as error:
             return Failed(f"the letter cannot be written: {error}")
         recipients = [r for r in self._settings.recipients if r not in message.delivered]

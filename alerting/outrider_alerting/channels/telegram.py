@@ -13,6 +13,7 @@ server                                 exception (cause)              outcome
 401, 404                               InvalidToken                   failed, channel broken
 400 can't parse                        BadRequest                     once more as plain text
 400 thread not found                   BadRequest                     once more without its topic
+400 address of a button refused         BadRequest                     once more without that button
 400 message to edit not found          BadRequest                     a message of its own instead
 400 message is not modified            BadRequest                     sent: it reads as it should
 400                                    BadRequest                     failed
@@ -61,6 +62,7 @@ from outrider_alerting.channels.buttons import LABELS, button
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
 from outrider_alerting.channels.telegram_text import render_html, render_plain
+from outrider_alerting.content import OPEN, page
 
 if TYPE_CHECKING:
     import ssl
@@ -75,14 +77,19 @@ for _name in ("httpx", "httpcore", "telegram"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 DEFAULT_BASE_URL = "https://api.telegram.org"
+CONNECTIONS = 8
+"""Messages of a channel that can be on their way at a time."""
+CONNECT_TIMEOUT_S = 5.0
+POOL_TIMEOUT_S = 2.0
 # The connection was never made, or none was free: not a byte has left.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
-# Markup, topic, edited message and an address each: then the message as such is refused.
-_DETOURS_MAX = 5
+# Markup, link, topic, edited message and an address each: then the message as such is refused.
+_DETOURS_MAX = 6
 _NOT_MODIFIED = "message is not modified"
 _NOT_EDITABLE = ("message to edit not found", "message can't be edited")
-_PRESSABLE = ("firing", "still firing")
+# It wants addresses that anybody could reach.
+_BAD_LINK = ("button_url_invalid", "button url")
 # Telegram says these of a chat that no attempt will reach.
 _BROKEN = ("chat not found", "not enough rights", "have no rights", "group chat was deactivated")
 
@@ -99,6 +106,8 @@ class TelegramSettings:
     thread_id: int | None = None
     # Telegram's user id to the name under which that person acts; nobody: no buttons.
     users: dict[int, str] = field(default_factory=dict)
+    # Where its readers find the dashboard.
+    dashboard_url: str | None = None
 
     @property
     def account(self) -> str:
@@ -172,9 +181,10 @@ class TelegramChannel:
         if attempt.joins is not None:
             # An edit that came twice reads as if it had come once.
             message = replace(message, may_repeat=False)
-        text = render_html(message) if attempt.html else render_plain(message)
+        address = page(message.content, self._settings.dashboard_url)
+        text = render_html(message, page=address) if attempt.html else render_plain(message)
         mode = "HTML" if attempt.html else None
-        keyboard = self._keyboard(attempt.chat, message, message.content.status)
+        keyboard = self._keyboard(attempt.chat, message, address if attempt.link else None)
         if attempt.joins is not None:
             await self._bot.edit_message_text(
                 text,
@@ -200,22 +210,28 @@ class TelegramChannel:
         )
         return sent.message_id
 
-    def _keyboard(self, chat: int, message: Message, status: str) -> InlineKeyboardMarkup | None:
-        """Make the buttons, where somebody reads them and there is something to press."""
-        if not (message.buttons and self._settings.users and status in _PRESSABLE):
+    def _keyboard(
+        self, chat: int, message: Message, address: str | None
+    ) -> InlineKeyboardMarkup | None:
+        """Make the buttons of what still holds; those that somebody has to read where one does."""
+        content = message.content
+        if content.status not in OPEN:
             return None
         token = self._settings.token
-        actions: tuple[Action, ...] = ("acknowledge", "silence", "details")
-        if message.content.acknowledged:
-            actions = ("silence", "details")
-        return InlineKeyboardMarkup.from_row(
-            [
-                InlineKeyboardButton(
-                    LABELS[action], callback_data=button(token, chat, action, message.episode)
-                )
-                for action in actions
-            ]
-        )
+        actions: list[Action] = []
+        if message.buttons and self._settings.users:
+            actions = ["silence"] if content.acknowledged else ["acknowledge", "silence"]
+            if address is None:
+                actions.append("details")
+        keys = [
+            InlineKeyboardButton(
+                LABELS[action], callback_data=button(token, chat, action, message.episode)
+            )
+            for action in actions
+        ]
+        if address is not None:
+            keys.append(InlineKeyboardButton(LABELS["details"], url=address))
+        return InlineKeyboardMarkup.from_row(keys) if keys else None
 
     def _refused(self, error: BadRequest) -> Outcome:
         text = self._scrubbed(error)
@@ -261,6 +277,8 @@ class _Attempt:
     # Nothing is sent where the message to be edited is gone.
     only_edits: bool = False
     html: bool = True
+    # A button leads to the alert's page.
+    link: bool = True
     remarks: list[str] = field(default_factory=list)
     # The firing's message, and the one to be edited instead of a message of its own.
     firing: int | None = field(init=False)
@@ -284,6 +302,9 @@ class _Attempt:
         if self.html and "can't parse" in refusal:
             self.html = False
             self.remarks.append("Telegram refused the formatting; sent as plain text")
+        elif self.link and any(words in refusal for words in _BAD_LINK):
+            self.link = False
+            self.remarks.append("Telegram takes no button to `dashboard_url`: sent without it")
         elif self.thread is not None and "thread not found" in refusal:
             self.remarks.append(f"topic {self.thread} is gone: sent without it, correct `topic`")
             self.thread = None
@@ -297,11 +318,11 @@ class _Attempt:
 def request(read_timeout_s: float) -> HTTPXRequest:
     """Make connections to a Bot API."""
     return HTTPXRequest(
-        connection_pool_size=8,
-        connect_timeout=5.0,
+        connection_pool_size=CONNECTIONS,
+        connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=read_timeout_s,
         write_timeout=5.0,
-        pool_timeout=2.0,
+        pool_timeout=POOL_TIMEOUT_S,
         httpx_kwargs={"verify": _trusted()},
     )
 

@@ -12,6 +12,7 @@ plain text that is sent should Telegram refuse the markup all the same.
 from __future__ import annotations
 
 import html
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from outrider_alerting.channels.text import clip, evidence_line, one_line, units
@@ -37,6 +38,10 @@ _URL_CHARACTERS = 1024
 _LINE_UNITS_MIN = 60
 
 _REPEAT = "This may repeat an earlier message: its delivery was never confirmed."
+_DOT = " \N{MIDDLE DOT} "
+_ALERT = re.compile(r"A-\d+|More")
+# About a line on a phone.
+_SIDE_BY_SIDE_UNITS = 48
 _MARKS = {
     "firing": "\N{LARGE RED CIRCLE}",
     "still firing": "\N{LARGE RED CIRCLE}",
@@ -58,9 +63,10 @@ class Span(NamedTuple):
 Line = tuple[Span, ...]
 
 
-def render_html(message: Message) -> str:
-    """Return the message as Telegram's HTML."""
-    return "\n".join("".join(_dressed(span) for span in line) for line in compose(message))
+def render_html(message: Message, *, page: str | None = None) -> str:
+    """Return the message as Telegram's HTML; the alert's name leads to its ``page``."""
+    lines = compose(message, page=page)
+    return "\n".join("".join(_dressed(span) for span in line) for line in lines)
 
 
 def render_plain(message: Message) -> str:
@@ -68,11 +74,11 @@ def render_plain(message: Message) -> str:
     return "\n".join("".join(map(_plain, line)) for line in compose(message))
 
 
-def compose(message: Message) -> list[Line]:
+def compose(message: Message, *, page: str | None = None) -> list[Line]:
     """Lay out the message; all text is clean and within its limits."""
     content = message.content
     head = _head(content)
-    foot = _foot(content, may_repeat=message.may_repeat)
+    foot = _foot(content, page, may_repeat=message.may_repeat)
     used = sum(units(_plain(span)) for line in (*head, *foot) for span in line)
     # One newline after every line, and one for the evidence itself and its remark.
     room = TEXT_LIMIT_UNITS - used - len(head) - len(foot) - 2
@@ -88,23 +94,45 @@ def _head(content: Content) -> list[Line]:
     ]
     if sentence := clip(one_line(content.sentence), _SENTENCE_UNITS):
         lines.append((Span(sentence),))
-    facts = content.facts[:_FACTS_MAX]
-    values = _shared([one_line(fact.value) for fact in facts], _FACT_VALUES_UNITS)
-    lines.extend(
-        (Span(clip(one_line(fact.name), _FACT_NAME_UNITS) + ": "), Span(value, "b"))
-        for fact, value in zip(facts, values, strict=True)
-    )
+    lines.extend(_facts(content))
     return lines
 
 
-def _foot(content: Content, *, may_repeat: bool) -> list[Line]:
+def _facts(content: Content) -> list[Line]:
+    """Set where it is side by side, as far as that fits; other alerts stand one below another."""
+    facts = content.facts[:_FACTS_MAX]
+    values = _shared([one_line(fact.value) for fact in facts], _FACT_VALUES_UNITS)
+    lines: list[Line] = []
+    room = 0
+    for fact, value in zip(facts, values, strict=True):
+        name = clip(one_line(fact.name), _FACT_NAME_UNITS)
+        is_alert = _ALERT.fullmatch(name) is not None
+        # Ten bold lines would be one block.
+        spans = (
+            (Span(f"{name}: "), Span(value)) if is_alert else (Span(f"{name} "), Span(value, "b"))
+        )
+        taken = units(name) + units(value) + 4
+        if not is_alert and taken <= room:
+            lines[-1] = (*lines[-1], Span(_DOT), *spans)
+            room -= taken
+        else:
+            lines.append(spans)
+            room = 0 if is_alert else _SIDE_BY_SIDE_UNITS - taken
+    return lines
+
+
+def _foot(content: Content, page: str | None, *, may_repeat: bool) -> list[Line]:
     lines: list[Line] = []
     if content.runbook and len(content.runbook) <= _URL_CHARACTERS:
         lines.append((Span("Runbook", "a", one_line(content.runbook)),))
     if content.command:
         lines.append((Span(clip(one_line(content.command), _COMMAND_UNITS), "code"),))
-    name = " \N{MIDDLE DOT} ".join(filter(None, (content.alert, content.priority, content.rule)))
-    lines.append((Span(clip(one_line(name), _RULE_UNITS), "i"),))
+    if content.alert:
+        alert = clip(one_line(content.alert), _FACT_NAME_UNITS)
+        rest = one_line(_DOT.join(filter(None, (content.priority, content.rule))))
+        link = page if page and len(page) <= _URL_CHARACTERS else None
+        named = Span(alert, "a", link) if link else Span(alert, "i")
+        lines.append((named, Span(clip(_DOT + rest, _RULE_UNITS), "i")))
     if may_repeat:
         lines.append((Span(_REPEAT, "i"),))
     return lines

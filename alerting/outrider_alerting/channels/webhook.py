@@ -65,6 +65,8 @@ class WebhookSettings:
     format: str = "outrider"
     allow_private: bool = False
     timeout_s: float = 10.0
+    # Where its readers find the dashboard.
+    dashboard_url: str | None = None
 
     @property
     def account(self) -> str:
@@ -101,7 +103,7 @@ class WebhookChannel:
         addresses = await self._addresses()
         if not isinstance(addresses, list):
             return addresses
-        content = body(message, self._settings.name, self._settings.format)
+        content = body(message, self._settings)
         headers = self._headers(content, identity(message))
         outcome: Outcome = Retry(f"{self._place}: it has no address")
         for address in addresses:

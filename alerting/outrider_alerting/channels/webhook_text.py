@@ -8,10 +8,12 @@ Ours (``format = "outrider"``), one object a message::
      "since": "2026-03-01T12:00:00.000000Z", "until": null,
      "evidence": [{"at": "...", "severity": "ERROR", "service": "payments", "worker": "w1",
                    "message": "...", "stream": 7, "stream_offset": 512}],
-     "evidence_omitted": 6, "runbook": "https://...", "may_repeat": false,
+     "evidence_omitted": 6, "runbook": "https://...", "page": "https://.../alerts/12",
+     "may_repeat": false,
      "together_with": [{the same keys, for each other alert that this message tells}],
      "omitted": 0}
 
+``page`` is the alert's page where the channel has a ``dashboard_url``, else null.
 ``status`` is ``firing``, ``still firing``, ``resolved``, ``fired and resolved`` or ``test``; ``id``
 is the same at every attempt. Alertmanager's shape is its version 4, with ``alertname`` and
 ``severity`` among the labels. Pure.
@@ -24,9 +26,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from outrider.instants import from_us
 from outrider_alerting.channels.text import clean, one_line
+from outrider_alerting.content import page
 
 if TYPE_CHECKING:
     from outrider_alerting.channels.channel import Message
+    from outrider_alerting.channels.webhook import WebhookSettings
     from outrider_alerting.content import Content
 
 ALERTS_MAX: Final = 100
@@ -35,11 +39,10 @@ ALERTS_MAX: Final = 100
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-def body(message: Message, channel: str, shape: str) -> bytes:
-    """Return the body of the request, UTF-8 JSON; ``shape`` is the channel's ``format``."""
-    document = (
-        _alertmanager(message, channel) if shape == "alertmanager" else _own(message, channel)
-    )
+def body(message: Message, settings: WebhookSettings) -> bytes:
+    """Return the body of the request, UTF-8 JSON in the channel's ``format``."""
+    shape = _alertmanager if settings.format == "alertmanager" else _own
+    document = shape(message, settings.name, settings.dashboard_url)
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
@@ -48,7 +51,7 @@ def identity(message: Message) -> str:
     return f"{message.episode}/{message.notice}"
 
 
-def _own(message: Message, channel: str) -> dict[str, Any]:
+def _own(message: Message, channel: str, dashboard: str | None) -> dict[str, Any]:
     first, *others = message.parts or (message.content,)
     shown = others[: ALERTS_MAX - 1]
     return {
@@ -56,14 +59,14 @@ def _own(message: Message, channel: str) -> dict[str, Any]:
         "channel": channel,
         "id": identity(message),
         "notice": message.notice,
-        **_told(first),
+        **_told(first, dashboard),
         "may_repeat": message.may_repeat,
-        "together_with": [_told(other) for other in shown],
+        "together_with": [_told(other, dashboard) for other in shown],
         "omitted": message.total - 1 - len(shown),
     }
 
 
-def _told(content: Content) -> dict[str, Any]:
+def _told(content: Content, dashboard: str | None) -> dict[str, Any]:
     return {
         "status": content.status,
         "alert": content.alert,
@@ -89,12 +92,13 @@ def _told(content: Content) -> dict[str, Any]:
         ],
         "evidence_omitted": content.evidence_omitted,
         "runbook": content.runbook,
+        "page": page(content, dashboard),
     }
 
 
-def _alertmanager(message: Message, channel: str) -> dict[str, Any]:
+def _alertmanager(message: Message, channel: str, dashboard: str | None) -> dict[str, Any]:
     parts = message.parts or (message.content,)
-    alerts = [_alert(part, message.episode) for part in parts[:ALERTS_MAX]]
+    alerts = [_alert(part, message.episode, dashboard) for part in parts[:ALERTS_MAX]]
     over = all(alert["status"] == "resolved" for alert in alerts)
     rule = one_line(message.content.rule)
     return {
@@ -106,12 +110,12 @@ def _alertmanager(message: Message, channel: str) -> dict[str, Any]:
         "groupLabels": {"alertname": rule},
         "commonLabels": _common([alert["labels"] for alert in alerts]),
         "commonAnnotations": _common([alert["annotations"] for alert in alerts]),
-        "externalURL": "",
+        "externalURL": dashboard or "",
         "alerts": alerts,
     }
 
 
-def _alert(content: Content, episode: str) -> dict[str, Any]:
+def _alert(content: Content, episode: str, dashboard: str | None) -> dict[str, Any]:
     over = "resolved" in content.status
     annotations = {
         "summary": one_line(content.title),
@@ -126,7 +130,7 @@ def _alert(content: Content, episode: str) -> dict[str, Any]:
         "annotations": annotations,
         "startsAt": _time(content.at_us),
         "endsAt": _time(content.ended_us) if over and content.ended_us is not None else _NEVER,
-        "generatorURL": "",
+        "generatorURL": page(content, dashboard) or "",
         "fingerprint": content.alert or episode,
     }
 

@@ -222,6 +222,7 @@ def _ledger_row(row: ledger.NotificationRow) -> LedgerRow:
             "tries": row.tries,
             "created_us": to_us(row.created_at),
             "why": row.why,
+            "content": row.content,
         },
         LedgerRow,
     )

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from outrider.errors import Fault, Reason
 from outrider.filter.syntax import quoted
 from outrider_alerting.channels import buttons
+from outrider_alerting.channels.telegram_buttons import ANSWER_CHARACTERS
+from outrider_alerting.channels.text import clip, one_line, units
 from outrider_collector.store import acts, health, pressed
 
 if TYPE_CHECKING:
@@ -129,11 +131,14 @@ async def _details(
     first = alerts[0]
     by = f"acknowledged by {first.acknowledged_by}" if first.acknowledged_by else "not acknowledged"
     more = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
-    return Answer(
+    text = (
         f"A-{first.id}{more}: {first.state} since {first.started_at:%d %b %H:%M:%S} UTC, "
-        f"{first.priority}, {by}. outrider alerts show A-{first.id}",
-        window=True,
+        f"{first.priority}, {by}."
     )
+    if first.newest_line:
+        room = ANSWER_CHARACTERS - units(text) - 1
+        return Answer(f"{text}\n{clip(one_line(first.newest_line), room)}", window=True)
+    return Answer(f"{text} outrider alerts show A-{first.id}", window=True)
 
 
 _ACTS: Final[dict[buttons.Action, Callable[..., Awaitable[Answer]]]] = {

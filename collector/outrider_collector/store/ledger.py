@@ -35,6 +35,8 @@ class NotificationRow:
     tries: int
     created_at: datetime
     why: str | None
+    # What was to be said, where a channel was not told that something came and went.
+    content: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ async def read(connection: AsyncConnection, ids: Sequence[int]) -> list[Notifica
         select n.alert, n.notice, n.channel, n.channel_type, n.conversation, n.priority, n.fate,
                n.why, n.attempts as tries, n.created_at,
                (select count(*)::int from notification_attempts a
-                where a.notification = n.id and a.outcome = 'unknown') as attempts
+                where a.notification = n.id and a.outcome = 'unknown') as attempts,
+               case when n.fate in ('failed', 'dead', 'unknown')
+                         and n.content ->> 'status' = 'fired and resolved'
+                    then n.content end as content
         from notifications n where n.alert = any(%s) order by n.id
         """,
         (list(ids),),

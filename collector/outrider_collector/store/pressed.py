@@ -28,6 +28,8 @@ class ToldAlert:
     summary: str
     started_at: datetime
     acknowledged_by: str | None
+    # Message of its newest line of evidence; None: it has none.
+    newest_line: str | None
 
 
 async def told_by(
@@ -45,7 +47,8 @@ async def told_by(
               and alert is not null
             limit 1000
         )
-        select id, labels, rule, state, priority, summary, started_at, acknowledged_by
+        select id, labels, rule, state, priority, summary, started_at, acknowledged_by,
+               evidence -> -1 ->> 'message' as newest_line
         from alerts
         where id in (select alert from told)
           and exists (select from told where told.alert = %(alert)s)

@@ -42,8 +42,8 @@ def alerts(argv: list[str]) -> int:
     parser.act("show", "everything about one alert").add_argument("alert", metavar="ID")
     explain = parser.act("explain", "why somebody was told of it, or was not")
     explain.add_argument("alert", metavar="ID")
-    ack = parser.act("ack", "say that you look after it")
-    ack.add_argument("alert", metavar="ID")
+    ack = parser.act("ack", "say that you look after it, or after several")
+    ack.add_argument("alerts", metavar="ID", nargs="+")
     ack.add_argument("--comment", default="", metavar="TEXT")
     return parser.run(
         argv, {"list": _list, "show": _show, "explain": _explain, "ack": _acknowledge}
@@ -109,15 +109,16 @@ async def _detail(connection: AsyncConnection, number: int) -> AlertDetail:
 
 
 async def _acknowledge(arguments: argparse.Namespace) -> int:
-    number = _alert_number(arguments.alert)
+    numbers = [_alert_number(alert) for alert in arguments.alerts]
     async with admin(arguments) as client:
-        changed, by = await client.acknowledge(number, actor(), arguments.comment)
-    if arguments.json:
-        say(json.dumps({"alert": number, "changed": changed, "acknowledged_by": by}))
-    elif changed:
-        say(f"A-{number} is acknowledged")
-    else:
-        say(f"A-{number} was acknowledged by {visible(by)} before")
+        for number in dict.fromkeys(numbers):
+            changed, by = await client.acknowledge(number, actor(), arguments.comment)
+            if arguments.json:
+                say(json.dumps({"alert": number, "changed": changed, "acknowledged_by": by}))
+            elif changed:
+                say(f"A-{number} is acknowledged")
+            else:
+                say(f"A-{number} was acknowledged by {visible(by)} before")
     return DONE
 
 

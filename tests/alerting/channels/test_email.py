@@ -68,6 +68,19 @@ async def test_a_letter_has_text_first_and_html(server: SmtpServer, channel: Ema
     assert mail.part("plain").startswith("Firing, critical: 11 errors")
 
 
+async def test_a_letter_says_what_can_be_done(server: SmtpServer) -> None:
+    """Runbook, the alert's page where there is one, the command: by name, in both parts."""
+    made = EmailChannel(replace(settings(server), dashboard_url="https://outrider.example"))
+    await made.send(message())
+    await made.close()
+
+    (mail,) = server.letters
+    plain, dressed = mail.part("plain"), mail.part("html")
+    assert "Dashboard: https://outrider.example/alerts/12" in plain
+    assert "Acknowledge: outrider alerts ack 12" in plain
+    assert '<a href="https://outrider.example/alerts/12"' in dressed
+
+
 async def test_firing_and_resolve_make_one_thread(
     server: SmtpServer, channel: EmailChannel
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting.channels import buttons as buttons_of
+from outrider_alerting.channels import telegram as telegram_channel
 from outrider_alerting.channels.outcome import Failed, Hold, Retry, Sent, Unknown
 from outrider_alerting.channels.telegram import TelegramChannel, TelegramSettings
+from outrider_alerting.channels.telegram_buttons import Listener, Taken, Unreachable
 from outrider_alerting.channels.telegram_text import TEXT_LIMIT_UNITS, render_html, render_plain
 from outrider_alerting.channels.text import units
 from outrider_alerting.content import Fact
@@ -61,7 +64,7 @@ async def test_a_firing_is_one_readable_message(api: BotApi, channel: TelegramCh
     assert sent.link_preview is False
     assert sent.markup is not None
     assert 'href="https://wiki.example/payments?a=1&amp;b=2"' in sent.markup
-    for wanted in ("11 errors in 5m on w1", "service: payments", "charge failed", "alerts ack 12"):
+    for wanted in ("11 errors in 5m on w1", "service payments", "charge failed", "alerts ack 12"):
         assert wanted in sent.text
 
 
@@ -182,6 +185,34 @@ async def test_buttons_are_for_linked_users_and_prove_themselves(api: BotApi) ->
     assert buttons_of.read(api.token, 77, data) == ("acknowledge", 12, "12.814000000")
     assert buttons_of.read(api.token, 78, data) is None
     assert buttons_of.read("42:other", 77, data) is None
+
+
+async def test_details_lead_to_the_alerts_page(api: BotApi) -> None:
+    """Where the dashboard can be reached, Details is a link, and needs no listener."""
+    made = make(api, users={7: "anna"}, dashboard_url="https://outrider.example.org/")
+    for status in ("firing", "resolved"):
+        await made.send(message(buttons=True, content=content(status=status)))
+    await made.send(message(buttons=False))
+    await made.close()
+
+    page = "https://outrider.example.org/alerts/12"
+    firing, resolved, unheard = api.messages
+    assert [label for label, _ in firing.buttons] == ["Acknowledge", "Silence 1h", "Details"]
+    assert dict(firing.buttons)["Details"] == page
+    assert unheard.buttons == (("Details", page),)
+    assert resolved.buttons == ()
+    assert resolved.markup is not None and f'<a href="{page}">A-12</a>' in resolved.markup
+
+
+async def test_a_page_that_telegram_takes_no_button_to_is_done_without(api: BotApi) -> None:
+    """A dashboard on this host: the message arrives, its Details answers, the remark says why."""
+    made = make(api, users={7: "anna"}, dashboard_url="http://localhost:4580")
+    outcome = await made.send(message(buttons=True))
+    await made.close()
+
+    assert isinstance(outcome, Sent) and "no button to `dashboard_url`" in outcome.remark
+    (sent,) = api.messages
+    assert buttons_of.read(api.token, 77, dict(sent.buttons)["Details"]) is not None
 
 
 @given(st.text(max_size=64), st.sampled_from(range(20)))
@@ -359,6 +390,79 @@ async def test_no_clear_answer_is_unknown(
 
     assert isinstance(outcome, Unknown)
     assert arrived == len(api.messages)
+
+
+async def test_formatting_is_left_out_once(api: BotApi, channel: TelegramChannel) -> None:
+    """Plain text that is refused as well is a failure of this message, not of the channel."""
+    api.faults.extend([Fault.CANNOT_PARSE, Fault.CANNOT_PARSE_AT_ALL])
+
+    outcome = await channel.send(message())
+
+    assert isinstance(outcome, Failed) and not outcome.channel_broken
+    assert len(api.refused) == 2
+
+
+async def test_no_place_in_the_pool_is_surely_not_sent(
+    api: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All connections wait for answers: what finds none free is tried again, not marked."""
+    monkeypatch.setattr(telegram_channel, "CONNECTIONS", 1)
+    monkeypatch.setattr(telegram_channel, "POOL_TIMEOUT_S", 0.05)
+    made = make(api)
+    api.faults.append(Fault.HANG_BEFORE)
+    busy = asyncio.create_task(made.send(message()))
+    await api.wait_until(lambda: not api.faults)
+
+    outcome = await made.send(message())
+
+    assert isinstance(outcome, Retry) and "check that this host reaches" in outcome.reason
+    assert isinstance(await busy, Unknown)
+    await made.close()
+
+
+async def test_a_host_that_does_not_answer_is_surely_not_sent(
+    api: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer to the connection itself: nothing can have arrived."""
+    monkeypatch.setattr(telegram_channel, "CONNECT_TIMEOUT_S", 0.2)
+    with socket.socket() as deaf, socket.socket() as first:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        # The one place of its queue is taken, so the kernel answers nobody else.
+        first.connect(deaf.getsockname())
+        made = make(api, base_url=f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        outcome = await made.send(message())
+        await made.close()
+
+    assert isinstance(outcome, Retry) and "TimedOut" in outcome.reason
+
+
+async def test_a_second_listener_is_told_that_the_bot_is_taken(api: BotApi) -> None:
+    """409: the older poll of two is told to go, and any while a webhook is set."""
+    first, second = (Listener(api.token, api.url, wait_s=5) for _ in range(2))
+    older = asyncio.create_task(first.poll(0))
+    await api.wait_until(lambda: api.polls == 1)
+    assert await second.poll(0, at_once=True) == ([], 0)
+    with pytest.raises(Taken, match="terminated by other getUpdates"):
+        await older
+    api.webhook = True
+    with pytest.raises(Taken, match="webhook"):
+        await second.poll(0)
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.parametrize("changes", [{"token": "42:wrong"}, {"url": "/elsewhere"}])
+async def test_a_listener_with_a_wrong_token_or_address_says_so(
+    api: BotApi, changes: dict[str, str]
+) -> None:
+    """401 and 404 are waited out, and no text holds the token."""
+    listener = Listener(changes.get("token", api.token), api.url + changes.get("url", ""))
+    with pytest.raises(Unreachable) as told:
+        await listener.poll(0, at_once=True)
+    await listener.close()
+
+    assert "wrong or revoked" in str(told.value) and "42:" not in str(told.value)
 
 
 async def test_a_refused_connection_is_surely_not_sent(unused_tcp_port: int, api: BotApi) -> None:

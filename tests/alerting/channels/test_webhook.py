@@ -120,12 +120,29 @@ async def test_the_shape_that_alertmanagers_receivers_read(receiver: Receiver) -
     assert first["annotations"]["runbook_url"] == "https://wiki.example/payments?a=1&b=2"
 
 
+def test_a_notice_leads_to_its_page() -> None:
+    """Where the dashboard can be reached, each alert comes with the address of its page."""
+    made = [
+        WebhookSettings("hook", "https://x", format=shape, dashboard_url=address)
+        for shape in ("outrider", "alertmanager")
+        for address in ("https://outrider.example/", None)
+    ]
+    told = [json.loads(body(message(), each)) for each in made]
+
+    assert [each["page"] for each in told[:2]] == ["https://outrider.example/alerts/12", None]
+    assert [each["externalURL"] for each in told[2:]] == ["https://outrider.example/", ""]
+    assert [each["alerts"][0]["generatorURL"] for each in told[2:]] == [
+        "https://outrider.example/alerts/12", "",
+    ]  # fmt: skip
+
+
 def test_hostile_text_is_text() -> None:
     """Whatever a line says, the body is JSON in UTF-8 without control characters."""
     hostile = content([line(HOSTILE)], title=HOSTILE, labels={"worker": HOSTILE})
 
     for shape in ("outrider", "alertmanager"):
-        text = body(message(content=hostile), "hook", shape).decode("utf-8")
+        made = WebhookSettings("hook", "https://hook.example", format=shape)
+        text = body(message(content=hostile), made).decode("utf-8")
         assert json.loads(text)
         assert "\\u0000" not in text and "\\u001b" not in text
 

@@ -138,6 +138,24 @@ async def test_silence_and_details(world: World, telegram: BotApi, firing: Sent)
     assert "firing since" in details and "not acknowledged" in details
 
 
+async def test_details_show_the_newest_line(world: World, telegram: BotApi) -> None:
+    """An alert about records: its newest line, harmless and cut to what Telegram shows."""
+    await world.apply(rules=samples.MATCH, notify=linked(telegram.url))
+    async with listening(world):
+        await world.until(LISTENING)
+        async with world.evaluating(), world.delivering():
+            await world.log("charge failed: \x1b[31m" + "x" * 500)
+            sent = await telegram.wait_for()
+            await world.until(
+                "select count(*) from notifications where fate = 'sent' and channel = 'ops'"
+            )
+            telegram.press(sent, "Details")
+            details = await answered(telegram)
+
+    assert "not acknowledged.\ncharge failed: \ufffd[31mxxx" in details
+    assert len(details) == 200 and details.endswith("\N{HORIZONTAL ELLIPSIS}")
+
+
 async def test_a_press_told_twice_counts_once(world: World, telegram: BotApi) -> None:
     """A listener that ends before it confirmed a press leaves it to the next one: one silence."""
     await world.apply(rules=samples.LIVENESS, notify=linked(telegram.url))

@@ -119,7 +119,7 @@ async def test_a_storm_is_one_message_and_critical_ones_overtake(
     critical, storm = telegram.messages
     assert "a charge failed on w40" in critical.text
     assert "a charge failed on w0, and 39 more" in storm.text
-    assert "29 more in the list of alerts" in storm.text
+    assert "More: 29 in the list of alerts" in storm.text
     assert await world.notices() == [("fired", "sent")] * 41
 
 
@@ -148,6 +148,30 @@ async def test_what_a_channel_refuses_goes_to_its_fallback(world: World, telegra
         "select why from notifications where channel = 'in-app' and notice = 'fired'"
     )
     assert "ops: failed: Forbidden" in why
+
+
+async def test_a_fallback_names_all_that_a_channel_refused(world: World, telegram: BotApi) -> None:
+    """Forty deaths at once in a chat that is gone: one letter, with ten of them and a count."""
+    telegram.blocked.add(77)
+    async with SmtpServer() as mail:
+        letters = samples.mail(mail.port).split("[[route]]", maxsplit=1)[0]
+        ops = samples.notify(telegram.url).replace(
+            'type = "telegram"', 'type = "telegram"\nfallback = "mail"'
+        )
+        rules = samples.LIVENESS.replace("critical", "warning")
+        await world.apply(rules=rules, notify=ops + letters)
+        async with world.evaluating():
+            for n in range(40):
+                await world.set_state("dead", worker=f"w{n}")
+            await world.until("select count(*) from alerts", partial(eq, 40))
+            async with world.delivering():
+                await world.until("select count(*) from notifications where channel = 'mail'"
+                                  " and fate = 'sent'", partial(eq, 40), within_s=30)  # fmt: skip
+
+    text = "\n".join(letter.part("plain") for letter in mail.letters)
+    assert len(mail.letters) <= 2
+    assert "in the list of alerts" in text
+    assert "Told here because it did not reach ops." in text
 
 
 async def test_a_moved_chat_is_remembered_by_all(world: World, telegram: BotApi) -> None:
