@@ -171,7 +171,9 @@ async def test_every_line_once_whatever_is_killed(request: pytest.FixtureRequest
         say += [f"chaos: 0 rounds, seed {SEED}: nothing was tried"]
         await asyncio.to_thread(run.oracle.prepare)
         tasks = [asyncio.create_task(writer.run()) for writer in stage.writers]
-        assert await run.settled(30) == {}
+        while not all(run.stage.targets().values()):
+            await asyncio.sleep(0.05)
+        assert await run.settled(60) == {}
         plan = [FAULTS[n % len(FAULTS)] for n in range(max(ROUNDS, len(FAULTS)))]
         rng.shuffle(plan)
         for fault in plan[:ROUNDS]:

@@ -116,12 +116,11 @@ class FileWriter:
         self.ledger.written += count
 
     def _rotate(self, out: int, step: int) -> int:
-        if self.rotate is not None:
-            self.rotations += 1
-            return self._begin(self.rotate(self.path, out))
-        if self.ledger.stored <= self.ledger.lives[-1]:
-            return out  # a file that nobody has seen yet would leave no trace
+        if self.rotate is not rename and self.ledger.stored <= self.ledger.lives[-1]:
+            return out  # content that nobody has seen yet would leave no trace
         self.rotations += 1
+        if self.rotate is not None:
+            return self._begin(self.rotate(self.path, out))
         self.path.unlink()
         self._write(out, step)
         os.close(out)
