@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
+import io
 import sys
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, TextIO
 
 from outrider.command import DONE
 from outrider_collector.store.reading.around import MOST_AROUND
@@ -15,6 +18,8 @@ from outrider_collector.terminal.follow import MOST_HELD, Command, run
 from outrider_collector.terminal.output import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from outrider_collector.terminal.output import Form
 
 DEFAULT_LIMIT = 100
@@ -67,6 +72,9 @@ def logs(argv: list[str]) -> int:
         help="CSV, safe to open in a spreadsheet, newest first (with -f oldest first)",
     )
     parser.add_argument(
+        "--gzip", action="store_true", help="compress what --json or --csv writes: > lines.gz"
+    )
+    parser.add_argument(
         "--context",
         type=int,
         default=0,
@@ -86,6 +94,8 @@ def logs(argv: list[str]) -> int:
         parser.error(f"--limit is at most {MOST_HELD:,} here: --json and --csv stream any number")
     if not 0 <= arguments.context <= MOST_AROUND:
         parser.error(f"--context must be 0 to {MOST_AROUND}")
+    if arguments.gzip and (form_name == "text" or sys.stdout.isatty()):
+        parser.error("--gzip is for files: add --json or --csv, and > FILE.gz")
     if arguments.context and (form_name != "text" or arguments.follow):
         parser.error("--context is for reading what is there: leave out --json, --csv and --follow")
     command = Command(
@@ -98,7 +108,23 @@ def logs(argv: list[str]) -> int:
         context=arguments.context,
     )
     url = reading_url(arguments.config)
-    output = Output(form_name, sys.stdout, sys.stderr, paged=not arguments.follow)
-    asyncio.run(run(url, command, output))
-    output.end()
+    with _compressing(sys.stdout) if arguments.gzip else nullcontext(sys.stdout) as out:
+        output = Output(form_name, out, sys.stderr, paged=not arguments.follow)
+        asyncio.run(run(url, command, output))
+        output.end()
     return DONE
+
+
+@contextmanager
+def _compressing(out: TextIO) -> Iterator[TextIO]:
+    """Give a file whose text leaves compressed. What was not written to its end has none."""
+    packed = gzip.GzipFile(fileobj=out.buffer, mode="wb", mtime=0)
+    # As it is: CSV has line ends of its own.
+    text = io.TextIOWrapper(packed, encoding="utf-8", newline="")
+    try:
+        yield text
+    except BaseException:
+        text.detach()
+        packed.fileobj = io.BytesIO()  # or else it would end as if all were there
+        raise
+    text.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
 import io
 import json
 import unicodedata
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from outrider import command
 from outrider.configuration import ConfigError
+from outrider.errors import Fault, Reason
 from outrider.visible import visible
 from outrider_collector.store.reading.types import LogRow
 from outrider_collector.terminal import follow
@@ -236,3 +238,28 @@ async def test_following_shows_each_line_once(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert [json.loads(x)["message"] for x in out.getvalue().splitlines()] == expected
+
+
+def test_logs_writes_compressed_files(
+    filled: str, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unpacked they are what is written without; one that was cut off has no end."""
+    for form in ("--json", "--csv"):
+        assert command.main(["logs", form]) == 0
+        plain, said = capfdbinary.readouterr()
+        assert command.main(["logs", form, "--gzip"]) == 0
+        packed, said_too = capfdbinary.readouterr()
+        assert plain.count(b"\n") >= 2
+        assert gzip.decompress(packed) == plain
+        assert said.partition(b" ")[0] == said_too.partition(b" ")[0]
+    with pytest.raises(SystemExit):
+        command.main(["logs", "--gzip"])
+    assert b"--gzip is for files" in capfdbinary.readouterr()[1]
+
+    async def away(*_: object) -> str:
+        raise Fault(Reason.STORE_DOWN, detail="gone")
+
+    monkeypatch.setattr(follow, "_how_complete", away)
+    assert command.main(["logs", "--csv", "--gzip"]) == 1
+    with pytest.raises(EOFError):
+        gzip.decompress(capfdbinary.readouterr()[0])
