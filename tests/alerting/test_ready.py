@@ -77,7 +77,24 @@ def test_lost_records_are_told() -> None:
 
 def test_the_tests_beside_the_rules_hold() -> None:
     """What `outrider rules test` would say of the ready rules."""
-    count, failures = cases.run(rule_files.read(ready.files()))
+    rule_set = rule_files.read(ready.files())
+    count, failures = cases.run(rule_set)
 
-    assert count >= 4
+    assert count >= len(rule_set.rules)
     assert failures == []
+
+
+def test_every_ready_rule_is_tested_beside_it() -> None:
+    """No rule comes without an example of what it does."""
+    assert [rule.name for rule in rule_files.read(ready.files()).rules if not rule.test] == []
+
+
+def test_the_troubles_that_people_expect_are_all_there() -> None:
+    """What a fleet of workers dies of has a rule from the first start on."""
+    assert {rule.name for rule in rule_files.read(ready.files()).rules} >= {
+        "worker-died", "worker-silent", "worker-degraded", "worker-stalled", "agent-silent",
+        "backlog-growing", "error-spike", "new-error", "fatal-record", "records-lost",
+        "exchange-down", "exchange-degraded", "exchange-clock-skewed", "exchange-trouble",
+        "database-down", "database-degraded", "database-trouble", "disk-low", "clock-skewed",
+        "certificate-expiring", "probe-down", "canary-late", "audit-log-altered",
+    }  # fmt: skip

@@ -1,10 +1,10 @@
 """Three workers that log like real ones, for `outrider up --demo`.
 
-``orders`` runs jobs and fails for some seconds now and then; ``prices`` follows an exchange and is
-only ever slow; ``scraper`` prints plain text, runs under `outrider run`, and is killed soon after
-the start, then ever more seldom: its death is a critical alert, and whoever tries a channel with
-the demo is to be told once, not all night. Their moods follow the clock, so that somebody who
-watches sees an alert fire and resolve within a minute of start.
+``orders`` fills orders and fails for some seconds soon after the start; ``prices`` follows an
+exchange and is only ever slow; ``scraper`` prints plain text, runs under `outrider run`, and is
+killed soon after the start. Both troubles come again ever more seldom: each is one alert that fires
+and resolves within two minutes, and whoever tries a channel with the demo is told of it once, not
+all night.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ import outrider
 _PAIRS = ("BTC-USD", "ETH-USD", "SOL-USD", "XRP-EUR")
 _PAGES = ("news/markets", "news/energy", "filings/10-k", "filings/8-k", "calendar")
 
-# Seconds into each round at which an outage begins, how long it lasts, and the round's length.
-ORDERS_OUTAGE_S = (8.0, 8.0, 90.0)
+ORDERS_OUTAGES_S = (8.0, 15 * 60.0)
+"""Seconds after the start of ``orders`` at which its exchange fails for a while."""
+ORDERS_OUTAGES_EVERY_S = 60 * 60.0
+"""And after those, so often."""
+ORDERS_OUTAGE_LASTS_S = 8.0
 SCRAPER_DEATHS_S = (22.0, 10 * 60.0, 60 * 60.0)
 """Seconds after the start of the demo at which the scraper is killed."""
 SCRAPER_DEATHS_EVERY_S = 6 * 60 * 60.0
@@ -29,17 +32,15 @@ SCRAPER_DEATHS_EVERY_S = 6 * 60 * 60.0
 
 
 def orders(rng: random.Random) -> None:
-    """Fill orders, with an outage of the exchange early in every round."""
+    """Fill orders, with an outage of the exchange early on and seldom after that."""
     outrider.init(service="trading", worker="orders")
     log = outrider.get_logger("orders.runner")
-    begin_s, length_s, round_s = ORDERS_OUTAGE_S
     started = time.monotonic()
     done = 0
     while True:
-        in_round = (time.monotonic() - started) % round_s
         order_id = 88_000 + done
         with outrider.context(order_id=order_id):
-            if begin_s <= in_round < begin_s + length_s:
+            if is_outage(time.monotonic() - started):
                 ms, attempt = rng.randint(1900, 2900), rng.randint(1, 5)
                 log.error(
                     f"AddOrder answered 503 after {ms} ms, try {attempt} of 5",
@@ -80,6 +81,13 @@ def prices(rng: random.Random) -> None:
         done += 1
         outrider.progress(done=done)
         time.sleep(rng.uniform(0.02, 0.12))
+
+
+def is_outage(running_s: float) -> bool:
+    """Whether the exchange of ``orders`` fails, so many seconds after that began."""
+    soon = any(0 <= running_s - begin_s < ORDERS_OUTAGE_LASTS_S for begin_s in ORDERS_OUTAGES_S)
+    into_s = running_s % ORDERS_OUTAGES_EVERY_S
+    return soon or (running_s >= ORDERS_OUTAGES_EVERY_S and into_s < ORDERS_OUTAGE_LASTS_S)
 
 
 def next_death_s(running_s: float) -> float:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from outrider_alerting import ready, rule_files
+from outrider_alerting.plays import Play, Record
 from outrider_collector.up.announce import announce_alerts
 from outrider_collector.up.apply import changed
 from outrider_collector.up.children import Child
-from outrider_collector.up.demo_worker import next_death_s
+from outrider_collector.up.demo_worker import is_outage, next_death_s
 from outrider_collector.up.postgres import Postgres
 from outrider_collector.up.postgres_keeper import PostgresKeeper
 
@@ -138,6 +140,22 @@ def test_the_demo_pages_nobody_all_night() -> None:
     assert deaths[0] < 60
     assert deaths == sorted(set(deaths))
     assert len([death for death in deaths if death < 24 * 3600]) == 6
+
+
+def test_each_outage_of_the_demo_is_one_alert_that_ends() -> None:
+    """By the ready rules: the first within a minute, over within two, nothing that goes on."""
+    play = Play(rule_files.read(ready.files()), 0)
+    for half in range(2 * 2 * 3600):
+        if is_outage(half / 2):
+            failed = Record(half * 500_000, 17, "AddOrder answered 503", "trading", "orders",
+                            error_code="EXCHANGE_UNAVAILABLE")  # fmt: skip
+            play.happens(half // 2, [failed])
+    play.settle(2 * 3600)
+
+    told = [(t.rule, t.to_state, t.at_us // 1_000_000) for t in play.transitions]
+    assert [state for _, state, _ in told] == ["firing", "resolved"] * 3
+    assert {rule for rule, _, _ in told} == {"error-spike"}
+    assert told[0][2] < 60 and told[1][2] < 120
 
 
 async def test_a_child_is_started_again_unless_it_says_that_this_cannot_help(
