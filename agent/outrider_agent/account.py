@@ -56,6 +56,7 @@ class FileAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
     format: str = ""
     """Which format its lines are read in, and why."""
     multiline: str = "off"
+    encoding: str = "utf-8"
 
 
 class GapAccount(msgspec.Struct, frozen=True):
@@ -146,6 +147,7 @@ def of_followed(followed: Followed, now_s: float) -> FileAccount:
         dropped_records=tail.sifter.dropped,
         format=tail.parser.choice,
         multiline="off" if followed.found.source is None else followed.found.source.multiline,
+        encoding=tail.parser.encoding,
     )
 
 

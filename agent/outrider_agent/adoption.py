@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.inbox import names
-from outrider_agent import discovery, held, processes
+from outrider_agent import discovery, encodings, held, processes
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import holds, is_telling
 from outrider_agent.followed import Followed
@@ -382,7 +382,10 @@ class Adoption:
 def _tells(candidate: Candidate) -> bool:
     """Whether a file that is no stream yet has anything to tell."""
     found = candidate.found
-    if candidate.size() or found.closing:
+    size = candidate.size()
+    if size == 1 and encodings.may_be_marked(os.pread(candidate.fd, 1, 0)):
+        return False  # what encoding it is will be known with the next byte
+    if size or found.closing:
         return True
     if found.source is not None or names.parse(os.path.basename(found.path)) is None:  # noqa: PTH119
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from outrider.instants import from_unix_us
 from outrider.probes.look import look as look_once
 from outrider.probes.result import WELL
 from outrider.visible import visible
-from outrider_agent import identity
+from outrider_agent import encodings, identity
 from outrider_agent.discovery import (
     COMPRESSED,
     Discovery,
@@ -22,6 +23,7 @@ from outrider_agent.discovery import (
 )
 from outrider_agent.formats import choose, sample
 from outrider_agent.times import TimeReader
+from outrider_agent.wide_framing import framer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,14 +146,22 @@ def _describe(path: str, source: SourceConfig) -> tuple[str, str]:
         return f"{path}: {reason}", f"{reason}: {advice(error, path)}"
     finally:
         os.close(fd)
-    return f"{path}: {status.st_size} bytes, {format_of(head, source)}", ""
+    encoding = encodings.of_file(head, source.encoding)
+    shown = f", {encoding}" if encoding != "utf-8" else ""
+    problem = ""
+    wide = encodings.unmarked_wide(head) if encoding == "utf-8" else None
+    if wide:
+        problem = f'it looks like UTF-16, and is read as UTF-8: set `encoding = "{wide}"`'
+    return f"{path}: {status.st_size} bytes, {format_of(head, source)}{shown}", problem
 
 
 def format_of(head: bytes, source: SourceConfig) -> str:
     """Say in which format the first bytes of a file would be read."""
     if source.format != "auto":
         return source.format
-    lines = [line for line in head.split(b"\n")[:-1] if line]
+    encoding = encodings.of_file(head, source.encoding)
+    framed = framer(encoding)(0).feed(head)
+    lines = [encodings.decoded(line, encoding).line.removeprefix(BOM_UTF8) for line in framed.lines]
     if not lines:
         return "empty"
     if sum(line.startswith(b"{") for line in lines) * 2 >= len(lines):

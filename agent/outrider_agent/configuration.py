@@ -232,8 +232,7 @@ def _check_source(source: SourceConfig, where: str) -> None:
         raise ConfigError(
             f"`{source.encoding}` is no encoding of lines that is known",
             f"{where}.encoding",
-            'write a name such as "latin-1", "cp1252" or "gb18030"; what writes UTF-16 must write '
-            "UTF-8 instead",
+            'write a name such as "latin-1", "cp1252", "gb18030" or "utf-16"',
         ) from None
     try:
         source.zone()

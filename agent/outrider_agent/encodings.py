@@ -1,12 +1,15 @@
 """Encodings of log files: lines to UTF-8. Offsets stay those of the file's own bytes.
 
-Only encodings are known in which a newline is one byte that is part of no other character, so that
-framing needs to know nothing of them. UTF-16 and UTF-32 are none of these.
+In most of them a newline is one byte that is part of no other character, so that framing needs to
+know nothing of them; UTF-16 has a framing of its own (:mod:`outrider_agent.wide_framing`). What a
+file's byte order mark says is stronger than a source that says UTF-8, which is the default, or just
+UTF-16. Without one UTF-16 is little-endian, as it is written on Windows.
 """
 
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 from typing import NamedTuple
 
 _SINGLE_BYTE = (
@@ -18,6 +21,19 @@ _MULTI_BYTE = (
 )  # fmt: skip
 KNOWN = frozenset({"utf-8", *_SINGLE_BYTE, *_MULTI_BYTE})
 """By the names that Python's registry gives them; its aliases are known too."""
+
+WIDE = frozenset({"utf-16", "utf-16-le", "utf-16-be"})
+"""Known too: two bytes are a character's least."""
+
+MARK_BYTES = 3
+"""A byte order mark has at most so many bytes."""
+
+_MARKS = (
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+)
+_SWITCHED_BYTES = 16
 
 
 class Decoded(NamedTuple):
@@ -31,14 +47,47 @@ class Decoded(NamedTuple):
 def canonical(name: str) -> str:
     """Return the registry's name of an encoding. Raises LookupError for one that is not known."""
     found = codecs.lookup(name).name
-    if found not in KNOWN:
+    if found not in KNOWN | WIDE:
         raise LookupError(name)
     return found
 
 
+def of_file(head: bytes, name: str) -> str:
+    """Return the encoding of a file with these first bytes, whose source names ``name``."""
+    found = canonical(name)
+    if found not in {"utf-8", "utf-16"}:
+        return found
+    marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), found)
+    return "utf-16-le" if marked == "utf-16" else marked
+
+
+def unmarked_wide(head: bytes) -> str | None:
+    """Return which UTF-16 bytes without a mark look like: most Latin text has NUL in every other.
+
+    None where they do not.
+    """
+    half = len(head) // 2
+    if half < 4:
+        return None
+    low, high = head[0::2].count(0), head[1::2].count(0)
+    if max(low, high) * 2 < half or min(low, high) * 10 > max(low, high):
+        return None
+    return "utf-16-le" if high > low else "utf-16-be"
+
+
+def may_be_marked(head: bytes) -> bool:
+    """Whether such first bytes may go on as a byte order mark of UTF-16."""
+    return head in {b"\xff", b"\xfe"}
+
+
 def decoded(line: bytes, encoding: str) -> Decoded:
     """Return a line in UTF-8; ``encoding`` is canonical."""
-    if line.isascii():
+    if encoding in WIDE:
+        if len(line) >= _SWITCHED_BYTES and b"\n" in line and b"\0" not in line:
+            with suppress(UnicodeDecodeError):
+                # Somebody went on in UTF-8 within a file of UTF-16.
+                return Decoded(line.decode().encode(), is_clean=False)
+    elif line.isascii():
         return Decoded(line, is_clean=True)
     try:
         return Decoded(line.decode(encoding).encode(), is_clean=True)

@@ -113,6 +113,8 @@ def _print(file: FileAccount, write: Callable[[str], object]) -> None:
     else:
         write("lag          none: Postgres has all of it\n")
     write(f"format       {file.format}\n")
+    if file.encoding != "utf-8":
+        write(f"encoding     {file.encoding}\n")
     if file.multiline != "off":
         write(f"multiline    {file.multiline}\n")
     if file.state == "ended":

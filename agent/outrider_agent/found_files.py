@@ -219,7 +219,7 @@ class FoundFiles:
         if followed.segment is not None:
             followed.segment.path = found.path
         elif found.source is not None and found.source != before:
-            followed.tail.parser = self._minter.parser(found.source)
+            followed.tail.parser = self._minter.parser(found.source, followed.tail.fd)
 
     def say(self, path: str, what: str, what_to_do: str) -> None:
         """Report a file that cannot be read, until it can."""

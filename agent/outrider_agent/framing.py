@@ -108,8 +108,20 @@ class Framer:
         self.end -= 1  # there was no newline
         return result
 
+    def ends(self, data: bytes) -> bool:
+        """Whether the last line of ``data`` has its newline."""
+        return data.endswith(b"\n")
+
+    def joined(self, lines: bytes) -> bytes:
+        """Return several lines with nothing but a newline between each two."""
+        return lines.replace(b"\r\n", b"\n")
+
+    def cut(self, line: bytes) -> bytes:
+        """Cut a line to its limit without cutting a character in two."""
+        return cut(line, self._max)
+
     def _finish_long(self, result: Lines, length: int, newline_bytes: int = 1) -> None:
-        result.lines.append(cut(self._head, self._max))
+        result.lines.append(self.cut(self._head))
         result.starts.append(self.end)
         result.cut[0] = length
         self.end += length + newline_bytes

@@ -57,6 +57,11 @@ class Parser:
         self._fits = (0, 0)
 
     @property
+    def encoding(self) -> str:
+        """The encoding of the file's lines."""
+        return self._encoding
+
+    @property
     def choice(self) -> str:
         """Which format lines are read in, and why, for people."""
         if not self._auto:

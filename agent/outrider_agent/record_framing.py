@@ -86,6 +86,10 @@ class RecordFramer:
         """Length of the over-long line that is being skipped; 0 outside of one."""
         return self._lines.partial_bytes
 
+    def ends(self, data: bytes) -> bool:
+        """Whether the last line of ``data`` has its newline."""
+        return self._lines.ends(data)
+
     @property
     def state(self) -> bytes:
         """What must be known at :attr:`end` to go on there; empty after a complete record."""
@@ -127,12 +131,12 @@ class RecordFramer:
         closing = closing or self._lines.end - lines.starts[last.first] > self._max
         if closing and len(groups) <= most_records:
             self._carry = _Carry(last.state, last.offset)
-            return _records(lines, groups, data, begin)
+            return self._records(lines, groups, data, begin)
         given = groups[:-1][:most_records]
         held = groups[len(given)]
         self._lines.go_back(lines.starts[held.first])
         self._carry = held.before
-        result = _records(lines, given, data, begin)
+        result = self._records(lines, given, data, begin)
         result.more = len(given) < len(groups) - 1 or closing
         self.holds = not result.more
         return result
@@ -158,23 +162,22 @@ class RecordFramer:
             groups.append(group)
         return groups
 
-
-def _records(lines: Lines, groups: list[_Group], data: bytes, begin: int) -> Lines:
-    """Make a record of each group: its bytes as they stand in the file, blank lines included."""
-    result = Lines()
-    for index, group in enumerate(groups):
-        first, last = group.first, group.last - 1
-        record = lines.lines[first]
-        if last > first:
-            end = lines.starts[last] + len(lines.lines[last])
-            record = data[lines.starts[first] - begin : end - begin].replace(b"\r\n", b"\n")
-        elif first in lines.cut:
-            result.cut[index] = lines.cut[first]
-        if group.continued:
-            result.continued[index] = group.offset
-        result.lines.append(record)
-        result.starts.append(lines.starts[first])
-    return result
+    def _records(self, lines: Lines, groups: list[_Group], data: bytes, begin: int) -> Lines:
+        """Make a record of each group: its bytes as they are in the file, blank lines included."""
+        result = Lines()
+        for index, group in enumerate(groups):
+            first, last = group.first, group.last - 1
+            record = lines.lines[first]
+            if last > first:
+                end = lines.starts[last] + len(lines.lines[last])
+                record = self._lines.joined(data[lines.starts[first] - begin : end - begin])
+            elif first in lines.cut:
+                result.cut[index] = lines.cut[first]
+            if group.continued:
+                result.continued[index] = group.offset
+            result.lines.append(record)
+            result.starts.append(lines.starts[first])
+        return result
 
 
 def _append(lines: Lines, more: Lines) -> None:

@@ -22,18 +22,19 @@ from outrider_agent import encodings, multiline
 from outrider_agent.digests import HEAD_BYTES, digest
 from outrider_agent.discovery import Found, open_regular
 from outrider_agent.evidence import holds, is_telling
-from outrider_agent.framing import Framer
 from outrider_agent.parsing import Parser
 from outrider_agent.record_framing import RecordFramer
 from outrider_agent.start import start_offset
 from outrider_agent.streams import Place, Stream, clipped, mint, shown_path
 from outrider_agent.tail import Tail
+from outrider_agent.wide_framing import framer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import tzinfo
 
     from outrider_agent.configuration import SourceConfig
+    from outrider_agent.framing import Framer
 
 
 @dataclass(slots=True, eq=False)
@@ -119,26 +120,36 @@ class Minter:
 
     def tail(self, candidate: Candidate, stream: Stream) -> Tail:
         """Follow a file as a stream."""
-        source = candidate.found.source
-        return Tail(candidate.fd, stream, self.parser(source), self._key, framing(source))
+        source, fd = candidate.found.source, candidate.fd
+        made = framing(source, encoding_of(fd, source))
+        return Tail(fd, stream, self.parser(source, fd), self._key, made)
 
-    def parser(self, source: SourceConfig | None) -> Parser:
-        """Make a parser for a source's files; None for the inbox."""
+    def parser(self, source: SourceConfig | None, fd: int) -> Parser:
+        """Make a parser for a file of a source; None for the inbox."""
+        encoding = encoding_of(fd, source)
         if source is None:
-            return Parser("auto", self._zone)
-        return Parser(source.format, source.zone(), source.encoding)
+            return Parser("auto", self._zone, encoding)
+        return Parser(source.format, source.zone(), encoding)
 
 
-def framing(source: SourceConfig | None) -> Callable[[int, bytes], Framer | RecordFramer]:
-    """Return what makes the framer of a source's files; None for the inbox."""
+def encoding_of(fd: int, source: SourceConfig | None) -> str:
+    """Return the encoding of a file, by its source and its first bytes."""
+    name = "utf-8" if source is None else source.encoding
+    return encodings.of_file(os.pread(fd, encodings.MARK_BYTES, 0), name)
+
+
+def framing(
+    source: SourceConfig | None, encoding: str
+) -> Callable[[int, bytes], Framer | RecordFramer]:
+    """Return what makes the framer of a source's files in ``encoding``; None for the inbox."""
     rule = None if source is None else multiline.rule(source.multiline)
+    lines = framer(encoding)
     if rule is None:
-        return lambda offset, _: Framer(offset)
+        return lambda offset, _: lines(offset)
     readable = None
-    if source is not None and encodings.canonical(source.encoding) != "utf-8":
-        encoding = encodings.canonical(source.encoding)
+    if encoding != "utf-8":
         readable = lambda line: encodings.decoded(line, encoding).line  # noqa: E731
-    return lambda offset, state: RecordFramer(Framer(offset), rule, state, readable=readable)
+    return lambda offset, state: RecordFramer(lines(offset), rule, state, readable=readable)
 
 
 @dataclass(frozen=True, slots=True)

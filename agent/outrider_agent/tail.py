@@ -306,7 +306,7 @@ class Tail:
         self._digest = self._digest_at(self._framer.end)
         self._looked_to = self._framer.end
         if lines.lines:
-            unfinished = not data.endswith(b"\n")
+            unfinished = not self._framer.ends(data)
             self._take(self.parser.parse(lines, observed_us, partial=unfinished), now)
 
     # ---------------------------------------------------------------- batches
