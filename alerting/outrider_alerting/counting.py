@@ -11,7 +11,8 @@ batches of a session, any past is believed: a backlog that counted as happening 
 alerts for errors that never were within one window.
 
 Cost is what this module is about: it sees every record. A filter is asked only if the batch has
-what it needs (:mod:`.needs`), and a key is made only for records that match.
+what it needs (:mod:`.needs`), and a key is made only for records that match. What each filter took
+can be learned (:class:`Costs`); rules that are frozen for it are not counted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from outrider_alerting.needs import needs_of, words_of
 from outrider_alerting.watches import watches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from outrider.columns import Columns
     from outrider_alerting.episodes import Key
@@ -45,13 +46,22 @@ FEW: Final = 8
 """At most one record in so many is few."""
 
 
+class Costs:
+    """What the watches took of one batch, by hits key: seconds of ``clock``, and what matched."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.taken: dict[bytes, tuple[float, int]] = {}
+
+
 class HitCounter:
     """Counts the hits of one rule set, batch after batch. Holds no state between batches."""
 
-    def __init__(self, rule_set: RuleSet) -> None:
+    def __init__(self, rule_set: RuleSet, frozen: Container[str] = ()) -> None:
+        """Prepare; ``frozen`` are names of rules that are not counted."""
         found: dict[bytes, _Watch] = {}
         for rule in rule_set.rules:
-            for watch in watches(rule):
+            for watch in watches(rule) if rule.name not in frozen else ():
                 if watch.key not in found:
                     found[watch.key] = _Watch(watch)
         # One comparison ends the search: those that need the highest severity come last.
@@ -72,20 +82,25 @@ class HitCounter:
         clock_offset_us: int = 0,
         *,
         believable_from_us: int | None = None,
+        costs: Costs | None = None,
     ) -> list[Hit]:
         """Return the hits of a batch.
 
-        ``clock_offset_us`` is added to event times (0: the agent has corrected them).
+        ``clock_offset_us`` is added to event times (0: the agent has corrected them). ``costs``
+        learns what each watch took that was asked.
         """
         if not columns.n:
             return []
         hits: list[Hit] = []
         clock: _Clock | None = None
         for watch in self._of_service.get(columns.service, self._anywhere).candidates(columns):
+            began = costs.clock() if costs else 0.0
             rows = watch.filter.match(columns)
             if rows:
                 clock = clock or _Clock(columns, clock_offset_us, believable_from_us)
                 hits.extend(watch.hits(columns, rows, clock))
+            if costs:
+                costs.taken[watch.hits_key] = (costs.clock() - began, len(rows))
         return hits
 
 

@@ -13,9 +13,11 @@ step that had neither needs no record: taking it again or leaving it out changes
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from outrider_alerting import composites, gaps, jobs, judging, liveness, overflow, records
+from outrider_alerting import composites, freezing, gaps, jobs, judging, liveness, overflow, records
 from outrider_alerting.components import ComponentState  # noqa: TC001  msgspec reads it
 from outrider_alerting.episodes import (  # noqa: TC001  msgspec reads the annotations
     Key,
@@ -29,6 +31,9 @@ from outrider_alerting.overlay import Overlay
 from outrider_alerting.program import Program, key_names, sort_of
 from outrider_alerting.state import Address, EngineState, General, RuleState
 from outrider_alerting.watermarks import Quorum, Record, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class StepInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,25 +63,35 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def step(
-    state: EngineState, inputs: StepInputs, *, now_us: int, program: Program, quorum: Quorum
+    state: EngineState,
+    inputs: StepInputs,
+    *,
+    now_us: int,
+    program: Program,
+    quorum: Quorum,
+    enter: Callable[[str], object] = lambda _: None,
 ) -> StepResult:
     """Evaluate one step; ``state`` is not changed.
 
     Ends of alerts follow the clock and the watermarks, so take one every second without any input.
+    ``enter`` is called with the name of the rule that the time that follows is spent on ("": none).
     """
-    overlay = Overlay(state, now_us=now_us, program=program, quorum=quorum)
+    overlay = Overlay(state, now_us=now_us, program=program, quorum=quorum, enter=enter)
     for address in state.expired(overlay.now_s):
         overlay.put(address, None)
     if state.general.rule_set != program.version:
         for address in sorted(state.rules):
             _adopt(overlay, address)
         _begin(overlay)
+        freezing.begin(overlay)
     dropped = sum(records.count(overlay, hit) for hit in inputs.hits)
+    enter("")
     for seen in inputs.health:
         liveness.observe(overlay, seen)
     for gap in inputs.gaps:
         gaps.note(overlay, gap)
     _conclude(overlay)
+    enter("")
     if program.composites:
         firing = overlay.firing()
         for rule in program.composites:
@@ -88,7 +103,12 @@ def step(
         stale=tuple(overlay.stale),
         changed=overlay.changed,
         general=msgspec.json.encode(
-            General(rule_set=program.version, marks=marks, since=overlay.since)
+            General(
+                rule_set=program.version,
+                marks=marks,
+                since=overlay.since,
+                frozen=tuple(sorted(program.frozen)),
+            )
         ),
         record=Record(marks=marks, answers=tuple(answers)),
         moved=overlay.moved,
@@ -113,8 +133,9 @@ def _conclude(overlay: Overlay) -> None:
     for address in sorted(overlay.touched | overlay.active()):
         state = overlay.get(address)
         rule = overlay.program.rules.get(address[0])
-        if state is None or rule is None:
+        if state is None or rule is None or rule.name in overlay.program.frozen:
             continue
+        overlay.enter(rule.name)
         if overflow.is_overflow(rule, address[1]):
             overflow.end(overlay, address, state)
         elif isinstance(rule, ComponentRule):
@@ -132,6 +153,9 @@ def _adopt(overlay: Overlay, address: Address) -> None:
     state = overlay.get(address)
     if state is None:
         return
+    if address[0] == freezing.RULE:
+        freezing.adopt(overlay, address, state)
+        return
     rule = overlay.program.rules.get(address[0])
     if rule is None:
         overlay.withdraw(address, state, "the rule was deleted")
@@ -140,6 +164,12 @@ def _adopt(overlay: Overlay, address: Address) -> None:
     if ",".join(key_names(rule)) != state.by or sort_of(subject) != sort_of(state.subject):
         overlay.withdraw(address, state, "the rule was changed to other keys")
         return
+    if rule.name in overlay.program.frozen:
+        freezing.freeze(overlay, address, state)
+        return
+    if rule.name in overlay.thawed:
+        # Not all was counted: like a rule about other records, it begins anew with what is open.
+        state = msgspec.structs.replace(state, subject="")
     if overflow.is_overflow(rule, address[1]) or isinstance(rule, ComponentRule | CompositeRule):
         return
     if isinstance(rule, ScheduleRule):

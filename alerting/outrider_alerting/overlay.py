@@ -17,6 +17,8 @@ from outrider_alerting.state import RuleState
 from outrider_alerting.watermarks import combined
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from outrider_alerting.episodes import Episode
     from outrider_alerting.kinds import Rule
     from outrider_alerting.program import Program
@@ -28,8 +30,16 @@ class Overlay:
     """Rule states as they are after the part of the step that is done, and what it has told."""
 
     def __init__(
-        self, state: EngineState, *, now_us: int, program: Program, quorum: Quorum
+        self,
+        state: EngineState,
+        *,
+        now_us: int,
+        program: Program,
+        quorum: Quorum,
+        enter: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self.enter = enter
+        """Called with the rule that is worked on from now on."""
         self.now_us = now_us
         self.now_s = now_us // SECOND_US
         self.program = program
@@ -42,6 +52,8 @@ class Overlay:
         self.moved = False
         """Something was judged: a replay without this step might judge it with later records."""
         self.since: dict[str, int] = state.general.since
+        self.thawed = frozenset(state.general.frozen) - frozenset(program.frozen)
+        """Rules that were frozen up to now: what was counted of them has a hole."""
         self._state = state
         self._quorum = quorum
         self._tracked: dict[str, int] = {}

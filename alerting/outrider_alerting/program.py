@@ -20,6 +20,9 @@ from outrider_alerting.watches import Part, watches
 from outrider_alerting.watermarks import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outrider_alerting.freezing import Frozen
     from outrider_alerting.rules import RuleSet
 
 
@@ -33,9 +36,13 @@ class Wanted(NamedTuple):
 class Program:
     """A rule set of one version, ready for evaluation."""
 
-    def __init__(self, rule_set: RuleSet, version: int) -> None:
+    def __init__(
+        self, rule_set: RuleSet, version: int, frozen: Mapping[str, Frozen] | None = None
+    ) -> None:
         self.rule_set = rule_set
         self.version = version
+        self.frozen: Mapping[str, Frozen] = frozen or {}
+        """By rule: neither counted nor evaluated."""
         self.rules: dict[str, Rule] = {rule.name: rule for rule in rule_set.rules}
         self.by_hits: dict[bytes, list[Wanted]] = {}
         self.components: list[ComponentRule] = []
@@ -51,10 +58,12 @@ class Program:
             self._add(rule)
 
     def _add(self, rule: Rule) -> None:
-        for watch in watches(rule):
+        counts = rule.name not in self.frozen
+        for watch in watches(rule) if counts else ():
             self.by_hits.setdefault(watch.key, []).append(Wanted(rule, watch.part))
         if isinstance(rule, ComponentRule):
-            self.components.append(rule)
+            if counts:
+                self.components.append(rule)
             known = rule.of in LIVENESS_BY
             self._subjects[rule.name] = rule.of if known else f"component:{rule.of}"
             return
@@ -63,7 +72,8 @@ class Program:
             self._subjects[rule.name] = "composite:"
             return
         if isinstance(rule, GapRule):
-            self.gaps.append(rule)
+            if counts:
+                self.gaps.append(rule)
             self.thresholds[rule.name] = threshold(rule)
             self._subjects[rule.name] = f"gap:{rule.filter.key if rule.filter else ''}"
             return
@@ -79,13 +89,13 @@ class Program:
             # Other lengths are other questions: what was counted so far cannot answer them.
             subject = f"judged:{subject}:{spec.reach_s}:{asked[-1].key.hex()[:8]}"
         self._subjects[rule.name] = subject
-        if rule.name not in self.thresholds and not key_names(rule):
+        if rule.name not in self.thresholds and not key_names(rule) and counts:
             self.standing.append(rule)
 
     @property
     def subjects(self) -> frozenset[str]:
-        """What the rules are about, altogether."""
-        return frozenset(self._subjects.values())
+        """What the rules that count are about, altogether."""
+        return frozenset(s for name, s in self._subjects.items() if name not in self.frozen)
 
     def subject(self, rule: Rule) -> str:
         """Return what the keys of a rule are about: another subject, another window."""

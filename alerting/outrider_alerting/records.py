@@ -33,6 +33,7 @@ def count(overlay: Overlay, hit: Hit) -> int:
     if wanted is None:
         return hit.n
     for want in wanted:
+        overlay.enter(want.rule.name)
         if hit.overflow:
             overflow.exceeded(overlay, want.rule, overflow.hit_reason(hit.n))
         else:
@@ -125,7 +126,8 @@ def adopt(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -> N
             told=(),
             values={},
             floor_s=until_s,
-            expiry_s=until_s,
+            # What was known to a rule that was frozen is still known.
+            expiry_s=max(state.expiry_s, until_s) if rule.name in overlay.thawed else until_s,
         )
     overlay.put(address, msgspec.structs.replace(state, wake_s=None))
 

@@ -56,7 +56,7 @@ __all__ = [
     "hits_key",
 ]
 
-ENGINE_VERSION: Final = 2
+ENGINE_VERSION: Final = 3
 """What this engine can evaluate; a set names the oldest engine that evaluates it right."""
 
 IN_APP: Final = "in-app"

@@ -154,6 +154,8 @@ class General(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Service to the time up to which conclusions were drawn; never moves back."""
     since: dict[str, int] = {}
     """Subject to the second since which a rule has counted it."""
+    frozen: tuple[str, ...] = ()
+    """Rules that are not counted, see :mod:`.freezing`."""
 
 
 class EngineState:

@@ -24,7 +24,7 @@ from outrider_alerting.kinds import (
 from outrider_alerting.state import JOB_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from outrider_alerting.rules import RuleSet
 
@@ -77,7 +77,7 @@ def hits_key(rule: Rule) -> bytes | None:
     return next((watch.key for watch in watches(rule)), None)
 
 
-def urgent_filters(rule_set: RuleSet) -> list[str]:
+def urgent_filters(rule_set: RuleSet, frozen: Container[str] = ()) -> list[str]:
     """Return the filters whose records agents send at once, at most 100 of at most 1,024 bytes.
 
     Those of rules that say ``urgent``, or say nothing and are critical; each once, in rule order.
@@ -87,6 +87,8 @@ def urgent_filters(rule_set: RuleSet) -> list[str]:
         asked = watches(rule)
         said = getattr(rule, "urgent", None)
         urgent = top_priority(rule) == "critical" if said is None else said
+        if rule.name in frozen:
+            continue
         if asked and urgent and len(asked[0].filter.key.encode()) <= MAX_URGENT_BYTES:
             chosen[asked[0].filter.key] = None
     return list(chosen)[:MAX_URGENT]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from outrider_alerting import rule_files
 from outrider_alerting.components import ComponentState
 from outrider_alerting.engine import StepInputs, step
+from outrider_alerting.freezing import Frozen
 from outrider_alerting.hits import Hit
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
@@ -64,6 +65,8 @@ class Scene:
         self.workers = workers
         self.rule_set = rules(text)
         self.version = 1
+        self.frozen: dict[str, Frozen] = {}
+        self.programs: dict[int, Program] = {}
         self.state = EngineState()
         self.restarts = restarts
         self.now = 0.0
@@ -72,8 +75,15 @@ class Scene:
         self.results: list[StepResult] = []
 
     def apply_rules(self, text: str) -> None:
-        """Make another rule set active from the next step on."""
+        """Make another rule set active from the next step on; nothing of it is frozen."""
         self.rule_set = rules(text)
+        self.frozen = {}
+        self.version += 1
+
+    def freeze(self, *names: str) -> None:
+        """Freeze rules of the set from the next step on."""
+        why = Frozen(why="it took 50 % of the time", since_us=int((T0 + self.now) * S))
+        self.frozen = dict.fromkeys(names, why) | self.frozen
         self.version += 1
 
     def hit(
@@ -118,7 +128,8 @@ class Scene:
 
     def feed(self, inputs: StepInputs, now_us: int, quorum: Quorum) -> list[Transition]:
         """Take a step from its raw inputs."""
-        program = Program(self.rule_set, self.version)
+        program = Program(self.rule_set, self.version, self.frozen)
+        self.programs[self.version] = program
         result = step(self.state, inputs, now_us=now_us, program=program, quorum=quorum)
         self.steps.append((inputs, now_us, RecordedQuorum(result.record), self.version))
         self.results.append(result)

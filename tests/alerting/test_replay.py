@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting.engine import step
-from outrider_alerting.program import Program
 from outrider_alerting.state import JOB_EVENTS, EngineState
 from tests.alerting.scene import Scene, component, source
 
@@ -122,6 +121,7 @@ EDITED = RULES.replace("above = 3", "above = 4").replace("needle", "nail").repla
 WORKERS = ("w1", "w2", "w3")
 
 
+FROZEN = ("burst", "seen", "absent", "share", "new", "job", "dead")
 KEYED = ("burst", "seen", "users", "new")
 
 
@@ -135,6 +135,7 @@ class Act(NamedTuple):
     behind: tuple[int, int, int]
     """How far each worker's watermark is behind; 400: it is silent."""
     edit: bool
+    freeze: bool
 
 
 acts = st.lists(
@@ -156,6 +157,7 @@ acts = st.lists(
         ).map(tuple),
         st.tuples(*[st.sampled_from((0, 0, 0, 5, 20, 400))] * 3),
         st.just(False) | st.sampled_from((False, False, False, True)),
+        st.just(False) | st.sampled_from((False, False, False, True)),
     ),
     min_size=1,
     max_size=25,
@@ -171,6 +173,8 @@ def play(script: list[Act], *, restarts: bool) -> Scene:
         if act.edit:
             edited = not edited
             scene.apply_rules(EDITED if edited else RULES)
+        if act.freeze:
+            scene.freeze(*FROZEN)
         hits = [
             scene.hit(
                 now - ago,
@@ -220,8 +224,6 @@ def test_restarts_change_nothing(script: list[Act]) -> None:
 def test_replay_of_the_recorded_steps_equals_live(script: list[Act]) -> None:
     """Inputs, clock and recorded answers of the steps that had any give the same transitions."""
     live = play(script, restarts=False)
-    rule_sets = {result.version: result.program for result in _programs(script)}
-
     replayed: list[Transition] = []
     state = EngineState()
     for (inputs, now_us, quorum, version), result in zip(live.steps, live.results, strict=True):
@@ -229,26 +231,11 @@ def test_replay_of_the_recorded_steps_equals_live(script: list[Act]) -> None:
         inputs_or_moves = inputs.hits or inputs.health or result.transitions or result.moved
         if not (inputs_or_moves or first_of_version):
             continue
-        again = step(state, inputs, now_us=now_us, program=rule_sets[version], quorum=quorum)
+        again = step(state, inputs, now_us=now_us, program=live.programs[version], quorum=quorum)
         state.apply(again.changed, again.general)
         replayed.extend(again.transitions)
 
     assert as_bytes(replayed) == as_bytes(live.transitions)
-
-
-class _Version(NamedTuple):
-    version: int
-    program: Program
-
-
-def _programs(script: list[Act]) -> list[_Version]:
-    scene = Scene(RULES)
-    found = [_Version(1, Program(scene.rule_set, 1))]
-    for edit in (act.edit for act in script):
-        if edit:
-            scene.apply_rules(EDITED if scene.version % 2 else RULES)
-            found.append(_Version(scene.version, Program(scene.rule_set, scene.version)))
-    return found
 
 
 @settings(max_examples=60, deadline=None)
@@ -257,12 +244,10 @@ def test_a_step_that_was_rolled_back_leaves_no_trace(script: list[Act], at: int)
     """Taking a step and throwing its result away changes nothing that follows."""
     scene = play(script[:at], restarts=False)
     before = dict(scene.state.rules), set(scene.state.active), dict(scene.state.instances)
-    inputs, now_us, quorum, version = (play(script, restarts=False).steps)[-1]
+    whole = play(script, restarts=False)
+    inputs, now_us, quorum, version = whole.steps[-1]
 
-    step(
-        scene.state, inputs, now_us=now_us, program=_programs(script)[version - 1].program,
-        quorum=quorum,
-    )  # fmt: skip
+    step(scene.state, inputs, now_us=now_us, program=whole.programs[version], quorum=quorum)
 
     after = dict(scene.state.rules), set(scene.state.active), dict(scene.state.instances)
     assert after == before

@@ -52,6 +52,7 @@ _REST = 3.0
 _REST_MAX_S = 0.25
 """... and at most so long."""
 _REFUSED_RETRY_S = 5.0
+REFUSED_TOLD_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Evaluator:
         self._jitter = jitter
         self._state = "waiting"
         self._error: str | None = None
+        self._refused_told_s = float("-inf")
 
     def health(self) -> dict[str, Any]:
         """Return whether this process evaluates, for the collector's status row.
@@ -107,14 +109,23 @@ class Evaluator:
                 too_new = fault.reason is Reason.RULES_TOO_NEW
                 self._state, self._error = "refused" if too_new else "down", str(fault)
                 wait_s = _REFUSED_RETRY_S if too_new else backoff.next()
-                _log.log(
-                    logging.ERROR if too_new else logging.WARNING,
-                    "evaluation waits %.1f s: %s",
-                    wait_s,
-                    fault,
-                )
+                if not too_new or self._is_time_to_refuse():
+                    _log.log(
+                        logging.ERROR if too_new else logging.WARNING,
+                        "evaluation waits %.1f s: %s",
+                        wait_s,
+                        fault,
+                    )
                 await first_of(wait_s, stop)
         self._state = "stopped"
+
+    def _is_time_to_refuse(self) -> bool:
+        """Tell whether to say again that the rules are too new: it stays so until somebody acts."""
+        now_s = self._clock()
+        if now_s - self._refused_told_s < REFUSED_TOLD_EVERY_S:
+            return False
+        self._refused_told_s = now_s
+        return True
 
     async def _connected(self, stop: asyncio.Event, backoff: Backoff) -> None:
         url = self._settings.database_url

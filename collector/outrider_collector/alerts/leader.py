@@ -1,10 +1,16 @@
-"""The evaluation under one tenure of the lease: from feed rows to steps, one after the other."""
+"""The evaluation under one tenure of the lease: from feed rows to steps, one after the other.
+
+A rule whose evaluation takes too much is frozen, as one whose filter does is by the collectors
+(:mod:`~outrider_collector.ingest.rulebook`): by a set of rules that comes through the feed.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from outrider.errors import Fault, Reason
 from outrider.instants import to_us
 from outrider_alerting.engine import StepInputs, step
 from outrider_alerting.program import Program
@@ -13,6 +19,7 @@ from outrider_alerting.state import EngineState
 from outrider_alerting.watermarks import assess
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.recording import Recorder, Step
+from outrider_collector.alerts.spending import Spending
 from outrider_collector.store import canary, evaluation, leases, rules
 from outrider_collector.store.evaluation import Cursor
 
@@ -28,11 +35,15 @@ if TYPE_CHECKING:
     from outrider_alerting.watermarks import Source
     from outrider_collector.store.evaluation import FeedRow, HitRow, SourceRow
 
+_log = logging.getLogger(__name__)
+
 TICK_S: Final = 1.0
 """Without rows, a step is taken this often."""
 PLACE_EVERY_S: Final = 1.0
 """A place in the feed that no step stored is stored after this."""
 FEED_ROWS_MAX: Final = 500
+FREEZE_S: Final = 2.0
+"""So long it is tried to freeze a rule beside running commits; then the next step does."""
 _SOURCES_EVERY_S = 0.5
 _CLOSED_SOURCES_EVERY_S = 30.0
 
@@ -82,6 +93,7 @@ class Leader:
         self._closed: list[SourceRow] = []
         self._closed_at = float("-inf")
         self._listening_since: datetime | None = None
+        self._spending = Spending()
 
     async def load(self) -> None:
         """Read place, state and rule set. Raises RULES_TOO_NEW."""
@@ -144,7 +156,8 @@ class Leader:
 
     async def _use(self, version: int) -> None:
         active = await rules.load(self._connection, version)
-        self._program = Program(active.rule_set, version)
+        self._program = Program(active.rule_set, version, active.frozen)
+        self._spending.forget()
         self._recorder.use(active.rule_set, version)
 
     async def _hits(self, batch: Batch) -> list[HitRow]:
@@ -187,7 +200,16 @@ class Leader:
         inputs = StepInputs(
             hits=tuple(map(translate.hit, hits)), health=tuple(health), gaps=tuple(gaps)
         )
-        result = step(self._engine, inputs, now_us=to_us(now), program=self._program, quorum=quorum)
+        self._spending.begin()
+        result = step(
+            self._engine,
+            inputs,
+            now_us=to_us(now),
+            program=self._program,
+            quorum=quorum,
+            enter=self._spending.enter,
+        )
+        overspent = self._spending.end(self._hits_of_rules(inputs))
         taken = Step(now=now, place=self._place, read_to=read_to, inputs=inputs, result=result)
         outcome = await self._recorder.take(taken)
         if outcome is None:
@@ -197,6 +219,28 @@ class Leader:
         self._stored_at = self._clock()
         if outcome.to_deliver:
             self._told.set()
+        if overspent:
+            await self._freeze(overspent)
+
+    def _hits_of_rules(self, inputs: StepInputs) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for hit in inputs.hits:
+            for wanted in self._program.by_hits.get(hit.hits_key, ()):
+                found[wanted.rule.name] = found.get(wanted.rule.name, 0) + 1
+        return found
+
+    async def _freeze(self, overspent: dict[str, str]) -> None:
+        try:
+            version = self._program.version
+            frozen = await rules.freeze(self._connection, version, overspent, within_s=FREEZE_S)
+        except Fault as fault:
+            if fault.reason is not Reason.STORE_DOWN:
+                raise
+            _log.warning("a rule that costs too much could not be frozen: %s", fault)
+            return
+        if frozen is not None:
+            for name, why in sorted(overspent.items()):
+                _log.warning("rule %s costs too much and is frozen: %s", name, why)
 
     async def _sources(self, at: datetime) -> list[Source]:
         now = self._clock()

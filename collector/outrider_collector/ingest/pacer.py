@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TURN_S = 1.0
 RULES_EVERY_TURNS = 2
+UNREADABLE_EVERY_TURNS = 60
+"""That the rules cannot be read is told no oftener."""
 
 log = outrider.get_logger(__name__)
 
@@ -40,14 +42,15 @@ class Pacer:
         self._figures = figures
         self._least_interval_ms = least_interval_ms
         self._batches = 0
+        self._turns = 0
+        self._told_at_turn: int | None = None
 
     async def run(self) -> None:
         """Pace until cancelled."""
-        turn = 0
         while True:
             await asyncio.sleep(TURN_S)
-            turn += 1
-            if turn % RULES_EVERY_TURNS == 0:
+            self._turns += 1
+            if self._turns % RULES_EVERY_TURNS == 0:
                 await self._look_at_rules()
             self.turn()
 
@@ -68,4 +71,8 @@ class Pacer:
         try:
             await self._rules.refresh()
         except Fault as fault:
+            told = self._told_at_turn
+            if told is not None and self._turns - told < UNREADABLE_EVERY_TURNS:
+                return
+            self._told_at_turn = self._turns
             log.warning("the active rules cannot be read", reason=fault.reason, detail=fault.text)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.filter import FilterError, parse
+from outrider.instants import from_us
 from outrider.visible import visible
-from outrider_alerting import routing
+from outrider_alerting import freezing, routing
 from outrider_alerting.rules import IN_APP
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from outrider_alerting.freezing import Frozen
     from outrider_alerting.rules import RuleSet
     from outrider_collector.store.reading.types import AlertDetail, Notification, Silence
 
@@ -53,12 +55,15 @@ class Explanation:
     """Match, channels, and what the route did with this alert."""
     silences: list[Silence]
     """Those that match its labels and held at some time of its life."""
+    frozen: Frozen | None
+    """Why its rule is frozen now: nothing moves the alert until rules are applied."""
 
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
         return {
             "alert": document(self.detail.alert),
             "rule_set": self.version,
+            "frozen": self.frozen.why if self.frozen else None,
             "routes": [
                 {"match": match, "channels": list(channels), "verdict": verdict}
                 for match, channels, verdict in self.routes
@@ -72,7 +77,12 @@ class Explanation:
 
 
 def explanation(
-    detail: AlertDetail, silences: Sequence[Silence], rule_set: RuleSet, version: int, now: datetime
+    detail: AlertDetail,
+    silences: Sequence[Silence],
+    rule_set: RuleSet,
+    version: int,
+    now: datetime,
+    frozen: Frozen | None = None,
 ) -> Explanation:
     """Put together what decided about the messages of an alert."""
     labels = detail.alert.labels
@@ -84,7 +94,7 @@ def explanation(
         and (silence.ended_at or silence.ends_at) >= begin
         and _matches(silence.filter, labels)
     ]
-    return Explanation(detail, version, list(_routes(rule_set, labels)), held)
+    return Explanation(detail, version, list(_routes(rule_set, labels)), held, frozen)
 
 
 def _matches(text: str, labels: Mapping[str, str]) -> bool:
@@ -120,6 +130,10 @@ def lines(told: Explanation, *, colours: bool) -> Iterator[str]:
     if alert.acknowledged_by and alert.acknowledged_at:
         at = moment(alert.acknowledged_at)
         yield f"acked     {at} UTC by {visible(alert.acknowledged_by)}"
+    if told.frozen is not None and alert.state != "resolved":
+        since = moment(from_us(told.frozen.since_us))
+        yield f"frozen    since {since} UTC, its rule moves nothing: {visible(told.frozen.why)}"
+        yield f"          {freezing.ADVICE}"
     yield ""
     yield f"routes (of rule set {told.version}; `{IN_APP}` has every alert, without a route):"
     for number, (match, channels, verdict) in enumerate(told.routes, 1):

@@ -86,8 +86,10 @@ async def _explain(arguments: argparse.Namespace) -> int:
         rule_set = await store_rules.load(connection, detail.alert.rule_set)
         silences = await reading.silences(connection, ended=True)
         now = await health.now(connection)
+        active = await store_rules.active(connection)
+        frozen = active.frozen.get(detail.alert.rule) if active else None
         return alert_explained.explanation(
-            detail, silences, rule_set.rule_set, rule_set.version, now
+            detail, silences, rule_set.rule_set, rule_set.version, now, frozen
         )
 
     found = await read_store(arguments, read)

@@ -106,8 +106,12 @@ async def _diff(arguments: argparse.Namespace) -> int:
     preview = await read_store(arguments, lambda c: store_rules.preview(c, files))
     changes = preview.changes._asdict()
     if arguments.json:
-        say(json.dumps({"version": preview.version, **changes}))
-    elif not preview.changes:
+        frozen = {name: told.why for name, told in preview.thawed.items()}
+        say(json.dumps({"version": preview.version, **changes, "frozen": frozen}))
+        return FOUND if preview.changes else DONE
+    for name, told in sorted(preview.thawed.items()):
+        say(visible(f"rule {name} is frozen, until rules are applied: {told.why}"))
+    if not preview.changes:
         say(f"no difference to rule set {preview.version}")
     else:
         say("\n".join(_changed(**changes)))

@@ -62,7 +62,7 @@ async def replay(world: World) -> list[Transition]:
             state,
             await _inputs(world, stored),
             now_us=to_us(stored["now"]),
-            program=Program(active.rule_set, stored["rule_set"]),
+            program=Program(active.rule_set, stored["rule_set"], active.frozen),
             quorum=RecordedQuorum(msgspec.convert(stored["inputs"]["quorum"], Record)),
         )
         state.apply(result.changed, result.general)

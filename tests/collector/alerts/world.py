@@ -74,7 +74,7 @@ class World:
         applied = await rules.apply(self.connection, texts, "anna")
         active = await rules.active(self.connection)
         assert active is not None
-        self.version, self.counter = active.version, HitCounter(active.rule_set)
+        self.version, self.counter = active.version, HitCounter(active.rule_set, active.frozen)
         self.evaluator_wake.set()
         return applied.version
 

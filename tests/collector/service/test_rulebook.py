@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from outrider_alerting.counting import HitCounter
+from outrider_alerting.freezing import Frozen
+from outrider_alerting.watches import watches
 from outrider_collector.ingest import rulebook
 from outrider_collector.ingest.figures import Figures
-from outrider_collector.ingest.rulebook import TOLD_EVERY_S, ActiveRules, RuleBook
+from outrider_collector.ingest.rulebook import TOLD_EVERY_S, ActiveRules, Clocks, RuleBook
 from outrider_collector.store.blocks import cut
 from tests.alerting.scene import rules
 from tests.alerting.test_counting import ERRORS, batch
 
 if TYPE_CHECKING:
     from outrider.columns import Columns
+    from outrider_alerting.counting import Costs
     from outrider_alerting.hits import Hit
 
 GUILTY = "no rule can read this"
@@ -126,3 +129,74 @@ def test_what_is_left_out_is_counted_and_told_now_and_then(
     assert [(line["stream_offset"], line["uncounted_since_start"]) for line in told] == [
         (100, 1), (100, 3),
     ]  # fmt: skip
+
+
+def test_a_costly_filter_is_overspent_and_its_neighbours_are_not() -> None:
+    """Lines of a megabyte: who takes 0.3 s of each is found, with what it took."""
+    text = ERRORS + ERRORS.replace('"errors"', '"slow"').replace("severity>=error", "costly*")
+    spent = _spending({"costly*": 0.3})
+    columns = batch({"message": "costly " + "x" * 1_000_000})
+    active = ActiveRules(1, rules(text), lambda *_: None, clocks=spent.clocks)
+    active._counter.count = spent.counting(active)  # type: ignore[method-assign]
+
+    for _ in range(100):
+        assert len(active.hits(columns)) == 2
+        if active.overspent:
+            break
+
+    assert list(active.overspent) == ["slow"]
+    assert "% of a collector's time" in active.overspent["slow"]
+
+
+def test_what_all_filters_take_is_no_cost_of_one() -> None:
+    """While this process is stopped, the wall's clock goes on and no filter has worked."""
+    spent = _spending({"severity>=error": 100.0}, cpu_s=0.001)
+    active = ActiveRules(1, rules(ERRORS), lambda *_: None, clocks=spent.clocks)
+    active._counter.count = spent.counting(active)  # type: ignore[method-assign]
+
+    for _ in range(50):
+        active.hits(batch({"message": "a"}))
+
+    assert not active.overspent
+
+
+def test_a_frozen_rule_asks_nothing() -> None:
+    """Neither of records here nor of agents, which send what is urgent at once."""
+    text = ERRORS + ERRORS.replace('"errors"', '"slow"').replace("severity>=error", "costly")
+    text = text.replace('name = "slow"', 'name = "slow"\nurgent = true')
+    frozen = {"slow": Frozen(why="", since_us=0)}
+    open_, closed = (ActiveRules(1, rules(text), lambda *_: None, frozen=f) for f in ({}, frozen))
+    columns = batch({"message": "costly"})
+
+    assert [len(active.hits(columns)) for active in (open_, closed)] == [2, 1]
+    assert len(open_.urgent_filters) == len(closed.urgent_filters) + 1
+
+
+class _Spending:
+    """Two clocks that filters move by what they cost."""
+
+    def __init__(self, costs: dict[str, float], cpu_s: float | None) -> None:
+        self._costs = costs
+        self._cpu_s = cpu_s
+        self._wall = self._cpu = 0.0
+        self.clocks = Clocks(lambda: self._wall, lambda: self._cpu)
+
+    def counting(self, active: ActiveRules) -> Any:
+        count = active._counter.count
+        keys = {w.key: w.filter.text for r in active._rule_set.rules for w in watches(r)}
+
+        def counts(columns: Columns, *, costs: Costs, **more: Any) -> list[Hit]:
+            found = count(columns, costs=costs, **more)
+            for key in costs.taken:
+                cost_s = self._costs.get(keys[key], 0.0)
+                costs.taken[key] = (cost_s, 1)
+                self._wall += cost_s
+                self._cpu += cost_s if self._cpu_s is None else self._cpu_s
+            self._wall += 0.3
+            return found
+
+        return counts
+
+
+def _spending(costs: dict[str, float], cpu_s: float | None = None) -> _Spending:
+    return _Spending(costs, cpu_s)
