@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+ERASED: Final = "erased"
+"""Lines that were there and are not to be: no loss that anybody has to mend."""
+
 SENTENCES: Final[dict[str, str]] = {
     "truncated": "the file was truncated or rewritten before it was read",
     "copytruncate": "lines between the copy of the file and its truncation may be missing",
@@ -19,7 +22,7 @@ SENTENCES: Final[dict[str, str]] = {
     "damaged": "the file was compressed before it was read, and the archive is damaged",
     "quarantined": "Postgres refused them: they are kept in quarantine",
     "store_regression": "the database forgot them and no host holds them any more",
-    "erased": "they were erased on purpose",
+    ERASED: "they were erased on purpose",
 }
 
 

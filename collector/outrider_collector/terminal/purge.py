@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import outrider
+from outrider.command import DONE, FAILED
 from outrider.configuration import ConfigError
 from outrider_collector.store import schema
 from outrider_collector.store.connect import connect, driver_errors
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to erase; - reads it from standard input, where neither the shell's history nor "
         "the list of processes shows a secret",
     )
+    parser.add_argument("--yes", action="store_true", help="do not ask on a terminal")
     parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
     parser.add_argument(
         "--reason", default="", metavar="TEXT", help="why, for the audit log: never the secret"
@@ -40,25 +42,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
-async def run(configuration: Configuration, arguments: argparse.Namespace) -> None:
-    """Erase, or count with --dry-run. Raises ConfigError for a filter that is none."""
+async def run(configuration: Configuration, arguments: argparse.Namespace) -> int:
+    """Erase, or count with --dry-run; 1: somebody was asked and did not say yes.
+
+    Raises ConfigError for a filter that is none.
+    """
     wanted = _filter(arguments.filter)
     url = configuration.database_url
     async with await connect(url, application_name="outrider store") as connection:
         with driver_errors(url):
             (await schema.check(connection)).require(url)
-    purge = Purge(url, wanted, progress=_progress)
     if arguments.dry_run:
-        done = await purge.count()
+        done = await _counted(url, wanted)
     else:
+        if sys.stdin.isatty() and not arguments.yes and not _confirmed(await _counted(url, wanted)):
+            return FAILED
         outrider.init(service="outrider", worker="cli")
-        done = await purge.erase(actor(), arguments.reason)
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+        done = await Purge(url, wanted, progress=_progress).erase(actor(), arguments.reason)
+        _progressed()
     if arguments.json:
         say(json.dumps({"dry_run": arguments.dry_run, **asdict(done)}))
     else:
         say("\n".join(_lines(done, dry_run=arguments.dry_run)))
+    return DONE
+
+
+async def _counted(url: str, wanted: Filter) -> Erasure:
+    done = await Purge(url, wanted, progress=_progress).count()
+    _progressed()
+    return done
+
+
+def _confirmed(counted: Erasure) -> bool:
+    """Say what would go and wait for a yes."""
+    sys.stderr.write("\n".join([*_lines(counted, dry_run=True), ""]))
+    sys.stderr.write("Nobody can bring them back. Erase them? Type yes: ")
+    sys.stderr.flush()
+    said_yes = sys.stdin.readline().strip().lower() == "yes"
+    if not said_yes:
+        sys.stderr.write("nothing was erased\n")
+    return said_yes
 
 
 def _filter(said: str) -> Filter:
@@ -76,6 +99,11 @@ def _progress(done: Erasure) -> None:
             f"\r{done.looked_at:,} of {done.candidates:,} records looked at, "
             f"{done.records:,} match\x1b[K"
         )
+
+
+def _progressed() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
 
 
 def _lines(done: Erasure, *, dry_run: bool) -> Iterator[str]:

@@ -144,8 +144,7 @@ async def _stats(configuration: Configuration, *, as_json: bool) -> int:
 
 
 async def _purge(configuration: Configuration, arguments: argparse.Namespace) -> int:
-    await purge.run(configuration, arguments)
-    return DONE
+    return await purge.run(configuration, arguments)
 
 
 async def _compact(configuration: Configuration, *, once: bool, as_json: bool) -> int:

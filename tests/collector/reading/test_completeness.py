@@ -10,7 +10,8 @@ from psycopg.types.json import Jsonb
 
 from outrider.errors import Fault
 from outrider.filter import parse
-from outrider_collector.store.reading import logs
+from outrider_collector.store.reading import fleet, logs
+from outrider_collector.store.reading import health as status
 from outrider_collector.store.reading.completeness import completeness, sentence, size, text
 from outrider_collector.store.reading.types import (
     Completeness,
@@ -191,3 +192,22 @@ def test_sizes_are_powers_of_ten() -> None:
     assert [size(n) for n in (0, 999, 1_000, 2_100_000, 999_960, 5 * 10**15)] == [
         "0 B", "999 B", "1.0 kB", "2.1 MB", "1.0 MB", "5000.0 TB",
     ]  # fmt: skip
+
+
+async def test_what_was_erased_is_history(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any]
+) -> None:
+    """It is named as erased among what a view lacks, behind what was lost, and nothing is wrong."""
+    await born(owner, PAY)
+    now = await status.now(reader)
+    lost = await gap(owner, PAY, 2, from_at=now - 900 * S)
+    erased = await gap(owner, PAY, 5, from_at=now - 600 * S)
+    await owner.execute("update gaps set detected_at = now()")
+    await owner.execute("update gaps set reason = 'erased' where id = %s", (erased,))
+    found = await completeness(reader, parse(""), now - HOUR, now)
+    said = text(sentence(found, now))
+    assert [one.id for one in found.gaps] == [lost, erased]
+    assert f"gap #{lost}, 2 lines, and gap #{erased}, 5 lines erased" in said
+    assert [one.gap.id for one in (await fleet.overview(reader)).causes if one.gap] == [lost]
+    store = await status.store(reader)
+    assert (store.gaps_today, store.lines_lost_today) == (1, 2)

@@ -181,6 +181,36 @@ async def test_what_the_compactor_takes_meanwhile_is_found(
     assert await store.value("select count(*) from logs") == 2
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_the_command_asks_on_a_terminal(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What would go is counted and named; anything but yes erases nothing, --yes is not asked."""
+    await _write(store)
+    monkeypatch.setenv("OUTRIDER_DATABASE_URL", store.url)
+    monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
+
+    async def told(answer: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", _Terminal(answer))
+        code = await asyncio.to_thread(store_command.main, ["purge", SECRET, *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    for answer in ("", "y\n", "no\n"):
+        code, out, asked = await told(answer)
+        assert (code, out) == (1, "")
+        assert "3 records would be erased" in asked and "nothing was erased" in asked
+    assert (await _purge(store).count()).records == 3
+    code, out, asked = await told("yes\n")
+    assert code == 0 and "3 records erased" in out
+    code, out, asked = await told("", "--yes")
+    assert code == 0 and "Type yes" not in asked and "0 records erased" in out
+
+
 def test_the_command_reads_a_secret_from_standard_input(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

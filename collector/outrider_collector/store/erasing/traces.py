@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, LiteralString, NamedTuple
 
 from psycopg.types.json import Jsonb
 
+from outrider.gap_reasons import ERASED
 from outrider.instants import from_us
 from outrider_collector.store.erasing import copies
 from outrider_collector.store.erasing.records import NAMELESS, Source
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from outrider_collector.store.erasing.records import Erased
 
-REASON: Final = "erased"
+REASON: Final = ERASED
 
 _SOURCES: Final = "select id, worker, host, source from stream_info"
 _GAPS: Final = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from outrider.gap_reasons import ERASED
 from outrider_collector.store.reading.types import Cause
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ def causes(
     standstills: Sequence[Standstill] = (),
     looked_at: Sequence[Verdict] = (),
 ) -> list[Cause]:
-    """Return what is wrong, worst first. ``gaps`` are those worth telling now."""
+    """Return what is wrong, worst first. ``gaps`` are those worth telling now.
+
+    What was erased on purpose is history and not wrong.
+    """
     gone = {agent.id: agent for agent in agents if agent.state in _AGENT_GONE}
     found = [Cause(one.kind, one.collector, one.since, one.reason) for one in standstills]
     found.extend(_agent_gone(agent, workers) for agent in gone.values())
-    lost = {(gap.service, gap.worker, gap.host): gap for gap in reversed(gaps)}
+    lost = {
+        (gap.service, gap.worker, gap.host): gap for gap in reversed(gaps) if gap.reason != ERASED
+    }
     for worker in workers:
         if worker.state in {"up", "retired", "unknown"}:
             continue

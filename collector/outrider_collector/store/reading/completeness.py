@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider import durations
+from outrider.gap_reasons import ERASED
 from outrider_collector.store.reading import gaps, health, replica
 from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
@@ -132,7 +133,9 @@ async def select(
     up_to = await open_snapshot.row(_UP_TO.format(scoped=scoped), parameters)
     lagging = await open_snapshot.rows(_LAGGING.format(scoped=scoped), parameters)
     silent = await open_snapshot.rows(_SILENT.format(scoped=scoped), parameters)
-    found, total = await gaps.select(open_snapshot, conditions, since, until, most_gaps)
+    found, total = await gaps.select(
+        open_snapshot, conditions, since, until, most_gaps, losses_first=True
+    )
     now_still = standstills(await health.select_collectors(open_snapshot))
     assert up_to is not None  # noqa: S101  an aggregate always returns one row
     return Completeness(
@@ -241,6 +244,8 @@ def _gap(gap: Gap) -> Part:
         lost = f"at least {lines}" if gap.at_least else lines
     else:
         lost = f"{size(gap.bytes)}, lines not counted" if gap.bytes else "lines not counted"
+    if gap.reason == ERASED:
+        lost += " erased"
     return Part("gap", f"gap #{gap.id}, {lost}", str(gap.id))
 
 

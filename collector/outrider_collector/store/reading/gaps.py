@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
+from outrider.gap_reasons import ERASED
 from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Gap
@@ -68,8 +69,13 @@ async def select(
     since: datetime,
     until: datetime,
     limit: int,
+    *,
+    losses_first: bool = False,
 ) -> tuple[list[Gap], int]:
-    """Return the newest gaps in an open snapshot, and how many there are in all."""
+    """Return the newest gaps in an open snapshot, and how many there are in all.
+
+    With ``losses_first`` those that were erased on purpose, which may be many, come last.
+    """
     scoped: Composable = sql.SQL("true")
     if conditions.streams is not None:
         # A gap may have no stream (an inbox that was full): then its own names decide.
@@ -81,10 +87,18 @@ async def select(
     rows = await open_snapshot.rows(
         sql.SQL(
             "select {columns}, count(*) over () from gaps g where {range} and {scoped}"
-            " order by coalesce(g.from_at, g.to_at, g.detected_at) desc, g.id desc"
+            " order by %(losses_first)s and g.reason = %(erased)s,"
+            " coalesce(g.from_at, g.to_at, g.detected_at) desc, g.id desc"
             " limit %(limit)s"
         ).format(columns=_COLUMNS, range=_TOUCHES_RANGE, scoped=scoped),
-        {**conditions.parameters, "since": since, "until": until, "limit": limit},
+        {
+            **conditions.parameters,
+            "since": since,
+            "until": until,
+            "limit": limit,
+            "losses_first": losses_first,
+            "erased": ERASED,
+        },
     )
     return [Gap(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
+from outrider.gap_reasons import ERASED
 from outrider_collector.store.reading import replica
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Collector, StoreHealth
@@ -52,8 +53,8 @@ _LAST_MINUTE: Final = sql.SQL("""
 
 _GAPS_TODAY: Final = sql.SQL("""
     select count(*), coalesce(sum(records), 0)::bigint from gaps
-    where detected_at >= date_trunc('day', now())
-    """)
+    where detected_at >= date_trunc('day', now()) and reason <> {erased}
+    """).format(erased=sql.Literal(ERASED))
 
 _SERVER: Final = sql.SQL("""
     select clock_timestamp(), current_setting('server_version'),
