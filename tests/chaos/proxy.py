@@ -31,11 +31,14 @@ class Proxy:
         self.passing.set()
         self.delay_s = 0.0
         """What comes waits so long before it goes on."""
+        self.answering_after_s = 0.0
+        """An answer waits longer than that by so much."""
         self.answering = True
         """False: answers are thrown away. Then cut: what follows would be a torn stream."""
         self._server: asyncio.Server | None = None
         self._served: set[asyncio.Task[None]] = set()
         self._open: set[asyncio.StreamWriter] = set()
+        self._stranded: set[asyncio.StreamWriter] = set()
 
     async def _listen(self) -> asyncio.Server:
         raise NotImplementedError
@@ -47,6 +50,10 @@ class Proxy:
         """Close every connection at once, whatever is under way."""
         for writer in self._open:
             writer.transport.abort()
+
+    def strand(self) -> None:
+        """Swallow whatever comes on the connections there are, for ever; close none of them."""
+        self._stranded |= self._open
 
     async def __aenter__(self) -> Self:
         self._server = await self._listen()
@@ -82,6 +89,7 @@ class Proxy:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._open -= streams
+            self._stranded -= streams
             for end in ends:
                 end.cancel()
             for stream in streams:
@@ -110,9 +118,12 @@ class Proxy:
             if self._cuts(data, doubtful):
                 return
             if self.answering:
+                await asyncio.sleep(self.answering_after_s)
                 await self._pass(data, writer)
 
     async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if writer in self._stranded:
+            return
         await self.passing.wait()
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
