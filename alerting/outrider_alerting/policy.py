@@ -20,8 +20,9 @@ concerned locked. It looks at states, not at events, so calling it again changes
 * While nobody acknowledges, others are told in the steps of the route (``escalation:n``), and the
   same ones again where the route asks for it (``reminder:n``).
 * What began and ended before its records came (more than a minute late) is told as one digest, if
-  there is more than one of it; critical alerts speak for themselves, unless they are an hour old.
-  What is told of the past leaves at the full five minutes, so that one message tells of much.
+  there is more than one of it, at the full five minutes, so that one message tells of much.
+  Critical alerts speak for themselves, unless they were over an hour ago; one that still holds
+  speaks at once, however old it is.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class _Planner:
                 self.draft.add(alert, "fired", to, "sent", content)
             elif held:
                 self.draft.add(alert, "fired", to, "suppressed", content, why=held)
-            elif self.draft.is_late(alert, alert.fired_us):
+            elif alert.priority != "critical" and self.draft.is_late(alert, alert.fired_us):
                 is_past = self._now_us - (alert.fired_us or 0) > HISTORY_US
                 wait_us = self.draft.digest_wait_us() if is_past else LATE_WAIT_US
                 bundle = f"late {alert.rule}"

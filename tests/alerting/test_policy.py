@@ -245,8 +245,14 @@ def test_a_week_of_old_errors_is_one_message_for_five_minutes() -> None:
     assert digest.alert == 2
     assert (digest.bundle, digest.not_before_us) == (further.bundle, further.not_before_us)
     assert digest.not_before_us % (300 * S) == 0
-    firing = decide(alert(fired=S, priority="critical"), now=now).rows[1]
+    firing = decide(alert(fired=S), now=now).rows[1]
     assert firing.not_before_us == digest.not_before_us
+
+
+def test_a_critical_alert_that_still_holds_speaks_at_once_however_old_it_is() -> None:
+    """Being late mutes nothing that is still so."""
+    now = 10_000 * S
+    assert decide(alert(fired=S, priority="critical"), now=now).rows[1].not_before_us == now
 
 
 def test_a_late_firing_waits_for_its_resolve() -> None:
