@@ -2,9 +2,10 @@
 
 With ``auto`` a line that is a JSON object is always read as one, whatever its neighbours are; for
 the others one named format is chosen for the file. As long as none fits (a banner, a traceback) the
-file is undecided, and each run of lines is looked at anew, at most 48 of them; a format that was
-chosen stays until 64 lines in a row do not fit. What is in no format is a record all the same: the
-whole line is the message, the time is the time of reading and is marked so.
+file is undecided, and each run of lines is looked at anew, at most 48 of them. The first one that
+fits may yet give way to another, by the first 64 lines (a banner may be in a format of its own);
+from then on it stays until 64 lines in a row do not fit. What is in no format is a record all the
+same: the whole line is the message, the time is the time of reading and is marked so.
 
 The choice is made of lines alone and is kept nowhere: after a restart it is made where reading goes
 on, so it may come at another line. It changes no record's bounds.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from outrider_agent.framing import Lines
 
+_DECIDING_LINES = 64
 # After so many plain lines that the chosen format does not fit, it is chosen anew.
 _MISSES_BEFORE_NEW_CHOICE = 64
 # What a runtime writes when a program fails is an error, though no logger says so.
@@ -54,6 +56,8 @@ class Parser:
         self._auto = format_name == "auto"
         self._format: Format | None = FORMATS.get(format_name)
         self._misses = 0
+        self._sampled: list[str] = []
+        """Lines by which the format was chosen, until they are enough."""
         self._fits = (0, 0)
 
     @property
@@ -130,14 +134,17 @@ class Parser:
 
     def _consider(self, lines: list[bytes], observed_us: int) -> None:
         """Choose the format of plain lines: where there is none yet, or it fits no more."""
-        is_settled = self._format is not None and self._misses < _MISSES_BEFORE_NEW_CHOICE
-        if not self._auto or is_settled:
+        is_new = self._format is None or self._misses >= _MISSES_BEFORE_NEW_CHOICE
+        if not self._auto or not (is_new or len(self._sampled) < _DECIDING_LINES):
             return
         plain = sample(lines)
         if plain:
-            self._format = choose(plain, self._times, observed_us) or self._format
+            # What no format fits has no say in it.
+            self._sampled = plain if is_new else self._sampled + plain
+            self._format = choose(self._sampled, self._times, observed_us) or self._format
             self._misses = 0
-            self._fits = (self._count_fits(plain, observed_us), len(plain))
+            fits = self._count_fits(self._sampled, observed_us)
+            self._fits = (fits, len(self._sampled))
 
     def _count_fits(self, plain: list[str], observed_us: int) -> int:
         if self._format is None:

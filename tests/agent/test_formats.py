@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,10 +11,8 @@ from outrider.instants import to_us
 from outrider_agent.formats import FORMATS, Format, Parsed, choose
 from outrider_agent.framing import Lines
 from outrider_agent.parsing import Parser
+from outrider_agent.records import Records
 from outrider_agent.times import TimeReader, from_number
-
-if TYPE_CHECKING:
-    from outrider_agent.records import Records
 
 OBSERVED_US = to_us(datetime(2026, 11, 24, 20, 5, tzinfo=UTC))
 AT = datetime(2026, 11, 24, 20, 2, 31, tzinfo=UTC)
@@ -149,6 +146,35 @@ def test_a_format_that_begins_later_is_found(first: list[bytes]) -> None:
         assert list(records.severity[-12:]) == [17] * 12
         assert list(records.ts_us[-12:]) == [us(AT + timedelta(milliseconds=230))] * 12
     assert "auto: iso, which fits 12 of 12 lines" in parser.choice
+
+
+PYTHON = [b"2026-11-24 20:02:31,230 - pay - ERROR - charge failed %d" % n for n in range(90)]
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        [b"2026-11-24 20:02:30 payments starting"],
+        [b"INFO: payments", b"INFO: starting"],
+        [b"2026/11/24 20:02:30 go is called"] * 3,
+    ],
+)
+@pytest.mark.parametrize("together", [1, 7, 90])
+def test_a_banner_in_a_format_of_its_own_decides_nothing(
+    banner: list[bytes], together: int
+) -> None:
+    """The first lines are looked at together, however they come; soon the right one is read."""
+    parser = Parser("auto", UTC)
+    read(parser, banner)
+    records = Records()
+    for first in range(0, len(PYTHON), together):
+        records.extend(read(parser, PYTHON[first : first + together]))
+    anew = read(Parser("auto", UTC), PYTHON[10:])
+
+    assert records.logger[12:] == ["pay"] * 78
+    assert list(records.severity[12:]) == [17] * 78
+    assert anew.logger == ["pay"] * 80
+    assert parser.choice.startswith("auto: python, which fits")
 
 
 def test_a_format_that_was_chosen_stays() -> None:

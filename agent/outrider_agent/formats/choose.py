@@ -31,19 +31,22 @@ def sample(lines: Sequence[bytes]) -> list[str]:
 
 
 def choose(lines: Sequence[str], times: TimeReader, observed_us: int) -> Format | None:
-    """Return the format that fits most of ``lines``, the earlier entry at a tie; None for none.
+    """Return the format that fits most of ``lines``; None for none.
+
+    The earlier, more particular entry is chosen where it fits at least three quarters of what the
+    best does: a banner often fits a general format, and so do all lines of a particular one.
 
     A line with a time that can be read is seldom in its format by chance, so one is enough, and
     weighs as much as all that fit a format without times; such a format must fit a quarter of the
     lines (what follows the first line of a traceback is in no format).
     """
-    best: tuple[int, Format] | None = None
+    weights: list[tuple[int, Format]] = []
     for entry in FORMATS.values():
         fits = [p for line in lines if (p := entry.parse(line, times, observed_us)) is not None]
         timed = sum(parsed.ts_us is not None for parsed in fits)
         if not timed and len(fits) * 4 < len(lines):
             continue
-        weight = timed * len(lines) + len(fits)
-        if fits and (best is None or weight > best[0]):
-            best = (weight, entry)
-    return None if best is None else best[1]
+        if fits:
+            weights.append((timed * len(lines) + len(fits), entry))
+    best = max((weight for weight, _ in weights), default=0)
+    return next((entry for weight, entry in weights if weight * 4 >= best * 3), None)
