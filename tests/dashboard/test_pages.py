@@ -373,6 +373,28 @@ async def test_the_form_leads_to_a_link(pages: Pages) -> None:
     )
 
 
+async def test_times_in_the_address_are_taken_or_refused(pages: Pages) -> None:
+    """Typed by hand they count without the form's word for it; what is no time is said."""
+    for asked in ("since=banana", "until=banana", "since=banana&until=now&q=a"):
+        text = await pages.text(f"/logs?{asked}")
+        assert "&#39;banana&#39; is not a time" in text
+    answer = await pages.client.get("/logs?since=2026-07-14T13:00:00Z&until=2026-07-14T14:00:00Z")
+    assert answer.headers["location"] == (
+        "/logs?from=2026-07-14T13%3A00%3A00Z&to=2026-07-14T14%3A00%3A00Z"
+    )
+    # The form's fields show the range; sent with the filter alone, they do not fix it.
+    answer = await pages.client.get("/logs?form=1&q=a&since=2026-07-14+13:00:00&until=now")
+    assert answer.headers["location"] == "/logs?q=a"
+
+
+async def test_a_page_that_is_not_there_leads_to_all_that_are(pages: Pages) -> None:
+    """Every page of the navigation is among the ways to go on."""
+    text = await pages.text("/nowhere", 404)
+    _, _, on = text.partition("Go on")
+    for page in NAVIGATION:
+        assert f'href="{page.href}">{page.name}</a>' in on
+
+
 _ENDLESS = "9" * 5_000
 
 

@@ -68,8 +68,12 @@ def question(visit: Visit) -> Question:
 
 
 def asked_range(visit: Visit) -> ranges.Range:
-    """Read the URL's range: a relative one, links' from and to, or what a form says exactly."""
-    exact = bool(visit.parameter("exact", 1))
+    """Read the URL's range: a relative one, links' from and to, or since and until.
+
+    The form sends these two always, and means them only with ``exact``.
+    """
+    typed = visit.parameter("since", 1) or visit.parameter("until", 1)
+    exact = bool(visit.parameter("exact", 1) or (typed and not visit.parameter("form", 1)))
     return ranges.read(
         visit.clock.now,
         visit.parameter("range", 20),
