@@ -263,7 +263,8 @@ class TelegramChannel:
                 return Unknown(text)
 
     def _scrubbed(self, error: TelegramError) -> str:
-        text = f"{type(error).__name__}: {error.message}"
+        kind = type(error).__name__
+        text = error.message if error.message.startswith(kind) else f"{kind}: {error.message}"
         return text.replace(self._settings.token, "<token>")[:500]
 
 

@@ -1,4 +1,7 @@
-"""Why somebody was told of an alert, or was not: routes, silences, and the ledger's fates. Pure."""
+"""Why somebody was told of an alert, or was not: routes, silences, and the ledger's fates. Pure.
+
+The words for people are in :mod:`.explained_text`.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.filter import FilterError, parse
-from outrider.instants import from_us
-from outrider.visible import visible
-from outrider_alerting import freezing, routing
-from outrider_alerting.rules import IN_APP
+from outrider_alerting import routing
 from outrider_collector.terminal.documents import document
-from outrider_collector.terminal.render import (
-    BOLD,
-    GREEN,
-    RED,
-    VIOLET,
-    YELLOW,
-    coloured,
-    moment,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from outrider_alerting.freezing import Frozen
-    from outrider_alerting.rules import RuleSet
-    from outrider_collector.store.reading.types import AlertDetail, Notification, Silence
+    from outrider_alerting.rules import Route, RuleSet
+    from outrider_collector.store.reading.types import AlertDetail, Silence
 
 MEANINGS: Final = {
     "waiting": "not told yet",
@@ -40,8 +31,6 @@ MEANINGS: Final = {
     "unknown": "may have been told: no answer came, not even to the one repeat",
 }
 """What each fate of the ledger means for the reader."""
-
-_COLOURS: Final = {"waiting": YELLOW, "sent": GREEN, "failed": RED, "dead": RED, "unknown": VIOLET}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +46,10 @@ class Explanation:
     """Those that match its labels and held at some time of its life."""
     frozen: Frozen | None
     """Why its rule is frozen now: nothing moves the alert until rules are applied."""
+    reached: dict[str, str]
+    """Channels that no route names for it, and how it came to them."""
+    told_with: Mapping[int, Sequence[int]]
+    """Notifications whose message told other alerts too, and which."""
 
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -70,7 +63,12 @@ class Explanation:
             ],
             "silences": document(self.silences),
             "notifications": [
-                {**document(row), "meaning": MEANINGS.get(row.fate, row.fate)}
+                {
+                    **document(row),
+                    "meaning": MEANINGS.get(row.fate, row.fate),
+                    "reached": self.reached.get(row.channel),
+                    "together_with": list(self.told_with.get(row.id, ())),
+                }
                 for row in self.detail.notifications
             ],
         }
@@ -83,6 +81,7 @@ def explanation(
     version: int,
     now: datetime,
     frozen: Frozen | None = None,
+    told_with: Mapping[int, Sequence[int]] | None = None,
 ) -> Explanation:
     """Put together what decided about the messages of an alert."""
     labels = detail.alert.labels
@@ -94,7 +93,36 @@ def explanation(
         and (silence.ended_at or silence.ends_at) >= begin
         and _matches(silence.filter, labels)
     ]
-    return Explanation(detail, version, list(_routes(rule_set, labels)), held, frozen)
+    return Explanation(
+        detail,
+        version,
+        list(_routes(rule_set, labels)),
+        held,
+        frozen,
+        _reached(detail, rule_set),
+        told_with or {},
+    )
+
+
+def _reached(detail: AlertDetail, rule_set: RuleSet) -> dict[str, str]:
+    """Say how the alert came to channels that no matching route names."""
+    labels = detail.alert.labels
+    by_route = {to.channel for to in routing.destinations(rule_set, labels)}
+    stand_ins = {c.fallback: c.name for c in rule_set.channels if c.fallback is not None}
+    later = {
+        name: step.after.text
+        for step in routing.escalations(rule_set, labels)
+        for name in step.channels
+    }
+    found = {}
+    for channel in {row.channel for row in detail.notifications} - by_route:
+        if channel in later:
+            found[channel] = f"told when nobody has acknowledged within {later[channel]}"
+        elif channel in stand_ins:
+            found[channel] = f"the fallback of {stand_ins[channel]}"
+        else:
+            found[channel] = "by the routes of another rule set"
+    return found
 
 
 def _matches(text: str, labels: Mapping[str, str]) -> bool:
@@ -117,75 +145,13 @@ def _routes(
             verdict = "matches, and the next routes are asked too"
         else:
             verdict = "matches"
-        yield match, route.channels, verdict
+        yield match, route.channels, f"{verdict}{_insisting(route) if takes else ''}"
 
 
-def lines(told: Explanation, *, colours: bool) -> Iterator[str]:
-    """Yield the explanation for people."""
-    alert = told.detail.alert
-    title = coloured(visible(alert.summary), BOLD, colours=colours)
-    yield f"A-{alert.id}  {alert.state}  {alert.priority}  {title}"
-    labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
-    yield f"labels    {visible(labels)}"
-    if alert.acknowledged_by and alert.acknowledged_at:
-        at = moment(alert.acknowledged_at)
-        yield f"acked     {at} UTC by {visible(alert.acknowledged_by)}"
-    if told.frozen is not None and alert.state != "resolved":
-        since = moment(from_us(told.frozen.since_us))
-        yield f"frozen    since {since} UTC, its rule moves nothing: {visible(told.frozen.why)}"
-        yield f"          {freezing.ADVICE}"
-    yield ""
-    yield f"routes (of rule set {told.version}; `{IN_APP}` has every alert, without a route):"
-    for number, (match, channels, verdict) in enumerate(told.routes, 1):
-        what = visible(match) or "every alert"
-        yield f"  {number}  {what} -> {visible(', '.join(channels))}: {verdict}"
-    if not told.routes:
-        yield "  none: add a [[channel]] and a [[route]] to the rules, then 'outrider rules apply'"
-    yield ""
-    yield "silences that match it:"
-    yield from (f"  {_silence(silence)}" for silence in told.silences)
-    if not told.silences:
-        yield "  none"
-    yield from _destinations(told.detail, colours=colours)
-
-
-def _silence(silence: Silence) -> str:
-    span = f"{moment(silence.starts_at)} to {moment(silence.ended_at or silence.ends_at)} UTC"
-    ended = f", ended by {visible(silence.ended_by or 'somebody')}" if silence.ended_at else ""
-    comment = f": {visible(silence.comment)}" if silence.comment else ""
-    by = visible(silence.created_by)
-    return f"silence {silence.id}  {visible(silence.filter)}  {span}{ended}, made by {by}{comment}"
-
-
-def _destinations(detail: AlertDetail, *, colours: bool) -> Iterator[str]:
-    rows: dict[tuple[str, str], list[Notification]] = {}
-    for row in detail.notifications:
-        rows.setdefault((row.channel, row.channel_type), []).append(row)
-    for (channel, kind), of_channel in rows.items():
-        yield ""
-        name = visible(channel) if kind == channel else f"{visible(channel)} ({visible(kind)})"
-        yield f"{name}:"
-        for row in of_channel:
-            yield from _fate(row, colours=colours)
-    if not rows:
-        yield ""
-        pending = (
-            "it has not fired yet" if detail.alert.fired_at is None else "the next second will"
-        )
-        yield f"nothing is decided about messages: {pending}"
-
-
-def _fate(row: Notification, *, colours: bool) -> Iterator[str]:
-    at = moment(row.finished_at or row.created_at)
-    meaning = MEANINGS.get(row.fate, row.fate)
-    fate = coloured(row.fate, _COLOURS.get(row.fate, ""), colours=colours)
-    why = f": {visible(row.why)}" if row.why else ""
-    if row.fate == "waiting":
-        why += f"; next try not before {moment(row.not_before)} UTC"
-    yield f"  {row.notice:<9} {at}  {fate} ({meaning}){why}"
-    if len(row.tries) == 1 and row.tries[0].outcome == row.fate:
-        return  # its fate says it all
-    for number, attempt in enumerate(row.tries, 1):
-        said = f": {visible(attempt.error)}" if attempt.error else ""
-        outcome = attempt.outcome or "no outcome yet"
-        yield f"      try {number}  {moment(attempt.started_at)}  {outcome}{said}"
+def _insisting(route: Route) -> str:
+    """Say what a route does while nobody acknowledges."""
+    steps = [f"after {step.after.text} {', '.join(step.channels)}" for step in route.escalate]
+    again = [f"again every {route.remind.text}"] if route.remind is not None else []
+    if not steps and not again:
+        return ""
+    return f"; while nobody acknowledges: {', '.join((*steps, *again))}"

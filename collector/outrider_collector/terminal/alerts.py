@@ -18,7 +18,7 @@ from outrider.visible import visible
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import alerts as reading
 from outrider_collector.store.reading import health
-from outrider_collector.terminal import alert_explained, alert_text
+from outrider_collector.terminal import alert_explained, alert_text, explained_text
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 from outrider_collector.terminal.documents import document
 
@@ -89,14 +89,20 @@ async def _explain(arguments: argparse.Namespace) -> int:
         active = await store_rules.active(connection)
         frozen = active.frozen.get(detail.alert.rule) if active else None
         return alert_explained.explanation(
-            detail, silences, rule_set.rule_set, rule_set.version, now, frozen
+            detail,
+            silences,
+            rule_set.rule_set,
+            rule_set.version,
+            now,
+            frozen,
+            await reading.told_with(connection, number),
         )
 
     found = await read_store(arguments, read)
     if arguments.json:
         say(json.dumps(found.document()))
     else:
-        say("\n".join(alert_explained.lines(found, colours=sys.stdout.isatty())))
+        say("\n".join(explained_text.lines(found, colours=sys.stdout.isatty())))
     return DONE
 
 

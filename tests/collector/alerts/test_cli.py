@@ -272,12 +272,42 @@ async def test_an_alert_is_explained(
     assert "1  every alert -> ops: matches" in silenced.out
     assert "silence 1  worker:w1" in silenced.out
     assert "suppressed (not told): silence 1 'move'" in silenced.out
+    assert "in short  ops was not told: silence 1 'move'" in silenced.out
+    assert "in short  ops was told at " in told.out
     assert "silences that match it:\n  none" in told.out
     assert "sent (told)" in told.out.partition("ops (telegram):")[2]
     assert [
         row["fate"] for row in as_json.document["notifications"] if row["channel"] == "ops"
     ] == ["suppressed"]
     assert as_json.document["silences"][0]["comment"] == "move"
+
+
+async def test_an_explanation_names_how_and_with_whom_a_channel_was_told(
+    terminal: Terminal, collector: None, world: World, telegram: BotApi, tmp_path: Path
+) -> None:
+    """A fallback is called one, a step of the route is shown, and so is who shared the message."""
+    (tmp_path / "collector" / "telegram.token").write_text(telegram.token)
+    telegram.blocked.add(77)
+    ops = samples.notify(telegram.url).replace('"ops"]', '"ops"]\nremind = "4h"')
+    ops = ops.replace('type = "telegram"', 'type = "telegram"\nfallback = "boss"')
+    boss = samples.notify(telegram.url, 78).split("[[route]]")[0].replace('"ops"', '"boss"')
+    await world.apply(notify=ops + boss, rules=samples.LIVENESS)
+    for worker in ("w1", "w2", "w3"):
+        await world.set_state("dead", worker=worker)
+    await world.until(
+        "select count(*) = 3 from notifications where fate = 'sent' and channel = 'boss'"
+    )
+    numbers = [alert["id"] for alert in (await terminal("alerts", "--json")).document]
+    told = [await terminal("alerts", "explain", str(number)) for number in sorted(numbers)]
+    as_json = await terminal("alerts", "explain", str(max(numbers)), "--json")
+
+    assert "ops: matches; while nobody acknowledges: again every 4h" in told[0].out
+    assert "ops was not told, the channel refused: Forbidden: bot was blocked" in told[0].out
+    assert "boss (telegram), the fallback of ops:" in told[0].out
+    assert "in one message with A-" in "".join(each.out for each in told)
+    boss_row = as_json.document["notifications"][-1]
+    assert boss_row["reached"] == "the fallback of ops"
+    assert set(boss_row["together_with"]) <= set(numbers)
 
 
 async def test_a_silence_ends_by_its_number_however_it_is_written(

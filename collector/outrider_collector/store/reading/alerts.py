@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
+from outrider_alerting.routing import EDITABLE
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import (
     Alert,
@@ -137,6 +138,33 @@ async def notices(
             {"since": since, "limit": min(limit, MOST_NOTIFICATIONS)},
         )
     return [_notification(row, {}) for row in rows]
+
+
+async def told_with(conn: AsyncConnection[Any], number: int) -> dict[int, list[int]]:
+    """Return, by notification of an alert, the other alerts that its message told of too.
+
+    At most 1,000 for each; what the notification centre has is nobody's message.
+    """
+    async with snapshot(conn) as open_snapshot:
+        rows = await open_snapshot.rows(
+            sql.SQL(
+                "select n.id, o.alert from notifications n cross join lateral ("
+                "select distinct o.alert from notifications o"
+                " where o.channel = n.channel and o.provider_id = n.provider_id"
+                " and o.alert <> n.alert and (o.notice = 'resolved') = (n.notice = 'resolved')"
+                # Mail servers may call every letter the same.
+                " and (n.channel_type = any(%(editable)s) or"
+                " o.finished_at between n.finished_at - interval '1 s'"
+                " and n.finished_at + interval '1 s')"
+                " order by o.alert limit 1000) o"
+                " where n.alert = %(id)s and n.provider_id is not null"
+            ),
+            {"id": number, "editable": sorted(EDITABLE)},
+        )
+    found: dict[int, list[int]] = {}
+    for notification, alert_number in rows:
+        found.setdefault(notification, []).append(alert_number)
+    return found
 
 
 async def silences(conn: AsyncConnection[Any], *, ended: bool = False) -> list[Silence]:
