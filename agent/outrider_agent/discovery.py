@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from outrider_agent.configuration import SourceConfig
@@ -31,6 +31,7 @@ _TICK_NS = 20_000_000
 # delivered of them is found by outrider_agent.unpacking.
 COMPRESSED = (".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4")
 _MAX_FOUND = 100_000
+_MOST_SEARCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,20 @@ def siblings(paths: Iterable[str]) -> list[str]:
         if len(result) > _MAX_FOUND:
             break
     return [path for path in result if not path.endswith((*COMPRESSED, ".slot"))]
+
+
+def until_at_rest(paths: Iterable[str]) -> Iterator[None]:
+    """Let the directories of ``paths`` be searched, and again where names changed meanwhile.
+
+    What rotation renames during a search may be met under neither name. Never without end: names
+    may change faster than anybody searches.
+    """
+    directories = {os.path.dirname(path) for path in paths}  # noqa: PTH120  strings stay strings
+    for _ in range(_MOST_SEARCHES):
+        before = [_mtime_ns(directory) for directory in directories]
+        yield
+        if [_mtime_ns(directory) for directory in directories] == before:
+            return
 
 
 def open_regular(

@@ -5,9 +5,10 @@ A file is what the kernel calls it (device and inode), wherever it lies by now.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
@@ -122,10 +123,10 @@ class FoundFiles:
         try:
             status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
-            return True
+            return not _was_renamed(followed)
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) != followed.key
+        return (status.st_dev, status.st_ino) != followed.key and not _was_renamed(followed)
 
     def _take_between(self, found: Found, since_s: float) -> None:
         """Open what was made and renamed at a path since the last look: rotated more than once."""
@@ -140,6 +141,25 @@ class FoundFiles:
                 fresh = status.st_mtime >= since_s - _TICK_S and not self._is_delivered(key, status)
                 if fresh and key not in self.known and not self._is_copy(path):
                     self._take(Found(path, found.source))
+
+    def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
+        """Seek, beside a file that was truncated, the copy that has what it had before."""
+        stream = followed.tail.stream
+        for _ in discovery.until_at_rest([followed.path]):
+            for path in discovery.siblings([followed.path]):
+                try:
+                    candidate = open_candidate(Found(path, followed.found.source))
+                except OSError:
+                    continue
+                if (
+                    candidate.key not in self.known
+                    and place.digest
+                    and holds(candidate.fd, self._key, stream, place)
+                    and is_telling(candidate.fd, place.committed)
+                ):
+                    return candidate
+                os.close(candidate.fd)
+        return None
 
     def _is_copy(self, path: str) -> bool:
         """Whether a file has what a followed one beside it has: a backup, no file of its own."""
@@ -240,6 +260,31 @@ class FoundFiles:
             self._delivered[followed.key] = _Delivered(size, os.fstat(fd).st_mtime_ns, digest)
         if len(self._delivered) > _MOST_DELIVERED:
             del self._delivered[next(iter(self._delivered))]
+
+
+def _was_renamed(followed: Followed) -> bool:
+    """Whether a file has another name by now that its source wants, in the same directory.
+
+    A listing may miss a file that is renamed meanwhile under either name, and rotation renames many
+    in a row. The kernel knows the name. A stream that ended here would be read anew, and a second
+    time, by the next process.
+    """
+    found = followed.found
+    if found.source is None:
+        return False
+    directory = os.path.dirname(found.path)  # noqa: PTH120  a string
+    try:
+        path = os.readlink(f"/proc/self/fd/{followed.tail.fd}")  # noqa: PTH115  a string
+        name = os.path.join(directory, os.path.basename(path))  # noqa: PTH118, PTH119  strings
+        status = os.stat(name, follow_symlinks=False)  # noqa: PTH116  a string
+    except OSError:
+        return False
+    wanted = any(fnmatch.fnmatchcase(name, pattern) for pattern in found.source.paths)
+    wanted = wanted and not discovery.excluded(name, found.source)
+    if (status.st_dev, status.st_ino) != followed.key or not wanted:
+        return False
+    followed.found = replace(found, path=name)
+    return True
 
 
 def _is_own_output(status: os.stat_result) -> bool:

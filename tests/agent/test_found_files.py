@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pytest
+
 KEY = b"k" * 32
 
 
@@ -115,3 +117,28 @@ def test_a_source_that_is_gone_has_no_files(tmp_path: Path) -> None:
     place.close()
 
     assert place.present == [False]
+
+
+def test_a_file_that_is_renamed_while_it_is_listed_is_not_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing that met a file under neither name ends no stream; one that moved it to where no
+    source looks does.
+    """
+    place = Place(tmp_path)
+    (place.logs / "a.log").write_text("line\n")
+    place.look()
+    (place.logs / "a.log").rename(place.logs / "a.1.log")
+    listed = Discovery.look
+    monkeypatch.setattr(Discovery, "look", lambda _: ([], []))
+    place.look()
+    while_renamed = place.present
+    (place.logs / "a.1.log").rename(place.logs / "a.1.old")
+    place.look()
+    unwanted = place.present
+    monkeypatch.setattr(Discovery, "look", listed)
+    (place.logs / "a.1.old").rename(place.logs / "a.2.log")
+    place.look()
+
+    assert (while_renamed, unwanted, place.present) == ([True], [False], [True])
+    place.close()

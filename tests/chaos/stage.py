@@ -176,7 +176,10 @@ async def set_up(rng: random.Random) -> AsyncIterator[Stage]:
                     for wire in stage.wires.values():
                         await wires.enter_async_context(wire)
                     await asyncio.to_thread(_start, stage)
-                    yield stage
+                    try:
+                        yield stage
+                    finally:
+                        stage.stop_writers()
     finally:
         postgres.stop()
         shutil.rmtree(home, ignore_errors=True)
