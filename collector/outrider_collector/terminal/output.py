@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 from outrider.visible import visible
 from outrider_collector.store.reading.export import csv_header, csv_line, json_line
 from outrider_collector.terminal import pager
-from outrider_collector.terminal.render import DIM, coloured, line
+from outrider_collector.terminal.render import DIM, coloured, line, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,13 +45,13 @@ class Output:
 
     def write(self, rows: Iterable[LogRow]) -> None:
         """Write records, and see that they are out."""
-        self._put(map(self._record, rows))
+        self._put(chain.from_iterable(map(self._record, rows)))
 
     def write_groups(self, groups: Sequence[Group]) -> None:
         """Write hits among their neighbours: marked, in groups with ``--`` between them."""
         for number, group in enumerate(groups):
-            lines = [self._neighbour(row, hit=hit) for row, hit in group]
-            self._put([f"{_BETWEEN_GROUPS}\n", *lines] if number else lines)
+            shown = chain.from_iterable(self._neighbour(row, hit=hit) for row, hit in group)
+            self._put([f"{_BETWEEN_GROUPS}\n", *shown] if number else shown)
 
     def note(self, text: str) -> None:
         """Say something about the records, beside them."""
@@ -81,15 +82,21 @@ class Output:
         self._out.writelines(lines)
         self._out.flush()
 
-    def _record(self, row: LogRow) -> str:
+    def _record(self, row: LogRow) -> list[str]:
         if self.form == "text":
-            return line(row, colours=self._terminal) + "\n"
+            return [f"{text}\n" for text in self._text(row, colours=self._terminal)]
         if self.form == "json":
-            return json_line(row)
+            return [json_line(row)]
         # CSV is exact for files and pipes; a terminal would obey what is in it.
-        return visible(csv_line(row)[:-2]) + "\n" if self._terminal else csv_line(row)
+        return [visible(csv_line(row)[:-2]) + "\n" if self._terminal else csv_line(row)]
 
-    def _neighbour(self, row: LogRow, *, hit: bool) -> str:
+    def _neighbour(self, row: LogRow, *, hit: bool) -> list[str]:
         if hit:
-            return f"> {line(row, colours=self._terminal)}\n"
-        return f"  {coloured(line(row, colours=False), DIM, colours=self._terminal)}\n"
+            first, *rest = self._text(row, colours=self._terminal)
+            return [f"> {first}\n", *(f"  {text}\n" for text in rest)]
+        texts = self._text(row, colours=False)
+        return [f"  {coloured(text, DIM, colours=self._terminal)}\n" for text in texts]
+
+    def _text(self, row: LogRow, *, colours: bool) -> list[str]:
+        # Programs that read it count on a record a line.
+        return lines(row, colours=colours) if self._terminal else [line(row, colours=colours)]

@@ -24,6 +24,10 @@ YELLOW: Final = "\x1b[33m"
 GREEN: Final = "\x1b[32m"
 VIOLET: Final = "\x1b[35m"
 
+MOST_LINES: Final = 200
+"""Of one record below its first line."""
+_BAR: Final = "    \u2502 "
+
 _LEVEL_COLOURS: Final = {
     "TRACE": DIM,
     "DEBUG": DIM,
@@ -56,15 +60,40 @@ def moment(time: datetime) -> str:
 
 def line(row: LogRow, *, colours: bool) -> str:
     """Return one record as one line, without its end."""
+    return _line(row, row.message or "", row.attributes, colours=colours)
+
+
+def lines(row: LogRow, *, colours: bool) -> list[str]:
+    """Return one record as people read it: further lines of its message and its stack below it.
+
+    They are indented behind a bar, so that none looks like a record, whatever is in it.
+    """
+    message = (row.message or "").rstrip()
+    attributes = dict(row.attributes)
+    exception = attributes.get("exception")
+    if isinstance(exception, dict) and isinstance(stack := exception.get("stacktrace"), str):
+        attributes["exception"] = {k: v for k, v in exception.items() if k != "stacktrace"}
+        if stack not in message:
+            message = f"{message}\n{stack.rstrip()}"
+    first, *rest = message.split("\n")
+    below = [visible(text.removesuffix("\r")) for text in rest[:MOST_LINES]]
+    if len(rest) > MOST_LINES:
+        below.append(f"... {len(rest) - MOST_LINES:,} more lines, which --json has")
+    bar = coloured(_BAR, DIM, colours=colours)
+    head = _line(row, first.removesuffix("\r"), attributes, colours=colours)
+    return [head, *(f"{bar}{text}" for text in below)]
+
+
+def _line(row: LogRow, message: str, attributes: dict[str, Any], *, colours: bool) -> str:
     level = row.level
     parts = [
         coloured(moment(row.ts), DIM, colours=colours),
         coloured(f"{level:<5}", _LEVEL_COLOURS[level], colours=colours),
         visible(f"{row.service}/{row.worker}"),
-        visible(row.message or ""),
+        visible(message),
     ]
     extra = [f"{name}={value}" for name, value in _named(row)]
-    extra += [f"{name}={_plain(value)}" for name, value in row.attributes.items()]
+    extra += [f"{name}={_plain(value)}" for name, value in attributes.items()]
     if extra:
         parts.append(coloured(visible(" ".join(extra)), DIM, colours=colours))
     return " ".join(parts)

@@ -11,6 +11,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ from outrider_collector.store.reading.types import LogRow
 from outrider_collector.terminal import follow
 from outrider_collector.terminal.arguments import join_values, parse_filter, parse_time
 from outrider_collector.terminal.output import Output
-from outrider_collector.terminal.render import line, table
+from outrider_collector.terminal.render import line, lines, table
 from tests.collector.reading.rows import Record, Source, commit
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 PAY = Source(1, "payments", "pay-1", "host-1")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def obeyed(character: str) -> bool:
@@ -124,6 +130,29 @@ def test_logs_prints_matches_oldest_first(filled: str, capsys: pytest.CaptureFix
     lines = out.splitlines()
     assert [x.split("pay-1 ")[1] for x in lines] == ["started", "␛]0;owned␇ healthcheck"]
     assert notes.startswith("2 lines. Complete up to ")
+
+
+def test_an_exception_is_read_line_by_line() -> None:
+    """On a terminal: frames below the record, behind a bar that nothing in them can fake."""
+    stack = "Traceback:\n  File 'a'\n2026-03-01 12:00:00.000 ERROR s/w fake\x1b[2J\u202e"
+    attributes = {"order": 7, "exception": {"type": "KeyError", "stacktrace": stack}}
+    row = LogRow(
+        NOW, NOW, NOW, 17, "s", "w", "h", "file", None, None, "it broke\r\nhere\n", None, None,
+        None, json.dumps(attributes), 1, 0,
+    )  # fmt: skip
+    head, *below = lines(row, colours=False)
+    assert "it broke order=7 exception={'type': 'KeyError'}" in head
+    assert [text[:6] for text in below] == ["    \u2502 "] * 4
+    assert below[0].endswith("here") and below[2].endswith("  File 'a'")
+    assert below[3].endswith("fake\u241b[2J<U+202E>")
+    assert not any(map(obeyed, "".join([head, *below])))
+    long = msgspec.structs.replace(row, message="x\n" * 1_000)
+    assert lines(long, colours=False)[-1].endswith("... 802 more lines, which --json has")
+    # Others read a record a line.
+    out, terminal = io.StringIO(), _Terminal()
+    Output("text", out, io.StringIO()).write([row, row])
+    Output("text", terminal, io.StringIO()).write([row, row])
+    assert (out.getvalue().count("\n"), terminal.getvalue().count("\n")) == (2, 10)
 
 
 def test_logs_writes_json_and_csv(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
