@@ -1,13 +1,26 @@
-"""`python -m bench [SHAPE ...] [--runs N] [--records N]`: all shapes by default."""
+"""`python -m bench [SHAPE ...] [--runs N] [--records N]`: all but the optional by default."""
 
 from __future__ import annotations
 
 import argparse
 
-from bench import compaction, dense, heartbeats, latency, search, servers, sparse, storm
+from bench import (
+    agent,
+    beside,
+    compaction,
+    dense,
+    heartbeats,
+    latency,
+    search,
+    servers,
+    sparse,
+    storm,
+)
 from bench.results import PATH, Results
 
-SHAPES = ("dense", "sparse", "latency", "store", "heartbeats", "storm")
+SHAPES = ("dense", "sparse", "latency", "store", "heartbeats", "storm", "agent")
+OPTIONAL = ("beside",)
+"""Programs of others on the same lines, where this machine has them."""
 
 
 def main() -> None:
@@ -15,19 +28,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         allow_abbrev=False, prog="python -m bench", description=__doc__
     )
-    parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=f"of {', '.join(SHAPES)}")
+    parser.add_argument(
+        "shapes", nargs="*", metavar="SHAPE", help=f"of {', '.join(SHAPES + OPTIONAL)}"
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=int, default=30, help="of the sparse shape")
+    parser.add_argument("--seconds", type=int, default=30, help="of sparse and agent")
+    parser.add_argument("--lines", type=int, default=100, help="single ones, of the agent shape")
     parser.add_argument("--alerts", type=int, default=200)
     parser.add_argument("--agents", type=int, default=5_000, help="of the heartbeats")
     parser.add_argument(
         "--store-records", type=int, default=10_000_000, help="of compaction and search"
     )
     options = parser.parse_args()
-    unknown = set(options.shapes) - set(SHAPES)
+    unknown = set(options.shapes) - set(SHAPES + OPTIONAL)
     if unknown:
-        parser.error(f"no shape {', '.join(sorted(unknown))}: there are {', '.join(SHAPES)}")
+        parser.error(
+            f"no shape {', '.join(sorted(unknown))}: there are {', '.join(SHAPES + OPTIONAL)}"
+        )
     options.shapes = options.shapes or list(SHAPES)
     results = Results()
     try:
@@ -57,6 +75,12 @@ def _measure(
         if "dense" in options.shapes:
             print(f"{name}: dense, run {run + 1} of {options.runs} ...", flush=True)
             dense.run(url, pid, options.records, results, prefix)
+        if "beside" in options.shapes and not prefix:
+            print(f"{name}: rsyslog, run {run + 1} of {options.runs} ...", flush=True)
+            beside.run(url, pid, options.records, results)
+        if "agent" in options.shapes and not prefix:
+            print(f"{name}: agent, run {run + 1} of {options.runs} ...", flush=True)
+            agent.run(url, options.seconds, options.lines, results)
         if "storm" in options.shapes and not prefix:
             print(f"{name}: 10,000 alerts, run {run + 1} of {options.runs} ...", flush=True)
             storm.run(url, results)

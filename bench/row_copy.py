@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
-_TABLE = """
+TABLE = """
 create table bench_rows (ts timestamptz not null, service text not null, worker text not null,
     severity smallint not null, logger text, event text, message text, attributes text);
 create index on bench_rows (service, ts);
@@ -43,7 +43,7 @@ def measure(url: str, lines: Iterable[bytes], *, commit_rows: int) -> RowCopy:
     payloads = list(_payloads(lines, commit_rows))
     rows = sum(count for count, _ in payloads)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(_TABLE)
+        connection.execute(TABLE)
         started = time.perf_counter()
         for _, payload in payloads:
             with (
