@@ -43,7 +43,7 @@ imports: setup ## who may import whom
 test: setup ## every test; needs no service, no root, no network
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
-chaos: setup ## the kill test, longer: make chaos ROUNDS=200 SEED=7; its last line is the verdict
+chaos: setup ## the kill test, longer: make chaos ROUNDS=500 SEED=7; its last lines are the verdict
 	OUTRIDER_CHAOS_ROUNDS=$(or $(ROUNDS),100) OUTRIDER_CHAOS_SEED=$(or $(SEED),1) $(BIN)/pytest -m chaos -s --timeout=5400 tests/chaos
 
 bench: setup ## figures on this machine, into bench/results.json

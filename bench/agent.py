@@ -48,15 +48,13 @@ def run(postgres_url: str, seconds: int, lines: int, results: Results) -> None:
         made.start_collector("collector")
         made.wait_for_port("collector")
         agent = made.start_agent()
-        workers = [
-            subprocess.Popen(
-                [sys.executable, "-c", _WORKER, f"w{number}"], env=made.environment("agent")
-            )
-            for number in range(WORKERS)
-        ]
+        workers: list[subprocess.Popen[bytes]] = []
         try:
             with psycopg.connect(made.url, autocommit=True) as connection:
                 until_connected(connection)
+                for number in range(WORKERS):
+                    command = [sys.executable, "-c", _WORKER, f"w{number}"]
+                    workers.append(subprocess.Popen(command, env=made.environment("agent")))
                 _write_first_lines(made)
                 time.sleep(_SETTLE_S)
                 results.add("agent.idle_percent", _idle_percent(agent, seconds), "% of a core")
