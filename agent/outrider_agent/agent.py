@@ -94,7 +94,8 @@ class Agent:
                 str(error.filename or config.state_dir),
                 "let the agent's account write there, or set `agent.state_dir`",
             ) from None
-        inbox = Inbox(config.agent.kept_tail_bytes, config.agent.retire_after_s)
+        inbox = Inbox(config.inbox, config.agent, reports)
+        held = HeldFiles(config.agent, config.state_dir / KEEP, reports)
         adoption = Adoption(
             finder=Discovery(config.agent.source, config.inbox, config.state_dir),
             minter=Minter(

@@ -118,6 +118,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """At most so many files are followed at once."""
     held_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 256 << 20
     """At most so much that is not delivered is held of files that were deleted."""
+    inbox_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 8 << 30
+    """At most so much of the inbox may wait to be delivered; then workers write no more to it."""
     keep_free_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] = 0
     """So much is left free for others on the file systems of deleted files and of the inbox."""
     source: tuple[SourceConfig, ...] = ()

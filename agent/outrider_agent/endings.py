@@ -35,6 +35,8 @@ QUIET_S = 600.0
 
 CHECK_S = 5.0
 
+_MANY_SHORTFALLS = 10
+
 
 def cannot_grow(followed: Followed, now: float, now_ns: int) -> bool:
     """Whether a file that no source finds any more has got its last byte.
@@ -154,6 +156,10 @@ class Endings:
         if said.dropped < known:
             # A writer that does not go on with the count of the one before it.
             known = counted[stream_id] = 0
+        untold = len(self._journal.shortfalls(stream_id))
+        if untold >= _MANY_SHORTFALLS and said.dropped < 2 * known:
+            # While none of them is stored each tells of as many as all before it: they stay few.
+            return
         if said.dropped:
             self.fell_short(followed, said.dropped - known, said.dropped, now_us)
 

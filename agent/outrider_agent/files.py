@@ -273,7 +273,7 @@ class Files:
         for followed in self._held.beyond_limits(living):
             self._give_up(followed, now_us)
         watermarks.tell(living, self.batches, self._handover, self.looked_us, now_us)
-        self._inbox.trim(self._held.limits.keep_free_bytes)
+        self._inbox.tidy(living)
         self._paint(now)
         if self._dirty and now >= self._next_save:
             self._next_save = now + _SAVE_S
@@ -356,7 +356,7 @@ class Files:
         """Go by another configuration from now on; the caller looks anew."""
         self._adoption.reload(agent)
         self._held.limits = agent
-        self._inbox.budget(agent.kept_tail_bytes, agent.retire_after_s)
+        self._inbox.limits = agent
 
     def save(self) -> None:
         """Write the cache."""

@@ -1,4 +1,8 @@
-"""The inbox as the agent keeps it: deaths it must tell itself, segments kept after delivery."""
+"""The inbox as the agent keeps it.
+
+Deaths it must tell itself, segments kept after delivery, and whether workers may write more into it
+(:mod:`outrider.inbox.room`).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
+from outrider.inbox.room import say_full
 from outrider_agent.segments import Kept, over_budget
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from outrider_agent.configuration import AgentConfig
     from outrider_agent.followed import Followed
     from outrider_agent.reports import Reports
 
@@ -17,14 +26,18 @@ if TYPE_CHECKING:
 class Inbox:
     """Segments that are delivered, and what is said about writers."""
 
-    def __init__(self, kept_tail_bytes: int, retire_after_s: float) -> None:
-        self.retire_after_s = retire_after_s
-        self._budget_bytes = kept_tail_bytes
+    def __init__(self, directory: Path, limits: AgentConfig, reports: Reports) -> None:
+        self._directory = directory
+        self.limits = limits
+        """May be replaced."""
+        self._reports = reports
         self._kept: list[Kept] = []
+        self._is_full = False
 
-    def budget(self, kept_tail_bytes: int, retire_after_s: float) -> None:
-        """Go by other limits from now on."""
-        self._budget_bytes, self.retire_after_s = kept_tail_bytes, retire_after_s
+    @property
+    def retire_after_s(self) -> float:
+        """A segment that no process took over for so long is put away."""
+        return self.limits.retire_after_s
 
     def died(self, followed: Followed, reports: Reports) -> None:
         """Record a death that could not be written into the worker's own segment."""
@@ -45,15 +58,34 @@ class Inbox:
         status = os.fstat(fd)
         self._kept.append(Kept(fd, path, status.st_size, status.st_mtime_ns))
 
-    def trim(self, keep_free_bytes: int = 0) -> None:
-        """Remove kept segments beyond the budget, the oldest first; all where room is wanted."""
-        budget_bytes = self._budget_bytes
-        if self._kept and keep_free_bytes:
-            room = os.fstatvfs(self._kept[0].fd)
-            if room.f_bavail * room.f_frsize < keep_free_bytes:
-                budget_bytes = 0
-        for kept in over_budget(self._kept, budget_bytes):
+    def tidy(self, files: Iterable[Followed]) -> None:
+        """Remove kept segments beyond their budget, and tell workers whether there is room."""
+        free_bytes = self._free_bytes() if self.limits.keep_free_bytes else None
+        is_scarce = free_bytes is not None and free_bytes < self.limits.keep_free_bytes
+        for kept in over_budget(self._kept, 0 if is_scarce else self.limits.kept_tail_bytes):
             kept.unlink()
+        waiting = sum(one.backlog_bytes for one in files if one.segment is not None)
+        before = self._is_full
+        self._is_full = is_full(waiting, free_bytes, self.limits, was_full=before)
+        if self._is_full or before:
+            say_full(self._directory, is_full=self._is_full)
+        if self._is_full:
+            why = f"{waiting} bytes wait in it"
+            if is_scarce:
+                why = f"{free_bytes} bytes are free on its disk"
+            self._reports.say(
+                "inbox is full",
+                f"workers write no more for now, {why}: {self._directory}: what they log is "
+                "counted as lost: free space, or raise `agent.inbox_bytes`",
+                severity=severities.ERROR,
+            )
+
+    def _free_bytes(self) -> int | None:
+        try:
+            system = os.statvfs(self._directory)
+        except OSError:
+            return None
+        return system.f_bavail * system.f_frsize
 
     def close(self) -> None:
         """Close what is kept; it stays on the disk."""
@@ -61,3 +93,13 @@ class Inbox:
             with suppress(OSError):
                 os.close(kept.fd)
         self._kept.clear()
+
+
+def is_full(
+    waiting_bytes: int, free_bytes: int | None, limits: AgentConfig, *, was_full: bool
+) -> bool:
+    """Whether workers are to write no more; once they are, until there is a tenth more room."""
+    most, least = limits.inbox_bytes, limits.keep_free_bytes
+    if was_full:
+        most, least = most - most // 10, least + least // 10
+    return waiting_bytes > most or (free_bytes is not None and free_bytes < least)

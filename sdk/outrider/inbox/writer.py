@@ -1,7 +1,8 @@
 """How a process appends records to its segment.
 
 One ``os.write`` per record, no thread, no buffer: a record whose call returned is in the kernel and
-survives whatever becomes of the process. A write that finds no room never raises into the program:
+survives whatever becomes of the process. Now and then it asks whether the inbox has room
+(:mod:`.room`). A write that finds none never raises into the program:
 the record is counted in the slot, and standard error is told, at most once a minute. The slot is
 written when the segment is opened, so that its room is there when none is left; where there was
 none even then, the count waits in memory until there is. After a short
@@ -20,7 +21,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from outrider.inbox import descriptors, segment, slot
+from outrider.inbox import descriptors, room, segment, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _COMPLAINT_INTERVAL_S = 60.0
 _RETRY_INTERVAL_S = 10.0
+# Whether there is room is looked at after so many bytes; while there is none, for each record.
+_LOOK_BYTES = 256 << 10
 # How long a thread waits for another one that opens the inbox, which takes milliseconds.
 _PATIENCE_S = 5.0
 
@@ -74,6 +77,8 @@ class Writer:
         self._segment: segment.Segment | None = None
         self._descriptor = -1
         self._size_bytes = 0
+        self._look_at_bytes = 0
+        """Whether there is room is looked at when the segment is longer than this."""
         self._torn = False
         self._slot_owed = False
         """The slot does not say what it should: there was no room for it."""
@@ -132,6 +137,9 @@ class Writer:
         False when it could not be written. It was counted, unless ``is_open`` is false:
         then somebody closed the descriptor, and the record may be appended after ``open``.
         """
+        if self._size_bytes >= self._look_at_bytes and not self._has_room():
+            self._drop(None)
+            return False
         if self._torn:
             # Until a write succeeds: one that finds no room leaves the torn record as it was.
             line = b"\n" + line
@@ -153,6 +161,12 @@ class Writer:
             self._write_slot()
         if self._size_bytes > self._max_bytes:
             self._continue()
+        return True
+
+    def _has_room(self) -> bool:
+        if self._segment is not None and not room.has_room(self.inbox):
+            return False
+        self._look_at_bytes = self._size_bytes + _LOOK_BYTES
         return True
 
     def progress(
@@ -184,6 +198,7 @@ class Writer:
     def _begin(self, held: segment.Segment) -> None:
         self._segment = held
         self._size_bytes = held.size_bytes
+        self._look_at_bytes = held.size_bytes
         self._torn = held.ends_torn
         self._descriptor = held.descriptor
         self._opened_us = self._wall_us()
@@ -205,6 +220,7 @@ class Writer:
             if new is None:
                 # Another process is opening at this moment: try again a little later.
                 self._size_bytes = self._max_bytes - self._max_bytes // 64
+                self._look_at_bytes = self._size_bytes
                 return
             self._flags |= slot.CONTINUED
             self._write_slot()
@@ -213,7 +229,7 @@ class Writer:
             self._begin(new._replace(descriptor=old.descriptor))
         except OSError as error:
             # Better a large segment than none; the next attempt comes after as many bytes again.
-            self._size_bytes = 0
+            self._size_bytes = self._look_at_bytes = 0
             self._complain(error)
         finally:
             self._opening.release()
