@@ -13,7 +13,7 @@ step that had neither needs no record: taking it again or leaving it out changes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -33,12 +33,26 @@ from outrider_alerting.state import Address, EngineState, General, RuleState
 from outrider_alerting.watermarks import Quorum, Record, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+
+Part = Literal["all", "urgent", "rest"]
+"""Of the hits of some feed rows: those of rules that can be critical are evaluated ahead."""
+
+
+def hits_of(part: Part, hits: Iterable[Hit], program: Program) -> tuple[Hit, ...]:
+    """Return a part of some hits, in their order."""
+    if part == "all":
+        return tuple(hits)
+    wanted = part == "urgent"
+    return tuple(hit for hit in hits if (hit.hits_key in program.urgent_keys) == wanted)
 
 
 class StepInputs(msgspec.Struct, frozen=True, kw_only=True):
     """What one step sees, in feed order."""
 
+    part: Part = "all"
+    """``urgent``: only rules that can be critical are evaluated, the others' hits are missing."""
     hits: tuple[Hit, ...] = ()
     health: tuple[ComponentState, ...] = ()
     gaps: tuple[GapSeen, ...] = ()
@@ -90,7 +104,7 @@ def step(
         liveness.observe(overlay, seen)
     for gap in inputs.gaps:
         gaps.note(overlay, gap)
-    _conclude(overlay)
+    _conclude(overlay, inputs.part)
     enter("")
     if program.composites:
         firing = overlay.firing()
@@ -128,12 +142,15 @@ def _begin(overlay: Overlay) -> None:
                 judging.begin(overlay, rule)
 
 
-def _conclude(overlay: Overlay) -> None:
+def _conclude(overlay: Overlay, part: Part) -> None:
     """Evaluate what was touched, and what time or the watermarks may have moved."""
+    program = overlay.program
     for address in sorted(overlay.touched | overlay.active()):
         state = overlay.get(address)
-        rule = overlay.program.rules.get(address[0])
-        if state is None or rule is None or rule.name in overlay.program.frozen:
+        rule = program.rules.get(address[0])
+        if state is None or rule is None or rule.name in program.frozen:
+            continue
+        if part == "urgent" and rule.name not in program.urgent_rules:
             continue
         overlay.enter(rule.name)
         if overflow.is_overflow(rule, address[1]):
@@ -142,9 +159,9 @@ def _conclude(overlay: Overlay) -> None:
             liveness.elapse(overlay, rule, address, state)
         elif isinstance(rule, ScheduleRule):
             jobs.evaluate(overlay, rule, address, state)
-        elif rule.name in overlay.program.judgements:
+        elif rule.name in program.judgements:
             judging.evaluate(overlay, rule, address, state)
-        elif rule.name in overlay.program.thresholds:
+        elif rule.name in program.thresholds:
             records.evaluate(overlay, rule, address, state)
 
 

@@ -13,6 +13,7 @@ from outrider_alerting.kinds import (
     GapRule,
     Rule,
     ScheduleRule,
+    top_priority,
 )
 from outrider_alerting.needs import needs_of
 from outrider_alerting.terms import Judgement, Threshold, is_threshold, judgement, threshold
@@ -56,6 +57,22 @@ class Program:
         self._services: dict[str, frozenset[str] | None] = {}
         for rule in rule_set.rules:
             self._add(rule)
+        self.urgent_rules, self.urgent_keys = self._urgent()
+        """Rules that can be critical, and what their hits are filed under: nobody else has these
+        hits, so they can be evaluated ahead of others."""
+
+    def _urgent(self) -> tuple[frozenset[str], frozenset[bytes]]:
+        names = {rule.name for rule in self.rules.values() if top_priority(rule) == "critical"}
+        keys: set[bytes] = set()
+        while True:
+            # A rule that shares hits with an urgent one goes with it.
+            of_these = {w.rule.name for key in keys for w in self.by_hits[key]} | names
+            more = {
+                key for key, ws in self.by_hits.items() if any(w.rule.name in of_these for w in ws)
+            }
+            if more == keys:
+                return frozenset(of_these), frozenset(keys)
+            keys = more
 
     def _add(self, rule: Rule) -> None:
         counts = rule.name not in self.frozen

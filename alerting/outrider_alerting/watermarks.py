@@ -153,11 +153,14 @@ def assess(
     *,
     now_us: int,
     limits: Limits = Limits(),  # noqa: B008  an immutable tuple
+    caught_up: bool = True,
 ) -> SourceQuorum:
     """Decide who is in the quorum.
 
     ``marks`` are the ``marks`` of the assessment before (kept in the engine's general state): what
-    is complete only up to before its service's mark has yet to catch up.
+    is complete only up to before its service's mark has yet to catch up. Where the evaluator has
+    not ``caught_up`` with what was committed before ``sources`` were read, their records are
+    complete in the database but not yet counted: nothing is concluded beyond the marks.
     """
     members: list[Source] = []
     left: list[Source] = []
@@ -170,6 +173,12 @@ def assess(
             and complete >= marks.get(source.service, complete)
         )
         (members if in_quorum else left).append(source)
+    if not caught_up:
+        held = [
+            msgspec.structs.replace(source, complete_us=marks.get(source.service, 0))
+            for source in members
+        ]
+        return SourceQuorum(held, left, dict(marks))
     new_marks = dict(marks)
     least: dict[str, int] = {}
     for source in members:

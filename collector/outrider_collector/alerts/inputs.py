@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         FeedRow,
         GapRow,
         HitRow,
-        SourceRow,
     )
+    from outrider_collector.store.sources import SourceRow
 
 Name = tuple[int, int]
 """A record: (stream, offset)."""

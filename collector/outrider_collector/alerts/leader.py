@@ -1,5 +1,12 @@
 """The evaluation under one tenure of the lease: from feed rows to steps, one after the other.
 
+What sources say of how complete they are is read before the feed is: so all that it speaks of has
+been counted when an end is concluded from it. While the feed is not read to its end, nothing is.
+
+Where more than ``SLICE_HITS`` hits wait, those of rules that can be critical are evaluated ahead,
+in a step of their own, and the others in slices: neither a critical alert nor ingest, which shares
+this loop, waits for a storm of others.
+
 A rule whose evaluation takes too much is frozen, as one whose filter does is by the collectors
 (:mod:`~outrider_collector.ingest.rulebook`): by a set of rules that comes through the feed.
 """
@@ -7,12 +14,12 @@ A rule whose evaluation takes too much is frozen, as one whose filter does is by
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from outrider.errors import Fault, Reason
 from outrider.instants import to_us
-from outrider_alerting.engine import StepInputs, step
+from outrider_alerting.engine import StepInputs, hits_of, step
 from outrider_alerting.program import Program
 from outrider_alerting.rules import RuleSet
 from outrider_alerting.state import EngineState
@@ -20,7 +27,7 @@ from outrider_alerting.watermarks import assess
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.recording import Recorder, Step
 from outrider_collector.alerts.spending import Spending
-from outrider_collector.store import canary, evaluation, leases, rules
+from outrider_collector.store import canary, evaluation, leases, rules, sources
 from outrider_collector.store.evaluation import Cursor
 
 if TYPE_CHECKING:
@@ -31,9 +38,11 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from outrider_alerting.components import ComponentState
+    from outrider_alerting.engine import Part
     from outrider_alerting.gaps import GapSeen
-    from outrider_alerting.watermarks import Source
-    from outrider_collector.store.evaluation import FeedRow, HitRow, SourceRow
+    from outrider_alerting.hits import Hit
+    from outrider_collector.store.evaluation import FeedRow
+    from outrider_collector.store.sources import SourceRow
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +51,8 @@ TICK_S: Final = 1.0
 PLACE_EVERY_S: Final = 1.0
 """A place in the feed that no step stored is stored after this."""
 FEED_ROWS_MAX: Final = 500
+SLICE_HITS: Final = 1_000
+"""A step takes no further commit once it has so many hits."""
 FREEZE_S: Final = 2.0
 """So long it is tried to freeze a rule beside running commits; then the next step does."""
 _SOURCES_EVERY_S = 0.5
@@ -81,6 +92,8 @@ class Leader:
         # be ahead of its feed number.
         self._place = Cursor(0, 0, None, "{}")
         self._read_to = 0
+        # Up to this feed row hits of urgent rules are evaluated; of interest beyond `_read_to`.
+        self._urgent_to = 0
         self._engine = EngineState()
         self._program = Program(RuleSet(), 0)
         # A new rule set wants to be told every component, once the feed is read to its end; so does
@@ -99,6 +112,7 @@ class Leader:
         """Read place, state and rule set. Raises RULES_TOO_NEW."""
         self._place = await evaluation.read_cursor(self._connection)
         self._read_to = self._place.feed_number
+        self._urgent_to = self._place.urgent_to
         states = await evaluation.read_states(self._connection)
         self._engine = EngineState.load(
             self._place.state.encode(),
@@ -116,11 +130,17 @@ class Leader:
 
     async def advance(self) -> bool:
         """Take the next step, if there is one to take; True when more rows are waiting."""
+        await self._look_at_sources()
         batch = await self._read()
         if batch.version is not None:
             await self._use(batch.version)
             self._tell_all = True
-        hits = await self._hits(batch)
+        part: Part = "all"
+        if self._urgent_to > self._read_to or _hits(batch.rows) > SLICE_HITS:
+            await self._go_ahead(batch)
+            part = "rest" if self._urgent_to > self._read_to else "all"
+            batch = self._slice(batch)
+        hits = await self._hits(batch.rows, part)
         gaps = await self._gaps(batch)
         health = await self._health(batch)
         read_to = batch.rows[-1].number if batch.rows else self._read_to
@@ -133,7 +153,8 @@ class Leader:
                 self._recorder.notices.look_at((row.detail or {}).get("look", ()))
         due = batch.version is not None or self._recorder.notices.due(batch.now)
         if hits or health or gaps or due or self._clock() - self._stepped_at >= TICK_S:
-            await self._step(batch.now, read_to, hits, health, gaps)
+            inputs = StepInputs(part=part, hits=hits, health=tuple(health), gaps=tuple(gaps))
+            await self._step(batch.now, read_to, inputs, caught_up=not batch.more)
             self._stepped_at = self._clock()
         self._read_to = read_to
         if self._clock() - self._stored_at >= PLACE_EVERY_S:
@@ -160,11 +181,35 @@ class Leader:
         self._spending.forget()
         self._recorder.use(active.rule_set, version)
 
-    async def _hits(self, batch: Batch) -> list[HitRow]:
-        commits = [row.commit_id for row in batch.rows if row.commit_id is not None]
-        rows = await evaluation.read_hits(self._connection, commits)
-        self._recorder.commits.learn(rows)
-        return translate.hits_in_order(batch.rows, rows)
+    async def _go_ahead(self, batch: Batch) -> None:
+        """Evaluate hits of rules that can be critical, of all rows that are there."""
+        rows = [row for row in batch.rows if row.number > self._urgent_to]
+        if not rows or not self._program.urgent_keys:
+            return
+        if hits := await self._hits(rows, "urgent"):
+            inputs = StepInputs(part="urgent", hits=hits)
+            await self._step(batch.now, rows[-1].number, inputs, caught_up=False)
+        self._urgent_to = rows[-1].number
+
+    def _slice(self, batch: Batch) -> Batch:
+        """Return the first rows, up to the one that brings the hits to SLICE_HITS."""
+        found = 0
+        for place, row in enumerate(batch.rows, 1):
+            found += row.hits
+            if found >= SLICE_HITS and place < len(batch.rows):
+                return replace(batch, rows=batch.rows[:place], more=True)
+        return batch
+
+    async def _hits(self, rows: list[FeedRow], part: Part) -> tuple[Hit, ...]:
+        commits = [row.commit_id for row in rows if row.commit_id is not None and row.hits]
+        found = await evaluation.read_hits(
+            self._connection,
+            commits,
+            only=sorted(self._program.urgent_keys) if part == "urgent" else None,
+        )
+        self._recorder.commits.learn(found)
+        ordered = map(translate.hit, translate.hits_in_order(rows, found))
+        return hits_of(part, ordered, self._program)
 
     async def _gaps(self, batch: Batch) -> list[GapSeen]:
         if not self._program.gaps:
@@ -192,13 +237,16 @@ class Leader:
         self,
         now: datetime,
         read_to: int,
-        hits: list[HitRow],
-        health: list[ComponentState],
-        gaps: list[GapSeen],
+        inputs: StepInputs,
+        *,
+        caught_up: bool,
     ) -> None:
-        quorum = assess(await self._sources(now), self._engine.general.marks, now_us=to_us(now))
-        inputs = StepInputs(
-            hits=tuple(map(translate.hit, hits)), health=tuple(health), gaps=tuple(gaps)
+        self._listening_since = self._listening_since or now
+        quorum = assess(
+            translate.sources(self._open, self._closed, self._listening_since),
+            self._engine.general.marks,
+            now_us=to_us(now),
+            caught_up=caught_up,
         )
         self._spending.begin()
         result = step(
@@ -242,16 +290,14 @@ class Leader:
             for name, why in sorted(overspent.items()):
                 _log.warning("rule %s costs too much and is frozen: %s", name, why)
 
-    async def _sources(self, at: datetime) -> list[Source]:
+    async def _look_at_sources(self) -> None:
         now = self._clock()
-        self._listening_since = self._listening_since or at
         if now - self._closed_at >= _CLOSED_SOURCES_EVERY_S:
             self._closed_at = now
-            self._closed = await evaluation.read_closed_sources(self._connection)
+            self._closed = await sources.read_closed(self._connection)
         if now - self._open_at >= _SOURCES_EVERY_S:
             self._open_at = now
-            self._open = await evaluation.read_open_sources(self._connection)
-        return translate.sources(self._open, self._closed, self._listening_since)
+            self._open = await sources.read_open(self._connection)
 
     async def settle(self) -> None:
         """Store what waits for a checkpoint, before somebody else takes over."""
@@ -263,3 +309,7 @@ class Leader:
         self._stored_at = self._clock()
         if not self._recorder.has_waiting:
             await self.settle()
+
+
+def _hits(rows: list[FeedRow]) -> int:
+    return sum(row.hits for row in rows)

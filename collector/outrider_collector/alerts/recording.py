@@ -56,6 +56,13 @@ class Step:
     inputs: StepInputs
     result: StepResult
 
+    @property
+    def before(self) -> int:
+        """The feed number after which its rows begin."""
+        if self.inputs.part == "urgent":
+            return max(self.place.urgent_to, self.place.feed_number)
+        return self.place.feed_number
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -110,11 +117,13 @@ class Recorder:
         recorded = spoke or bool(step.inputs.hits) or result.moved
         due = self.notices.due(step.now)
         if recorded or due or result.changed:
+            ahead = step.inputs.part == "urgent"
             place = Cursor(
-                max(step.read_to, step.place.feed_number),
+                step.place.feed_number if ahead else max(step.read_to, step.place.feed_number),
                 step.place.step + 1,
                 self._rule_set,
                 result.general.decode(),
+                max(step.read_to, step.place.urgent_to) if ahead else step.place.urgent_to,
             )
             self._waiting.append(_Waiting(step, place, recorded))
             self._states.update(result.changed)
@@ -194,10 +203,11 @@ class Recorder:
             evaluation.RecordedStep(
                 step=waiting.place.step,
                 now=waiting.step.now,
-                feed_from=waiting.step.place.feed_number,
-                feed_to=waiting.place.feed_number,
+                feed_from=waiting.step.before,
+                feed_to=max(waiting.step.read_to, waiting.step.before),
                 rule_set=waiting.place.rule_set,
                 inputs={
+                    "part": waiting.step.inputs.part,
                     "quorum": msgspec.to_builtins(waiting.step.result.record),
                     "health": msgspec.to_builtins(waiting.step.inputs.health),
                     "gaps": msgspec.to_builtins(waiting.step.inputs.gaps),

@@ -34,6 +34,8 @@ class FeedRow:
     kind: str
     commit_id: int | None
     detail: dict[str, Any] | None
+    # Of its commit.
+    hits: int
 
 
 class HitRow(NamedTuple):
@@ -79,21 +81,6 @@ class ComponentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceRow:
-    """What one agent ships of one worker, and how complete it is."""
-
-    agent: int
-    service: str
-    worker: str
-    host: str
-    # Least watermark of the open streams; None: none has one, or none is open.
-    complete_at: datetime | None
-    # Whether a stream is open.
-    open: bool
-    seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class EvidenceRow:
     """A stored record that raised an alert."""
 
@@ -114,6 +101,8 @@ class Cursor(NamedTuple):
     rule_set: int | None
     # JSON of the engine's general state.
     state: str
+    # So far, beyond `feed_number`, hits of rules that can be critical were evaluated ahead.
+    urgent_to: int = 0
 
 
 class RecordedStep(NamedTuple):
@@ -138,7 +127,7 @@ class StoredState(NamedTuple):
 async def read_cursor(connection: AsyncConnection) -> Cursor:
     """Return where the evaluation stands."""
     cursor = await connection.execute(
-        "select feed_number, step, rule_set, state::text from evaluator_state"
+        "select feed_number, step, rule_set, state::text, urgent_to from evaluator_state"
     )
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101  the schema inserts the one row
@@ -157,10 +146,11 @@ async def read_feed(
     """Return the database's clock and the feed's rows after a number, in order."""
     cursor = await connection.execute(
         """
-        select clock_timestamp(), f.number, f.kind, f.commit_id, f.detail
+        select clock_timestamp(), f.number, f.kind, f.commit_id, f.detail, f.hits
         from (select) as one
         left join lateral (
-            select number, kind, commit_id, case when kind <> 'ingest' then detail end as detail
+            select number, kind, commit_id, case when kind <> 'ingest' then detail end as detail,
+                   coalesce((detail ->> 'hits')::int, 0) as hits
             from feed where number > %s order by number limit %s) f on true
         """,
         (after, limit),
@@ -170,18 +160,25 @@ async def read_feed(
     return rows[0][0], [FeedRow(*row[1:]) for row in rows if row[1] is not None]
 
 
-async def read_hits(connection: AsyncConnection, commit_ids: Sequence[int]) -> list[HitRow]:
-    """Return the hits of some commits, each commit's in one order that never changes."""
+async def read_hits(
+    connection: AsyncConnection, commit_ids: Sequence[int], only: Sequence[bytes] | None = None
+) -> list[HitRow]:
+    """Return the hits of some commits, each commit's in one order that never changes.
+
+    ``only`` those filed under one of these; None: all.
+    """
     if not commit_ids:
         return []
     cursor = await connection.execute(
         """
         select commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
                stream_offsets, numbers
-        from hits where commit_id = any(%s)
+        from hits
+        where commit_id = any(%(commits)s)
+          and (%(only)s::bytea[] is null or hits_key = any(%(only)s))
         order by commit_id, hits_key, key, overflow, bucket, n, time_replaced
         """,
-        (list(commit_ids),),
+        {"commits": list(commit_ids), "only": None if only is None else list(only)},
         prepare=True,
     )
     return [HitRow(*row) for row in await cursor.fetchall()]
@@ -208,59 +205,6 @@ async def read_components(connection: AsyncConnection) -> list[ComponentRow]:
         """
         select component_kind, component, service, worker, host, state, since, reason
         from system_health order by component_kind, component
-        """
-    )
-    return await cursor.fetchall()
-
-
-async def read_open_sources(connection: AsyncConnection) -> list[SourceRow]:
-    """Return the sources with an open stream whose agent was heard from in the last 24 hours.
-
-    A stream without a watermark yet holds its source at its birth, unless no stream of the source
-    has one: then nothing is known.
-    """
-    cursor = await connection.cursor(row_factory=class_row(SourceRow)).execute(
-        """
-        select i.agent, i.service, i.worker, i.host, true as open,
-               case when count(s.watermark) > 0
-                    then min(coalesce(s.watermark, i.born_at)) end as complete_at,
-               max(coalesce(greatest(h.seen_at, a.connected_at), a.created_at)) as seen_at
-        from stream_info i
-        join streams s on s.id = i.id
-        join agents a on a.id = i.agent
-        left join heartbeats h on h.component_kind = 'agent' and h.component = i.agent::text
-        where i.closed_at is null
-          and coalesce(greatest(h.seen_at, a.connected_at), a.created_at)
-              > clock_timestamp() - interval '24 hours'
-        group by i.agent, i.service, i.worker, i.host
-        order by i.agent, i.service, i.worker, i.host
-        """,
-        prepare=True,
-    )
-    return await cursor.fetchall()
-
-
-async def read_closed_sources(connection: AsyncConnection) -> list[SourceRow]:
-    """Return the sources whose streams were all closed, the last one in the last 24 hours."""
-    cursor = await connection.cursor(row_factory=class_row(SourceRow)).execute(
-        """
-        -- From the few that ended lately, not from all that ever were.
-        with ended as (
-            select distinct agent, service, worker, host from stream_info
-            where closed_at > clock_timestamp() - interval '24 hours'
-        )
-        select e.agent, e.service, e.worker, e.host, false as open,
-               null::timestamptz as complete_at,
-               coalesce(greatest(h.seen_at, a.connected_at), a.created_at) as seen_at
-        from ended e
-        join agents a on a.id = e.agent
-        left join heartbeats h on h.component_kind = 'agent' and h.component = e.agent::text
-        where a.revoked_at is null
-          and not exists (
-              select from stream_info o
-              where (o.agent, o.service, o.worker, o.host) = (e.agent, e.service, e.worker, e.host)
-                and o.closed_at is null)
-        order by e.agent, e.service, e.worker, e.host
         """
     )
     return await cursor.fetchall()
@@ -347,7 +291,7 @@ async def move_cursor(connection: AsyncConnection, before: Cursor, after: Cursor
     cursor = await connection.execute(
         """
         update evaluator_state
-        set feed_number = %s, step = %s, rule_set = %s, state = %s::jsonb
+        set feed_number = %s, step = %s, rule_set = %s, state = %s::jsonb, urgent_to = %s
         where feed_number = %s and step = %s
         """,
         (
@@ -355,6 +299,7 @@ async def move_cursor(connection: AsyncConnection, before: Cursor, after: Cursor
             after.step,
             after.rule_set,
             after.state,
+            after.urgent_to,
             before.feed_number,
             before.step,
         ),

@@ -9,7 +9,7 @@ import msgspec
 
 from outrider.instants import from_us, to_us
 from outrider_alerting.components import ComponentState
-from outrider_alerting.engine import StepInputs, step
+from outrider_alerting.engine import StepInputs, hits_of, step
 from outrider_alerting.gaps import GapSeen
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
@@ -58,11 +58,12 @@ async def replay(world: World) -> list[Transition]:
     transitions: list[Transition] = []
     for stored in await world.rows("select * from evaluation_steps order by step"):
         active = await rules.load(world.connection, stored["rule_set"])
+        program = Program(active.rule_set, stored["rule_set"], active.frozen)
         result = step(
             state,
-            await _inputs(world, stored),
+            await _inputs(world, stored, program),
             now_us=to_us(stored["now"]),
-            program=Program(active.rule_set, stored["rule_set"], active.frozen),
+            program=program,
             quorum=RecordedQuorum(msgspec.convert(stored["inputs"]["quorum"], Record)),
         )
         state.apply(result.changed, result.general)
@@ -70,14 +71,16 @@ async def replay(world: World) -> list[Transition]:
     return transitions
 
 
-async def _inputs(world: World, stored: dict[str, Any]) -> StepInputs:
+async def _inputs(world: World, stored: dict[str, Any], program: Program) -> StepInputs:
     _, feed = await evaluation.read_feed(world.connection, stored["feed_from"], 10_000)
     feed = [row for row in feed if row.number <= stored["feed_to"]]
     commits = [row.commit_id for row in feed if row.commit_id is not None]
     hits = translate.hits_in_order(feed, await evaluation.read_hits(world.connection, commits))
     health = msgspec.convert(stored["inputs"]["health"], tuple[ComponentState, ...])
     gaps = msgspec.convert(stored["inputs"]["gaps"], tuple[GapSeen, ...])
-    return StepInputs(hits=tuple(map(translate.hit, hits)), health=health, gaps=gaps)
+    part = stored["inputs"]["part"]
+    of_part = hits_of(part, map(translate.hit, hits), program)
+    return StepInputs(part=part, hits=of_part, health=health, gaps=gaps)
 
 
 def told(transition: Transition) -> Told:

@@ -1,0 +1,82 @@
+"""Many rows wait: nothing is concluded before they are counted, and what is critical goes ahead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outrider_collector.alerts import leader
+from tests.collector.alerts import samples
+from tests.collector.alerts.test_replay import replay, told
+
+if TYPE_CHECKING:
+    from tests.collector.alerts.world import World
+
+S = 1_000_000
+WARNINGS = """
+[[rule]]
+name = "unit-failed"
+kind = "match"
+filter = "service:units failed"
+by = ["worker"]
+"""
+LASTING = samples.MATCH.replace('keep_firing_for = "1s"', 'keep_firing_for = "4s"')
+
+
+async def _stored(world: World) -> list[tuple[object, ...]]:
+    rows = await world.rows(
+        "select a.rule, a.key, t.from_state, t.to_state, t.at, t.concluded_at, t.reason, t.value"
+        " from alert_transitions t join alerts a on a.id = t.alert order by t.id"
+    )
+    return [tuple(row.values()) for row in rows]
+
+
+async def test_an_evaluator_that_lags_concludes_no_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Watermarks are far ahead of the records that it has counted: what fires goes on."""
+    monkeypatch.setattr(leader, "FEED_ROWS_MAX", 1)
+    await world.apply(rules=LASTING)
+    start_us = await world.now_us() - 40 * S
+    async with world.evaluating("one"):
+        await world.log("charge failed: 0", at_us=start_us)
+        await world.until("select count(*) from alerts where state = 'firing'")
+    for n in range(1, 8):
+        await world.log(
+            f"charge failed: {n}", at_us=start_us + 2 * n * S, watermark_us=start_us + 30 * S
+        )
+    async with world.evaluating("two"):
+        await world.until("select count(*) from alerts where state = 'resolved'")
+
+    ended = await world.value("select resolved_at from alerts")
+    assert await world.value("select count(*) from alerts") == 1
+    started = await world.value("select started_at from alerts")
+    assert (ended - started).total_seconds() >= 14
+    assert [told(t) for t in await replay(world)] == await _stored(world)
+
+
+@pytest.mark.parametrize("slice_hits", [1, 3])
+async def test_critical_alerts_overtake_a_storm(
+    world: World, monkeypatch: pytest.MonkeyPatch, slice_hits: int
+) -> None:
+    """Committed last and told first, also over a takeover in between; each hit counts once."""
+    monkeypatch.setattr(leader, "SLICE_HITS", slice_hits)
+    await world.apply(rules=WARNINGS + LASTING + samples.COUNT)
+    for n in range(6):
+        await world.log("failed", service="units", worker=f"u{n}", level="warn")
+    await world.log("charge failed", "error", "error", "error")
+    async with world.evaluating("one"):
+        await world.until("select count(*) from alerts where kind = 'match'", lambda n: n >= 2)
+    async with world.evaluating("two"):
+        await world.until("select count(*) from alerts where state = 'firing'", lambda n: n == 8)
+
+    rows = await world.rows("select rule, value from alerts order by id")
+    assert rows[0]["rule"] == "payment-failures"
+    assert {row["value"] for row in rows if row["rule"] == "many-errors"} == {4.0}
+    parts = {
+        r["part"] for r in await world.rows("select inputs->>'part' as part from evaluation_steps")
+    }
+    assert {"urgent", "rest"} <= parts
+    assert await world.value("select feed_number >= urgent_to from evaluator_state")
+    assert [told(t) for t in await replay(world)] == await _stored(world)
