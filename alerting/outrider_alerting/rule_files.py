@@ -314,7 +314,8 @@ def _hook_for(shape: type) -> Callable[[type, Any], Any]:
 
     def hook(wanted: type, value: Any) -> Any:
         if not isinstance(value, str):
-            raise ValueError(f"Expected `str`, got `{type(value).__name__}`")  # noqa: TRY004  msgspec turns a ValueError into its own error with the path
+            what = 'a length such as "90s" or "5m"' if wanted is Duration else "a filter in quotes"
+            raise ValueError(f"expected {what}, got {_typed(type(value).__name__)}")  # noqa: TRY004  msgspec turns a ValueError into its own error with the path
         if wanted is Duration:
             return Duration(value)
         try:
@@ -339,6 +340,15 @@ def _steps(key: str) -> tuple[str | int, ...]:
     return tuple(int(s) if s.isdecimal() else s for s in re.findall(r"[^.\[\]]+", key))
 
 
+_TYPES: Final = re.compile(r"expected `([^`]*)`, got `([^`]*)`")
+_TYPE_NAMES: Final = {
+    "str": "a text in quotes", "int": "a whole number", "float": "a number",
+    "bool": "true or false", "array": "a list in [ ]", "list": "a list in [ ]",
+    "object": "a table in { }", "dict": "a table in { }",
+    "datetime": "a time", "date": "a date", "time": "a time",
+}  # fmt: skip
+
+
 def place_of(files: Mapping[str, str], rule: str, key: str) -> str:
     """Return ``file:line`` of a key of a rule; files that :func:`read` has accepted."""
     for file, text in files.items():
@@ -350,8 +360,13 @@ def place_of(files: Mapping[str, str], rule: str, key: str) -> str:
 
 
 def _in_toml(told: str) -> str:
-    """Say types as TOML calls them."""
-    return told.replace(" | null`", "`").replace(" | object", " | table")
+    """Say types in the words of whoever writes the file."""
+    return _TYPES.sub(lambda found: f"expected {_typed(found[1])}, got {_typed(found[2])}", told)
+
+
+def _typed(names: str) -> str:
+    known = [name for name in names.split(" | ") if name != "null"]
+    return " or ".join(dict.fromkeys(_TYPE_NAMES.get(name, f"`{name}`") for name in known))
 
 
 def _called(path: tuple[str | int, ...], table: dict[str, Any]) -> str:

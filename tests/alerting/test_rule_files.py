@@ -142,7 +142,22 @@ def test_the_ready_rules_are_without_a_fault() -> None:
             "`above` names no priority: a.toml:7: above = {",
         ),
         (COUNT.replace('"10s"', '"10"'), "`10` is not a duration, write it like 30s, 5m or 1h30m"),
-        (COUNT.replace('"10s"', "10"), "`window`: expected `str`, got `int`: a.toml:6"),
+        (
+            COUNT.replace('"10s"', "10"),
+            '`window`: expected a length such as "90s" or "5m", got a whole number: a.toml:6',
+        ),
+        (
+            COUNT.replace("above = 3", 'above = "3"'),
+            "`above`: expected a whole number or a table in { }, got a text in quotes: a.toml:7",
+        ),
+        (
+            FULL.replace("chat_id = -100123", 'chat_id = "-100123"'),
+            "channel `ops`: `chat_id`: expected a whole number, got a text in quotes: a.toml:38",
+        ),
+        (
+            COUNT.replace('"severity>=error"', "5"),
+            "`filter`: expected a filter in quotes, got a whole number: a.toml:5",
+        ),
         (COUNT.replace('"10s"', '"0s"'), "`window` is shorter than 1s: a.toml:6"),
         (COUNT.replace('"10s"', '"25h"'), "`window` is longer than 24h: a.toml:6"),
         (COUNT.replace('"10s"', '"1500ms"'), "`window` is not whole seconds: a.toml:6"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from outrider.configuration import default_data_dir, load
+from outrider.configuration import default_data_dir, load, suggest
 from outrider_collector import config as configuration
 from outrider_collector.store.connect import (
     READ_ROLE,
@@ -29,20 +30,31 @@ if TYPE_CHECKING:
 
     from outrider_collector.service.admin_client import AdminClient
 
+_MISTYPED: Final = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the act that a mistyped one resembles."""
+
+    def error(self, message: str) -> NoReturn:
+        typed = _MISTYPED.search(message)
+        near = suggest(typed[1], re.findall(r"[\w-]+", typed[2])) if typed else None
+        super().error(f"{message}: did you mean '{near}'?" if near else message)
+
 
 class Parser:
     """A command with acts; --config and --json may stand before or after the act."""
 
     def __init__(self, name: str, description: str, default: str | None = None) -> None:
         self._default = default
-        self._common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        self._common = _Parser(add_help=False, allow_abbrev=False)
         self._common.add_argument(
             "--config", metavar="FILE", default=argparse.SUPPRESS, help="outrider.toml to read"
         )
         self._common.add_argument(
             "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON document"
         )
-        self._parser = argparse.ArgumentParser(
+        self._parser = _Parser(
             allow_abbrev=False,
             prog=f"outrider {name}",
             description=description,
