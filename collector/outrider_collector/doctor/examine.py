@@ -12,7 +12,7 @@ import msgspec
 
 from outrider.configuration import find, load
 from outrider.errors import Fault
-from outrider_collector.doctor import judge
+from outrider_collector.doctor import agent_settings, judge
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.service.tokens import ADMIN_FILE
 from outrider_collector.store import advisory, partitions, rules, schema
@@ -56,6 +56,8 @@ async def examine(config: Configuration, file: str | None) -> AsyncIterator[Find
     """Yield all findings, each as soon as it is known."""
     found = find(file)
     yield Finding("ok", "settings", str(found) if found else "none, the defaults hold")
+    if (of_agent := await agent_settings.examine(file)) is not None:
+        yield of_agent
     for finding in _disks(config):
         yield finding
     if (elsewhere := _two_installations(config, file)) is not None:

@@ -98,6 +98,27 @@ def read_role(name: str, *, exists: bool, may_take: bool) -> Finding:
     return Finding("ok", "roles", f"readers use {name}, which cannot write")
 
 
+def agent_settings(
+    error: str, problems: Sequence[str], *, is_wrong: bool = False, is_done: bool = True
+) -> Finding:
+    """Judge what ``outrider agent check`` says of the settings; ``is_wrong``: they are no settings.
+
+    What it finds else depends on whose account looks, so that is for the agent's own to decide.
+    """
+    if not is_done:
+        return Finding("note", "agent", "'outrider agent check' takes long: run it by hand")
+    if is_wrong and "is not installed" not in error:
+        return Finding("bad", "agent", error)
+    if error:
+        return Finding("note", "agent", f"its settings cannot be checked here: {error}")
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        return Finding(
+            "note", "agent", f"{problems[0]}{more}", "run 'outrider agent check' as its account"
+        )
+    return Finding("ok", "agent", "its settings can be read")
+
+
 def locks(*, open_to_all: bool) -> Finding:
     """Judge whether a login that only reads can take the locks that commits wait for."""
     if open_to_all:

@@ -64,6 +64,13 @@ def collector(*, alive: bool) -> Collector:
             "a replica, 4 s behind",
         ),
         (judge.readers("h/d", "pages", seen=2, teams=2, behind_s=99), "warn", "99 s behind"),
+        (judge.agent_settings("", ["a: b", "c"]), "note", "a: b, and 1 more"),
+        (judge.agent_settings("", [], is_done=False), "note", "takes long"),
+        (
+            judge.agent_settings("package 'x' is not installed", [], is_wrong=True),
+            "note",
+            "cannot be checked here",
+        ),
         (judge.clock(0.2), "ok", "0.200 s ahead"),
         (judge.clock(-3.0), "warn", "3.000 s behind"),
         (judge.clock(90.0), "bad", "NTP"),
@@ -179,6 +186,28 @@ def test_a_database_that_nobody_serves(
     lines = capsys.readouterr().out.splitlines()
     assert f"ok    settings: {file}" in lines
     assert all(line[:6] in {"ok    ", "warn  ", "bad   "} for line in lines)
+
+
+def test_the_agents_table_is_read_by_the_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One file serves both; a key that only the agent knows is wrong is told as it tells it."""
+    file = tmp_path / "outrider.toml"
+
+    def told() -> list[tuple[str, str]]:
+        command.main(["doctor", "--config", str(file), "--json"])
+        found = json.loads(capsys.readouterr().out)["findings"]
+        return [(one["level"], one["fact"]) for one in found if one["part"] == "agent"]
+
+    head = f'data_dir = "{tmp_path}"\n'
+    file.write_text(head)
+    assert told() == []
+    file.write_text(f'{head}[agent]\ncolectors = ["127.0.0.1:1"]\n')
+    ((level, fact),) = told()
+    assert level == "bad"
+    assert fact == f"unknown key `agent.colectors`: {file}:3: did you mean `collectors`?"
+    file.write_text(f'{head}[agent]\nstate_dir = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n')
+    assert told() == [("ok", "its settings can be read")]
 
 
 def test_a_login_of_the_dashboard_without_a_team_is_told(
