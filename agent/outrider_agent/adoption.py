@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from outrider.inbox import names
 from outrider_agent import discovery, encodings, held, processes
 from outrider_agent.discovery import Found
-from outrider_agent.evidence import holds, is_telling
+from outrider_agent.evidence import holds
 from outrider_agent.followed import Followed
 from outrider_agent.found_files import FoundFiles
 from outrider_agent.handover import Adopt, Born
@@ -127,7 +127,9 @@ class Adoption:
         fresh = self._take_up_kept()
         fresh += self._match_orphans(self._ready(now), remembered)
         if self._looked_since_welcome and self._orphans.streams:
-            fresh += self._match_elsewhere(remembered)
+            paths = [stream.path for stream, _ in self._orphans.streams.values()]
+            for _ in discovery.until_at_rest(paths):
+                fresh += self._match_elsewhere(remembered)
             self._seek_in_archives(remembered)
             self._give_up_orphans()
         return fresh
@@ -279,21 +281,7 @@ class Adoption:
 
     def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
         """Seek, beside a file that was truncated, the copy that has what it had before."""
-        stream = followed.tail.stream
-        for path in discovery.siblings([followed.path]):
-            try:
-                candidate = open_candidate(Found(path, followed.found.source))
-            except OSError:
-                continue
-            if (
-                candidate.key not in self._found.known
-                and place.digest
-                and holds(candidate.fd, self._identity.key, stream, place)
-                and is_telling(candidate.fd, place.committed)
-            ):
-                return candidate
-            os.close(candidate.fd)
-        return None
+        return self._found.copy_of(followed, place)
 
     def move(self, followed: Followed, candidate: Candidate) -> None:
         """Let a stream go on in another file that has its bytes; the caller keeps the old one."""

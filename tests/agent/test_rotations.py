@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider_agent import discovery
 from tests.agent.harness import Site, numbered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tests.agent.fake_collector import FakeCollector
@@ -143,6 +145,39 @@ async def test_a_copytruncate_under_a_running_agent_is_read_from_the_copy(
     assert sorted(numbers(collector)) == [*range(200_000), *range(500_000, 500_010)]
     ((_, gap),) = collector.database.gaps.values()
     assert (gap.reason, gap.begin, gap.records) == ("copytruncate", gap.end, 0)
+
+
+async def test_a_copy_that_is_renamed_while_it_is_sought_is_found(
+    tmp_path: Path, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next rotation comes in the middle of the search for the copy: it is searched again."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", numbered(0, 1000))
+    list_all = discovery.siblings
+    moved: list[Path] = []
+
+    def listed_and_renamed(paths: Iterable[str]) -> list[str]:
+        found = list_all(paths)
+        copy = path.with_name("a.log.1")
+        if not moved and copy.exists():
+            moved.append(copy.rename(path.with_name("a.log.2")))
+        return found
+
+    monkeypatch.setattr(discovery, "siblings", listed_and_renamed)
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 1000)
+        collector.acknowledge = False
+        site.write("a.log", numbered(1000, 1010))
+        shutil.copy2(path, path.with_name("a.log.1"))
+        os.truncate(path, 0)
+        site.write("a.log", numbered(5000, 5010))
+        collector.acknowledge = True
+        await collector.stop()
+        await collector.start(collector.port)
+        await collector.until(lambda: len(collector.database.rows) == 1020)
+
+    assert moved
+    assert sorted(numbers(collector)) == [*range(1010), *range(5000, 5010)]
 
 
 async def test_several_rotations_within_one_look(tmp_path: Path, collector: FakeCollector) -> None:
