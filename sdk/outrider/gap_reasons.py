@@ -22,6 +22,7 @@ SENTENCES: Final[dict[str, str]] = {
     "damaged": "the file was compressed before it was read, and the archive is damaged",
     "quarantined": "Postgres refused them: they are kept in quarantine",
     "store_regression": "the database forgot them and no host holds them any more",
+    "shed": "the store was nearly full, and debug records go first then",
     ERASED: "they were erased on purpose",
 }
 

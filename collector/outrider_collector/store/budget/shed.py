@@ -1,8 +1,9 @@
 """Room is made in the open: days of debug records go before their time, the oldest first.
 
-A day's table goes as a whole, as at the end of its retention, and in nobody's way. The transaction
-that drops it adds a gap row for each stream (reason ``shed``): how many records, from when to when.
-So a search says what is missing where it would have found it.
+A day's table goes as a whole, as at the end of its retention, and in nobody's way. Before it leaves
+a gap row is added for each stream (reason ``shed``): how many records, from when to when. So at no
+moment does a search miss what it is not told of. The transaction that drops the table makes them
+exact. They are named by the table: told twice, stored once, and taken back where it has stayed.
 
 Fresh blocks are not touched: they hold records of all classes, and become days within the hour.
 """
@@ -55,14 +56,29 @@ _ACCOUNT: Final = sql.SQL("""
     ), gone as (
         insert into gaps (commit_id, gap_id, team, agent, stream, service, worker, host,
             begin_offset, end_offset, records, at_least, bytes, reason, detail, from_at, to_at)
-        select nextval('commit_ids'), uuid_send(gen_random_uuid()), t.team, i.agent, t.stream,
+        select nextval('commit_ids'),
+               {oid} || substr(decode(md5(concat_ws('/', t.team, t.service, t.stream)), 'hex'), 5),
+               t.team, i.agent, t.stream,
                t.service, coalesce(i.worker, ''), coalesce(i.host, ''), t.low, t.high + 1, t.n,
                false, 0, {reason}, {detail}, t.from_at, t.to_at
         from told t left join stream_info i on i.id = t.stream
+        on conflict (gap_id) do update set
+            records = excluded.records, begin_offset = excluded.begin_offset,
+            end_offset = excluded.end_offset, from_at = excluded.from_at, to_at = excluded.to_at
         returning records
     )
     select coalesce(sum(records), 0)::bigint from gone
     """)
+_NAMED_BY: Final = sql.SQL("decode(lpad(to_hex({}::regclass::oid::bigint), 8, '0'), 'hex')")
+_TAKE_BACK: Final = sql.SQL("""
+    delete from gaps g using pg_inherits i
+    where g.reason = {reason} and i.inhparent = {parent}::regclass and not i.inhdetachpending
+        and substr(g.gap_id, 1, 4) = {named_by}
+    """).format(
+    reason=sql.Literal(REASON),
+    parent=sql.Literal(PARENT),
+    named_by=_NAMED_BY.format(sql.SQL("i.inhrelid")),
+)
 _DETAIL: Final = "debug records went before their time: the store was nearly full"
 
 log = outrider.get_logger(__name__)
@@ -93,6 +109,8 @@ async def shed(
     measured = await measure(connection)
     budget = budget_of(wanted, measured)
     if budget is None or measured.used_bytes < budget.shed_from:
+        # What a round that was cut off told of days that have stayed.
+        await connection.execute(_TAKE_BACK)
         return gone
     for day in await _debug_days(connection):
         one = await _drop(connection, day, sleep)
@@ -131,20 +149,21 @@ async def _drop(connection: AsyncConnection, day: Day, sleep: Sleep) -> Shed | N
     ).fetchone()
     size_bytes = int(row[0]) if row and row[0] is not None else 0
 
+    told = _ACCOUNT.format(
+        table=sql.Identifier(day.table),
+        oid=_NAMED_BY.format(sql.Literal(day.table)),
+        most=sql.Literal(MOST_STREAMS),
+        reason=sql.Literal(REASON),
+        detail=sql.Literal(_DETAIL),
+    )
+
     async def account(within: AsyncConnection) -> None:
         nonlocal records
-        cursor = await within.execute(
-            _ACCOUNT.format(
-                table=sql.Identifier(day.table),
-                most=sql.Literal(MOST_STREAMS),
-                reason=sql.Literal(REASON),
-                detail=sql.Literal(_DETAIL),
-            )
-        )
-        told = await cursor.fetchone()
-        records = int(told[0]) if told else 0
+        row = await (await within.execute(told)).fetchone()
+        records = int(row[0]) if row else 0
 
     try:
+        await account(connection)
         done = await attaching.leave(connection, day.partition, account=account, sleep=sleep)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         return None

@@ -124,6 +124,38 @@ async def test_what_went_is_a_gap_of_each_stream_in_the_completeness_line(store:
     assert "10 lines" in text, text
 
 
+async def test_it_is_told_before_it_is_gone_and_taken_back_where_it_has_stayed(
+    store: Store,
+) -> None:
+    """A reader that holds its locks keeps the day from going; no search misses it untold."""
+    await fill(store, 1)
+    told: list[tuple[int, int]] = []
+
+    async def pause(_: float) -> None:
+        told.extend(
+            await store.rows(
+                "select (select coalesce(sum(records), 0) from gaps)::int,"
+                " (select count(*) from logs)::int"
+            )
+        )
+
+    async with await connect(store.url, application_name="reader") as reader:
+        await reader.execute("set idle_in_transaction_session_timeout = 0")
+        await reader.execute("begin")
+        await reader.execute("select count(*) from blocks")
+        wanted = Wanted(100)
+        assert await shed.shed(store.connection, wanted, measure=figures(95), sleep=pause) == []
+        await reader.execute("rollback")
+    assert told
+    assert all(gaps == 10 for gaps, _ in told)
+    # Half way out it is finished, found too young and attached again by the next round.
+    retention = dict.fromkeys(RecordClass, timedelta(days=30))
+    await keep_house(store.connection, retention)
+    await shed.shed(store.connection, wanted, measure=figures(50))
+    assert await store.value("select count(*) from gaps") == 0
+    assert await ages(store) == {(1, "debug")}
+
+
 async def test_streams_beyond_a_limit_share_a_gap(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
