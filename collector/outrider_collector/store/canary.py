@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
 from psycopg import ClientCursor
-from psycopg.types.json import Jsonb
 
 from outrider_alerting import telling
+from outrider_alerting.routing import Destination
+from outrider_collector.store import health, ledger
 from outrider_collector.store.feed import APPEND_AND_COMMIT
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ NOTICES: Final = "canary:"
 """Begins the notice of its messages; the feed's number follows."""
 CHANNEL: Final = "outrider-canary"
 """A channel that leads nowhere; no rule set has it."""
-_KEPT: Final = "10 minutes"
+_KEPT: Final = timedelta(minutes=10)
 
 
 class Arrival(NamedTuple):
@@ -36,25 +37,13 @@ class Arrival(NamedTuple):
 
 async def enter(connection: AsyncConnection, numbers: Sequence[int]) -> None:
     """Put a message into the ledger for each canary that was read from the feed."""
-    content = Jsonb(msgspec.to_builtins(telling.canary()))
-    await connection.execute(
-        """
-        insert into notifications (notice, channel, channel_type, conversation, priority, fate,
-                                   content)
-        select notice, %(channel)s, 'null', %(channel)s, 'info', 'waiting', %(content)s
-        from (select %(notices)s || number from unnest(%(numbers)s::bigint[]) number) n (notice)
-        where not exists (
-            select from notifications old
-            where old.notice = n.notice and old.created_at > now() - %(kept)s::interval
-        )
-        """,
-        {
-            "channel": CHANNEL,
-            "content": content,
-            "notices": NOTICES,
-            "numbers": list(numbers),
-            "kept": _KEPT,
-        },
+    await ledger.add_apart(
+        connection,
+        [f"{NOTICES}{number}" for number in numbers],
+        Destination(CHANNEL, "null", CHANNEL),
+        "info",
+        telling.canary(),
+        unless_since=await health.clock(connection) - _KEPT,
     )
 
 

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
+
+    from outrider_alerting.content import Content
+    from outrider_alerting.routing import Destination
+    from outrider_alerting.rules import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,46 @@ async def add(connection: AsyncConnection, rows: Sequence[NewNotification]) -> N
             ),
             prepare=True,
         )
+
+
+async def add_apart(
+    connection: AsyncConnection,
+    notices: Sequence[str],
+    to: Destination,
+    priority: Priority,
+    content: Content,
+    *,
+    unless_since: datetime | None = None,
+) -> list[int]:
+    """Insert messages that belong to no alert, one for each notice; returns their rows.
+
+    They differ in their notice only. With ``unless_since``, those are left out that the channel was
+    sent, or is to be sent, since then.
+    """
+    cursor = await connection.execute(
+        """
+        insert into notifications (notice, channel, channel_type, conversation, priority, fate,
+                                   content)
+        select notice, %(channel)s, %(type)s, %(conversation)s, %(priority)s, 'waiting', %(content)s
+        from unnest(%(notices)s::text[]) new (notice)
+        where not exists (
+            select from notifications old
+            where old.notice = new.notice and old.channel = %(channel)s
+              and old.created_at >= coalesce(%(since)s::timestamptz, 'infinity')
+        )
+        returning id
+        """,
+        {
+            "notices": list(notices),
+            "channel": to.channel,
+            "type": to.channel_type,
+            "conversation": to.conversation,
+            "priority": priority,
+            "content": Jsonb(msgspec.to_builtins(content)),
+            "since": unless_since,
+        },
+    )
+    return [row[0] for row in await cursor.fetchall()]
 
 
 def _parts(rows: Sequence[NewNotification]) -> Iterator[list[NewNotification]]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from psycopg.rows import class_row, dict_row
-from psycopg.types.json import Jsonb
 
 from outrider.configuration import suggest
 from outrider.errors import Fault, Reason
 from outrider_alerting import telling
 from outrider_alerting.routing import destination
-from outrider_collector.store import feed, rules
+from outrider_collector.store import feed, ledger, rules
 from outrider_collector.store.audit import log
 from outrider_collector.store.reading.types import Attempt
 
@@ -67,17 +65,8 @@ async def add(connection: AsyncConnection, channel: str, actor: str, collector: 
         )
     to = destination(config)
     async with feed.transaction(connection):
-        cursor = await connection.execute(
-            """
-            insert into notifications (notice, channel, channel_type, conversation, priority, fate,
-                                       content)
-            values (%s, %s, %s, %s, 'critical', 'waiting', %s)
-            returning id
-            """,
-            (NOTICE, *to, Jsonb(msgspec.to_builtins(telling.trial(channel, actor, collector)))),
-        )
-        row = await cursor.fetchone()
-        number = int(row[0]) if row else 0
+        said = telling.trial(channel, actor, collector)
+        (number,) = await ledger.add_apart(connection, [NOTICE], to, "critical", said)
         await log.commit(
             connection,
             log.Act("alert.notify_tested", actor, f"notification {number}"),

@@ -6,14 +6,12 @@ It is a message of the ledger that belongs to no alert, as a test of a channel i
 from __future__ import annotations
 
 import logging
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
-
-import msgspec
-from psycopg.types.json import Jsonb
 
 from outrider_alerting.content import Content
 from outrider_alerting.routing import destination
-from outrider_collector.store import feed, rules
+from outrider_collector.store import feed, health, ledger, rules
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -23,15 +21,6 @@ if TYPE_CHECKING:
 NOTICE: Final = "audit head"
 
 _LOG = logging.getLogger(__name__)
-_INSERT: Final = """
-insert into notifications (notice, channel, channel_type, conversation, priority, fate, content)
-select %(notice)s, %(channel)s, %(type)s, %(conversation)s, 'info', 'waiting', %(content)s
-where not exists (
-    select from notifications
-    where notice = %(notice)s and channel = %(channel)s
-        and created_at >= date_trunc('day', now(), 'UTC'))
-returning id
-"""
 
 
 async def publish(connection: AsyncConnection, channel: str, head: Head) -> bool:
@@ -45,20 +34,15 @@ async def publish(connection: AsyncConnection, channel: str, head: Head) -> bool
     if config is None:
         _LOG.warning("no rule set in force has the channel of `store.audit_channel`: %s", channel)
         return False
-    to = destination(config)
-    values = {
-        "notice": NOTICE,
-        "channel": to.channel,
-        "type": to.channel_type,
-        "conversation": to.conversation,
-        "content": Jsonb(msgspec.to_builtins(_content(head))),
-    }
+    now = (await health.clock(connection)).astimezone(UTC)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     async with feed.transaction(connection):
-        cursor = await connection.execute(_INSERT, values)
-        row = await cursor.fetchone()
-        if row is not None:
+        added = await ledger.add_apart(
+            connection, [NOTICE], destination(config), "info", _content(head), unless_since=today
+        )
+        for number in added:
             await feed.commit(
-                connection, "admin", detail={"act": "publish", "notification": row[0]}
+                connection, "admin", detail={"act": "publish", "notification": number}
             )
     return True
 
