@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from outrider.filter import FilterError, parse
-from outrider_collector.store.reading import logs
+from outrider_collector.store.reading import blocks, logs, sieve
 from outrider_collector.store.reading.filter_sql import compile_filter
 from tests.collector.reading.compacting import compact_some
 from tests.collector.reading.rows import BASE, HOUR, Record, Source, columns_of, commit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from psycopg import AsyncConnection
 
 STREAMS = [
@@ -89,8 +92,14 @@ CORPUS = corpus()
 
 
 @pytest.fixture
-async def stored(owner: AsyncConnection[Any], database_url: str) -> None:
-    """The corpus in the database, in blocks of a few records, half of them compacted."""
+async def stored(
+    owner: AsyncConnection[Any], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The corpus in the database, in blocks of a few records, half of them compacted.
+
+    A block is looked at in several pieces, as a large one is.
+    """
+    monkeypatch.setattr(blocks, "PIECE_RECORDS", 5)
     for start in range(0, len(CORPUS), 12):
         await commit(owner, CORPUS[start : start + 12], BASE + timedelta(minutes=6))
     assert await compact_some(database_url, 3) > 0
@@ -145,9 +154,21 @@ def filters() -> st.SearchStrategy[str]:
 
 
 async def by_sql(reader: AsyncConnection[Any], text: str) -> set[int]:
-    """Return the offsets that the store finds."""
+    """Return the offsets that the store finds, the same whether blocks are sieved before."""
     page = await logs.search(reader, parse(text), BASE, BASE + HOUR, 1_000)
+    with sieving():
+        other = await logs.search(reader, parse(text), BASE, BASE + HOUR, 1_000)
+    assert other.rows == page.rows
     return {row.stream_offset for row in page.rows}
+
+
+@contextmanager
+def sieving() -> Iterator[None]:
+    """Have all blocks looked into beside Postgres first, as where very many are read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sieve, "LEAST_RECORDS", 0)
+        patch.setattr(sieve, "FRESH_FOR", timedelta(days=100_000))
+        yield
 
 
 def by_predicate(text: str) -> set[int]:
@@ -215,6 +236,8 @@ async def test_counts_are_the_number_of_matches(
         return
     expected = len(by_predicate(text))
     assert await logs.count(reader, parse(text), BASE, BASE + HOUR) == expected
+    with sieving():
+        assert await logs.count(reader, parse(text), BASE, BASE + HOUR) == expected
     buckets = await logs.histogram(reader, parse(text), BASE, BASE + HOUR, 37)
     assert sum(bucket.total for bucket in buckets) == expected
 

@@ -65,11 +65,16 @@ def attribute_condition(node: Field, parameter: Callable[[str], Composable]) -> 
     ).format(parameter(needle), test)
 
 
+def needle_of(node: Field) -> str:
+    """Return what the JSON text must have for a match, but for escapes of characters, or ""."""
+    return _needle(node, attribute_path(node.name))
+
+
 def attribute_held(
     node: Field, texts: Composable, parameter: Callable[[str], Composable]
 ) -> Composable:
     """Return a condition that holds wherever texts, joined to one, have a match in one of them."""
-    needle = _needle(node, attribute_path(node.name))
+    needle = needle_of(node)
     if not needle:
         return TRUE
     return sql.SQL("(strpos({texts}, {needle}) > 0 or strpos({texts}, '\\u') > 0)").format(

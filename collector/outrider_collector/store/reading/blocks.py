@@ -56,6 +56,10 @@ AT_PLACE: Final = sql.SQL(
 )
 """The block at the place ``p``: one page of one partition."""
 
+AT_PLACE_IN_RANGE: Final = sql.SQL(
+    "{} and b.received_max >= %(arrived)s::timestamptz and b.day > %(day)s::timestamptz"
+).format(AT_PLACE)
+"""The same of a place in the range of ``between``: other partitions are not even planned for."""
 
 LOW: Final = sql.SQL("%(low)s::timestamptz")
 HIGH: Final = sql.SQL("%(high)s::timestamptz")
@@ -64,7 +68,7 @@ HIGH: Final = sql.SQL("%(high)s::timestamptz")
 _WHOLE: Final = sql.SQL("")
 
 _PIECE: Final = sql.SQL("[w.first:w.last]")
-_PIECE_RECORDS: Final = 500
+PIECE_RECORDS: Final = 500
 
 # Of a compacted block, which is sorted by time, only the stretch in [low, high) is taken apart; of
 # a fresh one, which is small, the whole. Its columns are decompressed once (OFFSET 0 keeps the
@@ -73,24 +77,20 @@ _PIECE_RECORDS: Final = 500
 # memory that the server's C library does not fetch from the kernel anew.
 _RECORDS: Final = sql.SQL("""
     select {columns}
-    from (
-        select w.first - 1 as before, w.last - w.first + 1 as size, {stretched}, b.service
-        from blocks b
-        cross join lateral (
-            select case when b.class is null then 1
-                        else width_bucket({low} - interval '1 microsecond', b.ts) + 1 end as first,
-                   case when b.class is null then b.n
-                        else width_bucket({high} - interval '1 microsecond', b.ts) end as last
-            offset 0
-        ) w
-        where {where}
-        offset 0
-    ) b
+    from blocks b
     cross join lateral (
-        select first, least(first + {more}, b.size) as last
-        from generate_series(1, b.size, {records}) first
+        select case when b.class is null then 1
+                    else width_bucket({low} - interval '1 microsecond', b.ts) + 1 end as first,
+               case when b.class is null then b.n
+                    else width_bucket({high} - interval '1 microsecond', b.ts) end as last
+        offset 0
+    ) stretch
+    cross join lateral (select {stretched} offset 0) s
+    cross join lateral (
+        select first, least(first + {more}, stretch.last - stretch.first + 1) as last
+        from generate_series(1, stretch.last - stretch.first + 1, {records}) first
     ) w
-    where {text}
+    where {where} and {text}
     """)
 
 
@@ -112,21 +112,21 @@ def records(
     return _RECORDS.format(
         columns=sql.SQL(", ").join(
             [
-                *(_unnested(name, _PIECE) for name in wanted),
+                *(_unnested("s", name, _PIECE) for name in wanted),
                 sql.SQL("b.service"),
                 *([_NUMBER] if place else []),
             ]
         ),
         stretched=sql.SQL(", ").join(
-            sql.SQL("b.{0}{1} as {0}").format(sql.Identifier(name), _PIECE)
+            sql.SQL("b.{0}[stretch.first:stretch.last] as {0}").format(sql.Identifier(name))
             for name in _in_order({*wanted, *conditions.text_columns})
         ),
         low=low,
         high=high,
         where=where,
         text=conditions.text,
-        records=sql.Literal(_PIECE_RECORDS),
-        more=sql.Literal(_PIECE_RECORDS - 1),
+        records=sql.Literal(PIECE_RECORDS),
+        more=sql.Literal(PIECE_RECORDS - 1),
     )
 
 
@@ -136,7 +136,7 @@ def records_in_range(conditions: Conditions, columns: Iterable[str]) -> Composab
     return records(conditions, columns, where=where, low=LOW, high=HIGH)
 
 
-_NUMBER: Final = sql.SQL("b.before + generate_series(w.first, w.last) as place")
+_NUMBER: Final = sql.SQL("stretch.first - 1 + generate_series(w.first, w.last) as place")
 
 
 # Between two texts; of no meaning, for what is sought may be in two of them.
@@ -145,7 +145,7 @@ _SEPARATOR: Final = sql.SQL("chr(30)")
 
 def texts_of(column: str) -> Composable:
     """Return all texts of a column in a piece of ``records``, as one; null where there are none."""
-    return sql.SQL("array_to_string(b.{}{}, {})").format(sql.Identifier(column), _PIECE, _SEPARATOR)
+    return sql.SQL("array_to_string(s.{}{}, {})").format(sql.Identifier(column), _PIECE, _SEPARATOR)
 
 
 def arrived_since(low: datetime) -> dict[str, datetime]:
@@ -217,7 +217,7 @@ def unnested(columns: Iterable[str], *extra: str, part: Composable = _WHOLE) -> 
 
     ``part`` is a subscript: only that stretch of the block.
     """
-    items = [_unnested(name, part) for name in _in_order(columns)]
+    items = [_unnested("b", name, part) for name in _in_order(columns)]
     items += [sql.SQL("b.{}").format(sql.Identifier(name)) for name in ("service", *extra)]
     return sql.SQL(", ").join(items)
 
@@ -227,8 +227,10 @@ def _in_order(columns: Iterable[str]) -> list[str]:
     return [name for name in (*RECORD_COLUMNS, "received_at") if name in asked]
 
 
-def _unnested(column: str, part: Composable) -> Composable:
-    return sql.SQL("unnest(b.{0}{1}) as {0}").format(sql.Identifier(column), part)
+def _unnested(alias: str, column: str, part: Composable) -> Composable:
+    return sql.SQL("unnest({0}.{1}{2}) as {1}").format(
+        sql.Identifier(alias), sql.Identifier(column), part
+    )
 
 
 # ------------------------------------------------------------------ hits
@@ -275,7 +277,9 @@ _ROWS = sql.SQL("""
     ) p
     cross join lateral (
         select {columns}, generate_series(0, length(p.mask) - 1) as place
-        from blocks b where {at_place}
+        from blocks b
+        where {at_place} and b.received_max >= %(arrived)s::timestamptz
+          and b.day >= %(day)s::timestamptz
     ) r
     where get_byte(p.mask, r.place) = 1
     """).format(
@@ -314,6 +318,9 @@ async def rows(snapshot: Snapshot, hits: Sequence[Hit]) -> list[LogRow]:
             "blocks": [place[1] for place in places],
             "received": [place[2] for place in places],
             "days": [place[3] for place in places],
+            # Other partitions are not even planned for.
+            "arrived": min(place[2] for place in places),
+            "day": min(place[3] for place in places),
             "firsts": [min(of_block) for of_block in places.values()],
             "masks": [_mask(of_block) for of_block in places.values()],
         },

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from psycopg.sql import Composable
 
+    from outrider_collector.store.reading.sieve import Sieve
+
 ALL_LEVELS: Final = frozenset(range(6))
 """Indexes into a block's ``level_counts``: trace, debug, info, warn, error, fatal."""
 
@@ -50,8 +52,12 @@ class Conditions:
     block: Composable = field(default_factory=lambda: TRUE)
     record: Composable = field(default_factory=lambda: TRUE)
     text: Composable = field(default_factory=lambda: TRUE)
+    sieve: Sieve | None = None
+    """The same, asked beside Postgres."""
+    filtered: bool = False
+    """Whether ``block`` asks the filters of compacted blocks: few are left to look into."""
     text_columns: frozenset[str] = frozenset()
-    """Columns of ``b`` that ``text`` reads."""
+    """Columns of the piece that ``text`` reads."""
     columns: frozenset[str] = frozenset()
     """Columns of ``u`` that ``record`` reads, of those in ``blocks.RECORD_COLUMNS``."""
     levels: frozenset[int] | None = ALL_LEVELS

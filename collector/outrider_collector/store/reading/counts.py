@@ -22,6 +22,7 @@ from outrider_collector.store.reading.expressions import (
     read_filter,
 )
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
+from outrider_collector.store.reading.sieve import sieved, worth_it
 from outrider_collector.store.reading.types import Bucket
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ async def count(
                     records=records,
                     limit=most_records,
                 )
+            if worth_it(conditions, records, high, scope.now):
+                await counting.sieve()
             found = await counting.by_records(low, high - low)
     return sum(sum(levels) for levels in found.values())
 
@@ -229,7 +232,7 @@ class Counting:
                 block=self._conditions.block,
                 by_level=_BY_LEVEL,
                 place=blocks.PLACE,
-                at_place=blocks.AT_PLACE,
+                at_place=blocks.AT_PLACE_IN_RANGE,
             ),
             {**self.parameters, "width": width, "by_minute": self._by_minute(width)},
         )
@@ -242,6 +245,10 @@ class Counting:
         """Tell whether every bucket begins with a minute, so that roll-ups fit."""
         origin: datetime = self.parameters["origin"]
         return not (width % _MINUTE or origin.second or origin.microsecond)
+
+    async def sieve(self) -> None:
+        """Leave out the blocks that hold no match for certain."""
+        self._conditions = await sieved(self._snapshot, self._conditions, self.parameters)
 
     async def answered(self, low: datetime) -> Conditions:
         """Return the conditions with what regular expressions find from ``low`` on."""

@@ -42,11 +42,12 @@ from outrider_collector.store.reading.blocks import texts_of
 from outrider_collector.store.reading.conditions import Conditions, Expression, stream_condition
 from outrider_collector.store.reading.level_sets import levels_of
 from outrider_collector.store.reading.logic import FALSE, TRUE, all_of, any_of, none_of
+from outrider_collector.store.reading.sieve import compile_sieve
 from outrider_collector.store.reading.token_sql import has_all
 from outrider_collector.store.reading.word_sql import word_condition, word_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from psycopg.sql import Composable
 
@@ -75,6 +76,7 @@ def compile_filter(filter: Filter) -> Conditions:  # noqa: A002  the word users 
     named = any(field.name in _STREAM_FIELDS for field in comparisons(node))
     streams = compiler.bounds(node, compiler.stream_bounds).may if named else None
     block = compiler.bounds(node, compiler.block_bounds).may
+    filtered = compiler.filtered and block != TRUE
     columns = frozenset(compiler.columns)
     text, text_columns = compiler.text(node)
     candidate, candidate_columns = compiler.candidate(node)
@@ -82,6 +84,8 @@ def compile_filter(filter: Filter) -> Conditions:  # noqa: A002  the word users 
         streams=streams,
         block=block,
         text=text,
+        filtered=filtered,
+        sieve=compile_sieve(node, _TEXT_COLUMNS),
         text_columns=text_columns,
         record=record,
         columns=columns,
@@ -98,6 +102,7 @@ class _Compiler:
         self.parameters: dict[str, object] = {}
         self.columns: set[str] = set()
         self.expressions: dict[Node, Expression] = {}
+        self.filtered = False
 
     def parameter(self, value: str) -> Composable:
         """Keep a value and return its placeholder."""
@@ -239,9 +244,9 @@ class _Compiler:
         """Bound a term by the summaries of ``blocks b``, and by its filter where it has one."""
         if isinstance(node, (Word, Phrase)):
             prefix = isinstance(node, Word) and node.prefix
-            return Bounds(has_all(tokens_sought(fold(node.text), prefix=prefix)), FALSE)
+            return self._in_filter(tokens_sought(fold(node.text), prefix=prefix))
         if isinstance(node, Regex):
-            return Bounds(has_all(tokens_inside(required_texts(node.pattern))), FALSE)
+            return self._in_filter(tokens_inside(required_texts(node.pattern)))
         if not isinstance(node, Field) or _is_of_records(node):
             return UNKNOWN
         if node.name == "service":
@@ -252,8 +257,12 @@ class _Compiler:
         if node.name in {"event", "error_code"}:
             return Bounds(self._summary(node), FALSE)
         if node.name in WHOLE_COLUMNS and not node.prefix:
-            return Bounds(has_all([whole_token(node.name, node.value)]), FALSE)
+            return self._in_filter([whole_token(node.name, node.value)])
         return UNKNOWN
+
+    def _in_filter(self, tokens: Sequence[bytes]) -> Bounds:
+        self.filtered |= bool(tokens)
+        return Bounds(has_all(tokens), FALSE)
 
     def text(self, node: Node) -> tuple[Composable, frozenset[str]]:
         """Return the condition for pieces of blocks, and the columns that it looks into."""

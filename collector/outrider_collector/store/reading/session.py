@@ -64,6 +64,19 @@ class Snapshot:
                 if time.monotonic() > self._deadline:
                     raise Fault(Reason.QUERY_TIMEOUT)
 
+    async def stream(
+        self, query: Composed, parameters: Mapping[str, Any]
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """Run one statement and yield its rows as the server makes them, binary.
+
+        QUERY_TIMEOUT after the deadline. Nothing else may be asked until the iterator is closed.
+        """
+        async with self._cursor.connection.cursor(row_factory=tuple_row) as cursor:
+            async for row in cursor.stream(query, parameters, binary=True):
+                yield row
+                if time.monotonic() > self._deadline:
+                    raise Fault(Reason.QUERY_TIMEOUT)
+
 
 @asynccontextmanager
 async def snapshot(

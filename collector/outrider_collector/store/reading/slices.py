@@ -1,13 +1,14 @@
 """Newest first, exactly: how a range is walked from its newest edge down.
 
-A page is sought in slices of event time [low, high), from the newest edge down, each up to four
-times as wide as the last. A slice is cut where it is expected to hold a budget of records, so
-that a dense minute is not taken apart whole for a hundred lines. What a block holds below its
-newest record is reckoned from its number of records and its span of time, as if they lay evenly:
-at a depth of d seconds below the newest edge, the sum of ``density * (d - above)`` over the
-blocks that reach there. The reckoning only chooses where to cut. Every record of the slice lies
-in a block with ts_max >= its low end and ts_min < its high end, all of which are opened: nothing
-is missed, whatever the overlap of blocks.
+A page is sought in slices of event time [low, high), from the newest edge down, each four times as
+wide as the last, or sixteen times where the last had no block to open. A slice is cut where it is
+expected to hold a budget of records, so that a dense minute is not taken apart whole for a hundred
+lines. What a block holds below its newest record is reckoned from its number of records and its
+span of time, as if they lay evenly: at a depth of d seconds below the newest edge, the sum of
+``density * (d - above)`` over the blocks that reach there. The reckoning only chooses where to cut.
+Every record of the slice lies in a block with ts_max >= its low end and ts_min < its high end, all
+of which are opened, but for those that hold no match for certain: nothing is missed, whatever the
+overlap of blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider_collector.store.reading.blocks import (
-    AT_PLACE,
+    AT_PLACE_IN_RANGE,
     EARLIEST,
     HIGH,
     IN_RANGE,
@@ -32,6 +33,7 @@ from outrider_collector.store.reading.blocks import (
     records,
 )
 from outrider_collector.store.reading.expressions import MOST_RECORDS, answered, over_records
+from outrider_collector.store.reading.sieve import sieved, worth_it
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -154,11 +156,15 @@ class Slices:
             "after_stream": self.after and self.after.stream,
             "after_offset": self.after and self.after.stream_offset,
         }
-        if over_records(conditions):
-            # Expressions are answered for what this slice will read, and no further down.
-            most_records = min(most_records or MOST_RECORDS, MOST_RECORDS)
+        much = worth_it(conditions, parameters["budget"], self.high, scope.now)
+        if much or over_records(conditions):
+            # Asked for what this slice will read, and no further down.
             low = await self._cut(snapshot, conditions, parameters)
             parameters |= between(low, self.high)
+        if much:
+            conditions = await sieved(snapshot, conditions, parameters)
+        if over_records(conditions):
+            most_records = min(most_records or MOST_RECORDS, MOST_RECORDS)
             conditions = await answered(snapshot, conditions, parameters)
         rows = await snapshot.rows(
             _SLICE.format(
@@ -166,7 +172,7 @@ class Slices:
                 records=records(
                     conditions,
                     {"ts", "stream", "stream_offset"} | conditions.columns,
-                    where=AT_PLACE,
+                    where=AT_PLACE_IN_RANGE,
                     low=_CUT_LOW,
                     high=HIGH,
                     place=True,
@@ -179,7 +185,8 @@ class Slices:
         hits = [Hit(*row[3:]) for row in rows if row[3] is not None]
         if len(hits) == limit:
             self.after = hits[-1].cursor
-        self._move(cut, asked, full=len(hits) == limit, most_records=most_records)
+        growth = 4 if opened else 16
+        self._move(cut, asked, growth, full=len(hits) == limit, most_records=most_records)
         return Slice(hits, cut, opened, total)
 
     async def _cut(
@@ -194,12 +201,14 @@ class Slices:
         low: datetime = row[0]
         return low
 
-    def _move(self, cut: datetime, low: datetime, *, full: bool, most_records: int | None) -> None:
+    def _move(
+        self, cut: datetime, low: datetime, growth: int, *, full: bool, most_records: int | None
+    ) -> None:
         if full:
             assert self.after is not None  # noqa: S101  set by the only caller
             self.high = self.after.ts + timedelta(microseconds=1)
             return
         self.high = self._counted_to = cut
         if cut == low:
-            self._width *= 4
+            self._width *= growth
         self._budget = min(self._budget * 4, most_records or sys.maxsize)

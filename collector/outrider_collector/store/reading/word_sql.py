@@ -51,7 +51,7 @@ _HELD: Final = sql.SQL('strpos(lower({texts} collate "C"), {needle}) > 0')
 
 def word_held(text: str, texts: Composable, parameter: Callable[[str], Composable]) -> Composable:
     """Return a condition that holds wherever texts, joined to one, have the word in one of them."""
-    needle = _needle(fold(text))
+    needle = ascii_needle(text)
     return _HELD.format(texts=texts, needle=parameter(needle)) if needle else TRUE
 
 
@@ -71,14 +71,18 @@ def word_condition(
     return _FOUND.format(
         column=column,
         lowered=sql.SQL('lower({} collate "C")').format(column),
-        needle=parameter(_needle(folded)),
+        needle=parameter(_longest_ascii(folded)),
         loose=parameter(_pattern(folded, _ASCII_WORD, prefix=prefix, json=json)),
         exact=parameter(_pattern(folded, _all_word_characters(), prefix=prefix, json=json)),
     )
 
 
-def _needle(folded: str) -> str:
-    """Return the longest part of a folded word that lowering under "C" leaves as it is."""
+def ascii_needle(text: str) -> str:
+    """Return the longest part of a word that is in every text that has it, lowered under "C"."""
+    return _longest_ascii(fold(text))
+
+
+def _longest_ascii(folded: str) -> str:
     return max(_ASCII_RUN.findall(folded), key=len, default="")
 
 

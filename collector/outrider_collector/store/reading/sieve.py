@@ -1,0 +1,166 @@
+"""Passing over blocks that have no filter for what is sought, by looking into them beside Postgres.
+
+A part of a word, a regular expression and whatever is not compacted yet are found by reading. Where
+that is much, the texts of blocks are streamed here as Postgres stores them, and a block in which
+what every match holds is nowhere is not opened: it costs Postgres a third of looking itself, and
+the other two thirds are done here at the same time. Lowering a text is what Postgres is slowest at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from psycopg import sql
+
+from outrider.filter import And, Field, Or, Phrase, Regex, Word
+from outrider.filter.expressions import required_texts
+from outrider.filter.syntax import ATTRIBUTES
+from outrider_collector.store.reading import blocks
+from outrider_collector.store.reading.attribute_sql import needle_of
+from outrider_collector.store.reading.logic import TRUE, all_of, any_of, none_of
+from outrider_collector.store.reading.word_sql import ascii_needle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from outrider.filter import Node
+    from outrider_collector.store.reading.conditions import Conditions
+    from outrider_collector.store.reading.session import Snapshot
+
+LEAST_RECORDS: Final = 30_000
+"""Fewer are opened at once."""
+FRESH_FOR: Final = timedelta(hours=2)
+"""Where filters are asked, so long before now blocks without one are expected."""
+
+Texts = dict[str, bytes]
+"""Of a block: all texts of each column, one after another, with some bytes between them."""
+Test = Callable[[Texts, Texts], bool]
+"""Whether texts can hold a match; the second are the same in lower case."""
+
+_TEXTS: Final = sql.SQL(
+    "select b.partition::bigint, b.block::text, {texts} from blocks b where {in_range} and {block}"
+)
+_TEXT: Final = sql.SQL("coalesce(array_send({}), '')")
+_WITHOUT_FILTER: Final = sql.SQL("(b.class is null)")
+_SIEVED: Final = sql.SQL("""
+    ((b.partition, b.block) in (
+        select partition::oid, block::tid
+        from unnest(%(sieved_partitions)s::bigint[], %(sieved_blocks)s::text[])
+            as sieved(partition, block))) is true
+    """)
+
+
+class Sieve(NamedTuple):
+    """What a filter says of all texts of a block."""
+
+    columns: tuple[str, ...]
+    test: Test
+
+
+def worth_it(conditions: Conditions, records: int, high: datetime, now: datetime) -> bool:
+    """Tell whether to sieve before about so many records of before ``high`` are opened."""
+    if conditions.sieve is None or records < LEAST_RECORDS:
+        return False
+    # Where a filter is asked, only what is not compacted yet is left: it is of the last hours.
+    return not conditions.filtered or high > now - FRESH_FOR
+
+
+def compile_sieve(node: Node, word_columns: Sequence[str]) -> Sieve | None:
+    """Return the sieve for a filter; None where texts as a whole tell nothing."""
+    compiler = _Compiler(word_columns)
+    test = compiler.test(node)
+    return None if test is None else Sieve(tuple(sorted(compiler.columns)), test)
+
+
+class _Compiler:
+    def __init__(self, word_columns: Sequence[str]) -> None:
+        self._word_columns = word_columns
+        self.columns: set[str] = set()
+
+    def test(self, node: Node) -> Test | None:
+        if isinstance(node, And):
+            known = [test for test in map(self.test, node.terms) if test is not None]
+            return partial(_all, known) if known else None
+        if isinstance(node, Or):
+            tests = [self.test(term) for term in node.terms]
+            known = [test for test in tests if test is not None]
+            return partial(_any, known) if len(known) == len(tests) else None
+        if isinstance(node, (Word, Phrase)):
+            return self._held(self._word_columns, ascii_needle(node.text), lowered=True)
+        if isinstance(node, Regex):
+            return self._all_held("message", node.pattern)
+        if isinstance(node, Field) and node.name.startswith(ATTRIBUTES):
+            return self._attribute(node)
+        return None
+
+    def _held(self, columns: Sequence[str], needle: str, *, lowered: bool) -> Test | None:
+        if not needle:
+            return None
+        self.columns.update(columns)
+        test = _held_lowered if lowered else _held
+        return partial(test, tuple(columns), needle.encode())
+
+    def _all_held(self, column: str, pattern: str) -> Test | None:
+        tests = [self._held((column,), text, lowered=False) for text in required_texts(pattern)]
+        known = [test for test in tests if test is not None]
+        return partial(_all, known) if known else None
+
+    def _attribute(self, node: Field) -> Test | None:
+        found = self._held(("attributes",), needle_of(node), lowered=False)
+        escaped = self._held(("attributes",), "\\u", lowered=False)
+        return partial(_any, [found, escaped]) if found and escaped else None
+
+
+def _held(columns: tuple[str, ...], needle: bytes, texts: Texts, _: Texts) -> bool:
+    return any(needle in texts[column] for column in columns)
+
+
+def _held_lowered(columns: tuple[str, ...], needle: bytes, _: Texts, lower: Texts) -> bool:
+    return any(needle in lower[column] for column in columns)
+
+
+def _all(tests: list[Test], texts: Texts, lower: Texts) -> bool:
+    return all(test(texts, lower) for test in tests)
+
+
+def _any(tests: list[Test], texts: Texts, lower: Texts) -> bool:
+    return any(test(texts, lower) for test in tests)
+
+
+async def sieved(
+    open_snapshot: Snapshot, conditions: Conditions, parameters: Mapping[str, Any]
+) -> Conditions:
+    """Return the conditions for the blocks of a range that can hold a match, looked into here.
+
+    ``parameters`` are those of IN_RANGE. Raises QUERY_TIMEOUT.
+    """
+    sieve = conditions.sieve
+    if sieve is None:
+        return conditions
+    unsure = _WITHOUT_FILTER if conditions.filtered else TRUE
+    query = _TEXTS.format(
+        texts=sql.SQL(", ").join(_TEXT.format(sql.Identifier("b", name)) for name in sieve.columns),
+        in_range=blocks.IN_RANGE,
+        block=all_of([conditions.block, unsure]),
+    )
+    partitions: list[int] = []
+    places: list[str] = []
+    found = open_snapshot.stream(query, {**conditions.parameters, **parameters})
+    async for partition, block, *texts in found:
+        named = dict(zip(sieve.columns, texts, strict=True))
+        if sieve.test(named, {name: text.lower() for name, text in named.items()}):
+            partitions.append(partition)
+            places.append(block)
+    return replace(
+        conditions,
+        block=all_of([conditions.block, any_of([none_of(unsure), _SIEVED])]),
+        sieve=None,
+        parameters={
+            **conditions.parameters, "sieved_partitions": partitions, "sieved_blocks": places
+        },
+    )  # fmt: skip
