@@ -26,12 +26,13 @@ from outrider_collector.store.compaction.compactor import Compactor, Pace
 from outrider_collector.store.connect import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bench.results import Results
+    from outrider.columns import Columns
 
 BLOCK_RECORDS = 200
-_SIZE = """
+SIZE = """
 select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint
 from pg_inherits where inhparent = %s::regclass
 """
@@ -77,16 +78,16 @@ async def _fill_and_compact(
 ) -> Filled:
     await schema.migrate(url, hours_ahead=2)
     newest = datetime.now(UTC).replace(second=0, microsecond=0)
-    raw = await _fill(url, records, newest)
+    raw = await fill(url, batches(records, to_us(newest), batch_records=BLOCK_RECORDS))
     with psycopg.connect(url, autocommit=True) as connection:
-        fresh = _one(connection, _SIZE, "blocks_fresh")
+        fresh = one(connection, SIZE, "blocks_fresh")
         compactor = Compactor(url, Pace(timedelta(0), 1.0, everything=True), holder="bench")
         server, own, began = tree_cpu_s(server_pid), time.process_time(), time.perf_counter()
         assert await compactor.once(asyncio.Event())
         elapsed = time.perf_counter() - began
         server, own = tree_cpu_s(server_pid) - server, time.process_time() - own
         assert compactor.totals.records == records
-        compacted = _one(connection, _SIZE, "blocks_compacted")
+        compacted = one(connection, SIZE, "blocks_compacted")
         connection.execute("analyze")
 
     def add(name: str, value: float, unit: str) -> None:
@@ -102,20 +103,22 @@ async def _fill_and_compact(
     return Filled(url, records, newest)
 
 
-async def _fill(url: str, records: int, newest: datetime) -> int:
-    """Store the corpus as fresh blocks; returns its size as JSON lines."""
-    newest_us = to_us(newest)
+async def fill(url: str, corpus: Iterable[Columns], *, streams: bool = True) -> int:
+    """Store records as fresh blocks; returns their size as JSON lines.
+
+    ``streams``: the streams are made too.
+    """
     raw = 0
     async with await connect(url, application_name="bench") as connection:
         binary.register(connection)
-        for place, service in enumerate(SERVICES):
+        for place, service in enumerate(SERVICES if streams else ()):
             await connection.execute(
                 "insert into stream_info (id, agent, team, service, worker, host, source, path,"
                 " start_offset) values (%s, 1, 1, %s, 'w1', 'bench', 'file', '', 0)",
                 (place + 1, service),
             )
         await connection.execute("begin")
-        for number, columns in enumerate(batches(records, newest_us, batch_records=BLOCK_RECORDS)):
+        for number, columns in enumerate(corpus):
             raw += json_bytes(columns)
             for block in pack_blocks(1, columns.service, [columns]):
                 await rows.insert_block(connection, number, block)
@@ -130,20 +133,21 @@ def as_rows(made: Filled, results: Results, prefix: str) -> None:
     """The same records as rows, with the usual indexes, and with trigrams where there are any."""
     with psycopg.connect(made.url, autocommit=True) as connection:
         connection.execute(_ROWS)
-        size = _one(connection, "select pg_total_relation_size(%s::regclass)", "bench_rows")
+        size = one(connection, "select pg_total_relation_size(%s::regclass)", "bench_rows")
         results.add(f"{prefix}rows.bytes_per_record", size / made.records, "bytes", made.records)
         try:
             connection.execute(_TRIGRAMS)
         except psycopg.Error as error:
             print(f"no trigrams beside it: {error.diag.message_primary}")
         else:
-            size = _one(connection, "select pg_total_relation_size(%s::regclass)", "bench_rows")
+            size = one(connection, "select pg_total_relation_size(%s::regclass)", "bench_rows")
             name = f"{prefix}rows_with_trigrams.bytes_per_record"
             results.add(name, size / made.records, "bytes", made.records)
         connection.execute("drop table bench_rows")
 
 
-def _one(connection: psycopg.Connection, query: str, parameter: str) -> int:
+def one(connection: psycopg.Connection, query: str, parameter: str) -> int:
+    """Return the one integer that a query with one parameter yields."""
     row = connection.execute(query.encode(), (parameter,)).fetchone()
     assert row is not None
     return int(row[0])

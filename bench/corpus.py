@@ -64,7 +64,8 @@ def batches(
             numbers = [first + place + i * len(SERVICES) for i in range(count)]
             messages = [_message(dice) for _ in numbers]
             for i, number in enumerate(numbers):
-                if number // len(SERVICES) * len(SERVICES) % every < len(SERVICES) and place == 3:
+                of_turn = number // len(SERVICES) * len(SERVICES)
+                if needles and of_turn % every < len(SERVICES) and place == 3:
                     messages[i] += f" {NEEDLE}"
             yield _columns(dice, service, place + 1, messages, offsets, [
                 newest_us - (records - number) * STEP_US for number in numbers
@@ -100,7 +101,7 @@ def _columns(
         stream_offset=array("q", range(begin, begin + 250 * n, 250)),
         severity=bytes(dice.choices(_LEVELS, k=n)),
         message_raw=pack_text([message.encode() for message in messages]),
-        attributes_raw=pack_text([each and each.encode() for each in attributes]),
+        attributes_raw=pack_text([each.encode() if each else None for each in attributes]),
         logger=pack_dictionary([f"{service}.engine"] * n),
     )
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # fsync stays on: an acknowledged record that a power cut takes back would be a lie.
-_SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
 
 
 @contextmanager
 def embedded() -> Iterator[tuple[str, int]]:
     """The server of `outrider up`: (superuser URL, pid of the postmaster)."""
     with _home() as home:
-        server = Postgres(home / "postgres", home / "run", dict(_SETTINGS))
+        server = Postgres(home / "postgres", home / "run", dict(SETTINGS))
         server.start()
         try:
             assert server.process is not None
@@ -35,13 +35,13 @@ def embedded() -> Iterator[tuple[str, int]]:
 @contextmanager
 def with_lz4() -> Iterator[tuple[str, int] | None]:
     """A server of the machine whose binaries know lz4, or None."""
-    bin_dir = _lz4_bin_dir()
+    bin_dir = lz4_bin_dir()
     if bin_dir is None:
         yield None
         return
     with _home() as home:
         binaries = Binaries(bin_dir, "the machine's")
-        server = Postgres(home / "postgres", home / "run", dict(_SETTINGS), binaries)
+        server = Postgres(home / "postgres", home / "run", dict(SETTINGS), binaries)
         server.start()
         try:
             assert server.process is not None
@@ -50,7 +50,8 @@ def with_lz4() -> Iterator[tuple[str, int] | None]:
             server.stop()
 
 
-def _lz4_bin_dir() -> Path | None:
+def lz4_bin_dir() -> Path | None:
+    """Where the binaries of a server of the machine with lz4 lie, or None."""
     candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     found = shutil.which("postgres")
     if found:
