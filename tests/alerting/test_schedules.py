@@ -47,6 +47,17 @@ def test_days_are_lists_and_ranges() -> None:
     assert all(parse("12:00-13:00", "UTC").holds(at(f"2026-03-{d:02} 12:30")) for d in range(2, 9))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("Europe/Kiev", "Europe/Kyiv"), ("US/Eastern", "America/New_York")]
+)
+def test_a_zone_that_was_renamed_goes_on_under_both_names(old: str, new: str) -> None:
+    """A silence made before the change of name holds at the same times."""
+    before, after = parse("22:00-07:00", old).holds, parse("22:00-07:00", new).holds
+    hours = [at("2026-03-28 00:00") + n * 3_600_000_000 for n in range(72)]
+
+    assert [before(hour) for hour in hours] == [after(hour) for hour in hours]
+
+
 def test_the_skipped_hour_is_in_no_window() -> None:
     """Clocks go from 02:00 to 03:00: a window inside the skipped hour does not come that day."""
     skipped = parse("02:00-03:00", BERLIN).holds

@@ -103,13 +103,17 @@ async def read(connection: AsyncConnection, ids: Sequence[int]) -> list[Notifica
 
 
 async def spoken(connection: AsyncConnection, since: datetime) -> list[SpokenRow]:
-    """Return the firings that went out by themselves since then, oldest first."""
+    """Return the firings that went out by themselves since then and still hold, oldest first.
+
+    What is over takes no more in: who was told that it is over would not hear of another.
+    """
     cursor = await connection.cursor(row_factory=class_row(SpokenRow)).execute(
         """
         select n.channel, a.rule, n.priority, n.alert, n.notice, n.created_at
         from notifications n join alerts a on a.id = n.alert
         where n.created_at > %s and n.notice <> 'resolved' and n.channel_type <> 'in-app'
           and n.bundle is null and n.fate in ('waiting', 'claimed', 'sent')
+          and a.state <> 'resolved'
           and (n.notice = 'fired' or n.notice like 'unsuppressed:%%')
         order by n.id
         """,

@@ -314,12 +314,10 @@ def test_the_password_is_in_no_repr() -> None:
     assert "p4ss" not in repr(secret)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-@pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, security: str) -> None:
-    """A trusted certificate: sent encrypted. An unknown one: surely not sent."""
+def certified(tmp_path: Path, *, days: int = 2) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Make the context of a server called localhost, and of a client that trusts it."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days {days} -subj /CN=localhost -addext"
     subprocess.run(
         [*make.split(), "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
         check=True,
@@ -327,7 +325,19 @@ async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, securi
     )
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(certificate, key)
-    trusting = ssl.create_default_context(cafile=str(certificate))
+    return server_side, ssl.create_default_context(cafile=str(certificate))
+
+
+NEEDS_OPENSSL = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl makes the certificate"
+)
+
+
+@NEEDS_OPENSSL
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, security: str) -> None:
+    """A trusted certificate: sent encrypted. An unknown one: surely not sent."""
+    server_side, trusting = certified(tmp_path)
     async with SmtpServer(tls=server_side, implicit_tls=security == "tls") as server:
         strict = replace(settings(server), host="localhost", security=security)
 
@@ -338,3 +348,16 @@ async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, securi
     assert "certificate" in unknown.reason
     assert isinstance(sent, Sent)
     assert [letter.tls for letter in server.letters] == [True]
+
+
+@NEEDS_OPENSSL
+async def test_a_certificate_that_has_ended_gets_nothing(tmp_path: Path) -> None:
+    """However trusted it was: surely not sent, and the reason says that it has ended."""
+    server_side, trusting = certified(tmp_path, days=0)
+    async with SmtpServer(tls=server_side) as server:
+        strict = replace(settings(server), host="localhost", security="starttls")
+        outcome = await EmailChannel(replace(strict, tls_context=trusting)).send(message())
+
+    assert isinstance(outcome, Retry)
+    assert "certificate has expired" in outcome.reason
+    assert not server.letters

@@ -409,6 +409,25 @@ async def test_a_chat_full_of_messages_delays_no_other(world: World, telegram: B
     assert "w1" in letter.part("plain")
 
 
+async def test_a_channel_that_does_not_answer_delays_no_other(
+    world: World, telegram: BotApi
+) -> None:
+    """A Bot API that takes the request and says nothing: the letter goes out meanwhile."""
+    telegram.faults.append(Fault.HANG_BEFORE)
+    async with SmtpServer() as mail:
+        await world.apply(
+            rules=samples.LIVENESS,
+            chat=samples.notify(telegram.url).replace("[[route]]", "[[route]]\ncontinue = true"),
+            mail=samples.mail(mail.port),
+        )
+        async with world.evaluating(), world.delivering():
+            await world.set_state("dead")
+            await telegram.wait_until(lambda: not telegram.faults)
+            await mail.wait_for()
+            asked = "select fate from notifications where channel = 'ops'"
+            assert await world.value(asked) == "claimed"
+
+
 async def test_a_greylisted_recipient_gets_the_letter_alone(world: World) -> None:
     """Who has the letter does not get it again; the ledger remembers over attempts."""
     async with SmtpServer() as mail:

@@ -41,6 +41,23 @@ async def test_followers_join_the_first_by_edit(world: World, telegram: BotApi) 
     assert told == [{"provider_id": str(first.message_id), "fate": "sent"}]
 
 
+async def test_what_is_over_takes_no_more_in(world: World, telegram: BotApi) -> None:
+    """After the first was told to be over, the next of its rule speaks: an edit makes no sound."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
+
+    async with world.evaluating(), world.delivering():
+        await world.set_state("dead", worker="w1")
+        await telegram.wait_for()
+        await world.set_state("up", worker="w1")
+        await telegram.wait_for(count=2)
+        await world.set_state("dead", worker="w2")
+        await telegram.wait_for(lambda sent: "w2 is dead" in sent.text)
+        await world.until(WAITING, lambda n: n == 0)
+
+    assert len(telegram.messages) == 3
+    assert not any("w2" in sent.text for sent in telegram.messages[:2])
+
+
 async def test_ends_of_what_one_message_told_are_one_message(
     world: World, telegram: BotApi
 ) -> None:
@@ -331,6 +348,25 @@ async def test_a_silence_of_every_week_holds_inside_its_windows(
     why = await world.value("select why from notifications where fate = 'suppressed'")
     assert why == f"silence {done.silence}: 00:00-24:00 Europe/Berlin"
     assert f"Held back by silence {done.silence} until now." in message.text
+
+
+async def test_a_silence_that_ends_while_nobody_evaluates_is_noticed(
+    world: World, telegram: BotApi
+) -> None:
+    """Ended during an outage of the evaluator: what still fires is told when there is one again."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
+    silence = await world.silence("rule:worker-gone")
+    async with world.evaluating(), world.delivering():
+        await world.set_state("dead")
+        await world.until("select count(*) from notifications where fate = 'suppressed'")
+    await world.end_silence(silence)
+
+    async with world.evaluating("two"), world.delivering():
+        message = await telegram.wait_for()
+        await world.until(WAITING, lambda n: n == 0)
+
+    assert f"Held back by silence {silence} until now." in message.text
+    assert len(telegram.messages) == 1
 
 
 async def test_the_end_of_a_silence_tells_what_came_and_went(
