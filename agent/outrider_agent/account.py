@@ -6,14 +6,15 @@ gathered before. It travels as one JSON document over :mod:`outrider_agent.contr
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
+    from outrider_agent.control import Question
     from outrider_agent.followed import Followed
     from outrider_agent.registry import Candidate
 
@@ -96,6 +97,8 @@ class Account(msgspec.Struct, kw_only=True):
     window_bytes: int = 0
     window_used_bytes: int = 0
     file_count: int = 0
+    closed_count: int = 0
+    """Of these, closed until they are read: more are followed than may be open at once."""
     waiting_count: int = 0
     backlog_bytes: int = 0
     delivered_bytes_per_s: int = 0
@@ -125,7 +128,9 @@ class Account(msgspec.Struct, kw_only=True):
 def of_followed(followed: Followed, now_s: float) -> FileAccount:
     """Describe a followed file; ``now_s`` is monotonic."""
     tail = followed.tail
-    stream, status = tail.stream, os.fstat(tail.fd) if followed.has_file else None
+    stream, status = tail.stream, None
+    with suppress(OSError):
+        status = tail.status() if followed.has_file else None
     return FileAccount(
         path=followed.path,
         state="ended" if followed.ended else "followed",
@@ -161,6 +166,28 @@ def of_candidate(candidate: Candidate) -> FileAccount:
         inode=candidate.inode,
         size=size,
         behind_bytes=size,
+    )
+
+
+def gathered(
+    question: Question,
+    followed: Collection[Followed],
+    candidates: Collection[Candidate],
+    now_s: float,
+    **told: Any,
+) -> Account:
+    """Sum up all files, and describe those that are asked for; ``told`` is the rest."""
+    files = [of_followed(one, now_s) for one in followed]
+    files += map(of_candidate, candidates)
+    return Account(
+        **told,
+        file_count=len(followed),
+        closed_count=sum(one.has_file and not one.tail.is_open for one in followed),
+        waiting_count=len(candidates),
+        backlog_bytes=sum(one.behind_bytes for one in files),
+        deleted_bytes=sum(one.behind_bytes for one in files if one.deleted),
+        dropped_records=sum(one.dropped_records for one in files),
+        files=select(files, question.path, (question.device, question.inode)),
     )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.inbox import names
 from outrider_agent import discovery, encodings, held, processes
+from outrider_agent.descriptors import Descriptors, most_open
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import holds
 from outrider_agent.followed import Followed
@@ -19,7 +19,7 @@ from outrider_agent.found_files import FoundFiles
 from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
 from outrider_agent.segments import SegmentWatch, has_something_to_tell
-from outrider_agent.streams import Place
+from outrider_agent.streams import Lost, Place
 from outrider_agent.unpacking import Sought, Unpacking
 
 if TYPE_CHECKING:
@@ -37,18 +37,6 @@ if TYPE_CHECKING:
     from outrider_agent.streams import Stream
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A stream whose content is nowhere."""
-
-    stream: Stream
-    place: Place
-    is_there: bool
-    """Whether its file is, with other content."""
-    trouble: str = ""
-    """Which archive should have it and is damaged."""
-
-
 class Adoption:
     """Files without a stream and streams without a file, and how they come together."""
 
@@ -64,6 +52,7 @@ class Adoption:
         reports: Reports,
         agent: AgentConfig,
         keep_dir: Path,
+        held_files: held.HeldFiles,
     ) -> None:
         self._minter = minter
         self._identity = identity
@@ -71,7 +60,11 @@ class Adoption:
         self._inbox = inbox
         self._handover = handover
         self._reports = reports
-        self._found = FoundFiles(finder, minter, identity.key, reports, agent.max_files)
+        self._held = held_files
+        self.descriptors = Descriptors(most_open(), self._keep_open)
+        self._found = FoundFiles(
+            finder, minter, identity.key, reports, agent.max_files, self.descriptors
+        )
         self._orphans = Orphans(identity.key)
         self._lost: list[Lost] = []
         self.unpacking = Unpacking(identity.key, agent, keep_dir)
@@ -253,6 +246,7 @@ class Adoption:
             os.close(before)
             self._found.known.pop(followed.key, None)
         self.move(followed, candidate)
+        self.descriptors.opened(followed)
         followed.kept = followed.has_file = True
         return tail.go_back(place, tail.generation)
 
@@ -347,17 +341,40 @@ class Adoption:
         tail.highest_acknowledged = candidate.replay_below
         tail.lose(self._journal.shortfalls(stream.stream_id))
         followed = Followed(tail, candidate.found, candidate.key, segment)
+        self._found.descriptors.opened(followed)
         self._found.known[candidate.key] = followed
         return followed
 
     def released(self, followed: Followed) -> None:
         """Forget a file whose stream has ended; the caller closes it."""
         self._found.delivered(followed)
+        self.descriptors.closed(followed)
+
+    def _keep_open(self, followed: Followed) -> bool:
+        """Go on with a file that has no lasting name in a copy, which may be closed for a while."""
+        try:
+            path = self._held.copied(followed)
+            if path is None:
+                return False
+            candidate = open_candidate(Found(path, followed.found.source))
+        except OSError:
+            return False
+        self._found.left(followed)
+        followed.tail.close()
+        self.move(followed, candidate)
+        followed.kept = True
+        return True
 
     def again(self, followed: Followed, not_before: float, replay_below: int = 0) -> None:
         """Let a file be a new stream: its old one has ended, or was refused."""
+        try:
+            fd = followed.tail.fd
+        except OSError:  # it was closed, and is nowhere
+            self._found.known.pop(followed.key, None)
+            return
+        self.descriptors.closed(followed)
         candidate = Candidate(
-            followed.tail.fd,
+            fd,
             followed.found,
             *followed.key,
             followed.tail.stream.uid,

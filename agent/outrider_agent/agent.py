@@ -96,6 +96,7 @@ class Agent:
             ) from None
         inbox = Inbox(config.inbox, config.agent, reports)
         held = HeldFiles(config.agent, config.state_dir / KEEP, reports)
+        held = HeldFiles(config.agent, config.state_dir / KEEP, reports)
         adoption = Adoption(
             finder=Discovery(config.agent.source, config.inbox, config.state_dir),
             minter=Minter(
@@ -111,6 +112,7 @@ class Agent:
             reports=reports,
             agent=config.agent,
             keep_dir=config.state_dir / KEEP,
+            held_files=held,
         )
         return Files(
             adoption=adoption,
@@ -119,7 +121,7 @@ class Agent:
             state_path=config.state_dir / "cache.json",
             handover=self._handover,
             reports=reports,
-            held=HeldFiles(config.agent, config.state_dir / KEEP, reports),
+            held=held,
             hurry=self._hurry_up,
         )
 

@@ -17,13 +17,12 @@ import msgspec
 from outrider import severity as severities
 from outrider.instants import from_unix_us
 from outrider_agent.account import MOST_GAPS, GapAccount
-from outrider_agent.streams import COPYTRUNCATE, DAMAGED, INBOX_FULL, Loss, Place, Stream
+from outrider_agent.streams import COPYTRUNCATE, DAMAGED, INBOX_FULL, Loss, Lost, Place, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from outrider.inbox.slot import Slot
-    from outrider_agent.adoption import Lost
     from outrider_agent.batches import BatchMaker
     from outrider_agent.followed import Followed
     from outrider_agent.handover import Handover

@@ -11,7 +11,7 @@ from outrider import severity as severities
 from outrider.failpoint import failpoint
 from outrider.instants import from_unix_us
 from outrider_agent import endings, processes, state, watermarks
-from outrider_agent.account import Account, of_candidate, of_followed, select
+from outrider_agent.account import Account, gathered
 from outrider_agent.batches import BatchMaker
 from outrider_agent.delivery import Acknowledged
 from outrider_agent.orders import Committed
@@ -70,6 +70,8 @@ class Files:
         """Start of the last complete look for files, this host's time."""
         self.picture = Picture()
         self._progress = Progress()
+        self.unpacks = False
+        """Whether :meth:`unpack` has more to do at once."""
         self._by_stream: dict[int, Followed] = {}
         self._dirty = False
         self._next_save = 0.0
@@ -118,6 +120,7 @@ class Files:
     def unpack(self, now_us: int) -> Followed | None:
         """Do a little to find streams in archives; return one that goes on, or begins, there."""
         sought = self._adoption.unpacking.step()
+        self.unpacks = self._adoption.unpacking.busy
         if sought is None:
             return None
         followed, before = self._adoption.unpacked(sought, self._state), sought.followed
@@ -132,11 +135,6 @@ class Files:
             if had_file:
                 self._let_go(before)
         return followed
-
-    @property
-    def unpacks(self) -> bool:
-        """Whether :meth:`unpack` has something to do at once."""
-        return self._adoption.unpacking.busy
 
     def welcomed(self, order: Welcomed) -> None:
         """Take up what a welcome said."""
@@ -200,7 +198,7 @@ class Files:
         followed = self._by_stream.get(notice.stream_id)
         if followed is None:
             return None
-        if followed.has_file and _went_back(followed, notice):
+        if followed.has_file and followed.tail.go_back(notice.place, notice.generation):
             followed.ended = False
             return followed
         followed.tail.generation = notice.generation
@@ -242,15 +240,12 @@ class Files:
         place = Place(tail.begin, tail.begin_digest)
         detail = f"{followed.path} was truncated or rewritten"
         copied = self._adoption.copy_of(followed, place)
-        if copied is None and self._adoption.unpacking.seek(
-            Sought(tail.stream, place, tail.rested_mtime_ns, followed, is_copy=True)
-        ):
+        if copied is None:
+            sought = Sought(tail.stream, place, tail.rested_mtime_ns, followed, is_copy=True)
+            if not self._adoption.unpacking.seek(sought):
+                self._endings.lose(followed, place, tail.seen_bytes, detail, now_us)
             self._adoption.again(followed, 0.0)
             followed.has_file = False
-            return None
-        if copied is None:
-            self._endings.lose(followed, place, tail.seen_bytes, detail, now_us)
-            self._adoption.again(followed, 0.0)
             return None
         # Copied, then truncated: the copy has what was not read, up to when it was made.
         self._adoption.again(followed, 0.0)
@@ -289,6 +284,18 @@ class Files:
         self._endings.lose(followed, place, tail.size, detail, now_us, reason=HELD_FULL)
         self._let_go(followed)
 
+    def _is_gone(self, followed: Followed, now_us: int) -> None:
+        """End a stream whose file was closed for want of descriptors, and went away meanwhile."""
+        tail = followed.tail
+        if tail.has_pending:
+            self._handover.give(self.batches.make(tail, self.looked_us))
+        self._adoption.released(followed)
+        followed.gone = followed.has_file = False
+        place = Place(tail.begin, tail.begin_digest)
+        if not self._adoption.unpacking.seek(Sought(tail.stream, place, 0, followed)):
+            detail = f"{followed.path} went away while it was closed for others"
+            self._endings.lose(followed, place, tail.size, detail, now_us, reason="vanished")
+
     def _let_go(self, followed: Followed) -> None:
         self._adoption.released(followed)
         followed.tail.close()
@@ -296,6 +303,9 @@ class Files:
 
     def _see_to(self, followed: Followed, now: float, now_us: int, now_ns: int) -> None:
         tail, segment = followed.tail, followed.segment
+        if followed.gone:
+            self._is_gone(followed, now_us)
+            return
         quiet_s = (now_ns - tail.mtime_ns) / 1e9
         if segment is not None:
             segment.said_goodbye = tail.last_event == "worker.stopped"
@@ -330,26 +340,21 @@ class Files:
 
     def account(self, question: Question, now: float, now_us: int) -> Account:
         """Tell how everything is, or how one file is."""
-        candidates = self._adoption.candidates
-        files = [of_followed(followed, now) for followed in self._by_stream.values()]
-        files += map(of_candidate, candidates)
-        return Account(
+        return gathered(
+            question,
+            self._by_stream.values(),
+            self._adoption.candidates,
+            now,
             now_us=now_us,
             last_ack_us=self._last_ack_us,
             window_used_bytes=self._handover.used_bytes,
-            file_count=len(self._by_stream),
-            waiting_count=len(candidates),
-            backlog_bytes=sum(one.behind_bytes for one in files),
             delivered_bytes_per_s=self._progress.bytes_per_s,
             backlog_left_s=self._progress.left_s,
-            deleted_bytes=sum(one.behind_bytes for one in files if one.deleted),
             pending_births=len(self._journal.births),
             pending_gaps=len(self._journal.gaps),
-            dropped_records=sum(one.dropped_records for one in files),
             gap_count=self._endings.gap_count,
             gaps=list(self._endings.gaps),
             troubles=self._reports.recent(),
-            files=select(files, question.path, (question.device, question.inode)),
         )
 
     def reload(self, agent: AgentConfig) -> None:
@@ -390,10 +395,3 @@ class Files:
         self._adoption.unpacking.close()
         self._inbox.close()
         self._journal.close()
-
-
-def _went_back(followed: Followed, notice: GoBack) -> bool:
-    try:
-        return followed.tail.go_back(notice.place, notice.generation)
-    except OSError:
-        return False

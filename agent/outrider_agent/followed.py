@@ -35,6 +35,8 @@ class Followed:
     """False once its content is gone: the descriptor serves another stream."""
     kept: bool = False
     """Whether what is read is a copy in `keep/`, which grows no more."""
+    gone: bool = False
+    """Whether it was closed, and is nowhere now."""
     loss: Loss | None = None
     """What its final batch tells, if anything."""
     interval_s: float = 0.010

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from outrider_agent.configuration import SourceConfig
+    from outrider_agent.descriptors import Descriptors
     from outrider_agent.followed import Followed
     from outrider_agent.registry import Minter
     from outrider_agent.reports import Reports
@@ -53,12 +54,16 @@ class FoundFiles:
         key: bytes,
         reports: Reports,
         max_files: int,
+        descriptors: Descriptors,
     ) -> None:
         self._finder = finder
         self._minter = minter
         self._key = key
         self._reports = reports
         self._max_files = max_files
+        self.descriptors = descriptors
+        self._waiting = 0
+        """Open files that were no stream yet at the last look, and those found since."""
         self.known: dict[tuple[int, int], Candidate | Followed] = {}
         """Open files by device and inode."""
         self._at: dict[str, tuple[int, int]] = {}
@@ -89,6 +94,7 @@ class FoundFiles:
         found, trouble = self._finder.look()
         for problem in trouble:
             self.say(problem.path, problem.what, problem.what_to_do)
+        self._waiting = len(self.candidates)
         before, since_s = self._at, self._looked_s
         # A path may be empty between two files.
         self._at = {path: key for path, key in before.items() if key in self.known}
@@ -104,6 +110,8 @@ class FoundFiles:
                 self._take_between(one, since_s)
         for file in followed:
             file.present = file.key in seen or not self._is_gone(file)
+            if not file.present and not file.kept:
+                _secure(file)
         for candidate in self.candidates:
             if candidate.key not in seen and candidate.size() == 0:
                 # Gone before its first byte.
@@ -196,7 +204,12 @@ class FoundFiles:
             if len(self.known) >= self._max_files:
                 self.say(found.path, "too many files are followed", "raise `agent.max_files`")
                 return None
+            if not self.descriptors.have_room(self._waiting):
+                what_to_do = "raise the limit of open files; it is read when others are delivered"
+                self.say(found.path, "too many files are open", what_to_do)
+                return None
             candidate = open_candidate(found)
+            self._waiting += 1
             self._leave_delivered(candidate)
         except FileNotFoundError:
             return None  # vanished between the listing and now
@@ -251,11 +264,19 @@ class FoundFiles:
             path=path,
         )
 
+    def left(self, followed: Followed) -> None:
+        """Forget a file whose stream goes on in a copy, but for what it looked like."""
+        self.known.pop(followed.key, None)
+        status = os.fstat(followed.tail.fd)
+        digest = digest_at(followed.tail.fd, self._key, status.st_size)
+        self._delivered[followed.key] = _Delivered(status.st_size, status.st_mtime_ns, digest)
+
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
         self.known.pop(followed.key, None)
-        fd, size = followed.tail.fd, followed.tail.position
+        size = followed.tail.position
         with suppress(OSError):
+            fd = followed.tail.fd
             digest = digest_at(fd, self._key, size)
             self._delivered[followed.key] = _Delivered(size, os.fstat(fd).st_mtime_ns, digest)
         if len(self._delivered) > _MOST_DELIVERED:
@@ -285,6 +306,16 @@ def _was_renamed(followed: Followed) -> bool:
         return False
     followed.found = replace(found, path=name)
     return True
+
+
+def _secure(followed: Followed) -> None:
+    """Open a file that is closed and that no source finds any more, while it has a name at all."""
+    try:
+        _ = followed.tail.fd
+    except FileNotFoundError:
+        followed.gone = followed.has_file
+    except OSError:
+        return
 
 
 def _is_own_output(status: os.stat_result) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent.digests import tail_length
+from outrider_agent.endings import has_writer
 from outrider_agent.journal import sync_directory
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class HeldFiles:
             reason = f"it is beyond the {self.limits.held_bytes} bytes of `agent.held_bytes`"
             if room >= 0:
                 try:
-                    keep(one, self._directory)
+                    keep(one.followed, self._directory)
                 except OSError as error:
                     reason = (error.strerror or str(error)).lower()
                 else:
@@ -91,6 +92,17 @@ class HeldFiles:
                 path=one.followed.path,
             )
 
+    def copied(self, followed: Followed) -> str | None:
+        """Copy what is not delivered of a file that got its last byte; None where it may not be.
+
+        Raises OSError.
+        """
+        fd = followed.tail.fd
+        size_bytes = os.fstat(fd).st_size - followed.tail.acknowledged
+        if kept_bytes(self._directory) + size_bytes > self.limits.held_bytes:
+            return None
+        return None if has_writer(fd) is not False else keep(followed, self._directory)
+
     def discard(self, path: str) -> None:
         """Remove a copy that is delivered; any other file is left alone."""
         if os.path.dirname(path) == str(self._directory):  # noqa: PTH120  a string
@@ -99,17 +111,19 @@ class HeldFiles:
 
 
 def held(files: Iterable[Followed]) -> list[Held]:
-    """Return the files without a name of which something is not delivered. Raises OSError."""
+    """Return the files without a name of which something is not delivered."""
     found = []
     for followed in files:
-        if followed.present or not followed.has_file:
+        if followed.present or followed.kept or not followed.has_file:
             continue
-        fd = followed.tail.fd
-        status = os.fstat(fd)
-        size = status.st_size - followed.tail.acknowledged
-        if status.st_nlink == 0 and size > 0:
-            room = os.fstatvfs(fd)
-            found.append(Held(followed, size, status.st_mtime_ns, room.f_bavail * room.f_frsize))
+        with suppress(OSError):  # it was closed, and is nowhere
+            fd = followed.tail.fd
+            status = os.fstat(fd)
+            size = status.st_size - followed.tail.acknowledged
+            if status.st_nlink == 0 and size > 0:
+                room = os.fstatvfs(fd)
+                free_bytes = room.f_bavail * room.f_frsize
+                found.append(Held(followed, size, status.st_mtime_ns, free_bytes))
     return found
 
 
@@ -126,23 +140,36 @@ def beyond(files: Iterable[Held], held_bytes: int, keep_free_bytes: int) -> list
     return given_up
 
 
-def keep(one: Held, directory: Path) -> None:
-    """Copy what is not acknowledged, and what finds the stream in it. Raises OSError."""
-    tail = one.followed.tail
+def keep(followed: Followed, directory: Path) -> str:
+    """Copy what is not acknowledged, and what finds the stream in it; return where to.
+
+    Raises OSError. What is there of a copy that was cut short is never taken for one.
+    """
+    tail = followed.tail
     directory.mkdir(mode=0o700, exist_ok=True)
     path = directory / str(tail.stream.stream_id)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    draft = path.with_suffix(".draft")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         begin = tail.acknowledged - tail_length(tail.acknowledged)
         _copy(tail.fd, fd, 0, min(tail.stream.head_bytes, begin))
         _copy(tail.fd, fd, begin, os.fstat(tail.fd).st_size)
         os.fsync(fd)
+        draft.replace(path)
         sync_directory(directory)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
     finally:
         os.close(fd)
+        draft.unlink(missing_ok=True)
+    return str(path)
+
+
+def kept_bytes(directory: Path) -> int:
+    """Return how much room copies take."""
+    try:
+        with os.scandir(directory) as entries:
+            return sum(entry.stat().st_blocks * 512 for entry in entries)
+    except OSError:
+        return 0
 
 
 def _copy(source: int, target: int, begin: int, end: int) -> None:

@@ -67,7 +67,8 @@ def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], 
     used, of = size(account.window_used_bytes), size(account.window_bytes)
     write(f"window       {used} of {of} read and not acknowledged\n")
     waiting = f", {account.waiting_count} not yet streams" if account.waiting_count else ""
-    write(f"files        {account.file_count} followed{waiting}\n")
+    closed = f", {account.closed_count} of them closed in turns" if account.closed_count else ""
+    write(f"files        {account.file_count} followed{closed}{waiting}\n")
     deleted = account.deleted_bytes
     held = f", {size(deleted)} of it in files without a name" if deleted else ""
     write(f"backlog      {size(account.backlog_bytes)}{_pace(account)}{held}\n")

@@ -61,6 +61,17 @@ class Place(msgspec.Struct, frozen=True):
     """What framing must know there; see :mod:`outrider_agent.record_framing`."""
 
 
+class Lost(msgspec.Struct, frozen=True):
+    """A stream whose content is nowhere."""
+
+    stream: Stream
+    place: Place
+    is_there: bool
+    """Whether its file is, with other content."""
+    trouble: str = ""
+    """Which archive should have it and is damaged."""
+
+
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
     """A range that cannot be delivered: becomes a row in ``gaps``, once, by its id."""
 

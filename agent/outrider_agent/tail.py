@@ -18,6 +18,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
+from outrider_agent.descriptors import OpenFile
 from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.evidence import digest_at, holds
 from outrider_agent.framing import Framer
@@ -67,7 +68,7 @@ class Draft:
     shed: Shed | None = None
 
 
-class Tail:
+class Tail(OpenFile):
     """One followed file.
 
     ``key`` is the key of the digests; ``framing`` makes the framer for an offset and its state.
@@ -81,7 +82,7 @@ class Tail:
         key: bytes,
         framing: Callable[[int, bytes], Framer | RecordFramer] = lambda offset, _: Framer(offset),
     ) -> None:
-        self.fd = fd
+        super().__init__(fd)
         self.stream = stream
         self.generation = 0
         self.parser = parser
@@ -185,11 +186,14 @@ class Tail:
         return holds(self.fd, self._key, self.stream, place)
 
     def go_back(self, place: Place, generation: int) -> bool:
-        """Continue at ``place``; False where the file does not have its bytes."""
+        """Continue at ``place``; False where the file has not its bytes, or cannot be read."""
         self.generation = generation
-        if not self.stands_at(place):
+        try:
+            if not self.stands_at(place):
+                return False
+            self._set_position(place.committed, place.framer_state)
+        except OSError:
             return False
-        self._set_position(place.committed, place.framer_state)
         # What was read to the end before is not on its way any more: no batch may say so.
         self.read_to_end_us = 0
         self.acknowledged = place.committed
@@ -199,7 +203,10 @@ class Tail:
 
     def rests(self, observed_us: int) -> bool:
         """Whether nothing has changed since the last look, which read to the end; cheap."""
-        status = os.fstat(self.fd)
+        try:
+            status = self.status()
+        except OSError:
+            return False  # moved; whoever opens it learns more
         if status.st_size != self._looked_to or status.st_mtime_ns != self.mtime_ns:
             return False
         self._is_at_end(observed_us)
@@ -361,7 +368,3 @@ class Tail:
         while self._told and self._told[0][0] <= committed:
             stored.append(self._told.popleft()[1])
         return stored
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)

@@ -9,6 +9,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from outrider_agent.configuration import SourceConfig
+from outrider_agent.descriptors import Descriptors
 from outrider_agent.discovery import Discovery
 from outrider_agent.followed import Followed
 from outrider_agent.found_files import FoundFiles
@@ -56,7 +57,9 @@ class Place:
         self.said: list[str] = []
         finder = Discovery((self.source,), root / "inbox")
         reports = Reports(write=self.said.append)
-        self.files = FoundFiles(finder, self.minter, KEY, reports, max_files=100)
+        self.files = FoundFiles(
+            finder, self.minter, KEY, reports, 100, Descriptors(100, lambda _: False)
+        )
         self.followed: list[Followed] = []
 
     def look(self) -> None:

@@ -1,0 +1,163 @@
+"""More files than may be open at once: they are open in turns.
+
+A followed file that has a name can be closed and opened again; while it is closed it is looked at
+by its name. Beyond the limit the one that was opened the longest ago is closed. What a source finds
+no more (rotated, deleted) has no name of which anybody knows how long it lasts: when nobody writes
+to it any more, what is not delivered of it is copied to ``keep/`` first, and followed there. Where
+that is not possible either, it stays open, and what is new waits.
+
+Segments of the inbox stay open: their locks are worth more than their bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from outrider_agent.discovery import open_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outrider_agent.followed import Followed
+
+_LEAST_RESERVE = 64
+"""For sockets, the state, kept segments, probes and whatever libraries open."""
+_MOST_RESERVE = 512
+_LEAST_OPEN = 8
+_TRIED = 64
+
+
+def most_open() -> int:
+    """Return how many followed files may be open, by the limit of this process."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(_LEAST_OPEN, soft - min(_MOST_RESERVE, max(_LEAST_RESERVE, soft // 4)))
+
+
+class OpenFile:
+    """A file by its descriptor, which may be closed for a while."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.door: Door | None = None
+        """The way to the file while it is closed."""
+
+    @property
+    def fd(self) -> int:
+        """The file's descriptor; opens it anew where it is closed. Raises OSError."""
+        if self._fd < 0 and self.door is not None:
+            self._fd = self.door.open()
+        return self._fd
+
+    @fd.setter
+    def fd(self, fd: int) -> None:
+        self._fd = fd
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open now."""
+        return self._fd >= 0
+
+    def status(self) -> os.stat_result:
+        """Look at the file without opening it. Raises OSError."""
+        if self._fd < 0 and self.door is not None:
+            return self.door.status()
+        return os.fstat(self._fd)
+
+    def close(self) -> None:
+        """Close the file; where it has a door, until it is needed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Descriptors:
+    """Which followed files are open; ``most`` at once.
+
+    ``keep`` copies what is not delivered of a file and returns whether it is followed there now.
+    """
+
+    def __init__(self, most: int, keep: Callable[[Followed], bool]) -> None:
+        self._most = most
+        self._keep = keep
+        self._open: dict[Followed, None] = {}
+        """In the order in which they were opened."""
+
+    def opened(self, followed: Followed) -> None:
+        """Take note of a file that is open."""
+        self._open[followed] = None
+        followed.tail.door = Door(followed, self)
+
+    def closed(self, followed: Followed) -> None:
+        """Take note of a file that is nobody's any more, or somebody else's."""
+        self._open.pop(followed, None)
+        followed.tail.door = None
+
+    def have_room(self, others: int) -> bool:
+        """Whether one more may be opened, besides ``others``; closes one if need be."""
+        if len(self._open) + others < self._most:
+            return True
+        for followed in list(islice(self._open, _TRIED)):
+            del self._open[followed]
+            if self._close(followed):
+                return True
+            self._open[followed] = None  # behind the others
+        return False
+
+    def _close(self, followed: Followed) -> bool:
+        if followed.segment is not None or not followed.has_file:
+            return False
+        if not (followed.present or followed.kept or self._keep(followed)):
+            return False
+        followed.tail.close()
+        return True
+
+
+class Door:
+    """The way to a followed file that is closed."""
+
+    def __init__(self, followed: Followed, descriptors: Descriptors) -> None:
+        self._followed = followed
+        self._descriptors = descriptors
+
+    def status(self) -> os.stat_result:
+        """Look at the file by its name. Raises OSError where the name is another's."""
+        followed = self._followed
+        status = os.stat(followed.path, follow_symlinks=_follows_links(followed))  # noqa: PTH116
+        if (status.st_dev, status.st_ino) != followed.key:
+            raise FileNotFoundError(2, "it is not there any more", followed.path)
+        return status
+
+    def open(self) -> int:
+        """Open the file, under whatever name it has in its directory. Raises OSError."""
+        followed = self._followed
+        self._descriptors.have_room(0)
+        try:
+            fd = self._opened(followed.path)
+        except FileNotFoundError:
+            fd = self._opened(_name_of(followed))
+        self._descriptors.opened(followed)
+        return fd
+
+    def _opened(self, path: str) -> int:
+        fd, status = open_regular(path, follow_links=_follows_links(self._followed))
+        if (status.st_dev, status.st_ino) != self._followed.key:
+            os.close(fd)
+            raise FileNotFoundError(2, "it is not there any more", path)
+        return fd
+
+
+def _follows_links(followed: Followed) -> bool:
+    return followed.found.source is not None
+
+
+def _name_of(followed: Followed) -> str:
+    """Return the name that a file has in its directory by now. Raises FileNotFoundError."""
+    directory = os.path.dirname(followed.path)  # noqa: PTH120  a string
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.inode() == followed.key[1]:
+                return entry.path
+    raise FileNotFoundError(2, "it is not there any more", followed.path)

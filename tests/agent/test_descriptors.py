@@ -1,0 +1,177 @@
+"""More files than may be open at once: all of them are read, in turns, and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outrider_agent import adoption
+from outrider_agent.control import Question
+from tests.agent.fake_collector import FakeCollector
+from tests.agent.harness import Site, numbered
+from tests.agent.stepped import TOKEN, Stepped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST = 10
+FILES = 60
+
+
+def open_logs(host: Stepped) -> int:
+    """How many files of the host this process has open."""
+    count = 0
+    for fd in os.listdir("/proc/self/fd"):  # noqa: PTH208  strings
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115  strings
+        except OSError:
+            continue
+        count += target.startswith((str(host.site.logs), f"{host.site.state_dir}/keep"))
+    return count
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leases: None) -> Stepped:
+    """A host whose agent may have ten files open, and has a collector."""
+    monkeypatch.setattr(adoption, "most_open", lambda: MOST)
+    collector = FakeCollector()
+    collector.port = 1
+    collector.database.tokens.add(TOKEN)
+    made = Stepped(Site(tmp_path / "host", collector, agent="window_bytes = 1048576"), collector)
+    made.start()
+    made.connect()
+    return made
+
+
+def write(host: Stepped, first: int, last: int, lines: str = "") -> None:
+    """Write a line, or more, to each of these files."""
+    for n in range(first, last):
+        host.site.write(f"w{n}.log", lines or f"line {n}\n")
+
+
+def settle(host: Stepped, times: int = 3) -> None:
+    """Let everything come to rest; twice as often as otherwise."""
+    for _ in range(times):
+        host.settle()
+
+
+def test_living_files_are_read_in_turns(host: Stepped) -> None:
+    """Each grows again and again, with more than the window holds in between; status tells."""
+    write(host, 0, FILES)
+    settle(host)
+    for _ in range(3):
+        write(host, 0, FILES)
+        settle(host)
+    write(host, 0, FILES, numbered(0, 3000))
+    settle(host, 12)
+    most_open = open_logs(host)
+    assert host.agent is not None
+    account = host.agent._files.account(Question(), host.now, 0)
+    host.crash()
+    database = host.collector.database
+
+    assert len(database.rows) == FILES * (4 + 3000)
+    assert database.gaps == {}
+    assert not any(row.replayed for row in database.rows)
+    assert len(database.streams) == FILES
+    assert most_open <= MOST
+    assert (account.file_count, account.closed_count) == (FILES, FILES - most_open)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_what_is_rotated_and_deleted_in_an_outage_arrives(host: Stepped, stop: bool) -> None:
+    """Also more deleted files than may be open; a stop in the middle loses none of them."""
+    write(host, 0, FILES)
+    settle(host)
+    host.disconnect()
+    for n in range(FILES):
+        path = host.site.write(f"w{n}.log", f"before {n}\n")
+        host.step(0.3)
+        rotated = path.rename(path.with_name(f"w{n}.1"))
+        host.site.write(f"w{n}.log", f"after {n}\n")
+        host.step(0.3)
+        host.step(6.0)
+        rotated.unlink()
+    settle(host)
+    most_open = open_logs(host)
+    if stop:
+        host.stop()
+        host.start()
+    host.connect()
+    settle(host, 12)
+    host.crash()
+    database = host.collector.database
+    expected = [f"{word} {n}" for word in ("line", "before", "after") for n in range(FILES)]
+
+    assert sorted(map(str, database.messages())) == sorted(expected)
+    assert database.gaps == {}
+    assert most_open <= MOST
+    assert [*(host.site.state_dir / "keep").iterdir()] == []
+
+
+def test_a_closed_file_that_goes_away_unread_is_a_gap(host: Stepped) -> None:
+    """It is no silence, and nothing of the others."""
+    write(host, 0, FILES)
+    settle(host)
+    assert host.agent is not None
+    files = host.agent._files._by_stream.values()
+    closed = next(one for one in files if not one.tail.is_open)
+    host.disconnect()
+    path = host.site.logs / closed.path.rsplit("/", 1)[1]
+    with path.open("a") as file:
+        file.write("never read\n")
+    path.unlink()
+    settle(host)
+    host.connect()
+    settle(host)
+    host.crash()
+    ((stream, gap),) = host.collector.database.gaps.values()
+
+    assert gap.reason == "vanished" and str(path) in gap.detail
+    assert host.collector.database.streams[stream].closed
+    assert len(host.collector.database.rows) == FILES
+
+
+async def test_a_process_with_few_descriptors_loses_nothing(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A real one, with room for a third of its files; half of them are rotated and deleted."""
+    site = Site(tmp_path / "host", collector)
+    for n in range(150):
+        site.write(f"w{n}.log", f"line {n}\n")
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (120, 120));"
+        "from outrider_agent import cli; sys.exit(cli.main(['run', '--config', sys.argv[1]]))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(site.config_file), stderr=asyncio.subprocess.PIPE
+    )
+    expected = 150
+    try:
+        await collector.until(lambda: len(collector.database.rows) == expected, 60)
+        for n in range(0, 150, 2):
+            path = site.write(f"w{n}.log", f"more {n}\n")
+            await asyncio.sleep(0.01)
+            path.rename(path.with_name(f"w{n}.1"))
+            site.write(f"w{n}.log", f"new {n}\n")
+        expected = 300
+        await collector.until(lambda: len(collector.database.rows) == expected, 60)
+        for path in site.logs.glob("*.1"):
+            path.unlink()
+        for n in range(150):
+            site.write(f"w{n}.log", f"last {n}\n")
+        expected = 450
+        await collector.until(lambda: len(collector.database.rows) == expected, 60)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, said = await process.communicate()
+
+    assert len(set(collector.database.messages())) == 450
+    assert collector.database.gaps == {}
+    assert process.returncode == 0, said
+    assert b"too many open files" not in said
