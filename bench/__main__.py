@@ -1,13 +1,19 @@
-"""`python -m bench [SHAPE ...] [--runs N] [--records N]`: all but the optional by default."""
+"""`python -m bench [SHAPE ...] [--runs N] [--records N]`: all but the optional by default.
+
+`python -m bench search --records 100000000 --data DIR` fills DIR (10 GB) unless it is filled,
+asks it and leaves it as it is, to be asked again.
+"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from bench import (
     agent,
     beside,
     compaction,
+    compaction_beside,
     dense,
     heartbeats,
     latency,
@@ -19,8 +25,8 @@ from bench import (
 from bench.results import PATH, Results
 
 SHAPES = ("dense", "sparse", "latency", "store", "heartbeats", "storm", "agent")
-OPTIONAL = ("beside",)
-"""Programs of others on the same lines, where this machine has them."""
+OPTIONAL = ("beside", "search")
+"""Programs of others on the same lines, where this machine has them; a store of many records."""
 
 
 def main() -> None:
@@ -40,12 +46,15 @@ def main() -> None:
     parser.add_argument(
         "--store-records", type=int, default=10_000_000, help="of compaction and search"
     )
+    parser.add_argument("--data", type=Path, help="of search: where its store is kept")
     options = parser.parse_args()
     unknown = set(options.shapes) - set(SHAPES + OPTIONAL)
     if unknown:
         parser.error(
             f"no shape {', '.join(sorted(unknown))}: there are {', '.join(SHAPES + OPTIONAL)}"
         )
+    if "search" in options.shapes and options.data is None:
+        parser.error("search keeps its store in a directory: --data DIR")
     options.shapes = options.shapes or list(SHAPES)
     results = Results()
     try:
@@ -58,6 +67,11 @@ def main() -> None:
 
 
 def _measure_all(options: argparse.Namespace, results: Results) -> None:
+    if "search" in options.shapes:
+        print(f"search in {options.records:,} records in {options.data} ...", flush=True)
+        search.run_large(options.data, options.records, results)
+        if len(options.shapes) == 1:
+            return
     with servers.embedded() as (url, pid):
         _measure(options, url, pid, results, "")
     with servers.with_lz4() as server:
@@ -90,8 +104,10 @@ def _measure(
     if "store" in options.shapes:
         print(f"{name}: compaction and search of {options.store_records:,} records ...", flush=True)
         with compaction.filled(url, pid, options.store_records, results, prefix) as made:
-            search.run(made, results, prefix)
+            search.run(made, results, f"{prefix}store.")
             compaction.as_rows(made, results, prefix)
+        print(f"{name}: ingest of {options.records:,} records beside compaction ...", flush=True)
+        compaction_beside.run(url, pid, options.records, options.runs, results, prefix)
     if "latency" in options.shapes and not prefix:
         print(f"{name}: latency of {options.alerts} alerts ...", flush=True)
         latency.run(url, options.alerts, results)

@@ -49,11 +49,11 @@ def run_large(directory: Path, records: int, results: Results) -> None:
     with large.serving(directory) as server:
         held = large.filled(server, directory, records)
         results.add(
-            "large.compacted.bytes_per_record", held.compacted_bytes_per_record, "bytes",
+            "compacted.large.bytes_per_record", held.compacted_bytes_per_record, "bytes",
             held.records,
         )  # fmt: skip
         made = Filled(large.url_of(server), held.records, from_us(held.newest_us))
-        run(made, results, "large.")
+        run(made, results, "")
         rows.run(made, results)
         _run_cold(server, made, results)
 
@@ -107,7 +107,7 @@ def _run_cold(server: Postgres, made: Filled, results: Results) -> None:
         os.sync()
         _DROP_CACHES.write_text("3")
         server.start()
-        name = "large.search.rare_word_cold_ms"
+        name = "search.rare_word_cold_ms"
         results.add(name, asyncio.run(_cold_ms(made)), "ms", made.records)
 
 
