@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from outrider import command
 from outrider.errors import Fault, Reason
@@ -140,7 +141,9 @@ def test_logs_reads_where_the_settings_say(
     servers: Replicated, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """`[database] read_url` leads to the replica; one that is away is named."""
+    """`[database] read_url` leads to the replica; one that is away is named, or passed over where
+    the primary is named as well.
+    """
     monkeypatch.delenv("OUTRIDER_DATABASE_URL", raising=False)
     file = tmp_path / "outrider.toml"
     settings = f'[database]\nurl = "{servers.primary_url}"\nread_url = "%s"\n'
@@ -153,6 +156,16 @@ def test_logs_reads_where_the_settings_say(
     file.write_text(settings % "postgresql://127.0.0.1:1/outrider")
     assert command.main(asked) == 1
     assert "cannot reach the database: 127.0.0.1:1/outrider" in capsys.readouterr().err
+    # As the manual says: the replica first, the primary while it is away.
+    both = make_conninfo(
+        servers.primary_url,
+        host=f"/nowhere,{servers.primary.socket_dir}",
+        target_session_attrs="prefer-standby",
+    )
+    file.write_text(settings % both)
+    assert command.main(asked) == 0
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 3 and "replica" not in said.err
 
 
 def primary_sees_reader(servers: Replicated) -> bool:
