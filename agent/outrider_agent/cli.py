@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from outrider.configuration import ConfigError, find
-from outrider_agent import check, configuration
+from outrider_agent import configuration
 from outrider_agent.reports import Reports
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     config = configuration.load(arguments.config)
     if arguments.action == "check":
+        from outrider_agent import check  # noqa: PLC0415  loads OpenSSL, by way of hashlib
+
         file = find(arguments.config)
         sys.stdout.write(f"settings     {file or 'none: the defaults'}\n")
         return check.run(config, sys.stdout.write, probe=arguments.probe)
