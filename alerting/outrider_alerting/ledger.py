@@ -44,6 +44,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_by: str | None = None
     flapping: bool = False
     """It fired several times within the hour before."""
+    told_us: int | None = None
+    """Where it is flapping and critical: when somebody was last told of an earlier one of its key,
+    if that was within the hour."""
     evidence: tuple[EvidenceLine, ...] = ()
 
 

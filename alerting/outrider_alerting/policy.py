@@ -13,7 +13,8 @@ concerned locked. It looks at states, not at events, so calling it again changes
   any silence, whatever the routes say by now. Who was not told gets none.
 * What came and went under a silence is told when the silence ends: one digest for each destination
   that its firing would have had.
-* An alert that comes and goes (its flag says so) is told when it has lasted, not each time.
+* An alert that comes and goes (its flag says so) is told when it has lasted, not each time; a
+  critical one at once, unless it was told of within the last ten minutes.
 * A firing that is still waiting when the alert resolves is overtaken: one message tells both. Not
   one that waits for its repeat because nobody knows whether it arrived: the resolve follows it.
 * What a channel could not be told, its fallback is, and the notification centre names both.
@@ -56,6 +57,9 @@ AFTER_CAUSE_WAIT_US: Final = 30 * SECOND_US
 
 LASTS_US: Final = {"info": 5 * MINUTE_US, "warning": 5 * MINUTE_US, "critical": MINUTE_US}
 """So long an alert that has come and gone before must last, by priority, to be told again."""
+
+AGAIN_US: Final = 10 * MINUTE_US
+"""A critical alert that comes and goes is told at once, but no oftener than this."""
 
 OVERDUE_US: Final = 2 * MINUTE_US
 """A channel that could not be reached for so long has its fallback told."""
@@ -151,6 +155,8 @@ class _Planner:
 
     def _announce(self, alert: Alert, held: str) -> None:
         content = telling.firing(alert, self._now_us, self._effects.get(alert.id, ()))
+        if alert.flapping and not held:
+            content = telling.again(content)
         for to in destinations(self._rule_set, alert.labels):
             if to == CENTRE:
                 self.draft.add(alert, "fired", to, "sent", content)
@@ -272,6 +278,10 @@ class _Planner:
             return ""
         end_us = self._now_us if alert.resolved_us is None else alert.resolved_us
         lasts_us = LASTS_US[alert.priority]
+        if alert.priority == "critical" and (
+            alert.told_us is None or alert.fired_us - alert.told_us >= AGAIN_US
+        ):
+            return ""
         if end_us - alert.fired_us >= lasts_us:
             return ""
         return f"{FLAPPING}: it comes and goes, and is told when it lasts {said(lasts_us)}"

@@ -45,6 +45,12 @@ def firing(alert: Alert, now_us: int, explains: Sequence[Alert] = ()) -> Content
     return msgspec.structs.replace(content, facts=(*content.facts[: MAX_FACTS - 1], fact))
 
 
+def again(content: Content) -> Content:
+    """Say that an alert fires once more that came and went several times within the hour."""
+    sentence = f"Again: it comes and goes. {content.sentence}"
+    return msgspec.structs.replace(content, sentence=sentence.strip())
+
+
 def raised(alert: Alert, now_us: int) -> Content:
     """Say that an alert that was told is of a higher priority now."""
     sentence = f"Now {alert.priority}. {_since(alert, now_us)}"

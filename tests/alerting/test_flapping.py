@@ -3,49 +3,77 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
 
 from outrider_alerting.ledger import LedgerRow, NotificationPlan, Spoken
-from outrider_alerting.policy import JOIN_US, LASTS_US, plan
+from outrider_alerting.policy import AGAIN_US, JOIN_US, LASTS_US, plan
 from tests.alerting.scene import S, rules
 from tests.alerting.test_policy_limits import NOW, RULES, TEXT, alert, ledger_of, of, told
 
 FLAPS = {"flapping": True}
 
 
-def test_ten_minutes_of_flapping_are_four_messages() -> None:
+@pytest.mark.parametrize("priority", ["warning", "critical"])
+def test_ten_minutes_of_flapping_are_four_messages(priority: str) -> None:
     """Up and down each second: three times it is told, then no more, and then that it stays."""
     spoken: list[Spoken] = []
+    told_us: int | None = None
     sent: list[NotificationPlan] = []
     for number, second in zip(count(1), range(0, 600, 2), strict=False):
         fired = NOW + second * S
-        one = alert(number, fired_us=fired, started_us=fired, flapping=number > 3)
+        one = alert(
+            number,
+            priority=priority,
+            fired_us=fired,
+            started_us=fired,
+            flapping=number > 3,
+            told_us=told_us,
+        )
         recent = [s for s in spoken if fired - s.at_us < JOIN_US]
         begin = plan([one], {}, (), RULES, fired, spoken=recent)
         rows = [row for row in begin.rows if row.channel == "ops"]
-        spoken += [Spoken("ops", "errors", "warning", number, row.notice, fired)
+        spoken += [Spoken("ops", "errors", one.priority, number, row.notice, fired)
                    for row in rows if row.fate == "waiting" and row.joins is None]  # fmt: skip
         over = msgspec.structs.replace(one, state="resolved", resolved_us=fired + S)
         end = plan([over], {number: _sent(begin.rows)}, (), RULES, fired + S)
+        told_us = fired + S if any(_leaves(r) for r in (*rows, *end.rows)) else told_us
         sent += [r for r in (*rows, *end.rows) if r.channel == "ops" and r.fate == "waiting"]
 
     # What joins is an edit of the first one's message.
     assert [row.notice for row in sent if row.joins is None] == ["fired", *["resolved"] * 3]
-    stays = alert(999, **FLAPS)
+    stays = alert(999, priority=priority, told_us=NOW - S, **FLAPS)
     held = plan([stays], {}, (), RULES, NOW)
     due = held.next_us[999]
-    assert due == NOW + LASTS_US["warning"]
+    assert due == NOW + LASTS_US[stays.priority]
     assert told(plan([stays], {999: ledger_of(held)}, (), RULES, due)) == [
         ("unsuppressed:1", "waiting")
     ]
 
 
+def test_a_critical_one_that_comes_again_speaks_at_once() -> None:
+    """Unless it was told of a moment ago: then it is held back until it has lasted."""
+    critical: dict[str, Any] = FLAPS | {"priority": "critical"}
+    for told_us in (None, NOW - AGAIN_US):
+        again = plan([alert(told_us=told_us, **critical)], {}, (), RULES, NOW)
+        assert told(again) == [("fired", "waiting")]
+        assert again.rows[-1].content.sentence.startswith("Again: it comes and goes.")
+        over = alert(told_us=told_us, state="resolved", resolved_us=NOW + S, **critical)
+        ended = plan([over], {12: _sent(again.rows)}, (), RULES, NOW + S)
+        assert told(ended) == [("resolved", "waiting")]
+
+    held = plan([alert(told_us=NOW - AGAIN_US + S, **critical)], {}, (), RULES, NOW)
+    assert told(held) == [("fired", "suppressed")]
+    warning = plan([alert(**FLAPS)], {}, (), RULES, NOW)
+    assert told(warning) == [("fired", "suppressed")]
+
+
 @pytest.mark.parametrize("priority", ["warning", "critical"])
 def test_it_is_told_once_it_has_lasted(priority: str) -> None:
     """Held back with its reason, looked at again in time, and its end goes to who was told."""
-    flaps = alert(priority=priority, **FLAPS)
+    flaps = alert(priority=priority, told_us=NOW - S, **FLAPS)
     lasts = LASTS_US[flaps.priority]
     held = plan([flaps], {}, (), RULES, NOW)
     known = ledger_of(held)
@@ -91,6 +119,10 @@ def test_shorter_reminders_hold_at_once() -> None:
     assert told(plan([alert()], {12: known}, (), RULES, hour)) == []
     planned = plan([alert()], {12: known}, (), sooner, hour)
     assert told(planned) == [("reminder:1", "waiting")]
+
+
+def _leaves(row: NotificationPlan) -> bool:
+    return row.channel == "ops" and row.fate == "waiting"
 
 
 def _sent(rows: tuple[NotificationPlan, ...]) -> list[LedgerRow]:

@@ -190,6 +190,7 @@ def _alert(row: alerts.AlertRow) -> Alert:
             "resolve_reason": row.resolve_reason,
             "acknowledged_by": row.acknowledged_by,
             "flapping": row.flapping,
+            "told_us": _us(row.told_at),
             "evidence": tuple(map(_line, row.evidence)),
         },
         Alert,

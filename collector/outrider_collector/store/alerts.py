@@ -70,6 +70,8 @@ class AlertRow:
     suppressed_by: list[str]
     flapping: bool
     evidence: list[dict[str, Any]]
+    # Of one that is flapping and critical: when an earlier one of its key was last told of.
+    told_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,8 +297,15 @@ async def read_alerts(connection: AsyncConnection, ids: Sequence[int]) -> list[A
         """
         select id, rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
                started_at, fired_at, resolved_at, resolve_reason, acknowledged_by, suppressed_by,
-               flapping, evidence
-        from alerts where id = any(%s) order by id
+               flapping, evidence,
+               case when flapping and priority = 'critical' then (
+                   select max(n.created_at) from alerts e join notifications n on n.alert = e.id
+                   where e.rule = a.rule and e.key = a.key and e.id < a.id
+                     and e.started_at > a.started_at - interval '1 day'
+                     and n.channel_type <> 'in-app'
+                     and n.created_at > clock_timestamp() - interval '1 hour'
+                     and n.fate in ('waiting', 'claimed', 'sent', 'unknown')) end as told_at
+        from alerts a where id = any(%s) order by id
         """,
         (list(ids),),
         prepare=True,
@@ -310,7 +319,7 @@ async def read_causes(connection: AsyncConnection) -> list[AlertRow]:
         """
         select id, rule, key, labels, kind, priority, state, summary, runbook, value, threshold,
                started_at, fired_at, resolved_at, resolve_reason, acknowledged_by, suppressed_by,
-               flapping, '[]'::jsonb as evidence
+               flapping, '[]'::jsonb as evidence, null::timestamptz as told_at
         from alerts
         where state in ('firing', 'recovering') and kind in ('liveness', 'health')
         order by id limit 10000
