@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ import psycopg
 from bench.corpus import batches
 from bench.dense import one, until_connected
 from bench.rule_sets import quiet_rules
+from outrider.columns import pack_text
 from outrider.instants import to_us
 from outrider_alerting import rule_files
 from outrider_alerting.counting import HitCounter
@@ -37,6 +39,8 @@ INSTANCES = 1_000
 """Of each rule: as many as ``max_instances`` allows."""
 RECORDS = 400_000
 BATCH_RECORDS = 2_000
+HOSTILE = (r"(a+)+$", "|".join(f"w{n}[a-z]*x{n}" for n in range(200)), r"[a-q][^u-z]{13}x")
+"""Patterns that hold up engines which try again; lines of a megabyte are held against each."""
 CRITICAL = "the vault is open"
 
 
@@ -45,6 +49,7 @@ def run(postgres_url: str, results: Results) -> None:
     with fleet(postgres_url, database="bench_storm") as made:
         asyncio.run(_measure(made, results))
     results.add("rules.us_per_record", _us_per_record(), "us", RECORDS)
+    results.add("rules.hostile_ms_per_mb", _hostile_ms_per_mb(), "ms")
 
 
 async def _measure(made: Fleet, results: Results) -> None:
@@ -144,3 +149,19 @@ def _us_per_record() -> float:
         if hits:
             raise SystemExit("a rule matched: this is to be the cost of rules that do not")
     return spent / RECORDS * 1e6
+
+
+def _hostile_ms_per_mb() -> float:
+    """CPU of this thread for a megabyte in one line, held against the worst of hostile patterns."""
+    rng = random.Random(5)
+    line = "".join(rng.choices("abcdefgh", k=1_000_000)) + "!"
+    made = next(batches(1, to_us(datetime.now(UTC)), batch_records=1))
+    batch = replace(made, message_raw=pack_text([line.encode()]))
+    worst = 0.0
+    for pattern in HOSTILE:
+        rule = f'[[rule]]\nname = "r"\nkind = "match"\nfilter = \'/{pattern}/\'\n'
+        counter = HitCounter(rule_files.read([("bench.toml", rule)]))
+        before = time.thread_time()
+        counter.count(batch)
+        worst = max(worst, time.thread_time() - before)
+    return worst * 1_000
