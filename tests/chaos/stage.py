@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 COLLECTORS = ("collector-a", "collector-b")
 PROCESSES = (*COLLECTORS, "agent")
-LINES_PER_S = 400
+LINES_PER_S = 200
 SLOWLY_PER_S = 50
 
 _RULES = """
