@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from outrider_alerting import budgets
 from outrider_alerting.counting import HitCounter
 from outrider_alerting.freezing import Frozen
 from outrider_alerting.watches import watches
@@ -200,3 +203,21 @@ class _Spending:
 
 def _spending(costs: dict[str, float], cpu_s: float | None = None) -> _Spending:
     return _Spending(costs, cpu_s)
+
+
+def test_a_hundred_patterns_over_long_lines_are_overspent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A filter of honest cost, with the real clock of this thread; hostile ones are linear."""
+    monkeypatch.setattr(budgets, "LIMIT_S", 0.05)
+    many = " OR ".join(f"/{chr(97 + n % 8)}[^z]*{n}y/" for n in range(99))
+    hostile = ERRORS.replace('"errors"', '"hostile"').replace("severity>=error", "/(a+)+$/")
+    slow = ERRORS.replace('"errors"', '"slow"').replace("severity>=error", many)
+    line = "".join(random.Random(1).choices("abcdefgh", k=200_000))
+    clocks = Clocks(time.thread_time, time.thread_time)
+    active = ActiveRules(1, rules(ERRORS + hostile + slow), lambda *_: None, clocks=clocks)
+
+    for _ in range(6):
+        active.hits(batch({"message": line}))
+
+    assert list(active.overspent) == ["slow"]
