@@ -37,6 +37,7 @@ __all__ = [
     "KINDS",
     "LIVENESS_BY",
     "PRIORITIES",
+    "Altered",
     "Changes",
     "Channel",
     "CountRule",
@@ -51,6 +52,7 @@ __all__ = [
     "RuleSet",
     "TelegramChannel",
     "WebhookChannel",
+    "altered",
     "definition",
     "diff",
     "hits_key",
@@ -196,6 +198,29 @@ def diff(old: RuleSet, new: RuleSet) -> Changes:
         changed=tuple(sorted(k for k in after.keys() & before.keys() if after[k] != before[k])),
         removed=tuple(sorted(before.keys() - after.keys())),
     )
+
+
+class Altered(NamedTuple):
+    """A key of a rule or channel that reads otherwise in another set; None: it is not written."""
+
+    key: str
+    before: object
+    after: object
+
+
+def altered(old: RuleSet, new: RuleSet) -> dict[str, list[Altered]]:
+    """Say which keys differ of each rule and channel that both have, by the names of ``diff``."""
+    before, after = _named(old), _named(new)
+    found = {}
+    for name in diff(old, new).changed:
+        was, now = before[name], after[name]
+        if isinstance(was, dict) and isinstance(now, dict):
+            found[name] = [
+                Altered(key, was.get(key), now.get(key))
+                for key in sorted(was.keys() | now.keys())
+                if was.get(key) != now.get(key)
+            ]
+    return found
 
 
 def _named(rule_set: RuleSet) -> Mapping[str, object]:

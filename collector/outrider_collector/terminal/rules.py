@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from outrider.command import DONE, FAILED, FOUND, USAGE
 from outrider.visible import visible
 from outrider_alerting import cases, rule_files
+from outrider_alerting.rules import RuleSet, altered
 from outrider_collector import config as configuration
 from outrider_collector.alerts.rule_directory import read_directory, secret_notes, undone_by
 from outrider_collector.store import rules as store_rules
@@ -18,6 +19,12 @@ from outrider_collector.terminal.commands import Parser, actor, admin, read_stor
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sized
+
+    from psycopg import AsyncConnection
+
+    from outrider_alerting.rules import Altered
+
+    Keys = list[Altered]
 
 
 def rules(argv: list[str]) -> int:
@@ -103,19 +110,40 @@ async def _diff(arguments: argparse.Namespace) -> int:
     files = read_directory(arguments.directory)
     if _refuse(files):
         return USAGE
-    preview = await read_store(arguments, lambda c: store_rules.preview(c, files))
+    new = rule_files.read(files.items())
+
+    async def read(connection: AsyncConnection) -> tuple[store_rules.Applied, dict[str, Keys]]:
+        active = await store_rules.active(connection)
+        old = active.rule_set if active else RuleSet()
+        return await store_rules.preview(connection, files), altered(old, new)
+
+    preview, keys = await read_store(arguments, read)
     changes = preview.changes._asdict()
     if arguments.json:
         frozen = {name: told.why for name, told in preview.thawed.items()}
-        say(json.dumps({"version": preview.version, **changes, "frozen": frozen}))
+        told_keys = {name: [key._asdict() for key in of] for name, of in keys.items()}
+        say(json.dumps({"version": preview.version, **changes, "keys": told_keys,
+                        "frozen": frozen}))  # fmt: skip
         return FOUND if preview.changes else DONE
     for name, told in sorted(preview.thawed.items()):
         say(visible(f"rule {name} is frozen, until rules are applied: {told.why}"))
     if not preview.changes:
         say(f"no difference to rule set {preview.version}")
     else:
-        say("\n".join(_changed(**changes)))
+        say("\n".join(_with_keys(_changed(**changes), keys)))
     return FOUND if preview.changes else DONE
+
+
+def _with_keys(lines: Iterable[str], keys: dict[str, Keys]) -> Iterable[str]:
+    """Put below each rule and channel that changed what it says now instead."""
+    for line in lines:
+        yield line
+        for key in keys.get(line.removeprefix("~ "), ()):
+            yield f"    {key.key}: {_value(key.before)} -> {_value(key.after)}"
+
+
+def _value(value: object) -> str:
+    return "nothing" if value is None else visible(json.dumps(value, ensure_ascii=False))[:200]
 
 
 async def _apply(arguments: argparse.Namespace) -> int:

@@ -199,6 +199,18 @@ async def test_apply_and_diff(terminal: Terminal, rules_dir: Path, collector: No
     assert again.document["version"] == 1 and not again.document["added"]
     assert after.code == 0
 
+    (file,) = rules_dir.glob("*.toml")
+    text = file.read_text()
+    file.write_text(text.replace('priority = "critical"', 'priority = "info"\nfor = "5s"'))
+    changed = await terminal("rules", "diff", str(rules_dir))
+    as_json = await terminal("rules", "diff", str(rules_dir), "--json")
+    assert changed.out == (
+        '~ rule worker-gone\n    for: "0s" -> "5s"\n    priority: "critical" -> "info"\n'
+    )
+    assert as_json.document["keys"]["rule worker-gone"][0] == {
+        "key": "for", "before": "0s", "after": "5s",
+    }  # fmt: skip
+
 
 async def test_bad_rules_are_not_applied(
     terminal: Terminal, rules_dir: Path, collector: None, world: World
