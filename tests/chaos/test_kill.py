@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from outrider_collector.store.connect import connect
 from tests.chaos.checker import disordered, hits_of
 from tests.chaos.conftest import LAST_LINES
 from tests.chaos.faults import FAULTS, name_of
 from tests.chaos.stage import PROCESSES, Stage, set_up
+from tests.collector.alerts.replaying import replayed, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,6 +204,7 @@ async def test_every_line_once_whatever_is_killed(request: pytest.FixtureRequest
         )
         assert (late, missing) == ({}, {})
         _judge(run, run.totals(final))
+        await _replay(stage)
 
 
 def _judge(run: Run, total: Row) -> None:
@@ -241,6 +244,14 @@ def _judge(run: Run, total: Row) -> None:
     for alarm, message in alarms:
         told = _messages_about(stage.bot, alarm, message)
         assert 1 <= len(told) <= 2, (alarm, told)
+
+
+async def _replay(stage: Stage) -> None:
+    """What the run recorded, taken again from nothing, tells the same, byte for byte."""
+    async with await connect(stage.fleet.url, application_name="outrider test") as connection:
+        transitions = await stored(connection)
+        assert transitions
+        assert await replayed(connection) == transitions
 
 
 def _raise_alarm(logs: Path, number: int) -> None:

@@ -10,7 +10,7 @@ from outrider_collector.ingest.links import Links
 from outrider_collector.ingest.rulebook import RuleBook
 from outrider_collector.store import rules
 from tests.collector.alerts import samples
-from tests.collector.alerts.test_replay import replay, told
+from tests.collector.alerts.replaying import replayed, stored
 
 if TYPE_CHECKING:
     import pytest
@@ -69,11 +69,7 @@ async def test_a_costly_filter_is_frozen_in_the_path_of_records(world: World) ->
     assert [row["state"] for row in charge] == ["firing"]
     hits = "select count(*) from hits h join rule_versions v using (hits_key)"
     assert await world.value(f"{hits} where v.name = 'payment-failures' and v.version = 1") == 1
-    stored = await world.rows(
-        "select a.rule, a.key, t.from_state, t.to_state, t.at, t.concluded_at, t.reason, t.value"
-        " from alert_transitions t join alerts a on a.id = t.alert order by t.id"
-    )
-    assert [told(t) for t in await replay(world)] == [tuple(row.values()) for row in stored]
+    assert await replayed(world.connection) == await stored(world.connection)
 
 
 async def test_costly_windows_are_frozen_by_the_evaluator(

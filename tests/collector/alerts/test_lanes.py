@@ -8,7 +8,7 @@ import pytest
 
 from outrider_collector.alerts import leader
 from tests.collector.alerts import samples
-from tests.collector.alerts.test_replay import replay, told
+from tests.collector.alerts.replaying import replayed, stored
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
@@ -22,14 +22,6 @@ filter = "service:units failed"
 by = ["worker"]
 """
 LASTING = samples.MATCH.replace('keep_firing_for = "1s"', 'keep_firing_for = "4s"')
-
-
-async def _stored(world: World) -> list[tuple[object, ...]]:
-    rows = await world.rows(
-        "select a.rule, a.key, t.from_state, t.to_state, t.at, t.concluded_at, t.reason, t.value"
-        " from alert_transitions t join alerts a on a.id = t.alert order by t.id"
-    )
-    return [tuple(row.values()) for row in rows]
 
 
 async def test_an_evaluator_that_lags_concludes_no_end(
@@ -53,7 +45,7 @@ async def test_an_evaluator_that_lags_concludes_no_end(
     assert await world.value("select count(*) from alerts") == 1
     started = await world.value("select started_at from alerts")
     assert (ended - started).total_seconds() >= 14
-    assert [told(t) for t in await replay(world)] == await _stored(world)
+    assert await replayed(world.connection) == await stored(world.connection)
 
 
 @pytest.mark.parametrize("slice_hits", [1, 3])
@@ -79,4 +71,4 @@ async def test_critical_alerts_overtake_a_storm(
     }
     assert {"urgent", "rest"} <= parts
     assert await world.value("select feed_number >= urgent_to from evaluator_state")
-    assert [told(t) for t in await replay(world)] == await _stored(world)
+    assert await replayed(world.connection) == await stored(world.connection)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from outrider.instants import from_us, to_us
-from outrider_alerting.components import ComponentState
-from outrider_alerting.engine import StepInputs, hits_of, step
-from outrider_alerting.gaps import GapSeen
-from outrider_alerting.program import Program
-from outrider_alerting.state import EngineState
-from outrider_alerting.watermarks import Record, RecordedQuorum
-from outrider_collector.alerts import inputs as translate
-from outrider_collector.store import evaluation, rules
+from outrider_collector.store import rules
 from tests.collector.alerts import samples
+from tests.collector.alerts.replaying import hits_recounted, hits_stored, replayed, stored
 
 if TYPE_CHECKING:
-    from outrider_alerting.episodes import Transition
     from tests.collector.alerts.world import World
 
-Told = tuple[str, list[str], str, str, datetime, datetime, str, float | None]
+S = 1_000_000
+FIELDS = """
+[[rule]]
+name = "by-user"
+kind = "count"
+filter = "attrs.user:* event:auth.login_failed"
+by = ["attrs.user"]
+window = "1m"
+above = 100
+"""
 
 
 async def test_stored_steps_replay_to_the_stored_transitions(world: World) -> None:
@@ -42,56 +40,26 @@ async def test_stored_steps_replay_to_the_stored_transitions(world: World) -> No
         await world.set_state("up")
         await world.until("select count(*) from alerts where state = 'resolved'")
 
-    stored = await world.rows(
-        "select a.rule, a.key, t.from_state, t.to_state, t.at, t.concluded_at, t.reason, t.value"
-        " from alert_transitions t join alerts a on a.id = t.alert order by t.id"
-    )
-    replayed = await replay(world)
-
-    assert len(stored) >= 4
-    assert [told(transition) for transition in replayed] == [tuple(row.values()) for row in stored]
+    transitions = await stored(world.connection)
+    assert len(transitions) >= 4
+    assert await replayed(world.connection) == transitions
 
 
-async def replay(world: World) -> list[Transition]:
-    """Take the stored steps again."""
-    state = EngineState()
-    transitions: list[Transition] = []
-    for stored in await world.rows("select * from evaluation_steps order by step"):
-        active = await rules.load(world.connection, stored["rule_set"])
-        program = Program(active.rule_set, stored["rule_set"], active.frozen)
-        result = step(
-            state,
-            await _inputs(world, stored, program),
-            now_us=to_us(stored["now"]),
-            program=program,
-            quorum=RecordedQuorum(msgspec.convert(stored["inputs"]["quorum"], Record)),
+async def test_hits_recounted_from_the_stored_records_are_the_stored_hits(world: World) -> None:
+    """As a set, whatever batches and transactions the records came in."""
+    await world.apply(rules=samples.COUNT + samples.MATCH + FIELDS)
+    now_us = await world.now_us()
+    for n in range(4):
+        worker = f"w{n % 2}"
+        await world.log("charge failed", "error", "charge failed", worker=worker)
+        await world.log("charge failed", level="info", at_us=now_us - n * 7 * S, worker=worker)
+        await world.log("error", at_us=now_us - 3_600 * S)
+        await world.log(
+            "no", service="web", event="auth.login_failed", attributes=f'{{"user":"ü{n % 3}"}}'
         )
-        state.apply(result.changed, result.general)
-        transitions.extend(result.transitions)
-    return transitions
+    active = await rules.active(world.connection)
+    assert active is not None
+    found = await hits_stored(world.connection)
 
-
-async def _inputs(world: World, stored: dict[str, Any], program: Program) -> StepInputs:
-    _, feed = await evaluation.read_feed(world.connection, stored["feed_from"], 10_000)
-    feed = [row for row in feed if row.number <= stored["feed_to"]]
-    commits = [row.commit_id for row in feed if row.commit_id is not None]
-    hits = translate.hits_in_order(feed, await evaluation.read_hits(world.connection, commits))
-    health = msgspec.convert(stored["inputs"]["health"], tuple[ComponentState, ...])
-    gaps = msgspec.convert(stored["inputs"]["gaps"], tuple[GapSeen, ...])
-    part = stored["inputs"]["part"]
-    of_part = hits_of(part, map(translate.hit, hits), program)
-    return StepInputs(part=part, hits=of_part, health=health, gaps=gaps)
-
-
-def told(transition: Transition) -> Told:
-    """Return a transition as its row has it."""
-    return (
-        transition.rule,
-        list(transition.key),
-        transition.from_state,
-        transition.to_state,
-        from_us(transition.at_us),
-        from_us(transition.concluded_us),
-        transition.reason,
-        transition.value,
-    )
+    assert sum(found.values()) == 4 * (2 + 1 + 3 + 1 + 1)
+    assert await hits_recounted(world.connection, active.rule_set) == found

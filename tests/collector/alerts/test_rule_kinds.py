@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from outrider_collector.store import health
 from outrider_collector.store.claim import Gap
+from tests.collector.alerts.replaying import replayed, stored
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
@@ -211,8 +212,6 @@ async def test_composite(world: World) -> None:
 
 async def test_every_kind_replays_from_the_database(world: World) -> None:
     """Judged rules too: what is stored of a run gives its transitions again."""
-    from tests.collector.alerts.test_replay import replay, told
-
     absence = HEAD + 'kind = "absence"\nfilter = "heartbeat"\nwindow = "1s"\n'
     gap = '[[rule]]\nname = "gap"\nkind = "gap"\nkeep_firing_for = "1s"\n'
     few = HEAD.replace('"r"', '"few"') + 'kind = "count"\nbelow = 2\nof = [1, 2]\n'
@@ -227,9 +226,6 @@ async def test_every_kind_replays_from_the_database(world: World) -> None:
         ])  # fmt: skip
         await until_beating(world, RESOLVED, "heartbeat", "work", "work")
 
-    stored = await world.rows(
-        "select a.rule, a.key, t.from_state, t.to_state, t.at, t.concluded_at, t.reason, t.value"
-        " from alert_transitions t join alerts a on a.id = t.alert order by t.id"
-    )
-    assert len(stored) >= 3
-    assert [told(one) for one in await replay(world)] == [tuple(row.values()) for row in stored]
+    transitions = await stored(world.connection)
+    assert len(transitions) >= 3
+    assert await replayed(world.connection) == transitions
