@@ -9,8 +9,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from outrider import severity as severities
 from outrider.inbox import names
 from outrider_agent import discovery, encodings, held, processes
+from outrider_agent.copies import Copies
 from outrider_agent.descriptors import Descriptors, most_open
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import holds
@@ -23,10 +25,11 @@ from outrider_agent.streams import Lost, Place
 from outrider_agent.unpacking import Sought, Unpacking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from outrider_agent.configuration import AgentConfig
+    from outrider_agent.delivery import Refused
     from outrider_agent.handover import Handover
     from outrider_agent.identity import Identity
     from outrider_agent.inbox import Inbox
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
     from outrider_agent.reports import Reports
     from outrider_agent.state import State
     from outrider_agent.streams import Stream
+
+
+_OPENED_AT_ONCE = 32
+_REFUSED_AGAIN_S = 60.0
 
 
 class Adoption:
@@ -60,16 +67,26 @@ class Adoption:
         self._inbox = inbox
         self._handover = handover
         self._reports = reports
-        self._held = held_files
-        self.descriptors = Descriptors(most_open(), self._keep_open)
+        self.descriptors = Descriptors(most_open())
         self._found = FoundFiles(
             finder, minter, identity.key, reports, agent.max_files, self.descriptors
         )
         self._orphans = Orphans(identity.key)
         self._lost: list[Lost] = []
         self.unpacking = Unpacking(identity.key, agent, keep_dir)
-        self._copies = held.kept(keep_dir)
-        """What an earlier process kept of deleted files, by stream."""
+        self._copies = Copies(
+            identity.key,
+            keep_dir,
+            found=self._found,
+            orphans=self._orphans,
+            journal=journal,
+            handover=handover,
+            reports=reports,
+            held_files=held_files,
+            unpacking=self.unpacking,
+            follow=self._follow,
+        )
+        self.descriptors.keep = self._copies.keep_open
         self._welcomed = False
         self._looked_since_welcome = False
         self._copied = identity.copied
@@ -117,13 +134,13 @@ class Adoption:
         """Find streams again that Postgres has open; return what is to be followed from now on."""
         if not self._welcomed:
             return []
-        fresh = self._take_up_kept()
+        fresh = self._copies.take_up()
         fresh += self._match_orphans(self._ready(now), remembered)
         if self._looked_since_welcome and self._orphans.streams:
             paths = [stream.path for stream, _ in self._orphans.streams.values()]
             for _ in discovery.until_at_rest(paths):
                 fresh += self._match_elsewhere(remembered)
-            self._seek_in_archives(remembered)
+            self._copies.seek_in_archives(remembered)
             self._give_up_orphans()
         return fresh
 
@@ -154,6 +171,15 @@ class Adoption:
             self._identity.forget_copied()
         return fresh
 
+    def bear_deleted(self, candidates: Iterable[Candidate], wall_s: float) -> list[Followed]:
+        """Make streams of files that were deleted before any session, as far as that goes."""
+        fresh: list[Followed] = []
+        with suppress(OSError):
+            fresh = self._bear([one for one in candidates if held.is_deleted(one)], wall_s)
+        for followed in fresh:
+            followed.present, followed.tail.size = False, followed.tail.status().st_size
+        return fresh
+
     def _match_orphans(
         self, candidates: list[Candidate], remembered: State, *, left_behind: bool = False
     ) -> list[Followed]:
@@ -175,98 +201,41 @@ class Adoption:
             fresh.append(followed)
         return fresh
 
-    def _take_up_kept(self) -> list[Followed]:
-        """Go on with what an earlier process kept of files that were deleted."""
-        if not self._copies:
-            return []
-        fresh = []
-        for stream_id, path in self._copies.items():
-            stream, place = self._orphans.streams.get(stream_id, (None, None))
-            birth = self._journal.births.get(stream_id)
-            if stream is None and birth is not None:
-                stream, place = birth, Place(birth.start_offset, b"")
-            if stream is None or place is None:
-                # Delivered before the copy was removed, or of a database that knows nothing of it.
-                with suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108  a string
-                continue
-            with suppress(OSError):
-                candidate = open_candidate(Found(path, self._found.source_of(stream.path)))
-                if not holds(candidate.fd, self._identity.key, stream, place):
-                    os.close(candidate.fd)
-                    continue
-                self._handover.give(Adopt(stream) if birth is None else Born(stream))
-                self._orphans.streams.pop(stream_id, None)
-                fresh.append(self._follow_kept(candidate, stream, place))
-        self._copies = {}
-        return fresh
-
-    def _follow_kept(self, candidate: Candidate, stream: Stream, place: Place) -> Followed:
-        followed = self._follow(candidate, stream)
-        followed.tail.go_back(place, 0)
-        followed.present, followed.segment, followed.kept = False, None, True
-        return followed
-
-    def _seek_in_archives(self, remembered: State) -> None:
-        for stream_id, (stream, place) in list(self._orphans.streams.items()):
-            if self.unpacking.seek(Sought(stream, place, remembered.rested.get(stream_id, 0))):
-                del self._orphans.streams[stream_id]
-
     def unpacked(self, sought: Sought, remembered: State) -> Followed | None:
         """Let a stream begin, or go on, in what an archive had of it; None where it had nothing."""
-        try:
-            if sought.followed is not None:
-                return sought.followed if self._goes_on(sought.followed, sought) else None
-            self._handover.give(Adopt(sought.stream))
-            source = self._found.source_of(sought.stream.path)
-            candidate = open_candidate(Found(sought.path, source))
-        except OSError:  # nothing was unpacked
-            if sought.followed is None:
-                stream = sought.stream
-                is_there = (stream.device, stream.inode) in self._found.known
-                self._lost.append(Lost(stream, sought.place, is_there, sought.trouble))
-            return None
-        followed = self._follow_kept(candidate, sought.stream, sought.place)
-        highest = remembered.acknowledged.get(followed.stream_id, 0)
-        followed.tail.highest_acknowledged = highest
-        self._reports.say(
-            f"unpacked {followed.stream_id}",
-            f"the rest of {sought.stream.path} is read from {sought.archive}, "
-            f"from byte {sought.place.committed} on",
-        )
+        followed = self._copies.unpacked(sought, remembered)
+        if followed is None and sought.followed is None:
+            stream = sought.stream
+            self._handover.give(Adopt(stream))
+            is_there = (stream.device, stream.inode) in self._found.known
+            self._lost.append(Lost(stream, sought.place, is_there, sought.trouble))
         return followed
-
-    def _goes_on(self, followed: Followed, sought: Sought) -> bool:
-        tail = followed.tail
-        if sought.trouble and followed.has_file and sought.end <= tail.size:
-            return False
-        place, before = Place(tail.begin, tail.begin_digest, tail.begin_state), tail.fd
-        candidate = open_candidate(Found(sought.path, followed.found.source))
-        if followed.has_file:
-            os.close(before)
-            self._found.known.pop(followed.key, None)
-        self.move(followed, candidate)
-        self.descriptors.opened(followed)
-        followed.kept = followed.has_file = True
-        return tail.go_back(place, tail.generation)
 
     def _match_elsewhere(self, remembered: State) -> list[Followed]:
         """Seek the remaining streams among all files beside where theirs was."""
-        paths = [stream.path for stream, _ in self._orphans.streams.values()]
+        streams = [stream for stream, _ in self._orphans.streams.values()]
+        paths = discovery.siblings(stream.path for stream in streams)
+        likely = discovery.with_keys(paths, {(stream.device, stream.inode) for stream in streams})
+        fresh: list[Followed] = []
+        # Each by its inode first; then a few at a time, however many files lie there.
+        for some in (likely, *_some(paths)):
+            if self._orphans.streams:
+                fresh += self._match_among(some, remembered)
+        return fresh
+
+    def _match_among(self, paths: Sequence[str], remembered: State) -> list[Followed]:
         opened: list[Candidate] = []
-        for path in discovery.siblings(paths):
+        for path in paths:
             with suppress(OSError):
                 candidate = open_candidate(Found(path, None))
                 if candidate.key in self._found.known:
                     os.close(candidate.fd)
                 else:
                     opened.append(candidate)
-        for candidate in opened:
-            self._found.known[candidate.key] = candidate
+                    self._found.known[candidate.key] = candidate
         fresh = self._match_orphans(opened, remembered, left_behind=True)
         for followed in fresh:
-            followed.present = False
-            followed.segment = None
+            followed.present, followed.segment = False, None
         for candidate in opened:
             if isinstance(self._found.known.get(candidate.key), Candidate):
                 os.close(candidate.fd)
@@ -279,10 +248,7 @@ class Adoption:
 
     def move(self, followed: Followed, candidate: Candidate) -> None:
         """Let a stream go on in another file that has its bytes; the caller keeps the old one."""
-        followed.tail.fd, followed.tail.size = candidate.fd, candidate.size()
-        followed.found, followed.key = candidate.found, candidate.key
-        followed.present = False
-        self._found.known[candidate.key] = followed
+        self._copies.move(followed, candidate)
 
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():
@@ -350,20 +316,21 @@ class Adoption:
         self._found.delivered(followed)
         self.descriptors.closed(followed)
 
-    def _keep_open(self, followed: Followed) -> bool:
-        """Go on with a file that has no lasting name in a copy, which may be closed for a while."""
-        try:
-            path = self._held.copied(followed)
-            if path is None:
-                return False
-            candidate = open_candidate(Found(path, followed.found.source))
-        except OSError:
-            return False
-        self._found.left(followed)
-        followed.tail.close()
-        self.move(followed, candidate)
-        followed.kept = True
-        return True
+    def refused(self, followed: Followed | None, notice: Refused, now: float) -> None:
+        """Leave a file alone for a while: the collector will not have its stream."""
+        path = followed.path if followed is not None else "a file that is gone"
+        self._reports.say(
+            f"refused {notice.stream_id}",
+            f"the collector refused the stream of {path}: {notice.reason}: {notice.detail}; "
+            "the file waits and is offered again",
+            event="pipeline.rejected",
+            severity=severities.ERROR,
+        )
+        with suppress(OSError):
+            self._journal.opened([notice.stream_id])
+        if followed is not None and followed.has_file:
+            followed.ended, followed.has_file = True, False
+            self.again(followed, now + _REFUSED_AGAIN_S)
 
     def again(self, followed: Followed, not_before: float, replay_below: int = 0) -> None:
         """Let a file be a new stream: its old one has ended, or was refused."""
@@ -382,6 +349,12 @@ class Adoption:
             replay_below,
         )
         self._found.known[candidate.key] = candidate
+
+
+def _some(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Split paths into as many as may be open at once besides all that are followed."""
+    for first in range(0, len(paths), _OPENED_AT_ONCE):
+        yield paths[first : first + _OPENED_AT_ONCE]
 
 
 def _tells(candidate: Candidate) -> bool:

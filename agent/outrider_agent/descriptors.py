@@ -74,14 +74,12 @@ class OpenFile:
 
 
 class Descriptors:
-    """Which followed files are open; ``most`` at once.
+    """Which followed files are open; ``most`` at once."""
 
-    ``keep`` copies what is not delivered of a file and returns whether it is followed there now.
-    """
-
-    def __init__(self, most: int, keep: Callable[[Followed], bool]) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._keep = keep
+        self.keep: Callable[[Followed], bool] = lambda _: False
+        """Copies what is not delivered of a file; whether it is followed there now."""
         self._open: dict[Followed, None] = {}
         """In the order in which they were opened."""
 
@@ -109,7 +107,7 @@ class Descriptors:
     def _close(self, followed: Followed) -> bool:
         if followed.segment is not None or not followed.has_file:
             return False
-        if not (followed.present or followed.kept or self._keep(followed)):
+        if not (followed.present or followed.kept or self.keep(followed)):
             return False
         followed.tail.close()
         return True

@@ -13,11 +13,13 @@ import fnmatch
 import glob
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from outrider_agent.configuration import SourceConfig
@@ -163,6 +165,17 @@ def until_at_rest(paths: Iterable[str]) -> Iterator[None]:
         yield
         if [_mtime_ns(directory) for directory in directories] == before:
             return
+
+
+def with_keys(paths: Iterable[str], keys: AbstractSet[tuple[int, int]]) -> list[str]:
+    """Return those of the paths that are now one of these files, by device and inode."""
+    result = []
+    for path in paths:
+        with suppress(OSError):
+            status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
+            if (status.st_dev, status.st_ino) in keys:
+                result.append(path)
+    return result
 
 
 def open_regular(

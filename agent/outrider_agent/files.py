@@ -14,22 +14,23 @@ from outrider_agent import endings, processes, state, watermarks
 from outrider_agent.account import Account, gathered
 from outrider_agent.batches import BatchMaker
 from outrider_agent.delivery import Acknowledged
+from outrider_agent.followed import Followed
 from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
 from outrider_agent.progress import Progress
 from outrider_agent.relief import relieve
+from outrider_agent.registry import Candidate
 from outrider_agent.streams import HELD_FULL, Place
 from outrider_agent.unpacking import Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from outrider_agent.adoption import Adoption
     from outrider_agent.configuration import AgentConfig
     from outrider_agent.control import Question
     from outrider_agent.delivery import GoBack, Refused
-    from outrider_agent.followed import Followed
     from outrider_agent.handover import Handover
     from outrider_agent.held import HeldFiles
     from outrider_agent.inbox import Inbox
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from outrider_agent.reports import Reports
 
 _SAVE_S = 1.0
-_REFUSED_AGAIN_S = 60.0
 
 
 class Files:
@@ -214,20 +214,7 @@ class Files:
 
     def refused(self, notice: Refused, now: float) -> None:
         """Leave a file alone for a while: the collector will not have its stream."""
-        followed = self._by_stream.pop(notice.stream_id, None)
-        path = followed.path if followed is not None else "a file that is gone"
-        self._reports.say(
-            f"refused {notice.stream_id}",
-            f"the collector refused the stream of {path}: {notice.reason}: {notice.detail}; "
-            "the file waits and is offered again",
-            event="pipeline.rejected",
-            severity=severities.ERROR,
-        )
-        with suppress(OSError):
-            self._journal.opened([notice.stream_id])
-        if followed is not None and followed.has_file:
-            followed.ended, followed.has_file = True, False
-            self._adoption.again(followed, now + _REFUSED_AGAIN_S)
+        self._adoption.refused(self._by_stream.pop(notice.stream_id, None), notice, now)
 
     # ---------------------------------------------------------------- ends
 
@@ -265,7 +252,8 @@ class Files:
             except OSError as error:
                 self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
         relieve(living, self._reports)
-        for followed in self._held.beyond_limits(living):
+        beyond = self._held.beyond_limits(living, self._adoption.candidates)
+        for followed in self._streams_of(beyond):
             self._give_up(followed, now_us)
         watermarks.tell(living, self.batches, self._handover, self.looked_us, now_us)
         self._inbox.tidy(living)
@@ -273,6 +261,13 @@ class Files:
         if self._dirty and now >= self._next_save:
             self._next_save = now + _SAVE_S
             self.save()
+
+    def _streams_of(self, files: Sequence[Followed | Candidate]) -> list[Followed]:
+        """Return files as streams; makes them of deleted ones that had to wait for a session."""
+        waiting = [one for one in files if isinstance(one, Candidate)]
+        fresh = self._adoption.bear_deleted(waiting, time.time())
+        self._by_stream |= {one.stream_id: one for one in fresh}
+        return fresh + [one for one in files if isinstance(one, Followed)]
 
     def _give_up(self, followed: Followed, now_us: int) -> None:
         """End the stream of a deleted file, and give its room back."""
@@ -382,6 +377,7 @@ class Files:
                 self.acknowledged(order)
             elif isinstance(order, Committed):
                 self.committed(order)
+        self._streams_of(self._adoption.candidates)
         self._held.keep(self._by_stream.values())
         self.save()
         self._close()

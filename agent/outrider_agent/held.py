@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from outrider import severity as severities
 from outrider_agent.digests import tail_length
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from outrider_agent.configuration import AgentConfig
     from outrider_agent.followed import Followed
+    from outrider_agent.registry import Candidate
     from outrider_agent.reports import Reports
 
 KEEP = "keep"
@@ -35,12 +36,15 @@ KEEP = "keep"
 
 _PIECE_BYTES = 1 << 20
 
+F = TypeVar("F", "Followed", "Candidate")
+H = TypeVar("H", bound="Held[Any]")
+
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A followed file that has no name any more."""
+class Held(Generic[F]):
+    """A file that has no name any more."""
 
-    followed: Followed
+    file: F
     size_bytes: int
     """What it has that Postgres does not have."""
     mtime_ns: int
@@ -50,7 +54,7 @@ class Held:
     @property
     def blocks(self) -> bool:
         """Whether its source keeps it whatever it costs."""
-        source = self.followed.found.source
+        source = self.file.found.source
         return source is not None and source.when_full == "block"
 
 
@@ -63,12 +67,16 @@ class HeldFiles:
         self._directory = directory
         self._reports = reports
 
-    def beyond_limits(self, files: Iterable[Followed]) -> list[Followed]:
-        """Return the files to be given up now."""
+    def beyond_limits(
+        self, files: Iterable[Followed], waiting: Iterable[Candidate]
+    ) -> list[Followed | Candidate]:
+        """Return the files to be given up now; ``waiting`` are no streams yet."""
         # What has been read to its end is within the window, and its bytes are needed no more.
-        found = held(followed for followed in files if not followed.ended)
+        found: list[Held[Followed] | Held[Candidate]] = []
+        found += held(followed for followed in files if not followed.ended)
+        found += [one for one in map(_of_candidate, waiting) if one is not None]
         found = beyond(found, self.limits.held_bytes, self.limits.keep_free_bytes)
-        return [one.followed for one in found]
+        return [one.file for one in found]
 
     def keep(self, files: Iterable[Followed]) -> None:
         """Copy what would be gone with this process, the oldest first, as far as there is room."""
@@ -78,18 +86,18 @@ class HeldFiles:
             reason = f"it is beyond the {self.limits.held_bytes} bytes of `agent.held_bytes`"
             if room >= 0:
                 try:
-                    keep(one.followed, self._directory)
+                    keep(one.file, self._directory)
                 except OSError as error:
                     reason = (error.strerror or str(error)).lower()
                 else:
                     continue
             self._reports.say(
-                f"keep {one.followed.path}",
+                f"keep {one.file.path}",
                 f"cannot keep {one.size_bytes} bytes of a deleted file over the stop: "
-                f"{one.followed.path}: {reason}: they become a gap",
+                f"{one.file.path}: {reason}: they become a gap",
                 event="pipeline.dropped",
                 severity=severities.ERROR,
-                path=one.followed.path,
+                path=one.file.path,
             )
 
     def copied(self, followed: Followed) -> str | None:
@@ -110,28 +118,43 @@ class HeldFiles:
                 os.unlink(path)  # noqa: PTH108
 
 
-def held(files: Iterable[Followed]) -> list[Held]:
+def held(files: Iterable[Followed]) -> list[Held[Followed]]:
     """Return the files without a name of which something is not delivered."""
-    found = []
+    found: list[Held[Followed]] = []
     for followed in files:
         if followed.present or followed.kept or not followed.has_file:
             continue
         with suppress(OSError):  # it was closed, and is nowhere
-            fd = followed.tail.fd
-            status = os.fstat(fd)
-            size = status.st_size - followed.tail.acknowledged
-            if status.st_nlink == 0 and size > 0:
-                room = os.fstatvfs(fd)
-                free_bytes = room.f_bavail * room.f_frsize
-                found.append(Held(followed, size, status.st_mtime_ns, free_bytes))
+            one = _of(followed, followed.tail.fd, followed.tail.acknowledged)
+            if one is not None:
+                found.append(one)
     return found
 
 
-def beyond(files: Iterable[Held], held_bytes: int, keep_free_bytes: int) -> list[Held]:
+def _of(file: F, fd: int, acknowledged: int) -> Held[F] | None:
+    """Describe a file; None for one that has a name, or nothing that Postgres has not."""
+    status = os.fstat(fd)
+    size_bytes = status.st_size - acknowledged
+    if status.st_nlink or size_bytes <= 0:
+        return None
+    room = os.fstatvfs(fd)
+    return Held(file, size_bytes, status.st_mtime_ns, room.f_bavail * room.f_frsize)
+
+
+def _of_candidate(candidate: Candidate) -> Held[Candidate] | None:
+    return _of(candidate, candidate.fd, 0)
+
+
+def is_deleted(candidate: Candidate) -> bool:
+    """Whether a file that is no stream yet has no name any more, and something to tell."""
+    return _of_candidate(candidate) is not None
+
+
+def beyond(files: Iterable[H], held_bytes: int, keep_free_bytes: int) -> list[H]:
     """Return those to be given up, the oldest first, so that the others keep to the limits."""
     oldest_first = sorted(files, key=lambda one: one.mtime_ns)
     total, freed = sum(one.size_bytes for one in oldest_first), 0
-    given_up: list[Held] = []
+    given_up: list[H] = []
     for one in oldest_first:
         is_over = total - freed > held_bytes or one.free_bytes + freed < keep_free_bytes
         if is_over and not one.blocks:

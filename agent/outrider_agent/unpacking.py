@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from outrider_agent import held
 from outrider_agent.archives import READABLE, Archive, Damaged
 from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.evidence import TELLING_BYTES, tells
@@ -182,8 +183,9 @@ class Unpacking:
         reading = self._open.pop(stream_id, None)
         if reading is not None:
             reading.archive.close()
-        with suppress(OSError):
-            self._mark(stream_id).unlink()
+        for suffix in ("", ".more", ".draft"):
+            with suppress(OSError):
+                (self._directory / f"{stream_id}{suffix}").unlink()
 
     def close(self) -> None:
         """Close all archives."""
@@ -203,9 +205,7 @@ class Unpacking:
 
     def _has_room(self) -> bool:
         """Whether what is kept already leaves room for a part, and the file system does."""
-        kept_bytes = 0
-        with suppress(OSError), os.scandir(self._directory) as entries:
-            kept_bytes = sum(entry.stat().st_blocks * 512 for entry in entries)
+        kept_bytes = held.kept_bytes(self._directory)
         if kept_bytes and kept_bytes + self._part_bytes() > self.limits.held_bytes:
             return False
         room = os.statvfs(self._directory.parent)

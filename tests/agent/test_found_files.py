@@ -57,9 +57,7 @@ class Place:
         self.said: list[str] = []
         finder = Discovery((self.source,), root / "inbox")
         reports = Reports(write=self.said.append)
-        self.files = FoundFiles(
-            finder, self.minter, KEY, reports, 100, Descriptors(100, lambda _: False)
-        )
+        self.files = FoundFiles(finder, self.minter, KEY, reports, 100, Descriptors(100))
         self.followed: list[Followed] = []
 
     def look(self) -> None:

@@ -29,7 +29,9 @@ def stepped(root: Path, agent: str = "", source: str = "") -> Stepped:
     return host
 
 
-def one(size_bytes: int, mtime_ns: int, when_full: str = "drop_oldest", free: int = 1000) -> Held:
+def one(
+    size_bytes: int, mtime_ns: int, when_full: str = "drop_oldest", free: int = 1000
+) -> Held[Any]:
     """A held file."""
     found = SimpleNamespace(source=SimpleNamespace(when_full=when_full))
     return Held(cast("Any", SimpleNamespace(found=found)), size_bytes, mtime_ns, free)
@@ -47,6 +49,65 @@ def test_the_oldest_go_first_and_no_more_than_must() -> None:
     assert beyond([new, old, blocking], 600, 0) == [old]
     assert beyond([new, middle, old], 1000, 1000) == []
     assert beyond([new, middle, old], 1000, 1120) == [old, middle]
+
+
+def never_connected(root: Path, agent: str = "") -> Stepped:
+    """A host whose agent has no collector yet."""
+    host = stepped(root, agent)
+    host.disconnect()
+    host.crash()
+    host.start()
+    return host
+
+
+@pytest.mark.usefixtures("leases")
+def test_before_the_first_session_the_same_limits_hold(tmp_path: Path) -> None:
+    """A file that is deleted then and beyond them is let go of; the gap is told when it can be."""
+    host = never_connected(tmp_path, "held_bytes = 1000")
+    path = host.site.write("a.log", numbered(0, 1000))
+    host.site.write("b.log", numbered(0, 10))
+    host.settle()
+    path.unlink()
+    (host.site.logs / "b.log").unlink()
+    host.settle()
+    is_open = [f"{path} (deleted)" in open_files(), any("b.log" in name for name in open_files())]
+    host.connect()
+    host.settle()
+    host.crash()
+    database = host.collector.database
+    ((stream, gap),) = database.gaps.values()
+
+    assert is_open == [False, True]
+    assert (gap.reason, gap.begin, gap.end) == ("held_full", 0, len(numbered(0, 1000)))
+    assert database.streams[stream].info.path == str(path)
+    assert [row.message for row in database.rows] == [f"line {n}" for n in range(10)]
+
+
+@pytest.mark.usefixtures("leases")
+@pytest.mark.parametrize("known", [True, False])
+def test_a_stop_without_any_session_keeps_what_was_deleted(tmp_path: Path, known: bool) -> None:
+    """Also where it is the rest of a stream that another process began: once, in that stream."""
+    host = stepped(tmp_path)
+    if known:
+        host.site.write("a.log", numbered(0, 100))
+        host.settle()
+    host.crash()
+    host.start()
+    path = host.site.write("a.log", numbered(100, 200))
+    host.settle()
+    path.unlink()
+    host.settle()
+    host.stop()
+    host.start()
+    host.connect()
+    host.settle()
+    host.crash()
+    database = host.collector.database
+
+    expected = [f"line {n}" for n in range(0 if known else 100, 200)]
+    assert [row.message for row in database.rows] == expected
+    assert database.gaps == {}
+    assert len(database.streams) == 1
 
 
 def open_files() -> set[str]:
