@@ -96,7 +96,6 @@ class Agent:
             ) from None
         inbox = Inbox(config.inbox, config.agent, reports)
         held = HeldFiles(config.agent, config.state_dir / KEEP, reports)
-        held = HeldFiles(config.agent, config.state_dir / KEEP, reports)
         adoption = Adoption(
             finder=Discovery(config.agent.source, config.inbox, config.state_dir),
             minter=Minter(

@@ -18,8 +18,8 @@ from outrider_agent.followed import Followed
 from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
 from outrider_agent.progress import Progress
-from outrider_agent.relief import relieve
 from outrider_agent.registry import Candidate
+from outrider_agent.relief import relieve
 from outrider_agent.streams import HELD_FULL, Place
 from outrider_agent.unpacking import Sought
 
