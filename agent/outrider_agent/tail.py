@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
 from outrider_agent.descriptors import OpenFile
-from outrider_agent.digests import digest, same, tail_length
-from outrider_agent.evidence import digest_at, holds
+from outrider_agent.digests import Mark, tail_length
+from outrider_agent.evidence import holds
 from outrider_agent.framing import Framer
 from outrider_agent.records import Records
 from outrider_agent.shedding import Shed, Sifter
@@ -42,6 +42,9 @@ CHUNK_BYTES = 264 * 1024
 PIECE_BYTES = 120 * 1024
 """Read and parsed at once, as long as lines are shorter: what is made of it stays in a processor's
 cache, and the C library keeps buffers of that size instead of returning them to the system."""
+
+
+_REST_US = 10_000_000
 
 
 class Look(Enum):
@@ -166,7 +169,9 @@ class Tail(OpenFile):
     def _set_position(self, offset: int, state: bytes = b"") -> None:
         self._framer = self._framing(offset, state)
         self._begin, self._begin_state = offset, state
-        self._digest = self._begin_digest = self._digest_at(offset)
+        self._mark = self._mark_at(offset)
+        self._mark.rest()
+        self._begin_digest = self._mark.digest
         self._looked_to = -1
         self.pending = Records()
         self.sifter.flush()
@@ -174,8 +179,12 @@ class Tail(OpenFile):
         self.losses[:0] = [loss for _, loss in self._told]
         self._told.clear()
 
-    def _digest_at(self, offset: int) -> bytes:
-        return digest_at(self.fd, self._key, offset)
+    def _bytes_before(self, offset: int) -> bytes:
+        length = tail_length(offset)
+        return os.pread(self.fd, length, offset - length) if length else b""
+
+    def _mark_at(self, offset: int) -> Mark:
+        return Mark(self._key, self._bytes_before(offset))
 
     def wire_digest(self, offset: int, value: bytes) -> bytes:
         """Return the digest as the collector knows it: empty at the stream's first byte."""
@@ -209,6 +218,8 @@ class Tail(OpenFile):
             return False  # moved; whoever opens it learns more
         if status.st_size != self._looked_to or status.st_mtime_ns != self.mtime_ns:
             return False
+        if observed_us - self.last_line_us > _REST_US:
+            self._mark.rest()
         self._is_at_end(observed_us)
         return True
 
@@ -225,7 +236,7 @@ class Tail(OpenFile):
         self.seen_bytes = max(self.seen_bytes, status.st_size)
         if status.st_size == self._looked_to:
             if status.st_mtime_ns != self.mtime_ns:
-                if not same(self._digest_at(self.position), self._digest):
+                if not self._mark.fits(self._bytes_before(self.position)):
                     return Look.REPLACED
                 self.mtime_ns = status.st_mtime_ns
             self.rested_mtime_ns = status.st_mtime_ns
@@ -256,11 +267,11 @@ class Tail(OpenFile):
         self.size = os.fstat(self.fd).st_size
         if len(data) < back or self.size < read_from - back + len(data):
             return Look.REPLACED
-        if back and not same(digest(self._key, data[:back]), self._digest):
+        if back and not self._mark.fits(data[:back]):
             return Look.REPLACED
         lines = self._framer.feed(data[back:], MAX_RECORDS - len(self.pending))
         if self._framer.end != position:
-            self._digest = self._digest_after(data, position - back, long_line)
+            self._mark = self._mark_after(data, position - back, long_line)
         at_end = read_from - back + len(data) >= self.size and not lines.more
         if at_end:
             self._looked_to = self.size
@@ -283,13 +294,13 @@ class Tail(OpenFile):
             self.pending.extend(records)
             self.latest.append(records)
 
-    def _digest_after(self, data: bytes, data_begin: int, long_line: int) -> bytes:
+    def _mark_after(self, data: bytes, data_begin: int, long_line: int) -> Mark:
         end = self._framer.end
         length = tail_length(end)
         last = end - data_begin
         if long_line or last < length:
-            return self._digest_at(end)
-        return digest(self._key, data[last - length : last])
+            return self._mark_at(end)
+        return Mark(self._key, data[last - length : last])
 
     def close_record(self, observed_us: int, now: float) -> bool:
         """Take what is held as a record, because its writer has been quiet; False if it was not."""
@@ -297,7 +308,7 @@ class Tail(OpenFile):
             return False
         data = os.pread(self.fd, CHUNK_BYTES, self._framer.next)
         lines = self._framer.feed(data, MAX_RECORDS - len(self.pending), closing=True)
-        self._digest = self._digest_at(self._framer.end)
+        self._mark = self._mark_at(self._framer.end)
         if lines.lines:
             self.latest = []
             self._take(self.parser.parse(lines, observed_us), now)
@@ -310,7 +321,7 @@ class Tail(OpenFile):
         if not data and not self._framer.partial_bytes:
             return
         lines = self._framer.flush(data)
-        self._digest = self._digest_at(self._framer.end)
+        self._mark = self._mark_at(self._framer.end)
         self._looked_to = self._framer.end
         if lines.lines:
             unfinished = not self._framer.ends(data)
@@ -335,12 +346,12 @@ class Tail(OpenFile):
             begin=begin,
             end=end,
             previous_digest=self.wire_digest(begin, self._begin_digest),
-            digest=self.wire_digest(end, self._digest),
+            digest=self.wire_digest(end, self._mark.digest),
             records=self.pending,
             framer_state=self._framer.state,
             shed=self.sifter.flush(),
         )
-        self._begin, self._begin_digest = end, self._digest
+        self._begin, self._begin_digest = end, self._mark.digest
         self._begin_state = draft.framer_state
         self.pending, self.latest = Records(), []
         self.pending_urgent = False

@@ -17,6 +17,8 @@ print([name for name in ("ssl", "_hashlib", "re2", "outrider.filter", "outrider_
 
 def test_a_running_agent_loads_no_more_than_it_needs() -> None:
     """Neither OpenSSL (gRPC brings its own TLS), nor RE2, nor what only commands use."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
+    )
 
     assert (done.stdout, done.stderr) == ("[]\n", "")

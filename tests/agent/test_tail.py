@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_agent.batches import Pace
+from outrider_agent.digests import Mark, digest
 from outrider_agent.parsing import Parser
 from outrider_agent.records import Records
 from outrider_agent.streams import Stream
@@ -91,3 +92,16 @@ def test_an_urgent_record_is_noticed_in_any_piece(tmp_path: Path) -> None:
     tail.flush()
     assert not Pace().urgent(tail)
     tail.close()
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_a_mark_is_its_bytes_whether_it_rests_or_not(content: bytes, other: bytes) -> None:
+    """It knows its bytes from any others, and its digest is the one that is sent."""
+    mark = Mark(b"k" * 32, content)
+    resting = Mark(b"k" * 32, content)
+    resting.rest()
+
+    for one in (mark, resting):
+        assert one.fits(content)
+        assert one.fits(other) == (content == other)
+        assert one.digest == digest(b"k" * 32, content)
