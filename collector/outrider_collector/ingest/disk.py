@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from outrider_collector.store.compaction.classes import Retention
 
 LOOK_S: Final = 5.0
+SELDOM_S: Final = 15.0
+"""Between two looks while less than BUSY_SHARE is used: each asks for the size of every file."""
+BUSY_SHARE: Final = 0.8
 FORECAST_S: Final = 60.0
 """Sizes of all days, and what services wrote, are looked at no more often."""
 
@@ -88,7 +91,13 @@ class DiskWatch:
         while True:
             with suppress(Fault):
                 await self.look()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(SELDOM_S if self._has_room() else LOOK_S)
+
+    def _has_room(self) -> bool:
+        seen = self.seen
+        if seen is None or self.level is not Level.WELL:
+            return False
+        return seen.budget is None or seen.budget.share(seen.measured.used_bytes) < BUSY_SHARE
 
     async def look(self) -> Seen:
         """Look once, and do what follows. Raises Fault when the database is away."""
@@ -123,15 +132,11 @@ class DiskWatch:
         self._hold(decided is Level.HOLD)
         if decided >= Level.SHED and (before < Level.SHED or before < decided):
             self._make_room()
-        if decided > before:
-            # As an error where credit is withdrawn: it is among what still gets through.
-            is_error = decided is Level.HOLD
-            log.event(
-                "system.disk_low",
-                f"the store is nearly full: {judged.reason}",
-                severity=severity.ERROR if is_error else severity.WARN,
-                level=decided.word,
-            )
+        if decided is Level.HOLD and before is not Level.HOLD:
+            # As an error: it is among what still gets through.
+            log.event("pipeline.throttled", judged.reason, severity=severity.ERROR)
+        elif decided > before:
+            log.warning(f"the store is nearly full: {judged.reason}", level=decided.word)
         elif decided < before:
             log.info(f"the store has room again: {judged.reason}", level=decided.word)
 

@@ -141,7 +141,8 @@ async def test_agents_are_told_and_newcomers_too(
     start: Start, fill: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """First what they may send all the same, then that there is no credit; and back."""
-    monkeypatch.setattr(disk, "LOOK_S", 0.02)
+    for name in ("LOOK_S", "SELDOM_S"):
+        monkeypatch.setattr(disk, name, 0.02)
     collector = await start()
     push = await (await collector.agent()).push()
     await push.open(1)
@@ -233,7 +234,7 @@ async def test_only_audit_records_and_errors_get_through_while_the_store_is_near
         # No less than a budget may be.
         ask(running.url, FILLER.format(rows=800_000))
         with_budget(running, f"{database_bytes(running.url) // MB}MB")
-        await eventually(lambda: holding(running))
+        await eventually(lambda: holding(running), within_s=60)
         running.start_agent()
         write(running, "plain", *map(app, range(500)))
         write(running, "mixed", *map(app, range(300)))
@@ -302,7 +303,7 @@ async def test_a_disk_that_is_really_full_heals_when_there_is_room(small_disk: P
             await until_stored(running, {"INFO": 1})
             ask(running.url, FILLER.format(rows=2_000_000))
             ballast = fill_up(small_disk, leave_bytes=5 * MB)
-            await eventually(lambda: holding(running))
+            await eventually(lambda: holding(running), within_s=60)
             write(running, "plain", *map(app, range(1, 100)))
             write(running, "orders", *map(audit, range(50)))
             await until_stored(running, {"INFO": 1, "order.filled": 50})
