@@ -17,7 +17,7 @@ import gc
 import os
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import outrider
@@ -107,6 +107,9 @@ async def run(
         await collector.book.reload()
         await collector.keeper.measure()
         await collector.keeper.step()
+        with suppress(Fault):
+            # Before the first agent: what it may send depends on it.
+            await collector.disk.look()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(collector.committer.run()),
