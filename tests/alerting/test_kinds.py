@@ -230,6 +230,19 @@ def test_sources_that_are_gone_are_told() -> None:
     assert fired.at_us // S - T0 == 120
 
 
+def test_for_holds_for_what_nobody_can_tell_too() -> None:
+    """With `for` the rule waits so much longer, and a source that comes back in time is enough."""
+    lasting, back = Scene(ABSENCE + 'for = "30s"\n'), Scene(ABSENCE + 'for = "30s"\n')
+    for scene, until in ((lasting, 300), (back, 140)):
+        scene.step(0, scene.hit(0))
+        for at in range(1, until):
+            scene.step(at, sources=[source(0, 0)])
+    back.step(140, back.hit(50), back.hit(100), sources=[source(140, 140)])
+
+    assert [t.at_us // S - T0 for t in lasting.transitions] == [150]
+    assert not back.transitions
+
+
 def test_no_data_keep_says_nothing_and_resolve_ends() -> None:
     """`keep` leaves what is open as it is, stale; `resolve` ends it as not to be told."""
     kept, ended = Scene(COUNT), Scene(COUNT + 'no_data = "resolve"\n')
