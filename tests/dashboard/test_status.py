@@ -176,7 +176,7 @@ async def test_machines_are_answered(pages: Pages, fleet: Fleet) -> None:
     assert 'outrider_dashboard_connections{state="free"} ' in figures.text
 
     with psycopg.connect(fleet.url, autocommit=True) as connection:
-        connection.execute("insert into schema_migrations values (9999, 'later', '')")
+        connection.execute("insert into schema_migrations values (9999, 'later', '', now(), 9999)")
     pages.site.readiness = Kept(3.0)
     assert "upgrade Outrider" in await pages.text("/readyz", 503)
     assert await pages.text("/healthz") == "ok\n"

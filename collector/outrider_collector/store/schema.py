@@ -14,6 +14,7 @@ Migrations run under the owner; processes of a collector only :func:`check`.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 _LOCK_KEY = 7238114510
+_MINIMUM = re.compile(r"set minimum = (\d+)")
+_STILL_RUNNING = """
+select name, coalesce((status ->> 'schema')::integer, 0) from collectors
+where stopped_at is null and seen_at > clock_timestamp() - interval '30 seconds'
+    and coalesce((status ->> 'schema')::integer, 0) < %s
+order by 2, 1 limit 1
+"""
 _CREATE_LEDGER = """
 create table if not exists schema_migrations (
     version integer primary key,
@@ -45,6 +53,11 @@ class Migration:
     name: str
     text: LiteralString
     sha256: str
+
+    @property
+    def minimum(self) -> int:
+        """What whoever works with it must know; 0: it takes nothing away."""
+        return max(map(int, _MINIMUM.findall(self.text)), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class State:
         if self.minimum is not None:
             what = (
                 f"the database has schema {self.newer}, this version knows "
-                f"{migrations()[-1].version} and would have to know {self.minimum}: "
+                f"{known()} and would have to know {self.minimum}: "
                 "upgrade Outrider"
             )
         elif self.drifted:
@@ -108,11 +121,17 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(found)
 
 
+def known() -> int:
+    """Return the newest migration of this code."""
+    return migrations()[-1].version
+
+
 async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Migrated:
     """Apply what is pending, make the roles and the partitions of the coming hours.
 
     Safe to call by many at once and again. Leaves a newer database as it is. Raises STORE_BEHIND
-    for one that is too new or drifted, CONFIG_INVALID or STORE_DOWN when it cannot be reached.
+    for one that is too new or drifted, or where a collector at work could not go on,
+    CONFIG_INVALID or STORE_DOWN when it cannot be reached.
     """
     async with await connect(url, application_name="outrider migrate") as connection:
         with driver_errors(url):
@@ -128,6 +147,7 @@ async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Mig
                     state.require(url)
                 if state.newer is not None and not state.pending:
                     return Migrated((), state.version, ())  # a newer version's to look after
+                await _require_none_older(connection, state, url)
                 for migration in state.pending:
                     await _apply(connection, migration)
                 not_permitted = await roles.ensure_roles(connection)
@@ -166,6 +186,21 @@ async def check(connection: AsyncConnection) -> State:
         newer=newest if newest > ours[-1].version else None,
         minimum=minimum if minimum > ours[-1].version else None,
     )
+
+
+async def _require_none_older(connection: AsyncConnection, state: State, url: str) -> None:
+    """Raise STORE_BEHIND where a collector at work needs what a migration takes away."""
+    needed = max((migration.minimum for migration in state.pending), default=0)
+    if not needed or not state.version:
+        return
+    row = await (await connection.execute(_STILL_RUNNING, (needed,))).fetchone()
+    if row is not None:
+        raise Fault(
+            Reason.STORE_BEHIND,
+            detail=f"collector {row[0]} is at work and knows schema {row[1] or '?'}, not {needed}, "
+            f"and a migration takes away what it needs: {target(url)}: stop it and run this again, "
+            "or upgrade by a version in between",
+        )
 
 
 async def _apply(connection: AsyncConnection, migration: Migration) -> None:

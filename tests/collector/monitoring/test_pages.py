@@ -43,7 +43,9 @@ async def test_readiness_follows_the_schema(
         assert "outrider_store_feed_number " in figures
 
         with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute("insert into schema_migrations values (9999, 'later', '')")
+            connection.execute(
+                "insert into schema_migrations values (9999, 'later', '', now(), 9999)"
+            )
         assert (await watch.read()).status == NOT_SERVING
         refused = await client.get("/readyz")
         assert (refused.status_code, "upgrade Outrider" in refused.text) == (503, True)

@@ -101,6 +101,27 @@ async def test_a_newer_database_that_takes_nothing_away_is_worked_with(
     assert await schema.migrate(database_url) == schema.Migrated((), 9999, ())
 
 
+async def test_nothing_is_taken_away_from_a_collector_at_work(
+    database_url: str, connection: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that contracts waits until all that run can do without; then it is applied."""
+    text = "update schema_migrations set minimum = 9998 where version = 9999"
+    less = schema.Migration(9999, "less", text, "x")
+    ours = (*schema.migrations(), less)
+    monkeypatch.setattr(schema, "migrations", lambda: ours)
+    await connection.execute(
+        "insert into collectors values"
+        " ('stopped', now(), now(), now(), '{}'), ('gone', now(), now() - interval '1 min', null,"
+        " '{}'), ('newer', now(), now(), null, '{\"schema\": 9998}'),"
+        " ('older', now(), now(), null, '{\"schema\": 9997}')"
+    )
+    with pytest.raises(Fault, match="collector older is at work and knows schema 9997, not 9998"):
+        await schema.migrate(database_url)
+    assert (await schema.check(connection)).pending == (less,)
+    await connection.execute("delete from collectors where name = 'older'")
+    assert (await schema.migrate(database_url)).applied == (less,)
+
+
 def test_a_migration_that_takes_something_away_names_who_can_live_with_that() -> None:
     """Expand first, contract later: what drops, renames or tightens says which versions do not
     need it any more, so that older ones refuse instead of failing at a commit.
