@@ -263,6 +263,7 @@ class _Collector:
         budget = self.roster.budget
         return {
             "version": version(),
+            "schema": schema.known(),
             "pid": os.getpid(),
             "sessions": len(self.roster),
             "heartbeat_streams": len(self.heartbeats.connected),
