@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from outrider_agent.batches import BatchMaker
     from outrider_agent.followed import Followed
     from outrider_agent.handover import Handover
+    from outrider_agent.tail import Tail
 
 _ACTIVE_US = 24 * 3600 * 1_000_000
 # About five a second for all, each stream at least every ten seconds, and no more often once it
@@ -26,16 +27,28 @@ def tell(
     looked_us: int,
     now_us: int,
 ) -> None:
-    """Hand over the watermarks that are due; ``looked_us``: start of the last look for files."""
+    """Hand over the watermarks that are due; ``looked_us``: start of the last look for files.
+
+    Where that of a stream that rests is due, those of others that rest go with it, so that they are
+    one message every ten seconds and not one for each stream.
+    """
     often_us = min(max(len(living) / _A_SECOND, 1.0), _SELDOM_S) * 1_000_000
+    resting: list[tuple[Tail, int]] = []
+    is_due = False
     for followed in living:
         tail = followed.tail
         quiet_us = now_us - tail.active_us
         if tail.has_pending or followed.behind or quiet_us > _ACTIVE_US:
             continue
-        interval_us = often_us if quiet_us < _QUIET_US else _SELDOM_S * 1_000_000
         watermark_us = batches.watermark_us(tail, looked_us)
+        age_us = watermark_us - tail.watermark_us
         # Half a second less, so that a whole number of turns apart is not one turn more.
-        if watermark_us - tail.watermark_us < interval_us - 500_000:
-            continue
-        handover.give(batches.watermark(tail, watermark_us))
+        if quiet_us < _QUIET_US:
+            if age_us >= often_us - 500_000:
+                handover.give(batches.watermark(tail, watermark_us))
+        elif age_us >= _SELDOM_S * 500_000:
+            resting.append((tail, watermark_us))
+            is_due = is_due or age_us >= _SELDOM_S * 1_000_000 - 500_000
+    if is_due:
+        for tail, watermark_us in resting:
+            handover.give(batches.watermark(tail, watermark_us))
