@@ -179,15 +179,17 @@ def _command_for(told: Sequence[Told], *, left: int) -> str:
 def _now(told: Told) -> Content:
     """Say what was told and what is so now."""
     content = told.content
-    if told.over and content.status in OPEN:
+    if content.status not in OPEN or not (told.over or told.acknowledged):
+        return content
+    # There is nothing to acknowledge any more.
+    content = msgspec.structs.replace(content, command=f"outrider alerts show {content.alert}")
+    if told.over:
         over = {"status": "resolved", "title": f"Over: {content.title}"}
         return msgspec.structs.replace(content, **over, acknowledged="")
-    if told.acknowledged and content.status in OPEN:
-        sentence = f"{content.sentence} Acknowledged by {told.acknowledged}."
-        return msgspec.structs.replace(
-            content, sentence=sentence.strip(), acknowledged=told.acknowledged
-        )
-    return content
+    sentence = f"{content.sentence} Acknowledged by {told.acknowledged}."
+    return msgspec.structs.replace(
+        content, sentence=sentence.strip(), acknowledged=told.acknowledged
+    )
 
 
 def _status(first: Told, others: Sequence[Told]) -> Status:

@@ -98,6 +98,9 @@ def test_one_message_of_several_says_how_each_is() -> None:
     ]  # fmt: skip
     assert said.command == "outrider alerts ack A-3"
     assert telling.together(told, 400).command == "outrider alerts list"
+    assert [telling.together([each]).command for each in told] == [
+        "outrider alerts show A-1", "outrider alerts show A-2", "outrider alerts ack A-3",
+    ]  # fmt: skip
     assert telling.together(told, 400, still_open=0).status == "resolved"
 
 
