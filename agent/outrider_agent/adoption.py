@@ -121,7 +121,7 @@ class Adoption:
     def look(self, followed: Iterable[Followed], wall_s: float) -> None:
         """Look everywhere: open what is new, note what has gone or moved."""
         self._found.look(followed, wall_s)
-        self._looked_since_welcome = self._welcomed
+        self._looked_since_welcome = self._welcomed and self._found.complete
 
     # ---------------------------------------------------------------- streams
 
@@ -218,7 +218,7 @@ class Adoption:
         likely = discovery.with_keys(paths, {(stream.device, stream.inode) for stream in streams})
         fresh: list[Followed] = []
         # Each by its inode first; then a few at a time, however many files lie there.
-        for some in (likely, *_some(paths)):
+        for some in (*_some(likely), *_some(paths)):
             if self._orphans.streams:
                 fresh += self._match_among(some, remembered)
         return fresh

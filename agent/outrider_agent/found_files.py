@@ -64,6 +64,8 @@ class FoundFiles:
         self.descriptors = descriptors
         self._waiting = 0
         """Open files that were no stream yet at the last look, and those found since."""
+        self._left_out: list[str] = []
+        """What the last look found and had no descriptor for."""
         self.known: dict[tuple[int, int], Candidate | Followed] = {}
         """Open files by device and inode."""
         self._at: dict[str, tuple[int, int]] = {}
@@ -77,6 +79,11 @@ class FoundFiles:
         """Open files that are no stream yet."""
         return [entry for entry in self.known.values() if isinstance(entry, Candidate)]
 
+    @property
+    def complete(self) -> bool:
+        """Whether the last look opened all that it found."""
+        return not self._left_out
+
     def reload(self, sources: Sequence[SourceConfig], max_files: int) -> None:
         """Go by other sources; the caller looks anew."""
         self._finder.sources, self._max_files = sources, max_files
@@ -87,14 +94,15 @@ class FoundFiles:
 
     def changed(self, now_ns: int) -> bool:
         """Whether a new look would find anything else than the last."""
-        return self._finder.changed(now_ns)
+        return bool(self._left_out) or self._finder.changed(now_ns)
 
     def look(self, followed: Iterable[Followed], wall_s: float) -> None:
         """Look everywhere: open what is new, note what has gone or moved."""
         found, trouble = self._finder.look()
         for problem in trouble:
             self.say(problem.path, problem.what, problem.what_to_do)
-        self._waiting = len(self.candidates)
+        self._waiting = waiting = len(self.candidates)
+        self._left_out = []
         before, since_s = self._at, self._looked_s
         # A path may be empty between two files.
         self._at = {path: key for path, key in before.items() if key in self.known}
@@ -108,6 +116,8 @@ class FoundFiles:
             seen.add(key)
             if one.source is not None and before.get(one.path, key) != key:
                 self._take_between(one, since_s)
+        if self._left_out and self._waiting == waiting:
+            self._say_left_out()
         for file in followed:
             file.present = file.key in seen or not self._is_gone(file)
             if not file.present and not file.kept:
@@ -117,6 +127,18 @@ class FoundFiles:
                 # Gone before its first byte.
                 os.close(candidate.fd)
                 del self.known[candidate.key]
+
+    def _say_left_out(self) -> None:
+        """Report files for which there is no descriptor, and none came free since the last look."""
+        count = len(self._left_out)
+        self._reports.say(
+            "too many open",
+            f"{count} files wait, such as {self._left_out[0]}: too many files are open: raise the "
+            "limit of open files; they are read when others are delivered",
+            event="pipeline.rejected",
+            severity=severities.WARN,
+            files=count,
+        )
 
     def _is_gone(self, followed: Followed) -> bool:
         """Whether a file that the look did not find is not where it was, or not wanted any more.
@@ -205,8 +227,7 @@ class FoundFiles:
                 self.say(found.path, "too many files are followed", "raise `agent.max_files`")
                 return None
             if not self.descriptors.have_room(self._waiting):
-                what_to_do = "raise the limit of open files; it is read when others are delivered"
-                self.say(found.path, "too many files are open", what_to_do)
+                self._left_out.append(found.path)
                 return None
             candidate = open_candidate(found)
             self._waiting += 1

@@ -175,3 +175,46 @@ async def test_a_process_with_few_descriptors_loses_nothing(
     assert collector.database.gaps == {}
     assert process.returncode == 0, said
     assert b"too many open files" not in said
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_restart_finds_all_of_them_again(host: Stepped, in_order: bool) -> None:
+    """Streams whose files have to wait for a descriptor are not lost for that."""
+    write(host, 0, FILES)
+    settle(host)
+    for n in range(2):
+        if in_order:
+            host.stop()
+        else:
+            host.crash()
+        write(host, 0, FILES, f"after {n}\n")
+        host.start()
+        host.connect()
+        settle(host)
+    host.crash()
+    database = host.collector.database
+
+    assert len(database.rows) == 3 * FILES
+    assert not any(row.replayed for row in database.rows)
+    assert len(database.streams) == FILES
+    assert database.gaps == {}
+
+
+def test_a_start_at_the_end_holds_for_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for files that the first look found and had no descriptor for."""
+    monkeypatch.setattr(adoption, "most_open", lambda: MOST)
+    collector = FakeCollector()
+    collector.port = 1
+    collector.database.tokens.add(TOKEN)
+    host = Stepped(Site(tmp_path / "host", collector, source='start = "end"'), collector)
+    write(host, 0, FILES)
+    host.start()
+    host.connect()
+    settle(host)
+    write(host, 0, FILES, "new\n")
+    settle(host)
+    host.crash()
+
+    assert collector.database.messages() == ["new"] * FILES
