@@ -27,8 +27,6 @@ from outrider_collector.store.budget.words import Judged, judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from psycopg import AsyncConnection
-
     from outrider_collector.ingest.links import Links
     from outrider_collector.store.budget.limits import Wanted
     from outrider_collector.store.budget.services import Quota, Written
@@ -104,9 +102,12 @@ class DiskWatch:
         async with self._links.use() as connection:
             measured = await measure(connection)
             others = await others_level(connection, self._name)
-            budget = budget_of(self._wanted, measured)
-            if self._clock() - self._forecast_s >= FORECAST_S:
-                await self._look_ahead(connection, measured, budget)
+        budget = budget_of(self._wanted, measured)
+        if self._clock() - self._forecast_s >= FORECAST_S:
+            self._forecast_s = self._clock()
+            # Of a very large store it may not end in time: what is done for room goes on.
+            with suppress(Fault):
+                await self._look_ahead(measured, budget)
         own = self.seen.level if self.seen is not None else Level.WELL
         own = level(own, measured.used_bytes, budget)
         decided = max(own, others)
@@ -115,17 +116,16 @@ class DiskWatch:
         self._decide(decided, judged)
         return self.seen
 
-    async def _look_ahead(
-        self, connection: AsyncConnection, measured: Measured, budget: Budget | None
-    ) -> None:
-        stocks = await growth.read_stocks(connection, self._retention)
-        now, since = await growth.read_since(connection)
+    async def _look_ahead(self, measured: Measured, budget: Budget | None) -> None:
+        async with self._links.use() as connection:
+            stocks = await growth.read_stocks(connection, self._retention)
+            now, since = await growth.read_since(connection)
         limit_bytes = budget.limit_bytes if budget is not None else None
         self._coming = forecast(stocks, measured.used_bytes, limit_bytes, now, since)
         if self._quota.is_set:
-            written = await services.read_written(connection)
+            async with self._links.use() as connection:
+                written = await services.read_written(connection)
             self._beyond = services.over(written, self._quota)
-        self._forecast_s = self._clock()
 
     def _decide(self, decided: Level, judged: Judged) -> None:
         before, self.level = self.level, decided

@@ -23,6 +23,7 @@ from outrider_collector import store_probe
 from outrider_collector.ingest import disk
 from outrider_collector.ingest.disk import DiskWatch
 from outrider_collector.ingest.links import Links
+from outrider_collector.store.budget import growth
 from outrider_collector.store.budget.limits import Level, Measured, Wanted
 from outrider_collector.store.budget.services import Quota
 from outrider_collector.store.compaction.classes import RecordClass
@@ -115,6 +116,23 @@ async def test_what_another_collector_measures_counts_here(
         beside.execute("update collectors set seen_at = now() - interval '1 minute'")
         await told.watch.look()
         assert (told.watch.level, told.held) == (Level.WELL, [True, False])
+
+
+async def test_a_look_ahead_that_fails_keeps_nobody_from_looking(
+    told: Told, fill: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is made by what is used now; what will be is for people, and tried again in a minute."""
+    looks = []
+
+    async def late(*_: object) -> None:
+        looks.append(told.now_s)
+        raise TimeoutError
+
+    monkeypatch.setattr(growth, "read_stocks", late)
+    fill(96)
+    for told.now_s in (0.0, 30.0, 61.0):
+        await told.watch.look()
+    assert (told.watch.level, looks) == (Level.HOLD, [0.0, 61.0])
 
 
 async def test_what_is_seen_is_a_component_and_figures(
