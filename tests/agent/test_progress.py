@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 from outrider_agent.account import Account
 from outrider_agent.progress import Progress
 from outrider_agent.status import _pace
+from tests.agent.harness import Site, numbered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.agent.fake_collector import FakeCollector
+
+HUGE_BYTES = 200_000_000_000
 
 
 def test_a_backlog_has_a_pace_and_an_end() -> None:
@@ -43,3 +54,22 @@ def test_a_pace_is_a_sentence() -> None:
     assert _pace(pace) == ", 41.0 MB a second, and it does not shrink"
     pace.backlog_bytes = 2000
     assert _pace(pace) == ""
+
+
+async def test_a_huge_backlog_holds_up_neither_the_start_nor_fresh_lines_nor_heartbeats(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """With 200 GB to be read, its first lines, those of another file and how far it is behind are
+    there as soon as without.
+    """
+    site = Site(tmp_path, collector)
+    old = site.write("old.log", numbered(0, 10_000))
+    os.truncate(old, HUGE_BYTES)
+    async with site.agent():
+        await collector.until(lambda: "line 9999" in collector.database.messages())
+        site.write("live.log", "fresh\n")
+        await collector.until(lambda: "fresh" in collector.database.messages())
+        beats = collector.heartbeats
+        await collector.until(lambda: beats and beats[-1].backlog_bytes > HUGE_BYTES // 2)
+        site.write("live.log", "fresher\n")
+        await collector.until(lambda: "fresher" in collector.database.messages())
