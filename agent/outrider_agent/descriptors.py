@@ -4,13 +4,15 @@ A followed file that has a name can be closed and opened again; while it is clos
 by its name. Beyond the limit the one that was opened the longest ago is closed. What a source finds
 no more (rotated, deleted) has no name of which anybody knows how long it lasts: when nobody writes
 to it any more, what is not delivered of it is copied to ``keep/`` first, and followed there. Where
-that is not possible either, it stays open, and what is new waits.
+that is not possible, one that still has a name is closed if no other can be; one without stays
+open, and what is new waits.
 
 Segments of the inbox stay open: their locks are worth more than their bytes.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from itertools import islice
@@ -97,20 +99,17 @@ class Descriptors:
         """Whether one more may be opened, besides ``others``; closes one if need be."""
         if len(self._open) + others < self._most:
             return True
-        for followed in list(islice(self._open, _TRIED)):
-            del self._open[followed]
-            if self._close(followed):
-                return True
-            self._open[followed] = None  # behind the others
+        for may_close in (self._has_lasting_name, _has_name):
+            for followed in list(islice(self._open, _TRIED)):
+                del self._open[followed]
+                if followed.segment is None and followed.has_file and may_close(followed):
+                    followed.tail.close()
+                    return True
+                self._open[followed] = None  # behind the others
         return False
 
-    def _close(self, followed: Followed) -> bool:
-        if followed.segment is not None or not followed.has_file:
-            return False
-        if not (followed.present or followed.kept or self.keep(followed)):
-            return False
-        followed.tail.close()
-        return True
+    def _has_lasting_name(self, followed: Followed) -> bool:
+        return followed.present or followed.kept or self.keep(followed)
 
 
 class Door:
@@ -131,7 +130,9 @@ class Door:
     def open(self) -> int:
         """Open the file, under whatever name it has in its directory. Raises OSError."""
         followed = self._followed
-        self._descriptors.have_room(0)
+        if not self._descriptors.have_room(0):
+            # What is left is for others: connections, the state.
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), followed.path)
         try:
             fd = self._opened(followed.path)
         except FileNotFoundError:
@@ -145,6 +146,10 @@ class Door:
             os.close(fd)
             raise FileNotFoundError(2, "it is not there any more", path)
         return fd
+
+
+def _has_name(followed: Followed) -> bool:
+    return followed.tail.status().st_nlink > 0
 
 
 def _follows_links(followed: Followed) -> bool:

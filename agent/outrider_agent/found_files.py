@@ -119,9 +119,10 @@ class FoundFiles:
         if self._left_out and self._waiting == waiting:
             self._say_left_out()
         for file in followed:
+            was_present = file.present
             file.present = file.key in seen or not self._is_gone(file)
-            if not file.present and not file.kept:
-                _secure(file)
+            if not file.present and not file.kept and file.has_file:
+                _secure(file, at_once=was_present)
         for candidate in self.candidates:
             if candidate.key not in seen and candidate.size() == 0:
                 # Gone before its first byte.
@@ -329,12 +330,20 @@ def _was_renamed(followed: Followed) -> bool:
     return True
 
 
-def _secure(followed: Followed) -> None:
-    """Open a file that is closed and that no source finds any more, while it has a name at all."""
+def _secure(followed: Followed, *, at_once: bool) -> None:
+    """Open a file that is closed and that no source finds any more, while it has a name at all.
+
+    ``at_once``: since this look; later only where its name has changed.
+    """
+    tail = followed.tail
     try:
-        _ = followed.tail.fd
+        if not at_once:
+            with suppress(FileNotFoundError):
+                tail.status()
+                return
+        _ = tail.fd
     except FileNotFoundError:
-        followed.gone = followed.has_file
+        followed.gone = True
     except OSError:
         return
 

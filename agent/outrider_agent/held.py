@@ -109,7 +109,10 @@ class HeldFiles:
         size_bytes = os.fstat(fd).st_size - followed.tail.acknowledged
         if kept_bytes(self._directory) + size_bytes > self.limits.held_bytes:
             return None
-        return None if has_writer(fd) is not False else keep(followed, self._directory)
+        if has_writer(fd) is not False:
+            return None
+        # Without it a power failure would take the file as well.
+        return keep(followed, self._directory, sync=False)
 
     def discard(self, path: str) -> None:
         """Remove a copy that is delivered; any other file is left alone."""
@@ -163,10 +166,11 @@ def beyond(files: Iterable[H], held_bytes: int, keep_free_bytes: int) -> list[H]
     return given_up
 
 
-def keep(followed: Followed, directory: Path) -> str:
+def keep(followed: Followed, directory: Path, *, sync: bool = True) -> str:
     """Copy what is not acknowledged, and what finds the stream in it; return where to.
 
-    Raises OSError. What is there of a copy that was cut short is never taken for one.
+    ``sync``: so that it outlasts a power failure. What is there of a copy that was cut short is
+    never taken for one. Raises OSError.
     """
     tail = followed.tail
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -177,9 +181,11 @@ def keep(followed: Followed, directory: Path) -> str:
         begin = tail.acknowledged - tail_length(tail.acknowledged)
         _copy(tail.fd, fd, 0, min(tail.stream.head_bytes, begin))
         _copy(tail.fd, fd, begin, os.fstat(tail.fd).st_size)
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
         draft.replace(path)
-        sync_directory(directory)
+        if sync:
+            sync_directory(directory)
     finally:
         os.close(fd)
         draft.unlink(missing_ok=True)
