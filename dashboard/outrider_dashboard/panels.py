@@ -31,6 +31,10 @@ _DOWN_S = 3.0
 """After the store was out of reach, panels do not wait for it again for so long."""
 
 
+_TO_REPEAT = frozenset({"40001", "40P01"})
+"""SQLSTATEs of a read that had to give way, as on a replica to what it replays."""
+
+
 class Report(Protocol):
     """Where failures are written."""
 
@@ -66,6 +70,20 @@ class Panel(Generic[T]):
         return not (self.stale or self.failed)
 
 
+async def _read(read: Callable[[], Awaitable[T]]) -> T:
+    """Read, and once more where the database only asked to repeat: others are not kept waiting."""
+    try:
+        return await read()
+    except Fault as fault:
+        if not _to_repeat(fault):
+            raise
+    return await read()
+
+
+def _to_repeat(fault: Fault) -> bool:
+    return fault.metadata.get("sqlstate") in _TO_REPEAT
+
+
 class Boundary:
     """Reads panels and remembers their last good data."""
 
@@ -92,7 +110,7 @@ class Boundary:
         try:
             self._raise_if_down()
             async with asyncio.timeout(deadline_s):
-                value = await read()
+                value = await _read(read)
         except Fault as fault:
             return self._failed(title, key, fault)
         except TimeoutError:
@@ -123,7 +141,11 @@ class Boundary:
         now = self._now()
         correlation_id = self._new_id()
         unreachable = fault.reason == Reason.STORE_DOWN
-        if unreachable and (self._down is None or self._down[1] is not fault):
+        if (
+            unreachable
+            and not _to_repeat(fault)
+            and (self._down is None or self._down[1] is not fault)
+        ):
             self._down = (now, fault)
         self._report(title, fault, correlation_id)
         self.failures[str(fault.reason)] += 1

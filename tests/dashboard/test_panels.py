@@ -85,6 +85,23 @@ async def test_a_dead_store_is_not_waited_for_by_every_panel() -> None:
     assert (second.failed, third.fresh, asked) == (True, True, 1)
 
 
+async def test_a_read_that_gave_way_is_repeated_once() -> None:
+    """A replica that ends one read is not away: the panel reads again, and no other one waits."""
+    world = _World()
+    faults = [Fault(Reason.STORE_DOWN, sqlstate="40001")]
+
+    async def ask() -> str:
+        if faults:
+            raise faults.pop()
+        return "lines"
+
+    assert (await world.boundary.load("Lines", "k", ask)).value == "lines"
+    assert world.reports == []
+    faults += [Fault(Reason.STORE_DOWN, sqlstate="40001") for _ in range(2)]
+    assert (await world.boundary.load("Lines", "k", ask)).stale
+    assert (await world.boundary.load("Others", "o", lambda: _give("others"))).fresh
+
+
 async def test_a_hanging_panel_is_given_up() -> None:
     """A panel that never answers ends after its deadline as a store that is out of reach."""
     world = _World()

@@ -134,7 +134,9 @@ async def test_a_read_that_gives_way_to_replay_says_so(servers: Replicated) -> N
             primary.execute("drop table gone")
             with pytest.raises(Fault, match="hot_standby_feedback") as caught:
                 await reading
+    # By which the pages know that it is worth asking again.
     assert caught.value.reason is Reason.STORE_DOWN
+    assert caught.value.metadata["sqlstate"] == "40001"
 
 
 def test_logs_reads_where_the_settings_say(
