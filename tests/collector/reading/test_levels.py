@@ -100,7 +100,10 @@ async def answers(reader: AsyncConnection[Any], text: str) -> dict[str, Any]:
         "edges": await logs.count(
             reader, filter_, BASE + timedelta(seconds=1), BASE + timedelta(hours=1, seconds=60)
         ),
-        "minutes": await logs.histogram(reader, filter_, BASE, BASE + 4 * HOUR, 48),
+        # Edges within blocks, by whole minutes.
+        "minutes": await logs.histogram(
+            reader, filter_, BASE + timedelta(minutes=10), BASE + timedelta(minutes=202), 48
+        ),
         "odd parts": await logs.histogram(
             reader, filter_, BASE + timedelta(seconds=7), BASE + HOUR, 37
         ),

@@ -17,6 +17,7 @@ from outrider_collector.store.compaction import days
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import connect
 from outrider_collector.store.partitions import partition_hour, partition_name
+from outrider_collector.store.record_columns import RECORD_COLUMNS
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -51,6 +52,21 @@ async def _make_past(connection: AsyncConnection, hours_ago: int) -> str:
         )
     )
     return name
+
+
+async def test_analyze_reads_no_records(connection: AsyncConnection) -> None:
+    """No column of records, on either level, is one that the server makes statistics of."""
+    await partitions.ensure_ahead(connection)
+    await days.ensure(connection, [days.Day(datetime(2031, 2, 3, tzinfo=UTC), RecordClass.APP)])
+    cursor = await connection.execute(
+        "select a.attrelid::regclass::text, a.attname from pg_attribute a"
+        " where a.attname = any(%s) and coalesce(a.attstattarget, -1) <> 0 and a.attrelid in ("
+        " select inhrelid from pg_inherits where inhparent in"
+        " ('blocks_fresh'::regclass, 'blocks_compacted'::regclass)"
+        " union values ('blocks_fresh'::regclass), ('blocks_compacted'::regclass))",
+        ([*RECORD_COLUMNS, "bloom", "minute_counts"],),
+    )
+    assert await cursor.fetchall() == []
 
 
 async def test_partitions_are_made_ahead_and_only_once(connection: AsyncConnection) -> None:

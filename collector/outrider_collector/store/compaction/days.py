@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from psycopg import sql
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from outrider_collector.store.compaction.classes import Retention
 
 PARENT = "blocks_compacted"
+_NEVER_COMPARED: Final = ("bloom", "minute_counts", "received_at")
 
 
 class Day(NamedTuple):
@@ -75,7 +76,11 @@ async def ensure(
     missing = [day for day in sorted(set(days)) if day.table not in there]
     if not missing:
         return []
-    columns = partitions.altered(("bloom",), sql.SQL("set storage external"))
+    columns = sql.SQL("{}, {}, {}").format(
+        partitions.altered(("bloom",), sql.SQL("set storage external")),
+        partitions.altered(_NEVER_COMPARED, sql.SQL("set statistics 0")),
+        partitions.without_statistics(),
+    )
     if await partitions.has_lz4(connection):
         big = partitions.altered((*RECORD_COLUMNS, "received_at"), sql.SQL("set compression lz4"))
         columns = sql.SQL("{}, {}").format(columns, big)

@@ -143,8 +143,12 @@ _BY_RECORDS = sql.SQL("""
 
 _BY_SUMMARIES = sql.SQL("""
     with part as materialized (
-        select {place}, b.ts_min, b.level_counts, b.minute_counts,
-               case when b.ts_min < %(low)s::timestamptz or b.ts_max >= %(high)s::timestamptz
+        -- A copy, which is not compressed as the column is, and each minute is looked up in it.
+        select {place}, b.ts_min, b.level_counts, b.minute_counts[:] as minute_counts,
+               case when %(by_minute)s and b.minute_counts is not null and (
+                        b.ts_min < %(low)s::timestamptz or b.ts_max >= %(high)s::timestamptz)
+                    then 'minutes'
+                    when b.ts_min < %(low)s::timestamptz or b.ts_max >= %(high)s::timestamptz
                     then 'records'
                     when date_bin(%(width)s::interval, b.ts_min, %(origin)s::timestamptz)
                        = date_bin(%(width)s::interval, b.ts_max, %(origin)s::timestamptz)
@@ -160,13 +164,15 @@ _BY_SUMMARIES = sql.SQL("""
                level_counts[4], level_counts[5], level_counts[6]
         from part where counted_by = 'block'
         union all
-        select date_bin(%(width)s::interval, date_trunc('minute', ts_min, 'UTC')
-                        + minute * interval '1 minute', %(origin)s::timestamptz),
+        select date_bin(%(width)s::interval, m.at, %(origin)s::timestamptz),
                minute_counts[6 * minute + 1], minute_counts[6 * minute + 2],
                minute_counts[6 * minute + 3], minute_counts[6 * minute + 4],
                minute_counts[6 * minute + 5], minute_counts[6 * minute + 6]
         from part cross join lateral generate_series(0, cardinality(minute_counts) / 6 - 1) minute
+        cross join lateral (
+            select date_trunc('minute', ts_min, 'UTC') + minute * interval '1 minute' as at) m
         where counted_by = 'minutes'
+          and m.at >= %(low)s::timestamptz and m.at < %(high)s::timestamptz
         union all
         select date_bin(%(width)s::interval, u.ts, %(origin)s::timestamptz), {by_level}
         from (
@@ -242,9 +248,9 @@ class Counting:
         }
 
     def _by_minute(self, width: timedelta) -> bool:
-        """Tell whether every bucket begins with a minute, so that roll-ups fit."""
-        origin: datetime = self.parameters["origin"]
-        return not (width % _MINUTE or origin.second or origin.microsecond)
+        """Tell whether every bucket begins with a minute, and the last ends so: roll-ups fit."""
+        edges: list[datetime] = [self.parameters["origin"], self.parameters["high"]]
+        return not (width % _MINUTE or any(edge.second or edge.microsecond for edge in edges))
 
     async def sieve(self) -> None:
         """Leave out the blocks that hold no match for certain."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from psycopg import sql
+from psycopg import pq, sql
 from psycopg.rows import tuple_row
 
 from outrider.errors import Fault, Reason
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_MS = 10_000
 """An answer takes at most about this long; QUERY_TIMEOUT afterwards."""
+
+
+# Rows of a stream that are taken over together, where the client's library can do so.
+_AT_ONCE: Final = 16 if pq.version() >= 170_000 else 1
 
 
 class Snapshot:
@@ -72,7 +76,7 @@ class Snapshot:
         QUERY_TIMEOUT after the deadline. Nothing else may be asked until the iterator is closed.
         """
         async with self._cursor.connection.cursor(row_factory=tuple_row) as cursor:
-            async for row in cursor.stream(query, parameters, binary=True):
+            async for row in cursor.stream(query, parameters, binary=True, size=_AT_ONCE):
                 yield row
                 if time.monotonic() > self._deadline:
                     raise Fault(Reason.QUERY_TIMEOUT)
