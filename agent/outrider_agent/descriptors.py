@@ -128,7 +128,10 @@ class Door:
         return status
 
     def open(self) -> int:
-        """Open the file, under whatever name it has in its directory. Raises OSError."""
+        """Open the file, under whatever name it has in its directory. Raises OSError.
+
+        Under another name than its last it must have the bytes, too.
+        """
         followed = self._followed
         if not self._descriptors.have_room(0):
             # What is left is for others: connections, the state.
@@ -137,6 +140,9 @@ class Door:
             fd = self._opened(followed.path)
         except FileNotFoundError:
             fd = self._opened(_name_of(followed))
+            if not followed.tail.is_in(fd):
+                os.close(fd)
+                raise
         self._descriptors.opened(followed)
         return fd
 

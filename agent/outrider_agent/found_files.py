@@ -217,6 +217,9 @@ class FoundFiles:
         try:
             status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
             known = self.known.get((status.st_dev, status.st_ino))
+            if known is not None and not _is_same(known, found):
+                del self.known[known.key]
+                known = None
             if known is not None:
                 if not isinstance(known, Candidate):
                     self._found_again(known, found)
@@ -328,6 +331,21 @@ def _was_renamed(followed: Followed) -> bool:
         return False
     followed.found = replace(found, path=name)
     return True
+
+
+def _is_same(known: Candidate | Followed, found: Found) -> bool:
+    """Whether a file with a known inode is the known file; marks that one as gone if not.
+
+    An open file keeps its inode, and one that has its name is read with the bytes before.
+    """
+    if isinstance(known, Candidate) or known.tail.is_open or found.path == known.path:
+        return True
+    fd, _ = discovery.open_regular(found.path, follow_links=found.source is not None)
+    try:
+        known.gone = not known.tail.is_in(fd)
+    finally:
+        os.close(fd)
+    return not known.gone
 
 
 def _secure(followed: Followed, *, at_once: bool) -> None:

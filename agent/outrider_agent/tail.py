@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
 from outrider_agent.descriptors import OpenFile
-from outrider_agent.digests import Mark, tail_length
+from outrider_agent.digests import Mark, digest, same, tail_length
 from outrider_agent.evidence import holds
 from outrider_agent.framing import Framer
 from outrider_agent.records import Records
@@ -193,6 +193,16 @@ class Tail(OpenFile):
     def stands_at(self, place: Place) -> bool:
         """Whether this file has, before ``place``, the bytes that Postgres has."""
         return holds(self.fd, self._key, self.stream, place)
+
+    def is_in(self, fd: int) -> bool:
+        """Whether another descriptor's file has what was read of this one. Raises OSError.
+
+        While a file is closed its inode may have gone to another.
+        """
+        head = digest(self._key, os.pread(fd, self.stream.head_bytes, 0))
+        length = tail_length(self.position)
+        before = os.pread(fd, length, self.position - length)
+        return same(head, self.stream.head_digest) and self._mark.fits(before)
 
     def go_back(self, place: Place, generation: int) -> bool:
         """Continue at ``place``; False where the file has not its bytes, or cannot be read."""
