@@ -19,6 +19,7 @@ from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
 from outrider_agent import VERSION, control, journal, orders
 from outrider_agent.adoption import Adoption
+from outrider_agent.backfill import Backfill
 from outrider_agent.configuration import zone
 from outrider_agent.connection import Connection, clock_us
 from outrider_agent.delivery import Batch, Delivery
@@ -79,7 +80,11 @@ class Agent:
             instance=secrets.token_bytes(16),
         )
         self._disk = DiskThread(
-            self._files, self._handover, reports, window_bytes=config.agent.window_bytes
+            self._files,
+            self._handover,
+            reports,
+            window_bytes=config.agent.window_bytes,
+            backfill=Backfill(config.agent.backfill_bytes_per_s),
         )
         self._disk_failure: BaseException | None = None
         self._supervisor = supervisor or Supervisor({})

@@ -110,6 +110,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Name of this host; default: what the system says."""
     window_bytes: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 30)] = 4 << 20
     """At most so many bytes are read and not acknowledged."""
+    backfill_bytes_per_s: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 0
+    """Files that are behind are read no faster, all together; 0: as fast as it goes."""
     kept_tail_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 64 << 20
     """So much of what was delivered from the inbox is kept, in case the database forgets."""
     retire_after_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider.instants import from_unix_us
+from outrider_agent.backfill import Backfill
 from outrider_agent.batches import BatchMaker, Pace, is_full
 from outrider_agent.delivery import Acknowledged, GoBack, Refused
 from outrider_agent.orders import (
@@ -56,6 +57,7 @@ class DiskThread:
         reports: Reports,
         *,
         window_bytes: int,
+        backfill: Backfill | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -63,6 +65,7 @@ class DiskThread:
         self._handover = handover
         self._reports = reports
         self._window = window_bytes
+        self._backfill = backfill or Backfill()
         self._clock = clock
         self._wall = wall
         self._pace = Pace()
@@ -145,6 +148,7 @@ class DiskThread:
             order.answer(self._files.account(order.question, self._clock(), self._wall_us()))
         elif isinstance(order, Reload):
             self._files.reload(order.agent)
+            self._backfill.bytes_per_s = order.agent.backfill_bytes_per_s
             self._next_full_look = self._next_check = 0.0
         elif isinstance(order, Stop):
             self._stopping = True
@@ -177,7 +181,11 @@ class DiskThread:
     def _look_at(self, followed: Followed, now: float) -> bool:
         """Look at one file; True when it has more to read at once."""
         tail = followed.tail
-        room = self._handover.room()
+        wait_s = self._backfill.wait_s(now) if followed.behind else 0.0
+        if wait_s:
+            self._schedule.at(followed, now + wait_s)
+            return False
+        room, before = self._handover.room(), tail.position
         may_read = room > (self._window // _BACKLOG_SHARE if followed.behind else 0)
         try:
             look = tail.look(self._wall_us(), now, may_read=may_read)
@@ -194,6 +202,8 @@ class DiskThread:
             self._waiting.append(followed)
             return False
         followed.behind = look is Look.MORE
+        if followed.behind:
+            self._backfill.took(tail.position - before, now)
         if look is Look.REPLACED:
             self._flush(followed)
             return self._files.replaced(followed, self._wall_us()) is not None

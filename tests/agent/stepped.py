@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from outrider_agent import configuration
 from outrider_agent.agent import Agent
+from outrider_agent.backfill import Backfill
 from outrider_agent.disk import DiskThread
 from outrider_agent.reports import Reports
 from outrider_agent.wire.messages import joined, stream_message
@@ -67,6 +68,7 @@ class Stepped:
             agent._handover,
             reports,
             window_bytes=config.agent.window_bytes,
+            backfill=Backfill(config.agent.backfill_bytes_per_s),
             clock=lambda: self.now,
             wall=lambda: self.now,
         )

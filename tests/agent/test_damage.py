@@ -83,8 +83,9 @@ def live_on(name: str, index: int, flip: int) -> None:
     kept = {line for line in _lines(100, 120) if line in stored}
     lost = expected - stored
     assert lost <= set(_lines(110, 120)) - kept, (name, index)
-    if lost:
-        assert found.gaps, (name, index)
+    # A byte of a line that is kept is a byte of that line; two where it was the newline.
+    is_in_a_line = name.startswith("keep/") and len(lost) <= 2
+    assert not lost or is_in_a_line or found.gaps, (name, index)
     if name not in OF_ANOTHER:
         assert max(times.values()) == 1, (name, index, times.most_common(3))
 

@@ -9,6 +9,7 @@ from outrider_agent.account import Account
 from outrider_agent.progress import Progress
 from outrider_agent.status import _pace
 from tests.agent.harness import Site, numbered
+from tests.agent.test_held import stepped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +74,26 @@ async def test_a_huge_backlog_holds_up_neither_the_start_nor_fresh_lines_nor_hea
         await collector.until(lambda: beats and beats[-1].backlog_bytes > HUGE_BYTES // 2)
         site.write("live.log", "fresher\n")
         await collector.until(lambda: "fresher" in collector.database.messages())
+
+
+def test_a_backlog_is_read_at_its_rate_and_fresh_lines_at_once(tmp_path: Path) -> None:
+    """What is behind gets so many bytes a second in all; a line of another file does not wait."""
+    host = stepped(tmp_path, "backfill_bytes_per_s = 500000")
+    for name in ("a", "b"):
+        host.site.write(f"{name}.log", "x" * 99 + "\n" + ("x" * 99 + "\n") * 40_000)
+    host.step(0.3)
+    database = host.collector.database
+    for _ in range(10):
+        host.step(0.01)  # what was read before it was known to be behind
+    before = len(database.rows)
+    for second in range(1, 5):
+        for _ in range(10):
+            host.step(0.1)
+        host.site.write("live.log", f"fresh {second}\n")
+        host.step(0.3)
+        host.step(0.2)
+        assert f"fresh {second}" in database.messages()
+    read_bytes = (len(database.rows) - before) * 100
+    host.crash()
+
+    assert 0.7 * 500_000 * 6 < read_bytes < 500_000 * 6 + 600_000
