@@ -21,9 +21,10 @@ from outrider.instants import from_us
 from outrider_alerting.engine import StepResult
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.notices import Notices
-from outrider_collector.store import alerts, evaluation, feed, leases
+from outrider_collector.store import alerts, evaluation, feed, last_words, leases
 from outrider_collector.store.connect import driver_errors
 from outrider_collector.store.evaluation import Cursor
+from outrider_collector.store.last_words import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,8 @@ WAITING_STATES_MAX: Final = 20_000
 
 EVIDENCE_WITHIN: Final = timedelta(hours=26)
 """Records older than this are not looked for: no window is longer than a day."""
+LAST_WORDS_WITHIN: Final = timedelta(minutes=10)
+"""So old may be what a worker wrote last to be shown beside its death."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +164,9 @@ class Recorder:
     async def _store(self, now: datetime, result: StepResult) -> bool:
         """Store all that waits, ``result`` being the last step's; True: there is to deliver."""
         lines = await self._evidence(result.transitions, now)
+        words = await self._last_words(result.transitions, now)
         try:
-            to_deliver = await self._commit(now, result, lines)
+            to_deliver = await self._commit(now, result, lines, words)
         except BaseException:
             await self._roll_back()
             raise
@@ -171,7 +175,11 @@ class Recorder:
         return to_deliver
 
     async def _commit(
-        self, now: datetime, result: StepResult, lines: dict[Name, dict[str, Any]]
+        self,
+        now: datetime,
+        result: StepResult,
+        lines: dict[Name, dict[str, Any]],
+        words: dict[Worker, list[dict[str, Any]]],
     ) -> bool:
         connection = self._connection
         before, place = self._waiting[0].step.place, self._waiting[-1].place
@@ -183,7 +191,7 @@ class Recorder:
         }
         await evaluation.write_states(connection, states)
         await self._record()
-        touched = await self._move_alerts(result, place, lines)
+        touched = await self._move_alerts(result, place, lines, words)
         planned = await self.notices.plan(now, touched)
         if news := sorted(touched | planned.alerts):
             # Lock, row and COMMIT go in one message: a process that is stopped here holds nobody.
@@ -219,13 +227,19 @@ class Recorder:
         await evaluation.record_steps(self._connection, self._lease.epoch, steps)
 
     async def _move_alerts(
-        self, result: StepResult, place: Cursor, lines: dict[Name, dict[str, Any]]
+        self,
+        result: StepResult,
+        place: Cursor,
+        lines: dict[Name, dict[str, Any]],
+        words: dict[Worker, list[dict[str, Any]]],
     ) -> set[int]:
         """Store transitions and flags; returns the alerts concerned."""
-        rows = [
-            _row(transition, [lines[n] for n in transition.evidence if n in lines], place)
-            for transition in result.transitions
-        ]
+        rows = []
+        for transition in result.transitions:
+            found = [lines[name] for name in transition.evidence if name in lines]
+            if not found and (worker := _worker_of(transition)) is not None:
+                found = words.get(worker, [])
+            rows.append(_row(transition, found, place))
         touched = set(await alerts.store_transitions(self._connection, rows))
         for change in result.stale:
             alert = await alerts.set_stale(
@@ -256,10 +270,28 @@ class Recorder:
         )
         return {(row.stream, row.stream_offset): translate.evidence(row) for row in rows}
 
+    async def _last_words(
+        self, transitions: Sequence[Transition], now: datetime
+    ) -> dict[Worker, list[dict[str, Any]]]:
+        """Read what the workers wrote last of which these transitions tell."""
+        workers = [worker for t in transitions if (worker := _worker_of(t)) is not None]
+        found = await last_words.last_words(
+            self._connection, list(dict.fromkeys(workers)), now - LAST_WORDS_WITHIN
+        )
+        return {worker: [translate.evidence(row) for row in rows] for worker, rows in found.items()}
+
     async def _roll_back(self) -> None:
         # The connection may be what failed; then the server has rolled back by itself.
         with contextlib.suppress(Fault), driver_errors():
             await self._connection.rollback()
+
+
+def _worker_of(transition: Transition) -> Worker | None:
+    """Return the worker whose death or silence this begins; None: it is about something else."""
+    named = [transition.labels.get(name, "") for name in ("service", "worker", "host")]
+    if transition.kind != "liveness" or transition.to_state != "firing" or not all(named):
+        return None
+    return Worker(*named)
 
 
 def _row(

@@ -10,9 +10,10 @@
   refuses (``quarantine``), and ends with a row in the ``feed``, whose order is commit order.
 * ``audit/``: the audit log, its seals and their proof. ``erasing/``: ``outrider store purge``.
 * ``agents``, ``streams``: who writes, and from where. ``leases``: who alone may act.
-* ``rules``, ``acts``, ``evaluation``, ``alerts``: the statements of alerting. ``outbox``,
-  ``outcomes``, ``outdated``, ``pressed``, ``trials``, ``incidents``: those of the ledger: on the
-  way out, what became of it, edits, buttons, tests of channels, what was told without a database.
+* ``rules``, ``acts``, ``evaluation``, ``last_words``, ``alerts``: the statements of alerting.
+  ``outbox``, ``outcomes``, ``outdated``, ``pressed``, ``trials``, ``incidents``: those of the
+  ledger: on the way out, what became of it, edits, buttons, tests of channels, what was told
+  without a database.
 * ``health``: the statements of liveness. ``uptime``: how long each state lasted, by day.
   ``canary``: whether alerting works. ``database_probe``: a probe that asks a database.
 * ``reading/``: the way out, under the read-only role.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Silence,
     )
 
+_EVIDENCE: Final = {"liveness": "what it wrote last"}
 _STATE_COLOURS: Final = {"firing": RED, "recovering": YELLOW, "pending": YELLOW, "resolved": GREEN}
 
 
@@ -81,7 +82,9 @@ def detail_lines(detail: AlertDetail, now: datetime, *, colours: bool) -> Iterat
     if alert.runbook:
         yield f"runbook   {visible(alert.runbook)}"
     yield from _section("what happened", _transition_lines(detail))
-    yield from _section("lines that raised it", _evidence_lines(alert, colours=colours))
+    yield from _section(
+        _EVIDENCE.get(alert.kind, "lines that raised it"), _evidence_lines(alert, colours=colours)
+    )
     told = [line for row in detail.notifications for line in _notification_lines(row)]
     yield from _section("who was told", told)
 

@@ -147,6 +147,7 @@ async def test_a_blocked_bot_is_a_failure_that_the_centre_tells(
     )
     assert "blocked" in why
     assert not telegram.messages
+    assert await world.value("select count(*) from notification_attempts") == 1
 
 
 async def test_a_resolve_behind_a_firing_that_fails_is_dropped(

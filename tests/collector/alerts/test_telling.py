@@ -41,6 +41,24 @@ async def test_followers_join_the_first_by_edit(world: World, telegram: BotApi) 
     assert told == [{"provider_id": str(first.message_id), "fate": "sent"}]
 
 
+async def test_a_death_comes_with_the_last_words(world: World, telegram: BotApi) -> None:
+    """The newest three lines of the worker that died, in their order; none of its neighbours."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
+    await world.log(*(f"line {n}" for n in range(9)), worker="w1", level="info")
+    await world.log("not mine", worker="w2")
+
+    async with world.evaluating(), world.delivering():
+        await world.set_state("dead", "killed by SIGKILL", worker="w1")
+        sent = await telegram.wait_for()
+        await world.until(WAITING, lambda n: n == 0)
+        await world.set_state("dead", worker="w3")
+        await telegram.wait_until(lambda: "w3 is dead" in telegram.messages[0].text)
+
+    shown = [line.split("w1 ")[-1] for line in sent.text.splitlines() if "INFO" in line]
+    assert shown == ["line 6", "line 7", "line 8"]
+    assert "not mine" not in sent.text
+
+
 async def test_what_is_over_takes_no_more_in(world: World, telegram: BotApi) -> None:
     """After the first was told to be over, the next of its rule speaks: an edit makes no sound."""
     await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
