@@ -100,7 +100,7 @@ class Worker:
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             self.lives += 1
-            code = await process.wait()
+            code = await self._end_of(process)
             if code not in {-signal.SIGKILL, 128 + signal.SIGKILL}:
                 self.failures.append(f"{self.ledger.service}: exit code {code}")
                 await asyncio.sleep(1)
@@ -110,6 +110,15 @@ class Worker:
             # The next one begins a line that nobody began.
             _BOOK.pack_into(self._book(), 0, began, began, 0)
             self.look()
+
+    async def _end_of(self, process: asyncio.subprocess.Process) -> int:
+        while True:
+            try:
+                return await asyncio.wait_for(process.wait(), 0.5)
+            except TimeoutError:
+                # It may have started too late to be killed by who asked for the end.
+                if self.stopped:
+                    self.kill()
 
     def _book(self) -> mmap.mmap:
         assert self._shared is not None
