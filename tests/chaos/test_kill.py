@@ -180,8 +180,9 @@ async def test_every_line_once_whatever_is_killed(request: pytest.FixtureRequest
         plan = [FAULTS[n % len(FAULTS)] for n in range(max(ROUNDS, len(FAULTS)))]
         rng.shuffle(plan)
         enough = asyncio.Event()
-        # Ctrl-C gives the verdict on the rounds so far.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
+        # Ctrl-C and `timeout` give the verdict on the rounds so far, and leave nothing behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, enough.set)
         for fault in plan[:ROUNDS]:
             if enough.is_set():
                 break
