@@ -16,6 +16,7 @@ from outrider_alerting.counting import HitCounter
 from outrider_alerting.engine import StepInputs, hits_of, step
 from outrider_alerting.gaps import GapSeen
 from outrider_alerting.program import Program
+from outrider_alerting.rules import RuleSet
 from outrider_alerting.state import EngineState
 from outrider_alerting.watermarks import Record, RecordedQuorum
 from outrider_collector.alerts import inputs as translate
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from outrider_alerting.episodes import Transition
-    from outrider_alerting.rules import RuleSet
 
 Told = tuple[Any, ...]
 """Rule, key, from, to, at, concluded at, reason, value."""
@@ -49,7 +49,8 @@ async def replayed(connection: AsyncConnection) -> list[Told]:
 async def replay(connection: AsyncConnection) -> list[Transition]:
     """Take the stored steps again."""
     state = EngineState()
-    programs: dict[int, Program] = {}
+    # Before any rules were applied there are steps too.
+    programs: dict[int | None, Program] = {None: Program(RuleSet(), 0)}
     transitions: list[Transition] = []
     cursor = connection.cursor(row_factory=dict_row)
     await cursor.execute("select * from evaluation_steps order by step")

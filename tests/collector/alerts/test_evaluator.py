@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider.errors import Fault, Reason
+from outrider_collector.alerts import evaluator
 from outrider_collector.alerts.leader import Leader
 from outrider_collector.store import alerts, health
 from tests.collector.alerts import samples
@@ -239,6 +240,33 @@ async def test_a_rule_set_from_the_future_stops_evaluation_and_says_so(world: Wo
 
     assert "needs engine 99" in evaluator.health()["error"]
     assert await world.value("select feed_number from evaluator_state") == 0
+
+
+async def test_rules_from_the_future_are_told_once_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it is tried again: nothing changes until somebody acts."""
+    tries: list[None] = []
+    load = Leader.load
+
+    async def loads(self: Leader) -> None:
+        tries.append(None)
+        await load(self)
+
+    monkeypatch.setattr(Leader, "load", loads)
+    monkeypatch.setattr(evaluator, "_REFUSED_RETRY_S", 0.01)
+    await world.apply(rules=samples.MATCH)
+    async with world.evaluating():
+        await world.until("select count(*) from evaluator_state where rule_set = 1")
+    await world.connection.execute("update rule_sets set minimum_engine = 99")
+    tries.clear()
+    async with world.evaluating() as refused:
+        while len(tries) < 4:
+            await asyncio.sleep(0.01)
+        assert refused.health()["state"] == "refused"
+
+    told = [record for record in caplog.records if "needs engine 99" in record.getMessage()]
+    assert len(told) == 1
 
 
 async def test_lines_before_a_change_of_rules_are_evaluated_under_the_old_ones(
