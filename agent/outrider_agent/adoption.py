@@ -307,7 +307,8 @@ class Adoption:
         tail.highest_acknowledged = candidate.replay_below
         tail.lose(self._journal.shortfalls(stream.stream_id))
         followed = Followed(tail, candidate.found, candidate.key, segment)
-        self._found.descriptors.opened(followed)
+        self.descriptors.opened(followed)
+        self.descriptors.waiting = max(0, self.descriptors.waiting - 1)
         self._found.known[candidate.key] = followed
         return followed
 
@@ -340,6 +341,7 @@ class Adoption:
             self._found.known.pop(followed.key, None)
             return
         self.descriptors.closed(followed)
+        self.descriptors.waiting += 1
         candidate = Candidate(
             fd,
             followed.found,

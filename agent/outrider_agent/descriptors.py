@@ -84,6 +84,8 @@ class Descriptors:
         """Copies what is not delivered of a file; whether it is followed there now."""
         self._open: dict[Followed, None] = {}
         """In the order in which they were opened."""
+        self.waiting = 0
+        """Open files that are no streams yet."""
 
     def opened(self, followed: Followed) -> None:
         """Take note of a file that is open."""
@@ -95,9 +97,9 @@ class Descriptors:
         self._open.pop(followed, None)
         followed.tail.door = None
 
-    def have_room(self, others: int) -> bool:
-        """Whether one more may be opened, besides ``others``; closes one if need be."""
-        if len(self._open) + others < self._most:
+    def have_room(self) -> bool:
+        """Whether one more may be opened; closes one if need be."""
+        if len(self._open) + self.waiting < self._most:
             return True
         for may_close in (self._has_lasting_name, _has_name):
             for followed in list(islice(self._open, _TRIED)):
@@ -133,7 +135,7 @@ class Door:
         Under another name than its last it must have the bytes, too.
         """
         followed = self._followed
-        if not self._descriptors.have_room(0):
+        if not self._descriptors.have_room():
             # What is left is for others: connections, the state.
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), followed.path)
         try:

@@ -62,8 +62,6 @@ class FoundFiles:
         self._reports = reports
         self._max_files = max_files
         self.descriptors = descriptors
-        self._waiting = 0
-        """Open files that were no stream yet at the last look, and those found since."""
         self._left_out: list[str] = []
         """What the last look found and had no descriptor for."""
         self.known: dict[tuple[int, int], Candidate | Followed] = {}
@@ -101,7 +99,7 @@ class FoundFiles:
         found, trouble = self._finder.look()
         for problem in trouble:
             self.say(problem.path, problem.what, problem.what_to_do)
-        self._waiting = waiting = len(self.candidates)
+        self.descriptors.waiting = waiting = len(self.candidates)
         self._left_out = []
         before, since_s = self._at, self._looked_s
         # A path may be empty between two files.
@@ -116,7 +114,7 @@ class FoundFiles:
             seen.add(key)
             if one.source is not None and before.get(one.path, key) != key:
                 self._take_between(one, since_s)
-        if self._left_out and self._waiting == waiting:
+        if self._left_out and self.descriptors.waiting == waiting:
             self._say_left_out()
         for file in followed:
             was_present = file.present
@@ -230,11 +228,11 @@ class FoundFiles:
             if len(self.known) >= self._max_files:
                 self.say(found.path, "too many files are followed", "raise `agent.max_files`")
                 return None
-            if not self.descriptors.have_room(self._waiting):
+            if not self.descriptors.have_room():
                 self._left_out.append(found.path)
                 return None
             candidate = open_candidate(found)
-            self._waiting += 1
+            self.descriptors.waiting += 1
             self._leave_delivered(candidate)
         except FileNotFoundError:
             return None  # vanished between the listing and now

@@ -114,6 +114,27 @@ def test_what_is_rotated_and_deleted_in_an_outage_arrives(host: Stepped, stop: b
     assert [*(host.site.state_dir / "keep").iterdir()] == []
 
 
+def test_all_are_rotated_at_once_and_deleted_later(host: Stepped) -> None:
+    """What is rotated is taken hold of at the next look, also what was closed then."""
+    write(host, 0, FILES)
+    settle(host)
+    for n in range(3):
+        for path in sorted(host.site.logs.glob("*.log")):
+            host.site.write(path.name, f"before {n}\n")
+            path.rename(path.with_suffix(".1"))
+            host.site.write(path.name, f"after {n}\n")
+        for _ in range(20):
+            host.step(0.3)
+        for path in host.site.logs.glob("*.1"):
+            path.unlink()
+    settle(host, 6)
+    host.crash()
+    database = host.collector.database
+
+    assert database.gaps == {}
+    assert len(database.rows) == FILES * 7
+
+
 def test_a_closed_file_that_goes_away_unread_is_a_gap(host: Stepped) -> None:
     """It is no silence, and nothing of the others."""
     write(host, 0, FILES)
