@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import sql
 
 from outrider.errors import Fault
 from outrider.filter import parse
 from outrider_collector.store.reading import logs
-from outrider_collector.store.reading.session import Snapshot
+from outrider_collector.store.reading.session import Snapshot, snapshot
 from outrider_collector.store.reading.types import Cursor, LogRow
 from tests.collector.reading.rows import BASE, HOUR, Record, Source, commit, newest_first
 
@@ -203,6 +205,32 @@ async def test_a_search_that_takes_too_long_says_so(
         await logs.search(reader, parse("absent"), BASE, BASE + HOUR, timeout_ms=1)
     assert caught.value.reason == "QUERY_TIMEOUT"
     assert (await logs.search(reader, EVERYTHING, BASE, BASE + HOUR, 5)).rows
+
+
+async def test_a_stream_that_is_left_leaves_a_usable_connection(
+    reader: AsyncConnection[Any],
+) -> None:
+    """Rows that nobody takes any more, for want of time or by a mistake, end with their query."""
+
+    async def take(*, late: bool) -> None:
+        query = sql.SQL("select n::bigint, repeat('x', 10000) from generate_series(1, 9999) n")
+        async with (
+            snapshot(reader, 10_000) as taken,
+            aclosing(taken.stream(query.format(), {})) as found,
+        ):
+            async for number, _ in found:
+                if late:
+                    taken._deadline = 0.0
+                else:
+                    assert number / 0
+
+    with pytest.raises(Fault) as caught:
+        await take(late=True)
+    assert caught.value.reason == "QUERY_TIMEOUT"
+    with pytest.raises(ZeroDivisionError):
+        await take(late=False)
+    cursor = await reader.execute("select 1")
+    assert await cursor.fetchone() == (1,)
 
 
 async def test_a_search_that_is_given_up_ends_in_the_database(

@@ -9,8 +9,8 @@ from ingest to win milliseconds.
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from psycopg import pq, sql
 from psycopg.rows import tuple_row
@@ -19,7 +19,7 @@ from outrider.errors import Fault, Reason
 from outrider_collector.store.connect import driver_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.sql import SQL, Composed
@@ -29,7 +29,7 @@ DEFAULT_TIMEOUT_MS = 10_000
 
 
 # Rows of a stream that are taken over together, where the client's library can do so.
-_AT_ONCE: Final = 16 if pq.version() >= 170_000 else 1
+_AT_ONCE: Final = 8 if pq.version() >= 170_000 else 1
 
 
 class Snapshot:
@@ -70,16 +70,20 @@ class Snapshot:
 
     async def stream(
         self, query: Composed, parameters: Mapping[str, Any]
-    ) -> AsyncIterator[tuple[Any, ...]]:
+    ) -> AsyncGenerator[tuple[Any, ...]]:
         """Run one statement and yield its rows as the server makes them, binary.
 
-        QUERY_TIMEOUT after the deadline. Nothing else may be asked until the iterator is closed.
+        QUERY_TIMEOUT after the deadline. Nothing else may be asked until the iterator is closed,
+        which ends the statement.
         """
         async with self._cursor.connection.cursor(row_factory=tuple_row) as cursor:
-            async for row in cursor.stream(query, parameters, binary=True, size=_AT_ONCE):
-                yield row
-                if time.monotonic() > self._deadline:
-                    raise Fault(Reason.QUERY_TIMEOUT)
+            found = cursor.stream(query, parameters, binary=True, size=_AT_ONCE)
+            # It is a generator, whatever it says; one that is left open would stay in the way.
+            async with aclosing(cast("AsyncGenerator[tuple[Any, ...]]", found)):
+                async for row in found:
+                    yield row
+                    if time.monotonic() > self._deadline:
+                        raise Fault(Reason.QUERY_TIMEOUT)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ the other two thirds are done here at the same time. Lowering a text is what Pos
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -150,12 +151,13 @@ async def sieved(
     )
     partitions: list[int] = []
     places: list[str] = []
-    found = open_snapshot.stream(query, {**conditions.parameters, **parameters})
-    async for partition, block, *texts in found:
-        named = dict(zip(sieve.columns, texts, strict=True))
-        if sieve.test(named, {name: text.lower() for name, text in named.items()}):
-            partitions.append(partition)
-            places.append(block)
+    asked = {**conditions.parameters, **parameters}
+    async with aclosing(open_snapshot.stream(query, asked)) as found:
+        async for partition, block, *texts in found:
+            named = dict(zip(sieve.columns, texts, strict=True))
+            if sieve.test(named, {name: text.lower() for name, text in named.items()}):
+                partitions.append(partition)
+                places.append(block)
     return replace(
         conditions,
         block=all_of([conditions.block, any_of([none_of(unsure), _SIEVED])]),
