@@ -43,6 +43,8 @@ def _end(draft: Draft, alert: Alert, channel: str, to: Destination, told: list[L
         draft.add(alert, "resolved", to, "suppressed", both, why=why)
     elif any(row.may_be_known for row in told):
         draft.add(alert, "resolved", to, "waiting", telling.resolved(alert, draft.now_us))
+    elif waiting and not explained and draft.is_late(alert, alert.resolved_us):
+        draft.late.setdefault(to, []).append(alert)
     elif waiting and not explained:
         draft.add(alert, "resolved", to, "waiting", both)
     else:

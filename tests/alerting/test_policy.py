@@ -255,6 +255,15 @@ def test_a_critical_alert_that_still_holds_speaks_at_once_however_old_it_is() ->
     assert decide(alert(fired=S, priority="critical"), now=now).rows[1].not_before_us == now
 
 
+def test_a_late_firing_that_still_waits_is_in_the_digest_of_its_end() -> None:
+    """Whether its end was concluded in the same step as its begin is chance."""
+    old = [alert("resolved", fired=S, resolved=2 * S, alert_id=i) for i in (12, 13)]
+    rows = decide(*old, ledger=(row("in-app", "sent"), row("ops", "waiting")), now=10_000 * S).rows
+    ends = [(r.alert, r.fate) for r in rows if r.channel == "ops" and r.notice == "resolved"]
+
+    assert sorted(ends) == [(12, "waiting"), (13, "superseded")]
+
+
 def test_a_late_firing_waits_for_its_resolve() -> None:
     """A firing older than a minute waits 30 s to be told with its end; a critical one does not."""
     late = decide(alert(fired=NOW - 100 * S)).rows[1]
