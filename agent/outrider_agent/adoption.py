@@ -338,7 +338,8 @@ class Adoption:
         try:
             fd = followed.tail.fd
         except OSError:  # it was closed, and is nowhere
-            self._found.known.pop(followed.key, None)
+            if self._found.known.get(followed.key) is followed:
+                del self._found.known[followed.key]
             return
         self.descriptors.closed(followed)
         self.descriptors.waiting += 1

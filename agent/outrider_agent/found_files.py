@@ -296,7 +296,8 @@ class FoundFiles:
 
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
-        self.known.pop(followed.key, None)
+        if self.known.get(followed.key) is followed:  # of one that is gone it may be another's
+            del self.known[followed.key]
         size = followed.tail.position
         with suppress(OSError):
             fd = followed.tail.fd

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +15,6 @@ from outrider_agent.control import Question
 from tests.agent.fake_collector import FakeCollector
 from tests.agent.harness import Site, numbered
 from tests.agent.stepped import TOKEN, Stepped
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MOST = 10
 FILES = 60
@@ -239,3 +236,30 @@ def test_a_start_at_the_end_holds_for_all_of_them(
     host.crash()
 
     assert collector.database.messages() == ["new"] * FILES
+
+
+def test_the_inode_of_a_closed_file_may_be_anothers_by_then(host: Stepped) -> None:
+    """A new file under it is a file of its own; the one that is gone is told, once."""
+    write(host, 0, FILES)
+    settle(host)
+    assert host.agent is not None
+    files = host.agent._files._by_stream.values()
+    closed = next(one for one in files if not one.tail.is_open)
+    gone = Path(closed.path)
+    gone.unlink()
+    for n in range(100):
+        fresh = host.site.write(f"new{n}.log", f"new {n}\n")
+        if fresh.stat().st_ino == closed.key[1]:
+            break
+    else:
+        pytest.skip("this file system gives no inode twice")
+    settle(host)
+    host.crash()
+    database = host.collector.database
+    ((stream, gap),) = database.gaps.values()
+
+    assert sorted(map(str, database.messages())) == sorted(
+        [f"line {i}" for i in range(FILES)] + [f"new {i}" for i in range(n + 1)]
+    )
+    assert (stream, gap.reason) == (closed.stream_id, "vanished")
+    assert str(gone) in gap.detail
