@@ -1,14 +1,17 @@
-"""Messages for channel tests."""
+"""Messages for channel tests, and channels that speak to a Bot API on loopback."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from outrider_alerting.channels.channel import Message
+from outrider_alerting.channels.telegram import TelegramChannel, TelegramSettings
 from outrider_alerting.content import Content, EvidenceLine, Fact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tests.servers.bot_api import BotApi
 
 HOSTILE = (
     "<b>&_*[]()~`>#+-=|{}.!</pre></code> \U0001f4a5\U0001f468\u200d\U0001f4bb \x00\x1b[31m "
@@ -61,3 +64,14 @@ def message(notice: str = "fired", **changes: Any) -> Message:
         "created_us": NOW_US,
     }
     return Message(**(fields | changes))
+
+
+def telegram(api: BotApi, **changes: object) -> TelegramChannel:
+    """Make a channel with a short read time-out."""
+    fields: dict[str, object] = {
+        "name": "ops",
+        "token": api.token,
+        "chat_id": 77,
+        "base_url": api.url,
+    }
+    return TelegramChannel(TelegramSettings(**(fields | changes)), read_timeout_s=0.3)  # type: ignore[arg-type]
