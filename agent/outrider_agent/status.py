@@ -50,7 +50,8 @@ def run(config: Configuration, write: Callable[[str], object], *, json: bool) ->
         write(msgspec.json.encode({"running": True, **document}).decode() + "\n")
     else:
         _print(account, audit_heads.read(config.state_dir), write)
-    return DONE if account.collector and not account.gap_count else FOUND
+    is_well = account.collector and not account.gap_count and not account.dropped_records
+    return DONE if is_well else FOUND
 
 
 def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], object]) -> None:

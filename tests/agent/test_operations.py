@@ -87,6 +87,27 @@ async def test_status_tells_files_backlog_and_collector(
     assert f"collector    {collector.address}\n" in "".join(people)
 
 
+async def test_status_tells_what_a_source_gave_up(tmp_path: Path, collector: FakeCollector) -> None:
+    """Records that were dropped are a finding, with their number."""
+    collector.acknowledge = False
+    site = Site(tmp_path, collector, source="backlog_bytes = 1000", agent="window_bytes = 1048576")
+    site.write("a.log", "line\n" * 400_000)
+    async with site.agent():
+        await collector.until(lambda: any("bytes wait in the files" in line for line in site.said))
+        collector.acknowledge = True
+        port = collector.port
+        await collector.stop()
+        await collector.start(port)
+        await collector.until(lambda: bool(collector.database.gaps))
+        people: list[str] = []
+        code = await asyncio.to_thread(status.run, loaded(site), people.append, json=False)
+
+    dropped = [line for line in "".join(people).splitlines() if line.startswith("dropped")]
+    assert code == command.FOUND
+    assert len(dropped) == 1
+    assert dropped[0].endswith("records: more waited than may")
+
+
 async def test_without_an_agent_status_says_so(tmp_path: Path, collector: FakeCollector) -> None:
     """A socket left behind by an agent that is gone answers nothing, and is no error."""
     site = Site(tmp_path, collector)
