@@ -8,7 +8,8 @@ there. No timer ever ends a line.
 A line longer than ``max_line_bytes`` (256 KiB) is cut to that length, at a character's border, and
 its original length is kept beside it; while its newline has not been seen, only its head is held
 in memory. Blank lines are separators, not records: writers put a newline first after a short write.
-A carriage return before the newline belongs to the line's end.
+So are NUL bytes before a line: where a file is truncated, a writer that does not append leaves a
+hole. A carriage return before the newline belongs to the line's end.
 """
 
 from __future__ import annotations
@@ -86,6 +87,11 @@ class Framer:
                 return result
             position = last + 1
         rest = len(data) - position
+        if rest and not data[position]:
+            # A hole may be larger than any line; what comes after it is a line.
+            rest = len(data[position:].lstrip(b"\0"))
+            self.end += len(data) - rest - position
+            position = len(data) - rest
         if rest > self._max:
             # One byte more than is kept, so that the cut sees whether it is at a border.
             self._head, self._skipped = data[position : position + self._max + 1], rest
@@ -139,6 +145,11 @@ class Framer:
         # Where the n-th line starts: the lengths before it, and a newline for each.
         starts = list(map(add, accumulate(lengths, initial=self.end), count()))
         self.end = starts.pop()
+        if b"\0" in data:
+            for index, line in enumerate(lines):
+                lines[index] = line.lstrip(b"\0")
+                starts[index] += len(line) - len(lines[index])
+            lengths = list(map(len, lines))
         # One byte is found far quicker than two, and most files have no carriage return at all.
         if b"\r" in data and (data.endswith(b"\r") or b"\r\n" in data):
             fits = self._max

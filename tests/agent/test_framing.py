@@ -10,7 +10,7 @@ from outrider_agent.framing import Framer, cut
 LIMIT = 8
 content = st.lists(
     st.one_of(
-        st.sampled_from([b"\n", b"\r\n", b"\r", b"\0", b"\xff", "é".encode()]),
+        st.sampled_from([b"\n", b"\r\n", b"\r", b"\0", bytes(30), b"\xff", "é".encode()]),
         st.binary(max_size=12),
     ),
     max_size=30,
@@ -41,14 +41,16 @@ def by_definition(data: bytes) -> list[tuple[int, bytes, int | None]]:
     """The same, written for reading rather than for speed."""
     found: list[tuple[int, bytes, int | None]] = []
     start = 0
-    for raw in data.split(b"\n")[:-1]:
+    for whole in data.split(b"\n")[:-1]:
+        raw = whole.lstrip(b"\0")
+        hole = len(whole) - len(raw)
         if len(raw) > LIMIT:
-            found.append((start, cut(raw, LIMIT), len(raw)))
+            found.append((start + hole, cut(raw, LIMIT), len(raw)))
         else:
             line = raw.removesuffix(b"\r")
             if line:
-                found.append((start, line, None))
-        start += len(raw) + 1
+                found.append((start + hole, line, None))
+        start += len(whole) + 1
     return found
 
 
@@ -73,6 +75,17 @@ def test_reading_can_begin_again_at_any_line_start(data: bytes, choice: int) -> 
     assert framer.end == end
     rest, _ = read_in_chunks(data[begin:], [3])
     assert [line for offset, line, _ in whole if offset >= begin] == [line for _, line, _ in rest]
+
+
+def test_a_hole_of_any_size_is_passed_over() -> None:
+    """What a writer that does not append leaves when its file is truncated is part of no line."""
+    framer = Framer(0, LIMIT)
+    assert framer.feed(b"a\n" + bytes(1000)).lines == [b"a"]
+    assert framer.feed(bytes(1000)).lines == []
+    lines = framer.feed(bytes(7) + b"b\nc")
+
+    assert (lines.lines, lines.starts, lines.cut) == ([b"b"], [2 + 2007], {})
+    assert framer.end == 2 + 2007 + 2
 
 
 def test_a_partial_line_waits() -> None:

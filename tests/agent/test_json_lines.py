@@ -103,7 +103,8 @@ LINES = st.lists(
         OBJECTS.map(lambda o: json.dumps(o).encode()),
         OBJECTS.map(lambda o: json.dumps(o, ensure_ascii=False).encode("utf-8", "surrogatepass")),
         HOSTILE,
-    ),
+        # NUL bytes before a line are part of none: framing passes over them.
+    ).filter(lambda line: not line.startswith(b"\0")),
     min_size=1,
     max_size=10,
 )

@@ -319,3 +319,25 @@ async def test_a_file_that_is_found_again_after_its_end_goes_on_there(
         await collector.until(lambda: 109 in numbers(collector))
 
     assert numbers(collector) == [*range(110)]
+
+
+@pytest.mark.usefixtures("leases")
+async def test_a_writer_that_does_not_append_leaves_a_hole_and_no_loss(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """After copytruncate it goes on at its own offset: the file is a hole as large, then lines."""
+    site = Site(tmp_path, collector)
+    path = site.logs / "a.log"
+    with path.open("wb", buffering=0) as file:
+        async with site.agent():
+            file.write(numbered(0, 60_000).encode())
+            await collector.until(lambda: len(collector.database.rows) == 60_000)
+            shutil.copy2(path, path.with_name("a.log.1"))
+            os.truncate(path, 0)
+            file.write(numbered(60_000, 60_010).encode())
+            await collector.until(lambda: len(collector.database.rows) == 60_010)
+            file.write(numbered(60_010, 60_020).encode())
+            await collector.until(lambda: len(collector.database.rows) == 60_020)
+
+    assert numbers(collector) == [*range(60_020)]
+    assert path.stat().st_size > 600_000 > path.stat().st_blocks * 512
