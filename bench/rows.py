@@ -41,6 +41,7 @@ copy (select ts, service, worker, severity, logger, message, attributes::text
 """
 _TRIGRAMS: Final = """
 create extension if not exists pg_trgm;
+set maintenance_work_mem = '1GB';
 create index on bench_rows using gin (message gin_trgm_ops);
 analyze bench_rows;
 """

@@ -54,8 +54,8 @@ def run_large(directory: Path, records: int, results: Results) -> None:
         )  # fmt: skip
         made = Filled(large.url_of(server), held.records, from_us(held.newest_us))
         run(made, results, "")
-        rows.run(made, results)
         _run_cold(server, made, results)
+        rows.run(made, results)
 
 
 async def _run(made: Filled, results: Results, prefix: str) -> None:
