@@ -90,7 +90,6 @@ class Descriptors:
     def opened(self, followed: Followed) -> None:
         """Take note of a file that is open."""
         self._open[followed] = None
-        followed.tail.door = Door(followed, self)
 
     def closed(self, followed: Followed) -> None:
         """Take note of a file that is nobody's any more, or somebody else's."""
@@ -105,6 +104,7 @@ class Descriptors:
             for followed in list(islice(self._open, _TRIED)):
                 del self._open[followed]
                 if followed.segment is None and followed.has_file and may_close(followed):
+                    followed.tail.door = Door(followed, self)
                     followed.tail.close()
                     return True
                 self._open[followed] = None  # behind the others
@@ -115,11 +115,13 @@ class Descriptors:
 
 
 class Door:
-    """The way to a followed file that is closed."""
+    """The way to a followed file that is closed; made while it is open."""
 
     def __init__(self, followed: Followed, descriptors: Descriptors) -> None:
         self._followed = followed
         self._descriptors = descriptors
+        self._name = os.readlink(f"/proc/self/fd/{followed.tail.fd}")  # noqa: PTH115  a string
+        """What the kernel called it at last: no link, and wherever a link led to."""
 
     def status(self) -> os.stat_result:
         """Look at the file by its name. Raises OSError where the name is another's."""
@@ -141,7 +143,7 @@ class Door:
         try:
             fd = self._opened(followed.path)
         except FileNotFoundError:
-            fd = self._opened(_name_of(followed))
+            fd = self._opened(_name_of(followed, self._name))
             if not followed.tail.is_in(fd):
                 os.close(fd)
                 raise
@@ -164,10 +166,12 @@ def _follows_links(followed: Followed) -> bool:
     return followed.found.source is not None
 
 
-def _name_of(followed: Followed) -> str:
-    """Return the name that a file has in its directory by now. Raises FileNotFoundError."""
-    directory = os.path.dirname(followed.path)  # noqa: PTH120  a string
-    with os.scandir(directory) as entries:
+def _name_of(followed: Followed, name: str) -> str:
+    """Return the name that a file has by now, in the directory where it was called ``name``.
+
+    Raises FileNotFoundError.
+    """
+    with os.scandir(os.path.dirname(name)) as entries:  # noqa: PTH120  a string
         for entry in entries:
             if entry.inode() == followed.key[1]:
                 return entry.path

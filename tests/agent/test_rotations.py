@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outrider_agent import discovery
+from outrider_agent import adoption, discovery
 from tests.agent.harness import Site, numbered
 
 if TYPE_CHECKING:
@@ -341,3 +341,35 @@ async def test_a_writer_that_does_not_append_leaves_a_hole_and_no_loss(
 
     assert numbers(collector) == [*range(60_020)]
     assert path.stat().st_size > 600_000 > path.stat().st_blocks * 512
+
+
+@pytest.mark.usefixtures("leases")
+@pytest.mark.parametrize("few", [False, True], ids=["", "few descriptors"])
+async def test_a_link_that_is_swapped_leaves_nothing_behind(
+    tmp_path: Path, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch, few: bool
+) -> None:
+    """What it led to is read to its end, also what is written late; then what it leads to."""
+    if few:
+        monkeypatch.setattr(adoption, "most_open", lambda: 2)
+    site = Site(tmp_path, collector)
+    days = [tmp_path / f"day{n}" for n in range(4)]
+    for n, day in enumerate(days):
+        day.write_text(numbered(n * 10, n * 10 + 9))
+    link, fresh = site.logs / "a.log", site.logs / "fresh"
+    link.symlink_to(days[0])
+    for name in ("b.log", "c.log", "d.log") if few else ():
+        site.write(name, "line 1000\n")
+    others = 3 if few else 0
+    async with site.agent():
+        for n, day in enumerate(days):
+            expected = others + n * 10 + 9
+            await collector.until(lambda: len(collector.database.rows) == expected, 30)  # noqa: B023
+            if n < 3:
+                fresh.symlink_to(days[n + 1])
+                fresh.rename(link)
+            with day.open("a") as file:
+                file.write(numbered(n * 10 + 9, n * 10 + 10))
+        await collector.until(lambda: len(collector.database.rows) == others + 40, 30)
+
+    assert sorted(n for n in numbers(collector) if n < 1000) == [*range(40)]
+    assert collector.database.gaps == {}
