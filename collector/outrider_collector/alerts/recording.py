@@ -241,13 +241,10 @@ class Recorder:
                 found = words.get(worker, [])
             rows.append(_row(transition, found, place))
         touched = set(await alerts.store_transitions(self._connection, rows))
-        for change in result.stale:
-            alert = await alerts.set_stale(
-                self._connection, change.rule, change.key, stale=change.stale
-            )
-            if alert is not None:
-                touched.add(alert)
-        return touched
+        # One that changed twice within the step is as the last of them says.
+        last = {(change.rule, change.key): change.stale for change in result.stale}
+        stale = [alerts.StaleAlert(rule, list(key), now) for (rule, key), now in last.items()]
+        return touched | set(await alerts.set_stale(self._connection, stale))
 
     async def _evidence(
         self, transitions: Sequence[Transition], now: datetime

@@ -48,6 +48,15 @@ class NewTransition:
 
 
 @dataclass(frozen=True, slots=True)
+class StaleAlert:
+    """An open alert whose end cannot be told, or can be told again."""
+
+    rule: str
+    key: list[str]
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AlertRow:
     """An alert as it stands."""
 
@@ -251,20 +260,21 @@ def _alert_row(place: int, new: NewTransition) -> dict[str, Any]:
     }
 
 
-async def set_stale(
-    connection: AsyncConnection, rule: str, key: Sequence[str], *, stale: bool
-) -> int | None:
-    """Say whether the end of an open alert cannot be told; returns the alert's id."""
+async def set_stale(connection: AsyncConnection, stale: Sequence[StaleAlert]) -> list[int]:
+    """Say whether the ends of open alerts cannot be told; returns the alerts' ids."""
+    if not stale:
+        return []
     cursor = await connection.execute(
         """
-        update alerts set stale = %s, updated_at = clock_timestamp()
-        where rule = %s and key = %s and state <> 'resolved'
-        returning id
+        update alerts a set stale = new.stale, updated_at = clock_timestamp()
+        from jsonb_to_recordset(%s::jsonb) as new (rule text, key text[], stale boolean)
+        where a.rule = new.rule and a.key = new.key and a.state <> 'resolved'
+        returning a.id
         """,
-        (stale, rule, list(key)),
+        (msgspec.json.encode(stale).decode(),),
+        prepare=True,
     )
-    row = await cursor.fetchone()
-    return None if row is None else row[0]
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def set_suppressed(

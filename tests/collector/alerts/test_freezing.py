@@ -58,6 +58,7 @@ async def test_a_costly_filter_is_frozen_in_the_path_of_records(world: World) ->
         await book.refresh()
         await world.until(FROZEN)
         assert book.active.version == version + 1
+        assert await world.value("select stale from alerts where rule = 'payment-failures'")
         world.version, world.counter = book.active.version, book.active._counter
         await world.log("charge failed: 2", "error 2", "error 3", "error 4", "error 5")
         await world.until("select count(*) from alerts where kind = 'count'")
