@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def insist(draft: Draft, alert: Alert, known: Mapping[str, list[LedgerRow]], held: str) -> None:
     """Escalate and remind while nobody acknowledges."""
+    if not _insists(draft):
+        return
     told = [row.created_us for rows in known.values() for row in rows if row.announces]
     since_us = min(told)
     schedule(draft, alert, since_us)
@@ -48,9 +50,14 @@ def _once(
             draft.add(alert, notice, to, "waiting", content)
 
 
+def _insists(draft: Draft) -> bool:
+    """Whether any route tells again: asking them for each alert of a storm takes its time."""
+    return any(route.escalate or route.remind for route in draft.rule_set.routes)
+
+
 def schedule(draft: Draft, alert: Alert, since_us: int) -> None:
     """Note when this alert is to be looked at again."""
-    if alert.acknowledged_by is not None:
+    if alert.acknowledged_by is not None or not _insists(draft):
         return
     due = [since_us + step.after.us for step in escalations(draft.rule_set, alert.labels)]
     every_us = remind_us(draft.rule_set, alert.labels)
