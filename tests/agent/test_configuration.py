@@ -110,7 +110,7 @@ def test_check_says_what_each_source_would_match(tmp_path: Path) -> None:
     text = "".join(written)
 
     assert code == command.FOUND
-    assert "3 files, 2 excluded" in text
+    assert "3 files, 1 excluded, 1 compressed: " in text
     assert re.search(r"a\.log: 16 bytes, json", text)
     assert re.search(r"b\.log: 28 bytes, iso", text)
     assert "problem: " + str(logs / "c.log") + ": it is a directory" in text
