@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from outrider.filter import FilterError, parse
-from outrider_collector.store.reading import blocks, logs, sieve
+from outrider_collector.store.reading import blocks, logs, sieve, slices
 from outrider_collector.store.reading.filter_sql import compile_filter
 from tests.collector.reading.compacting import compact_some
 from tests.collector.reading.rows import BASE, HOUR, Record, Source, columns_of, commit
@@ -164,10 +164,11 @@ async def by_sql(reader: AsyncConnection[Any], text: str) -> set[int]:
 
 @contextmanager
 def sieving() -> Iterator[None]:
-    """Have all blocks looked into beside Postgres first, as where very many are read."""
+    """Have all blocks looked into beside Postgres first, and filters asked by several processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sieve, "LEAST_RECORDS", 0)
         patch.setattr(sieve, "FRESH_FOR", timedelta(days=100_000))
+        patch.setattr(slices, "MANY_RECORDS", 0)
         yield
 
 

@@ -2,8 +2,8 @@
 
 REPEATABLE READ makes the statements of one answer see the same rows, so a page that is put
 together from several slices is still one snapshot. READ ONLY is what the role may anyway. A time
-limit ends what takes too long; parallel workers and JIT are off, because they would take cores
-from ingest to win milliseconds.
+limit ends what takes too long; JIT is off, and so are parallel workers but where the filters of
+very many blocks are asked, because they would take cores from ingest to win milliseconds.
 """
 
 from __future__ import annotations
@@ -84,6 +84,18 @@ class Snapshot:
                     yield row
                     if time.monotonic() > self._deadline:
                         raise Fault(Reason.QUERY_TIMEOUT)
+
+    async def use_cores(self) -> None:
+        """Let what follows be shared by two more processes of the server, where it has them."""
+        await self._cursor.execute(_PARALLEL)
+
+
+# A table of blocks is small, and what is fetched for its rows is not: a plan's costs do not know.
+_PARALLEL: Final = sql.SQL("""
+    set local max_parallel_workers_per_gather = 2; set local min_parallel_table_scan_size = 0;
+    set local min_parallel_index_scan_size = 0; set local parallel_setup_cost = 100;
+    set local parallel_tuple_cost = 0
+    """)
 
 
 @asynccontextmanager

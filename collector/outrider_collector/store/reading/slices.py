@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from outrider_collector.store.reading.types import Cursor
 
 
+MANY_RECORDS: Final = 8_000_000
+"""The filters of blocks with so many are asked by several processes of the server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """What a slice held: its hits, newest first, and where it ended."""
@@ -156,6 +160,8 @@ class Slices:
             "after_stream": self.after and self.after.stream,
             "after_offset": self.after and self.after.stream_offset,
         }
+        if conditions.filtered and parameters["budget"] >= MANY_RECORDS:
+            await snapshot.use_cores()
         much = worth_it(conditions, parameters["budget"], self.high, scope.now)
         if much or over_records(conditions):
             # Asked for what this slice will read, and no further down.
