@@ -245,6 +245,12 @@ class Files:
     def housekeeping(self, now: float, now_us: int, now_ns: int) -> None:
         """See to ends of files, segments, watermarks, the cache and the picture."""
         living = [one for one in self._by_stream.values() if not one.ended and one.has_file]
+        if self._adoption.unpacking.waits:
+            self._reports.say(
+                "unpacking",
+                "what is left of compressed files waits for room in keep/: free space there, or "
+                "raise `agent.held_bytes`",
+            )
         self._adoption.unpacking.retry()
         for followed in living:
             try:

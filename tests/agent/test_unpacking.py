@@ -242,11 +242,13 @@ def test_without_room_it_waits(host: Stepped, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(unpacking, "_LEAST_PART_BYTES", 1 << 60)
     back(host)
     waiting = [*stored(host)], dict(host.collector.database.gaps)
+    said = [line for line in host.said if "waits for room" in line]
     monkeypatch.undo()
     host.settle()
     host.crash()
 
     assert waiting == (lines(0, 10), {})
+    assert len(said) == 1
     assert stored(host) == lines(0, 500)
     assert host.collector.database.gaps == {}
 
