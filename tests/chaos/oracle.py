@@ -28,6 +28,7 @@ _SCHEMA = """
 create schema oracle;
 create table oracle.seen (service text, n bigint, stream bigint not null, unmarked integer not null,
     marked integer not null, primary key (service, n));
+create index on oracle.seen (service, stream);
 create index on oracle.seen (service) where unmarked > 1;
 create index on oracle.seen (service, marked) where marked > 0;
 create table oracle.excused (service text, n bigint, reason text not null,
