@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from outrider_agent import control
 from tests.chaos.stage import kill_server, restart_server
+from tests.chaos.writers import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,9 +61,14 @@ async def fill_state_disk(stage: Stage) -> None:
 async def fill_inbox(stage: Stage) -> None:
     """The inbox has no room for a while: records are counted instead, and become gaps."""
     stage.short_lived.full = True
+    before = stage.targets()
     with _filled(stage.fleet.inbox):
         await asyncio.sleep(stage.rng.uniform(0.3, 1.5))
     stage.short_lived.full = False
+    after = stage.targets()
+    for ledger in (stage.short_lived.ledger, *(worker.ledger for worker in stage.workers)):
+        # A process that is at it now has not been entered yet.
+        ledger.no_room.append(range(before[ledger.service], after[ledger.service] + AT_ONCE))
 
 
 @contextlib.contextmanager

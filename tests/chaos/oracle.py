@@ -207,6 +207,7 @@ class Oracle:
                 yield from numbers
             else:
                 left += numbers
+        left = [n for n in left if any(n in numbers for numbers in ledger.no_room)]
         no_room = [g for g in gaps if g.reason == "inbox_full"]
         used = connection.execute(
             "select count(*) from oracle.excused where service = %s and reason = 'gap'",

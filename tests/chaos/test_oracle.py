@@ -116,7 +116,8 @@ def test_a_gap_accounts_for_the_bytes_that_it_names(
 
 
 def test_records_without_room_are_accounted_for_by_their_number(scene: Scene) -> None:
-    """A gap of two records accounts for two lines, not for three."""
+    """A gap of two records accounts for two lines, not for three, that were written meanwhile."""
+    scene.ledger.no_room = [range(1, 4)]
     scene.store([0, 4])
     scene.gap(7, 0, 0, "inbox_full", records=2)
 
@@ -124,6 +125,8 @@ def test_records_without_room_are_accounted_for_by_their_number(scene: Scene) ->
     scene.store([2])
     assert scene.missing(5) == []
     assert scene.oracle.totals().lie_in_gaps == {"s": 2}
+    scene.gap(7, 0, 0, "inbox_full", records=9)
+    assert scene.missing(6) == [5]
 
 
 def test_a_line_in_whose_call_its_writer_was_killed_may_be_there_or_not(scene: Scene) -> None:

@@ -25,6 +25,8 @@ ROTATE_EVERY = 400
 KEEP = 40
 ERROR_EVERY = 10
 LINE_BYTES = 160
+AT_ONCE = 5
+"""So many lines a process that lives for a moment writes."""
 
 _SHORT_LIVED = """
 import sys, outrider
@@ -46,6 +48,8 @@ class Ledger:
     """Numbers whose writer was killed in the call: there or not, once."""
     lives: list[int] = field(default_factory=list)
     """First number of each file, where lines have a length that is known."""
+    no_room: list[range] = field(default_factory=list)
+    """Numbers that were written while the inbox had no room: gap rows may account for them."""
     stored: int = 0
     """All before this number are accounted for, as far as was looked."""
 
@@ -161,7 +165,7 @@ class ShortLived:
             first = self.ledger.written
             full = self.full
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", _SHORT_LIVED, str(first), str(first + 5),
+                sys.executable, "-c", _SHORT_LIVED, str(first), str(first + AT_ONCE),
                 # Segments of each name are left alone for a while, and then put away.
                 f"short-{self.processes // 4 % 3}",
                 # The first may be there before the agent, of which it would warn.
@@ -171,6 +175,6 @@ class ShortLived:
             _, errors = await process.communicate()
             if process.returncode or (errors and not (full or self.full)):
                 self.failures.append(errors.decode()[-500:])
-            self.ledger.written += 5
+            self.ledger.written += AT_ONCE
             self.processes += 1
             await asyncio.sleep(self.pause_s)
