@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from outrider.gap_reasons import ERASED
+from outrider.gap_reasons import ERASED, sentence
 from outrider_collector.store.reading.types import Cause
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _gap(gap: Gap) -> Cause:
         kind="gap",
         subject=gap.worker or gap.host,
         since=gap.from_at or gap.detected_at,
-        reason=gap.reason,
+        reason=gap.detail or sentence(gap.reason),
         gap=gap,
     )
 
