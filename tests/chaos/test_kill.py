@@ -241,7 +241,8 @@ def _judge(run: Run, total: Row) -> None:
     assert doubled == []
     # Each alarm was told, and in one more message at most where an outcome was never known.
     assert len(alarms) == run.rounds
-    assert set(dict(fates)) <= {"sent", "unknown"}
+    # Superseded: who was never told that it began is told of begin and end at once.
+    assert set(dict(fates)) <= {"sent", "unknown", "superseded"}
     for alarm, message in alarms:
         told = _messages_about(stage.bot, alarm, message)
         assert 1 <= len(told) <= 2, (alarm, told)
