@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from outrider.filter.folding import fold, word_pattern
 from outrider_collector.store.compaction import bloom, checksums
+from outrider_collector.store.compaction.compactor import PATIENCE, rest_s
 from outrider_collector.store.compaction.plan import (
     FULL_RECORDS,
     MOVE_BYTES,
@@ -191,3 +192,10 @@ def test_a_plan_moves_each_block_once_within_its_limits(
             ]
             pieces = 1 + sum(each.stored_bytes for each in left) // MOVE_BYTES
             assert sum(each.n for each in left) < FULL_RECORDS * max(1, 2 * pieces)
+
+
+def test_compaction_rests_longer_while_others_want_the_processor() -> None:
+    """Alone as long as it works, with a share of a half; without rest, with a share of 1."""
+    assert rest_s(2.0, 0.0, 0.5) == 2.0
+    assert rest_s(2.0, 1.0, 0.5) == 2.0 + PATIENCE
+    assert rest_s(2.0, 1.0, 1.0) == 0.0

@@ -2,7 +2,8 @@
 
 It runs in a process of its own (:mod:`outrider_collector.compacting` starts it): merging records is
 computing, and would take the collector's loop from ingest. After each move it rests, so that it
-takes at most ``share`` of a core and of the server's attention.
+takes at most ``share`` of a core and of the server's attention; longer where others wanted the
+processor too, for then it is ingest that it takes from.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -35,9 +37,13 @@ if TYPE_CHECKING:
 
 LEASE = "compactor"
 LEASE_S = 60.0
+PATIENCE = 4.0
+"""Seconds of rest for each that the process waited for a processor."""
 PERIOD_S = 10.0
 """Between two looks for work when there was none."""
 
+_SCHEDSTAT = Path("/proc/self/schedstat")
+"""Of Linux: nanoseconds run, nanoseconds waited, turns."""
 _LOG = logging.getLogger(__name__)
 # An hour is over for the plan when what began within it has come to its end.
 _HOUR_OVER = timedelta(hours=1, minutes=1)
@@ -162,14 +168,33 @@ class Compactor:
         for planned in moves(found, all_of_them=everything):
             if stop.is_set() or not await leases.renew(connection, lease, LEASE_S):
                 break
-            began = time.monotonic()
+            began, waited_s = time.monotonic(), _waited_s()
             moved = await move(connection, lease, hour, planned)
             busy_s = time.monotonic() - began
             self.totals.add(moved, busy_s)
             done += 1
             self._progress(self.totals)
-            await first_of(busy_s * (1 - self._pace.share) / self._pace.share, stop)
+            waited_s = _waited_s() - waited_s
+            await first_of(rest_s(busy_s, waited_s, self._pace.share), stop)
         return done
+
+
+def rest_s(busy_s: float, waited_s: float, share: float) -> float:
+    """Return how long to rest after a move of ``busy_s``.
+
+    For ``waited_s`` of it this process could have run, and others did.
+    """
+    if share >= 1.0:
+        return 0.0
+    return busy_s * (1 - share) / share + PATIENCE * waited_s
+
+
+def _waited_s() -> float:
+    """Return for how long this process has waited for a processor so far; 0 if nobody says so."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _is_over(begin: datetime, now: datetime, age: timedelta) -> bool:
