@@ -170,7 +170,7 @@ def _adopt(overlay: Overlay, address: Address) -> None:
     state = overlay.get(address)
     if state is None:
         return
-    if address[0] == freezing.RULE:
+    if state.subject == freezing.SUBJECT:
         freezing.adopt(overlay, address, state)
         return
     rule = overlay.program.rules.get(address[0])

@@ -12,26 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from outrider_alerting import built_in
 from outrider_alerting.episodes import Episode, StaleChange
 from outrider_alerting.kinds import top_priority
 from outrider_alerting.state import Opened, RuleState
 
 if TYPE_CHECKING:
+    from outrider_alerting.frozen import Frozen
     from outrider_alerting.kinds import Rule
     from outrider_alerting.overlay import Overlay
     from outrider_alerting.state import Address
 
-RULE: Final = "outrider-frozen"
-"""The alert's rule. It stands in no file and cannot be changed: it is built in."""
-KIND: Final = "built-in"
+RULE: Final = built_in.FROZEN
 ADVICE: Final = "make its filter or its windows smaller and apply the rules again"
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a rule is frozen and since when."""
-
-    why: str
-    since_us: int
+SUBJECT: Final = "frozen:"
+"""What the state of such an alert is about; that of a rule's key never is."""
 
 
 def begin(overlay: Overlay) -> None:
@@ -45,16 +40,16 @@ def begin(overlay: Overlay) -> None:
 def _tell(overlay: Overlay, rule: Rule, frozen: Frozen) -> None:
     priority = top_priority(rule)
     opened = Opened(
-        kind=KIND,
+        kind=built_in.KIND,
         priority=priority,
-        labels={"rule": RULE, "kind": KIND, "priority": priority, "frozen": rule.name},
+        labels={"rule": RULE, "kind": built_in.KIND, "priority": priority, "frozen": rule.name},
         summary=f"rule {rule.name} is frozen and alerts nobody: {frozen.why}; {ADVICE}",
     )
     address = (RULE, (rule.name,))
     before = Episode()
     after = before.moved("lasted", frozen.since_us)
     overlay.tell(address, before, after, at_us=frozen.since_us, reason=frozen.why, opened=opened)
-    overlay.put(address, RuleState(subject="frozen:").with_episode(after, opened=opened))
+    overlay.put(address, RuleState(subject=SUBJECT).with_episode(after, opened=opened))
 
 
 def adopt(overlay: Overlay, address: Address, state: RuleState) -> None:

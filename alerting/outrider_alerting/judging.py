@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from outrider_alerting.overlay import Overlay
     from outrider_alerting.state import Address, Numbers, RuleState
     from outrider_alerting.terms import Judgement
-    from outrider_alerting.watches import Part
+    from outrider_alerting.watches import Role
     from outrider_alerting.watermarks import Answer
     from outrider_alerting.windows import Bucket
 
@@ -54,14 +54,14 @@ def adopt(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -> N
 
 
 def counted(
-    overlay: Overlay, rule: Rule, address: Address, known: RuleState | None, *, part: Part, hit: Hit
+    overlay: Overlay, rule: Rule, address: Address, known: RuleState | None, *, role: Role, hit: Hit
 ) -> None:
     """Add the records of a hit to the windows of a key."""
     spec = overlay.program.judgements[rule.name]
     second = hit.bucket_us // SECOND_US
     start = second - second % spec.step_s
     state = _pruned(known or _new(overlay, rule, start), spec, overlay.now_s)
-    if part == "whole":
+    if role == "whole":
         others = add(state.others, start, hit.n, overlay.now_s)
         state = msgspec.structs.replace(state, others=others)
     else:

@@ -15,12 +15,12 @@ from typing import Final, Literal
 
 import msgspec
 
+from outrider_alerting import built_in
 from outrider_alerting.content import Content, Fact
 from outrider_alerting.durations import clock_time
 
-RULE: Final = "outrider-database"
-"""The alert's rule. It stands in no file and cannot be changed: it is built in."""
-KIND: Final = "built-in"
+RULE: Final = built_in.DATABASE
+KIND: Final = built_in.KIND
 TRIES_MOST: Final = 20
 MAX_REASON: Final = 300
 

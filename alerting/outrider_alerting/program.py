@@ -17,13 +17,13 @@ from outrider_alerting.kinds import (
 )
 from outrider_alerting.needs import needs_of
 from outrider_alerting.terms import Judgement, Threshold, is_threshold, judgement, threshold
-from outrider_alerting.watches import Part, watches
+from outrider_alerting.watches import Role, watches
 from outrider_alerting.watermarks import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outrider_alerting.freezing import Frozen
+    from outrider_alerting.frozen import Frozen
     from outrider_alerting.rules import RuleSet
 
 
@@ -31,7 +31,7 @@ class Wanted(NamedTuple):
     """A rule that wants some hits, and what they are for it."""
 
     rule: Rule
-    part: Part
+    role: Role
 
 
 class Program:
@@ -77,7 +77,7 @@ class Program:
     def _add(self, rule: Rule) -> None:
         counts = rule.name not in self.frozen
         for watch in watches(rule) if counts else ():
-            self.by_hits.setdefault(watch.key, []).append(Wanted(rule, watch.part))
+            self.by_hits.setdefault(watch.key, []).append(Wanted(rule, watch.role))
         if isinstance(rule, ComponentRule):
             if counts:
                 self.components.append(rule)

@@ -42,8 +42,8 @@ def count(overlay: Overlay, hit: Hit) -> int:
 
 
 def _count(overlay: Overlay, want: Wanted, hit: Hit) -> None:
-    rule, part = want
-    last = part in {"values", "events"}
+    rule, role = want
+    last = role in {"values", "events"}
     key = hit.key[:-1] if last else hit.key
     address = (rule.name, key)
     state = overlay.get(address)
@@ -53,7 +53,7 @@ def _count(overlay: Overlay, want: Wanted, hit: Hit) -> None:
     if isinstance(rule, ScheduleRule):
         jobs.heard(overlay, rule, address, state, hit=hit)
     elif rule.name in overlay.program.judgements:
-        judging.counted(overlay, rule, address, state, part=part, hit=hit)
+        judging.counted(overlay, rule, address, state, role=role, hit=hit)
     else:
         spec = overlay.program.thresholds[rule.name]
         if spec.remember_s and _is_known(overlay, rule, address, state, spec):

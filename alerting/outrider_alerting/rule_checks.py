@@ -12,7 +12,7 @@ from cronsim import CronSim, CronSimError
 from outrider.configuration import suggest
 from outrider.filter import FilterError, comparisons, parse
 from outrider.instants import EPOCH
-from outrider_alerting import summaries
+from outrider_alerting import built_in, summaries
 from outrider_alerting.cases import case_faults
 from outrider_alerting.checks import Fault, name_faults, whole_faults
 from outrider_alerting.durations import DAY_US, HOUR_US, SECOND_US
@@ -78,6 +78,8 @@ def _long(name: str) -> str:
 def rule_faults(rule: Rule) -> Iterator[Fault]:
     """Yield everything wrong with a rule by itself."""
     yield from name_faults("name", rule.name)
+    if rule.name in built_in.NAMES:
+        yield Fault("name", f"`{rule.name}` is built in", "choose another name")
     yield from whole_faults("for", rule.for_)
     if rule.keep_firing_for is not None:
         yield from whole_faults("keep_firing_for", rule.keep_firing_for)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from outrider_alerting.rules import RuleSet
 
-Part = Literal["records", "whole", "values", "numbers", "events"]
+Role = Literal["records", "whole", "values", "numbers", "events"]
 """What the hits are for the rule: its records; what their share is taken of; values of a field, the
 last in the key; numbers of a field; events of a job, the last in the key."""
 
@@ -43,7 +43,7 @@ class Watch(NamedTuple):
     filter: Filter
     by: tuple[str, ...]
     number: str | None = None
-    part: Part = "records"
+    role: Role = "records"
 
     @property
     def key(self) -> bytes:
@@ -60,15 +60,15 @@ def watches(rule: Rule) -> Sequence[Watch]:
         return ()
     if isinstance(rule, ScheduleRule):
         asked = parse(f"({rule.filter.text}) event:({' OR '.join(JOB_EVENTS)})")
-        return (Watch(asked, ("event",), part="events"),)
+        return (Watch(asked, ("event",), role="events"),)
     if isinstance(rule, RatioRule):
         # The share of what `of` selects: a record that matches only `filter` is not in it.
         part = parse(f"({rule.of.text}) ({rule.filter.text})")
-        return Watch(part, rule.by), Watch(rule.of, rule.by, part="whole")
+        return Watch(part, rule.by), Watch(rule.of, rule.by, role="whole")
     if isinstance(rule, DistinctRule):
-        return (Watch(rule.filter, (*rule.by, rule.field), part="values"),)
+        return (Watch(rule.filter, (*rule.by, rule.field), role="values"),)
     if isinstance(rule, GaugeRule):
-        return (Watch(rule.filter, rule.by, rule.field, part="numbers"),)
+        return (Watch(rule.filter, rule.by, rule.field, role="numbers"),)
     return (Watch(rule.filter, rule.by),)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from outrider_alerting import rule_files
 from outrider_alerting.components import ComponentState
 from outrider_alerting.engine import StepInputs, step
-from outrider_alerting.freezing import Frozen
+from outrider_alerting.frozen import Frozen
 from outrider_alerting.hits import Hit
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState

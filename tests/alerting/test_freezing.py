@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from outrider_alerting import freezing
+from outrider.filter import parse
+from outrider_alerting import built_in, freezing, rule_files
+from outrider_alerting.kinds import MatchRule
 from outrider_alerting.rules import RuleSet
 from outrider_alerting.watches import hits_key
 from tests.alerting.scene import T0, S, Scene, component
@@ -116,3 +118,27 @@ def test_the_built_in_rule_has_no_filter() -> None:
     """No hits can be filed under it, and no set can name it."""
     assert RuleSet().rule(freezing.RULE) is None
     assert all(hits_key(rule) for rule in Scene(TWO).rule_set.rules)
+
+
+@pytest.mark.parametrize("name", sorted(built_in.NAMES))
+def test_no_file_may_name_a_built_in_rule(name: str) -> None:
+    """Its alerts would stand among those of Outrider itself."""
+    text = f'[[rule]]\nname = "{name}"\nkind = "match"\nfilter = "needle"\n'
+    (problem,) = rule_files.lint([("a.toml", text)])
+    assert problem.is_error
+    assert str(problem).endswith(f"`{name}` is built in: a.toml:2: choose another name")
+
+
+def test_a_stored_set_of_old_that_names_it_ends_nothing() -> None:
+    """What is about a rule that is frozen is told by what it is, not by how it is called."""
+    called = MatchRule(
+        kind="match", name=freezing.RULE, filter=parse("needle"), by=("service", "worker")
+    )
+    scene = Scene(TWO)
+    scene.rule_set = RuleSet(rules=(*scene.rule_set.rules, called))
+    told = scene.step(1, scene.hit(1, 5, ("a", "b"), rule=freezing.RULE))
+    assert [(t.rule, t.key) for t in told] == [(freezing.RULE, ("a", "b"))]
+    scene.freeze("errors")
+    told = scene.step(2)
+    assert [(t.rule, t.key) for t in told] == [(freezing.RULE, ("errors",))]
+    assert scene.state.rules[freezing.RULE, ("a", "b")].phase == "firing"

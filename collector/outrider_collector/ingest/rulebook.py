@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from outrider.columns import Columns
     from outrider_alerting.budgets import Overspent
-    from outrider_alerting.freezing import Frozen
+    from outrider_alerting.frozen import Frozen
     from outrider_alerting.hits import Hit
     from outrider_collector.ingest.figures import Figures
     from outrider_collector.ingest.links import Links

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from outrider_alerting.durations import SECOND_US
+from outrider_alerting.policy import OVERDUE_US
 from outrider_collector.store import feed, outdated
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 EDITS_UNKNOWN_MAX: Final = 4
 """An edit may be tried again so often without an answer: arriving twice, it reads the same."""
-OVERDUE_S: Final = 120.0
-"""What waits for longer than this, because its channel cannot be reached, has another told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Finish:
     def is_undelivered(self) -> bool:
         """Whether somebody else should be told."""
         if self.fate == "waiting":
-            return self.claim.age_s > OVERDUE_S
+            return self.claim.age_s * SECOND_US > OVERDUE_US
         return self.fate != "sent"
 
 

@@ -26,7 +26,7 @@ from outrider.errors import Fault, Reason
 from outrider.instants import to_us
 from outrider.retry import Backoff
 from outrider_alerting import rule_files
-from outrider_alerting.freezing import Frozen
+from outrider_alerting.frozen import Frozen
 from outrider_alerting.rules import ENGINE_VERSION, Changes, RuleSet, definition, diff
 from outrider_alerting.watches import hits_key
 from outrider_collector.store import feed

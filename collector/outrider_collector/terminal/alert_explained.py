@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from outrider_alerting.freezing import Frozen
+    from outrider_alerting.frozen import Frozen
     from outrider_alerting.rules import Route, RuleSet
     from outrider_collector.store.reading.types import AlertDetail, Silence
 

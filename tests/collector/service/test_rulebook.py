@@ -12,7 +12,7 @@ import pytest
 
 from outrider_alerting import budgets
 from outrider_alerting.counting import HitCounter
-from outrider_alerting.freezing import Frozen
+from outrider_alerting.frozen import Frozen
 from outrider_alerting.watches import watches
 from outrider_collector.ingest import rulebook
 from outrider_collector.ingest.figures import Figures
