@@ -1,9 +1,10 @@
 """The queue of batches that wait for a commit, and when it is time for one.
 
 One commit takes everything that waits, up to a limit of bytes: fewer, larger commits are cheaper
-and make fewer, larger blocks. So the queue gathers for a moment while little arrives; a batch
-somebody waits for (urgent), many bytes, or an agent that has half of its window unacknowledged end
-the gathering at once. The limit on what is held is the credit budget's, not the queue's.
+and make fewer, larger blocks. So what comes soon after a commit waits a moment for company; a batch
+after a rest does not, and a batch somebody waits for (urgent), many bytes, or an agent that has
+half of its window unacknowledged end the wait at once. The limit on what is held is the credit
+budget's, not the queue's.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from outrider_collector.ingest.credit import CreditBudget
     from outrider_collector.ingest.session import Held
 
-GATHER_S = 0.2
-"""The longest a batch waits for company."""
+GATHER_S = 0.25
+"""From one commit's begin to the next's, unless something presses."""
 ENOUGH_BYTES = 256 * 1024
 """So many bytes are worth a commit at once."""
 COMMIT_BYTES = 32 * 1024 * 1024
@@ -38,6 +39,7 @@ class BatchQueue:
         self._urgent = 0
         self._changed = asyncio.Event()
         self._draining = False
+        self._taken_at = float("-inf")
         self.dropped = 0
         """Batches that were dropped uncommitted: their session ended or their stream rewound."""
 
@@ -84,6 +86,7 @@ class BatchQueue:
         """Take what one commit can hold; batches not worth a claim are dropped on the way."""
         taken: list[Held] = []
         size = 0
+        self._taken_at = self._clock()
         while self._held and len(taken) < COMMIT_BATCHES:
             held = self._held[0]
             if taken and size + held.memory_bytes > COMMIT_BYTES:
@@ -113,4 +116,4 @@ class BatchQueue:
             return None
         if self._urgent or self._bytes >= ENOUGH_BYTES or self._draining:
             return 0.0
-        return self._held[0].received_at + GATHER_S - self._clock()
+        return self._taken_at + GATHER_S - self._clock()

@@ -47,8 +47,6 @@ class Held:
     wire_bytes: int
     """What the agent's window counts."""
     memory_bytes: int
-    received_at: float
-    """On the monotonic clock, seconds."""
     believable_from_us: int | None = None
     """Up to when the stream was complete before this batch; None: not known."""
     hits: Sequence[Hit] = ()

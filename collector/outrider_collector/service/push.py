@@ -243,7 +243,6 @@ class Pushes:
                 # Nearly: protobuf tells the size of a message by encoding it.
                 wire_bytes=len(payload) + _FRAME_BYTES,
                 memory_bytes=max(len(payload), batch.columns_bytes) + _BATCH_BYTES,
-                received_at=self._clock(),
                 believable_from_us=session.complete(batch.stream_id, batch.watermark_us),
             )
         )

@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from outrider.columns import Columns, pack_int64, unpack_int64
 from outrider.errors import Fault, Reason
 from outrider.retry import Backoff
@@ -164,7 +162,7 @@ class Bench:
             begin=begin, end=end, previous_digest=b"", digest=b"d" * 16, columns=columns(stream),
             final=final,
         )  # fmt: skip
-        self.committer.put(Held(session, batch, 100, 200, time.monotonic(), believable_from_us))
+        self.committer.put(Held(session, batch, 100, 200, believable_from_us))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -399,21 +397,3 @@ async def test_store_that_forgot_ends_every_session() -> None:
     assert first.ended is not None
     assert second.ended is not None
     assert first.of("ack") == []
-
-
-@pytest.mark.parametrize("share", [0.4, 0.6])
-async def test_half_a_window_unacknowledged_ends_the_gathering(share: float) -> None:
-    """A lone batch waits for company; an agent that could stall is not kept waiting."""
-    bench = Bench()
-    session, _ = bench.session()
-    batch = PendingBatch(
-        agent=1, session=1, team=1, stream=10, service="s", worker="w", host="h", begin=0, end=1,
-        previous_digest=b"", digest=b"d" * 16,
-    )  # fmt: skip
-    size = int(256 * 1024 * share)
-    bench.committer.put(Held(session, batch, size, 1, time.monotonic()))
-    waited = asyncio.create_task(bench.queue.ready())
-    await asyncio.sleep(0.01)
-
-    assert waited.done() == (share > 0.5)
-    await waited
