@@ -12,6 +12,9 @@ from typing import Final
 ERASED: Final = "erased"
 """Lines that were there and are not to be: no loss that anybody has to mend."""
 
+SHED: Final = "shed"
+"""Days of debug records that made room in a store that was nearly full."""
+
 SENTENCES: Final[dict[str, str]] = {
     "truncated": "the file was truncated or rewritten before it was read",
     "copytruncate": "lines between the copy of the file and its truncation may be missing",
@@ -22,7 +25,7 @@ SENTENCES: Final[dict[str, str]] = {
     "damaged": "the file was compressed before it was read, and the archive is damaged",
     "quarantined": "Postgres refused them: they are kept in quarantine",
     "store_regression": "the database forgot them and no host holds them any more",
-    "shed": "the store was nearly full, and debug records go first then",
+    SHED: "the store was nearly full, and debug records go first then",
     ERASED: "they were erased on purpose",
 }
 

@@ -34,6 +34,18 @@ def size_bytes(text: str) -> int:
     return int(found[1]) * unit + int(fraction) * unit // int(10 ** len(fraction))
 
 
+def said(count: int) -> str:
+    """Return bytes as people read them, in powers of ten: ``2.1 MB``."""
+    if count < 1_000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1_000
+        if value < 999.95 or unit == "TB":
+            return f"{value:.1f} {unit}"
+    raise AssertionError("the last unit takes any number")
+
+
 class Size:
     """A size as somebody wrote it, e.g. ``Size("200GB").bytes``. Raises as ``size_bytes``."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.sizes import Size, size_bytes
+from outrider.sizes import Size, said, size_bytes
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,10 @@ def test_two_ways_to_write_one_size_are_equal() -> None:
     """A configuration that says the same in other words is the same."""
     assert Size("1000MB") == Size("1GB")
     assert len({Size("1000MB"), Size("1GB")}) == 1
+
+
+def test_what_people_read_is_powers_of_ten() -> None:
+    """Bytes are said in kB and MB of powers of ten, never as 1,000.0 of anything."""
+    assert [said(n) for n in (0, 999, 1_000, 2_100_000, 999_960, 5 * 10**15)] == [
+        "0 B", "999 B", "1.0 kB", "2.1 MB", "1.0 MB", "5000.0 TB",
+    ]  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider import durations
+from outrider.sizes import said as size
 from outrider_collector.doctor.finding import Finding
-from outrider_collector.store.reading.completeness import REPLICA_BEHIND_S, size
-from outrider_collector.store.reading.room import SOON_S
-from outrider_collector.store.reading.standstill import standstills
+from outrider_collector.store.budget.limits import SOON_S
+from outrider_collector.store.reading.completeness import REPLICA_BEHIND_S
+from outrider_collector.store.reading.standstill import standstills, unevaluated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -187,6 +188,9 @@ def collectors(found: Sequence[Collector], now: datetime) -> Iterable[Finding]:
         else:
             fact = f"unknown, none has reported for {since}"
         yield Finding("bad", "collector", fact, stop.reason)
+    for stop in unevaluated(found):
+        fact = f"alerts are not evaluated for {_ago(stop.since, now)}"
+        yield Finding("bad", "alerts", fact, stop.reason)
     failing = {stop.collector for stop in still}
     for one in found:
         if one.alive and one.name not in failing:

@@ -128,18 +128,20 @@ async def connect(
     application_name: str,
     role: str | None = None,
     statement_timeout_ms: int | None = None,
+    read_only: bool = False,
 ) -> AsyncConnection:
     """Open one connection in autocommit mode, with the session settings above.
 
     With ``role`` the session takes that role where it exists and the user may. As READ_ROLE it is
     read-only by default, and statements end after ``statement_timeout_ms`` (30 s unless told).
+    ``read_only`` makes it that by default as any role.
     Raises STORE_DOWN, or CONFIG_INVALID for a URL, database or password that cannot be right.
     """
     conninfo = _conninfo(url, application_name)
     with driver_errors(url):
         connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
         try:
-            await _prepare_session(connection, role, statement_timeout_ms)
+            await _prepare_session(connection, role, statement_timeout_ms, read_only=read_only)
             binary.register(connection)
         except BaseException:
             await connection.close()
@@ -215,7 +217,11 @@ def _conninfo(url: str, application_name: str) -> str:
 
 
 async def _prepare_session(
-    connection: AsyncConnection, role: str | None, statement_timeout_ms: int | None
+    connection: AsyncConnection,
+    role: str | None,
+    statement_timeout_ms: int | None,
+    *,
+    read_only: bool = False,
 ) -> None:
     reads = role == READ_ROLE
     if statement_timeout_ms is None:
@@ -234,7 +240,7 @@ async def _prepare_session(
             str(IDLE_IN_TRANSACTION_MS),
             str(LOCK_TIMEOUT_MS),
             str(statement_timeout_ms),
-            "on" if reads else "off",
+            "on" if reads or read_only else "off",
             "*" if reads else "",
         ),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider import durations
 from outrider.probes.result import WELL
+from outrider.sizes import said as size
 from outrider.visible import visible
 from outrider_collector.store.reading import completeness, room
 from outrider_collector.store.reading.types import STATES
@@ -47,12 +48,14 @@ _KINDS: Final = {
 _UP_FIRST: Final = ("up", *(state for state in WORST_FIRST if state != "up"))
 
 _CAUSE_COLOURS: Final = {
-    "collector_silent": VIOLET, "not_committing": RED, "dead": RED, "down": RED, "alert": RED,
+    "collector_silent": VIOLET, "not_committing": RED, "not_evaluating": RED,
+    "dead": RED, "down": RED, "alert": RED,
     "agent_silent": VIOLET, "silent": VIOLET, "expired": VIOLET, "gap": VIOLET,
     "degraded": YELLOW, "lagging": YELLOW,
 }  # fmt: skip
 _CAUSE_WORDS: Final = {
     "collector_silent": "no collector", "not_committing": "no commits",
+    "not_evaluating": "no alerts",
     "agent_silent": "silent host", "expired": "no result",
 }  # fmt: skip
 
@@ -83,7 +86,7 @@ def status_lines(
     lines += ["Collectors: none has reported."] if not collectors else []
     lines.append(f"Backlog: {_backlog(view.workers)}.")
     lines.append(
-        f"Store: {completeness.size(store.database_bytes)}, "
+        f"Store: {size(store.database_bytes)}, "
         f"{store.lines_last_minute:,} lines in the last minute, "
         f"{store.gaps_today:,} gaps today ({store.lines_lost_today:,} lines)."
     )
@@ -107,6 +110,8 @@ def _standing(view: Overview, collectors: Sequence[Collector]) -> list[str]:
             lines.append(f"Unknown: no collector reports, for {since}: {reason}. As of then:")
         elif cause.kind == "not_committing":
             lines.append(f"Commits fail for {since}: {visible(cause.reason)}.")
+        elif cause.kind == "not_evaluating":
+            lines.append(f"Alerts are not evaluated for {since}: {visible(cause.reason)}.")
     return lines
 
 
@@ -189,10 +194,10 @@ def _backlog(workers: Sequence[Worker]) -> str:
     waiting = [pair for pair in behind if pair[0]]
     if not waiting:
         return "nothing waits at the agents"
-    total = completeness.size(sum(count for count, _ in waiting))
+    total = size(sum(count for count, _ in waiting))
     most, worker = max(waiting, key=lambda pair: pair[0])
     whose = f"{worker.service}/{worker.worker}@{worker.host}"
-    return f"{total} wait at the agents, most of {visible(whose)} ({completeness.size(most)})"
+    return f"{total} wait at the agents, most of {visible(whose)} ({size(most)})"
 
 
 def headline(view: Overview) -> str:
@@ -273,7 +278,7 @@ def _how_to_retire(workers: Sequence[Worker], *, colours: bool) -> list[str]:
 def _worker(worker: Worker, now: datetime) -> list[str]:
     gauges = worker.gauges
     memory = "-" if gauges.rss_bytes is None else f"{gauges.rss_bytes / 2**20:.0f} MiB"
-    behind = completeness.size(gauges.backlog_bytes) if gauges.backlog_bytes else "-"
+    behind = size(gauges.backlog_bytes) if gauges.backlog_bytes else "-"
     since = durations.said((now - worker.since).total_seconds())
     names = [visible(part) for part in worker.name]
     return [worker.state, *names, since, memory, behind, visible(worker.reason)]

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from outrider.sizes import said as size
 from outrider.visible import visible
 from outrider_collector.store import partitions, schema
 from outrider_collector.store.budget import growth, services, words
@@ -13,7 +14,6 @@ from outrider_collector.store.budget.forecast import forecast
 from outrider_collector.store.budget.limits import Level, budget_of, level
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.connect import connect, driver_errors
-from outrider_collector.store.reading.completeness import size
 from outrider_collector.store.stats import read_stats
 from outrider_collector.terminal.render import table
 

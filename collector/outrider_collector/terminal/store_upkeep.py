@@ -58,11 +58,12 @@ async def verify(configuration: Configuration, *, quick: bool, as_json: bool) ->
     blocks = records = found = 0
     findings: list[str] = []
     with _Line() as line:
-        async with await connect(url, application_name="outrider store") as connection:
+        # As the owner: the read role sees no table by itself.
+        async with await connect(
+            url, application_name="outrider store", read_only=True
+        ) as connection:
             with driver_errors(url):
                 (await schema.check(connection)).require(url)
-                # As the owner: the read role sees no table by itself.
-                await connection.execute("set default_transaction_read_only = on")
                 async for looked in look_through(connection, quick=quick):
                     blocks, records = blocks + looked.blocks, records + looked.records
                     found += len(looked.findings)

@@ -20,6 +20,5 @@ where name <> %s and stopped_at is null
 async def others_level(connection: AsyncConnection, name: str) -> Level:
     """Return the highest level that a living collector other than ``name`` measured itself."""
     cursor = await connection.execute(_LEVELS, (name, COLLECTOR_SILENT_S))
-    by_word = {one.word: one for one in Level}
-    found = [by_word.get(word, Level.WELL) for (word,) in await cursor.fetchall()]
+    found = [Level.of_word(word) for (word,) in await cursor.fetchall()]
     return max(found, default=Level.WELL)

@@ -12,6 +12,8 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 GB: Final = 1_000_000_000
+SOON_S: Final = 3 * 86_400.0
+"""Full within so long is worth a warning."""
 
 
 class Level(IntEnum):
@@ -27,6 +29,11 @@ class Level(IntEnum):
     def word(self) -> str:
         """Its name in status rows and figures."""
         return self.name.lower()
+
+    @classmethod
+    def of_word(cls, word: object) -> Level:
+        """Return the level of that name; of any other, WELL."""
+        return next((one for one in cls if one.word == word), cls.WELL)
 
 
 class Measured(NamedTuple):

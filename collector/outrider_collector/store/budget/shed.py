@@ -17,12 +17,13 @@ import psycopg
 from psycopg import sql
 
 import outrider
+from outrider.gap_reasons import SHED
+from outrider.sizes import said as size
 from outrider_collector.store import attaching
 from outrider_collector.store.budget.limits import budget_of
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.compaction.days import PARENT, Day
-from outrider_collector.store.reading.completeness import size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     Measure = Callable[[AsyncConnection], Awaitable[Measured]]
 
-REASON: Final = "shed"
 MOST_STREAMS: Final = 5_000
 """Streams with a gap row of their own, for each day; the others of a service share one."""
 
@@ -75,7 +75,7 @@ _TAKE_BACK: Final = sql.SQL("""
     where g.reason = {reason} and i.inhparent = {parent}::regclass and not i.inhdetachpending
         and substr(g.gap_id, 1, 4) = {named_by}
     """).format(
-    reason=sql.Literal(REASON),
+    reason=sql.Literal(SHED),
     parent=sql.Literal(PARENT),
     named_by=_NAMED_BY.format(sql.SQL("i.inhrelid")),
 )
@@ -153,7 +153,7 @@ async def _drop(connection: AsyncConnection, day: Day, sleep: Sleep) -> Shed | N
         table=sql.Identifier(day.table),
         oid=_NAMED_BY.format(sql.Literal(day.table)),
         most=sql.Literal(MOST_STREAMS),
-        reason=sql.Literal(REASON),
+        reason=sql.Literal(SHED),
         detail=sql.Literal(_DETAIL),
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from outrider.durations import said as length_said
-from outrider_collector.store.budget.limits import Level
-from outrider_collector.store.reading.completeness import size
+from outrider.sizes import said as size
+from outrider_collector.store.budget.limits import SOON_S, Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from outrider_collector.store.budget.forecast import Forecast
     from outrider_collector.store.budget.limits import Budget, Measured
     from outrider_collector.store.budget.services import Quota, Written
-
-SOON_DAYS: Final = 3.0
-"""Full within so many days is worth a warning."""
 
 
 class Judged(NamedTuple):
@@ -41,7 +38,7 @@ def judge(
     if now_level is Level.SHED:
         return Judged("degraded", f"{filled}: debug records go before their time")
     full_s = None if coming is None or coming.full_in_days is None else coming.full_in_days * 86_400
-    if full_s is not None and full_s < SOON_DAYS * 86_400:
+    if full_s is not None and full_s < SOON_S:
         return Judged("degraded", f"{filled}, {course(coming)}")
     if beyond and quota is not None:
         return Judged("degraded", f"{_over(beyond, quota)}; {filled}")

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from outrider import durations
 from outrider.gap_reasons import ERASED
+from outrider.sizes import said as size
 from outrider_collector.store.reading import gaps, health, replica
 from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
@@ -254,15 +255,3 @@ def moment(time: datetime, now: datetime) -> str:
     utc = time.astimezone(UTC)
     same_day = utc.date() == now.astimezone(UTC).date()
     return f"{utc:%H:%M:%S} UTC" if same_day else f"{utc.day} {utc:%b %H:%M:%S} UTC"
-
-
-def size(count: int) -> str:
-    """Return bytes as people read them, in powers of ten: ``2.1 MB``."""
-    if count < 1_000:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= 1_000
-        if value < 999.95 or unit == "TB":
-            return f"{value:.1f} {unit}"
-    raise AssertionError("the last unit takes any number")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outrider_collector.store.budget.limits import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outrider_collector.store.reading.types import Collector
-
-_LEVELS: Final = ("well", "shed", "hold")
-SOON_S: Final = 3 * 86_400.0
-"""Full within so long is worth a warning."""
 
 
 class Room(NamedTuple):
@@ -33,13 +31,12 @@ def room(collectors: Sequence[Collector]) -> Room | None:
 
 def _room(status: dict[str, Any]) -> Room:
     full_in_s = status.get("disk_full_in_s")
-    level = status.get("disk_level")
     return Room(
         str(status["disk_said"]),
-        level if level in _LEVELS else _LEVELS[0],
+        Level.of_word(status.get("disk_level")).word,
         float(full_in_s) if isinstance(full_in_s, (int, float)) else None,
     )
 
 
 def _urgency(one: Room) -> tuple[int, float]:
-    return _LEVELS.index(one.level), -(one.full_in_s if one.full_in_s is not None else 1e18)
+    return Level.of_word(one.level), -(one.full_in_s if one.full_in_s is not None else 1e18)
