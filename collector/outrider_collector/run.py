@@ -6,8 +6,9 @@
 
 Everything runs on one event loop in one task group. A loop that meets what it does not know ends
 the group and the process: agents keep their data, so starting anew is safe, and going on with
-unknown damage is not. The end in order is `_stop`: no new work, what is held is committed and
-acknowledged, goodbye.
+unknown damage is not. Evaluation and delivery are no reason to end it: what they conclude is in the
+database, so they say what fails and try again. The end in order is `_stop`: no new work, what is
+held is committed and acknowledged, goodbye.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ _MOST_NAMED = 3
 _TONES = {
     "collector_silent": ("unknown", "blind"),
     "not_committing": ("failed", "bad"),
+    "not_evaluating": ("failed", "bad"),
     "dead": ("dead", "bad"),
     "down": ("down", "bad"),
     "expired": ("expired", "blind"),
@@ -39,6 +40,7 @@ _TONES = {
 _STANDSTILLS = {
     "collector_silent": "does not report",
     "not_committing": "cannot commit",
+    "not_evaluating": "cannot evaluate alerts",
 }
 
 
@@ -111,6 +113,8 @@ def _standing(cause: Cause, overview: Overview) -> Headline:
     reason = f"{cause.reason[:1].upper()}{cause.reason[1:]}."
     if cause.kind == "not_committing":
         return Headline(f"Commits fail for {since}", f"{reason} Agents keep what they hold.")
+    if cause.kind == "not_evaluating":
+        return Headline(f"Alerts are not evaluated for {since}", reason)
     return Headline(f"Unknown: no collector has reported for {since}", reason)
 
 

@@ -117,6 +117,10 @@ class Deliverer:
                     wait_s = backoff.next()
                     _log.warning("delivery waits %.1f s: %s", wait_s, fault)
                     await first_of(wait_s, stop)
+                except Exception:  # noqa: BLE001  whatever it is, lines are stored on
+                    wait_s = backoff.next(1.0)
+                    _log.exception("delivery failed, next try in %.1f s", wait_s)
+                    await first_of(wait_s, stop)
         finally:
             for task in self._tasks:
                 task.cancel()

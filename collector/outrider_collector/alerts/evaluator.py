@@ -12,6 +12,9 @@ second, for what only time and watermarks bring about.
 
 Where the stored rule set needs a newer engine, nothing is evaluated and the lease is given up, so
 that a collector that understands it can go on; the reason is told in the status row.
+
+A mistake of our own in a step ends neither ingest nor this loop: it is logged and told in the
+status row, and the same rows are evaluated again, with growing waits, here or by another collector.
 """
 
 from __future__ import annotations
@@ -53,6 +56,10 @@ _REST_MAX_S = 0.25
 """... and at most so long."""
 _REFUSED_RETRY_S = 5.0
 REFUSED_TOLD_EVERY_S: Final = 60.0
+MISTAKE_RETRY_S: Final = (1.0, 60.0)
+"""Waits after a mistake of our own: the first and the longest."""
+STEADY_S: Final = 10.0
+"""Evaluation that has gone on for so long after a mistake is well again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +98,17 @@ class Evaluator:
         self._state = "waiting"
         self._error: str | None = None
         self._refused_told_s = float("-inf")
+        self._out_since_s: float | None = None
+        self._mistakes = Backoff(*MISTAKE_RETRY_S, jitter)
 
     def health(self) -> dict[str, Any]:
         """Return whether this process evaluates, for the collector's status row.
 
-        ``state`` is evaluating, waiting (another does), refused (the rule set is too new) or down.
+        ``state`` is evaluating, waiting (another does), refused (the rule set is too new), failing
+        (a mistake of our own) or down; ``out_for_s`` for how long it has been refused or failing.
         """
-        return {"state": self._state, "error": self._error}
+        out_s = 0.0 if self._out_since_s is None else self._clock() - self._out_since_s
+        return {"state": self._state, "error": self._error, "out_for_s": round(out_s, 1)}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Evaluate, or wait to, until ``stop``; the database may come and go meanwhile."""
@@ -107,7 +118,10 @@ class Evaluator:
                 await self._connected(stop, backoff)
             except Fault as fault:
                 too_new = fault.reason is Reason.RULES_TOO_NEW
-                self._state, self._error = "refused" if too_new else "down", str(fault)
+                if too_new:
+                    self._is_out("refused", str(fault))
+                else:
+                    self._state, self._error = "down", str(fault)
                 wait_s = _REFUSED_RETRY_S if too_new else backoff.next()
                 if not too_new or self._is_time_to_refuse():
                     _log.log(
@@ -117,7 +131,21 @@ class Evaluator:
                         fault,
                     )
                 await first_of(wait_s, stop)
+            except Exception as mistake:  # noqa: BLE001  whatever it is, lines are stored on
+                wait_s = self._mistakes.next(MISTAKE_RETRY_S[0])
+                _log.exception("alerts are not evaluated, next try in %.1f s", wait_s)
+                self._is_out("failing", _said(mistake))
+                await first_of(wait_s, stop)
         self._state = "stopped"
+
+    def _is_out(self, state: str, error: str) -> None:
+        self._state, self._error = state, error
+        if self._out_since_s is None:
+            self._out_since_s = self._clock()
+
+    def _is_well(self, state: str) -> None:
+        self._state, self._error, self._out_since_s = state, None, None
+        self._mistakes.reset()
 
     def _is_time_to_refuse(self) -> bool:
         """Tell whether to say again that the rules are too new: it stays so until somebody acts."""
@@ -137,7 +165,7 @@ class Evaluator:
                         connection, LEASE, self._settings.holder, self._settings.lease_s
                     )
                     if lease is None:
-                        self._state, self._error = "waiting", None
+                        self._is_well("waiting")
                         await first_of(self._settings.lease_s / 10, stop)
                         continue
                     await self._hold_office(connection, lease, stop, backoff)
@@ -159,7 +187,8 @@ class Evaluator:
                 checkpoint=timedelta(seconds=self._settings.checkpoint_s),
             )
             await leader.load()
-            self._state, self._error = "evaluating", None
+            if self._state != "failing":
+                self._is_well("evaluating")
             await self._lead(leader, stop, backoff)
             await leader.settle()
         except leases.LeaseLost as lost:
@@ -170,6 +199,7 @@ class Evaluator:
                 await leases.release(connection, lease)
 
     async def _lead(self, leader: Leader, stop: asyncio.Event, backoff: Backoff) -> None:
+        began_s = self._clock()
         while not stop.is_set():
             self._wake.clear()
             if not await leader.renew(self._settings.lease_s):
@@ -177,9 +207,20 @@ class Evaluator:
             started = self._clock()
             more = await leader.advance()
             backoff.reset()
+            if self._state == "failing" and self._clock() - began_s > STEADY_S:
+                self._is_well("evaluating")
             # The longer a step took, the longer the next may gather: hits of one key and second
             # merge, and ingest, which shares this loop, keeps most of it.
             took_s = self._clock() - started
             await first_of(min(max(PAUSE_S, _REST * took_s), _REST_MAX_S), stop)
             if not more:
                 await first_of(self._settings.poll_s, self._wake, stop)
+
+
+def _said(mistake: Exception) -> str:
+    """Say what people can do; its text may hold what a log line says, so it stays in the log."""
+    return (
+        f"a mistake of Outrider ({type(mistake).__name__}): lines are stored, and what they mean "
+        "for alerts is concluded when it is over; report what this collector's log says, and try "
+        "other rules, or the version before"
+    )

@@ -47,7 +47,7 @@ _GAUGES: Final = (
     ("disk_holding", "disk_holding", "1: agents keep all but audit records and errors."),
 )
 
-EVALUATOR_STATES: Final = ("evaluating", "waiting", "refused", "down", "stopped")
+EVALUATOR_STATES: Final = ("evaluating", "waiting", "refused", "failing", "down", "stopped")
 
 
 def process_families(ready: bool, status: Mapping[str, Any]) -> list[Family]:  # noqa: FBT001

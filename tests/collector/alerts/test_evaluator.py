@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from outrider.errors import Fault, Reason
-from outrider_collector.alerts import evaluator
+from outrider_alerting import engine
+from outrider_collector.alerts import evaluator, leader
 from outrider_collector.alerts.leader import Leader
 from outrider_collector.store import alerts, health
 from tests.collector.alerts import samples
+from tests.collector.alerts.world import running
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
@@ -397,3 +400,41 @@ async def test_a_stopped_evaluator_is_replaced_and_does_no_harm_when_it_wakes(
         "select alert, count(*) as n from alert_transitions where to_state = 'firing' group by 1"
     )
     assert [row["n"] for row in fired] == [1, 1, 1]
+
+
+async def test_a_mistake_in_a_step_is_told_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop goes on, says so for as long as it lasts, and concludes all when it is over."""
+    monkeypatch.setattr(evaluator, "MISTAKE_RETRY_S", (0.01, 0.1))
+    now_s = [0.0]
+    loop = evaluator.Evaluator(
+        evaluator.Settings(world.url, "one"),
+        asyncio.Event(),
+        asyncio.Event(),
+        clock=lambda: now_s[0] + time.monotonic(),
+    )
+    whole, tries = engine.step, [0]
+
+    def mistaken(*given: Any, **named: Any) -> Any:
+        tries[0] += 1
+        raise ValueError("not enough values to unpack")
+
+    await world.apply(rules=samples.MATCH)
+    monkeypatch.setattr(leader, "step", mistaken)
+    async with running(loop):
+        await world.log("charge failed")
+        while tries[0] < 3:
+            await asyncio.sleep(0.01)
+        health = loop.health()
+        assert health["state"] == "failing"
+        assert "a mistake of Outrider (ValueError)" in health["error"]
+        assert "unpack" not in health["error"]
+        monkeypatch.setattr(leader, "step", whole)
+        await world.until("select count(*) from alerts where state = 'firing'")
+        assert loop.health()["state"] == "failing", "one good step proves nothing"
+        now_s[0] += evaluator.STEADY_S
+        await world.log("charge failed again")
+        while loop.health()["state"] != "evaluating":
+            await asyncio.sleep(0.01)
+    assert loop.health()["out_for_s"] == 0

@@ -87,3 +87,23 @@ async def test_one_collector_that_commits_is_enough(
     await collector(owner, "one", 0, stopped=False)
     assert standstills(await health.collectors(reader)) == []
     assert standstills([]) == []
+
+
+async def test_alerts_that_are_not_evaluated_are_told(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any]
+) -> None:
+    """Since when, why and what to do; not while another collector evaluates; logs are complete."""
+    await born(owner, Source(1), await health.now(reader))
+    bug = {"state": "failing", "error": "a mistake: report it", "out_for_s": 120}
+    await collector(owner, "one", 0, stopped=False, evaluator=bug)
+    await collector(owner, "two", 0, stopped=False, evaluator={"state": "waiting"})
+    status, doctor, complete = await told(reader)
+
+    assert status == "Alerts are not evaluated for 2 min: a mistake: report it."
+    assert doctor == "bad   alerts: alerts are not evaluated for 2 min: a mistake: report it"
+    assert complete.startswith("Complete up to ")
+    await owner.execute(
+        "update collectors set status = %s where name = 'two'",
+        (Jsonb({"evaluator": {"state": "evaluating"}}),),
+    )
+    assert not (await fleet.overview(reader)).causes

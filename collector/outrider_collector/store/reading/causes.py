@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from outrider_collector.store.reading.verdicts import Verdict
 
 _ORDER: Final = (
-    "collector_silent", "not_committing", "dead", "down", "agent_silent", "silent", "expired",
-    "alert", "degraded", "lagging", "gap",
+    "collector_silent", "not_committing", "not_evaluating", "dead", "down", "agent_silent",
+    "silent", "expired", "alert", "degraded", "lagging", "gap",
 )  # fmt: skip
 _COMPONENT_KINDS: Final = frozenset({"down", "expired", "degraded"})
 """States of what is looked at that are causes; that nobody knows of one says nothing."""

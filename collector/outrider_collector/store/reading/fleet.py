@@ -22,7 +22,7 @@ from outrider_collector.store.reading import (
 from outrider_collector.store.reading.causes import causes
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.slices import Slices
-from outrider_collector.store.reading.standstill import standstills
+from outrider_collector.store.reading.standstill import standstills, unevaluated
 from outrider_collector.store.reading.types import (
     STATES,
     Agent,
@@ -160,11 +160,12 @@ async def overview(conn: AsyncConnection[Any]) -> Overview:
         complete = await completeness.select(
             open_snapshot, conditions.EVERYTHING, now - OVERVIEW_GAPS_WITHIN, now, 20
         )
-        standing = standstills(await health.select_collectors(open_snapshot))
+        collectors = await health.select_collectors(open_snapshot)
         looked_at = await components.select(open_snapshot, PROBED_KINDS)
     states: dict[str, int] = {}
     for one in everyone:
         states[one.state] = states.get(one.state, 0) + 1
+    standing = [*standstills(collectors), *unevaluated(collectors)]
     found = causes(everyone, hosts, open_alerts, complete.gaps, standing, verdicts(looked_at))
     return Overview(now, found, everyone, open_alerts, complete, states)
 

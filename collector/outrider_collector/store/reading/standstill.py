@@ -1,4 +1,4 @@
-"""Whether anything is committed at all, from what collectors last said of themselves. Pure.
+"""Whether anything is committed, and evaluated, by what collectors last said of themselves. Pure.
 
 A collector whose commits fail says so in its row, when the database takes that row. It may not: a
 full disk refuses it like everything else. So a row that nobody has renewed for
@@ -46,6 +46,25 @@ def standstills(collectors: Sequence[Collector]) -> list[Standstill]:
         for one, seconds in found
         if seconds >= FAILING_S
     ]
+
+
+def unevaluated(collectors: Sequence[Collector]) -> list[Standstill]:
+    """Return what keeps alerts from being evaluated, once; none where some collector does."""
+    told = [(one, one.status.get("evaluator")) for one in collectors if one.alive]
+    said = [(one, state) for one, state in told if isinstance(state, dict)]
+    if any(state.get("state") == "evaluating" for _, state in said):
+        return []
+    out = [
+        Standstill(
+            "not_evaluating",
+            one.name,
+            one.seen_at - timedelta(seconds=float(state.get("out_for_s", 0))),
+            str(state.get("error")),
+        )
+        for one, state in said
+        if state.get("state") in {"failing", "refused"}
+    ]
+    return [min(out, key=lambda one: one.since)] if out else []
 
 
 def _failing_for_s(collector: Collector) -> float:

@@ -158,8 +158,8 @@ class Cause:
     """One thing that is wrong now and what it explains."""
 
     kind: Literal[
-        "collector_silent", "not_committing", "dead", "down", "agent_silent", "silent", "expired",
-        "degraded", "lagging", "alert", "gap",
+        "collector_silent", "not_committing", "not_evaluating", "dead", "down", "agent_silent",
+        "silent", "expired", "degraded", "lagging", "alert", "gap",
     ]  # fmt: skip
     subject: str
     """Collector, worker, host, exchange, probe, rule or gap, as a person calls it."""

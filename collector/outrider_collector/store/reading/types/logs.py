@@ -231,12 +231,12 @@ class SilentAgent:
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """Nothing is committed: a collector says so, or none says anything."""
+    """Nothing is committed, or nothing evaluated: a collector says so, or none says anything."""
 
-    kind: Literal["not_committing", "collector_silent"]
+    kind: Literal["not_committing", "collector_silent", "not_evaluating"]
     collector: str
     since: datetime
-    """Since when commits fail, or when the last collector was heard."""
+    """Since when commits or evaluation fail, or when the last collector was heard."""
     reason: str
     """What is the matter and what to do."""
 
