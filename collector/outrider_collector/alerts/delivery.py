@@ -208,22 +208,28 @@ class Deliverer:
 
     async def _edit(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
         lease_s = self._settings.lease_s
+        latest = self._clock() + lease_s - SEND_TIMEOUT_S
         messages = await outdated.take(connection, ids, lease_s=lease_s)
         failpoint("edit taken/socket")
         for message in messages:
-            self._start(self._rewrite(message))
+            self._start(self._rewrite(message, latest))
 
     def _start(self, sending: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(sending)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _rewrite(self, message: outdated.Outdated) -> None:
-        """Edit one message and keep what became of it; an edit that is cancelled stays owed."""
-        sender, _ = self._outlets.limits(message.channel)
-        outcome = await rewrite(
-            self._outlets.get(message.channel), message, buttons=sender in self._listened
-        )
+    async def _rewrite(self, message: outdated.Outdated, latest: float) -> None:
+        """Edit one message, unless it is later than ``latest``, and keep what became of it.
+
+        An edit that is cancelled stays owed.
+        """
+        outcome: Outcome = Retry("this collector was stopped too long to edit in time")
+        if self._clock() <= latest:
+            sender, _ = self._outlets.limits(message.channel)
+            outcome = await rewrite(
+                self._outlets.get(message.channel), message, buttons=sender in self._listened
+            )
         self._hold(message, outcome)
         self._edited.append(edited(message, outcome))
         self._wake.set()

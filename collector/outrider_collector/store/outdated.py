@@ -2,9 +2,10 @@
 
 Who changes what is so (an acknowledgement, an end, a higher priority) counts it at the rows of the
 messages that told it, in its own transaction. Whoever delivers takes such a message for the length
-of a lease, edits it to what is so now, and takes off as many changes as it had seen. What is
-counted meanwhile, an edit that was refused for now and one that was lost with its process leave
-the message owed: it is tried until it reads right, for about a day.
+of a lease, edits it to what is so now, and takes off as many changes as it had seen, unless
+somebody else has taken it since. What is counted meanwhile, an edit that was refused for now and
+one that was lost with its process leave the message owed: it is tried until it reads right, for
+about a day.
 
 Edits of a message follow each other: none is begun during another, nor while a notice of its
 conversation is on its way, since that may be an edit too.
@@ -22,6 +23,7 @@ from outrider_collector.store.outbox import Due, Shown, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from psycopg import AsyncConnection
 
@@ -42,6 +44,8 @@ class Outdated:
     # Rows with changes it does not show yet, and how many when it was taken.
     rows: tuple[int, ...]
     owed: tuple[int, ...]
+    # Until when each row is ours: where it is another time by now, somebody else has taken it.
+    until: tuple[datetime, ...]
     # This edit's number among those in a row that came to nothing.
     tries: int
 
@@ -134,29 +138,29 @@ async def take(
                 set edit_at = clock_timestamp() + make_interval(secs => %(lease)s),
                     edit_tries = least(n.edit_tries + 1, %(most)s)
                 from message where n.id = message.id
-                returning n.id, n.channel, n.provider_id, n.conversation, n.edits_owed, n.edit_tries
+                returning n.id, n.channel, n.provider_id, n.conversation, n.edits_owed,
+                          n.edit_tries, n.edit_at
             )
             select t.channel, t.provider_id, t.conversation, m.alias,
                    array_agg(t.id order by t.id), array_agg(t.edits_owed order by t.id),
-                   max(t.edit_tries)
+                   array_agg(t.edit_at order by t.id), max(t.edit_tries)
             from taken t left join conversation_aliases m using (conversation)
             group by 1, 2, 3, 4
             """,
             {"ids": list(ids), "lease": lease_s, "most": TRIES_MAX},
         )
         found = []
-        for channel, provider_id, conversation, alias, rows, owed, tries in await cursor.fetchall():
+        for channel, provider_id, conversation, alias, *rows, tries in await cursor.fetchall():
             told = await shown(connection, channel, provider_id)
             if told is not None:
-                message = Outdated(
-                    channel, conversation, alias, told, tuple(rows), tuple(owed), tries
-                )
+                ids_, owed, until = map(tuple, rows)
+                message = Outdated(channel, conversation, alias, told, ids_, owed, until, tries)
                 found.append(message)
     return found
 
 
 async def settle(connection: AsyncConnection, edited: Sequence[Edited]) -> None:
-    """Record what became of edits."""
+    """Record what became of edits of rows that are still ours."""
     async with connection.transaction():
         for item in edited:
             message = item.message
@@ -171,9 +175,10 @@ async def settle(connection: AsyncConnection, edited: Sequence[Edited]) -> None:
                 update notifications n
                 set edits_owed = greatest(n.edits_owed - u.owed, 0), edit_at = clock_timestamp(),
                     edit_tries = 0, why = left(coalesce(%s, n.why), 2000)
-                from unnest(%s::bigint[], %s::integer[]) u (id, owed) where n.id = u.id
+                from unnest(%s::bigint[], %s::integer[], %s::timestamptz[]) u (id, owed, until)
+                where n.id = u.id and n.edit_at = u.until
                 """,
-                (why, list(message.rows), list(message.owed)),
+                (why, list(message.rows), list(message.owed), list(message.until)),
             )
 
 
@@ -181,8 +186,9 @@ async def _put_off(connection: AsyncConnection, item: Edited) -> None:
     wait_s = max(item.after_s, min(_LONGEST_WAIT_S, 2.0 ** min(item.message.tries, 9)))
     await connection.execute(
         """
-        update notifications set edit_at = clock_timestamp() + make_interval(secs => %s)
-        where id = any(%s)
+        update notifications n set edit_at = clock_timestamp() + make_interval(secs => %s)
+        from unnest(%s::bigint[], %s::timestamptz[]) u (id, until)
+        where n.id = u.id and n.edit_at = u.until
         """,
-        (wait_s, list(item.message.rows)),
+        (wait_s, list(item.message.rows), list(item.message.until)),
     )

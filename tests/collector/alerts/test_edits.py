@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider_collector.alerts.delivery import LEASE_S, Deliverer, Settings
+from outrider_collector.alerts.outlets import Outlets
 from outrider_collector.store import outdated
 from tests.collector.alerts import samples
 from tests.collector.alerts.world import deliverer_process
 from tests.servers.bot_wire import Fault
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.collector.alerts.world import World
     from tests.servers.bot_api import BotApi
 
@@ -133,6 +137,48 @@ async def test_a_change_during_an_edit_is_not_lost(world: World, telegram: BotAp
 
     assert await world.value(OWED) == 1
     assert [due.id for due in await outdated.due(world.connection, limit=10)] == [row.id]
+
+
+async def test_who_was_stopped_over_its_lease_edits_nothing(
+    world: World, telegram: BotApi, tmp_path: Path
+) -> None:
+    """Another has shown the acknowledgement meanwhile: the old text does not come back."""
+    alert = await told(world, telegram)
+    await outdated.mark(world.connection, [alert])
+    now_s = [0.0]
+    settings = Settings(world.url, "one")
+    stopped = Deliverer(settings, Outlets(tmp_path), asyncio.Event(), clock=lambda: now_s[0])
+    await stopped._follow_rules(world.connection)
+    (row,) = await outdated.due(world.connection, limit=10)
+    await stopped._edit(world.connection, [row.id])
+    now_s[0] = LEASE_S + 1
+    await world.connection.execute("update notifications set edit_at = now() - interval '1 s'")
+    await world.acknowledge(alert)
+    async with world.delivering("two"):
+        await world.until(OWED, partial(eq, 0))
+    await asyncio.gather(*stopped._tasks)
+    await stopped._flush(world.connection)
+
+    assert "Acknowledged by anna." in telegram.messages[0].text
+    assert len(telegram.edits) == 1
+
+
+@pytest.mark.parametrize("reads_right", [True, None, False])
+async def test_what_another_has_taken_is_not_settled(
+    world: World, telegram: BotApi, reads_right: bool | None
+) -> None:
+    """An outcome that is stored after its lease takes nothing off what the next one owes."""
+    alert = await told(world, telegram)
+    await outdated.mark(world.connection, [alert])
+    (row,) = await outdated.due(world.connection, limit=10)
+    (first,) = await outdated.take(world.connection, [row.id], lease_s=0)
+    (second,) = await outdated.take(world.connection, [row.id], lease_s=40)
+    await outdated.settle(world.connection, [outdated.Edited(first, reads_right)])
+
+    assert await world.value(OWED) == 1
+    assert not await outdated.due(world.connection, limit=10), "the second has it still"
+    await outdated.settle(world.connection, [outdated.Edited(second, reads_right=True)])
+    assert await world.value(OWED) == 0
 
 
 async def test_an_edit_that_never_works_ends(world: World, telegram: BotApi) -> None:
