@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from outrider_collector.store import feed
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     Sleep = Callable[[float], Awaitable[None]]
     Account = Callable[[AsyncConnection], Awaitable[None]]
-    """Tells what goes with a table."""
+    """Tells what goes with a table, in the transaction that drops it."""
 
 TRIES = 20
 PAUSE_S = 0.25
@@ -118,13 +120,15 @@ async def leave(
     keep: sql.Composable | None = None,
     pending: bool = False,
     account: Account | None = None,
+    commit: Account | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
     """Detach a partition and drop it; False where ``keep`` says that it must stay.
 
     ``keep`` is a condition on any of its rows; None: it goes whatever it holds. A lock that is not
     free in time before anything was done means False too: the next round tries again. ``account``
-    is called in the transaction that drops the table, when nothing comes into it any more.
+    is called in the transaction that drops the table, when nothing comes into it any more, and
+    ``commit`` as the last of it: it may end it.
     """
     if keep is not None and not pending:
         try:
@@ -136,7 +140,9 @@ async def leave(
             return False
     detach, finalize = _detach(partition, pending=pending), _detach(partition, pending=True)
     await _patiently(connection, detach, sleep, finalize)
-    return await drop_detached(connection, partition, keep=keep, account=account, sleep=sleep)
+    return await drop_detached(
+        connection, partition, keep=keep, account=account, commit=commit, sleep=sleep
+    )
 
 
 async def drop_detached(
@@ -145,12 +151,13 @@ async def drop_detached(
     *,
     keep: sql.Composable | None,
     account: Account | None = None,
+    commit: Account | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
     """Drop a detached table; attach it again, and say False, where ``keep`` holds for a row."""
     for last in (n == TRIES - 1 for n in range(TRIES)):
         try:
-            async with connection.transaction():
+            async with feed.transaction(connection):
                 await connection.execute("set local lock_timeout = '200ms'")
                 kept = keep is not None and await _locked_and_kept(
                     connection, partition.name, keep, "access exclusive"
@@ -162,6 +169,8 @@ async def drop_detached(
                     await connection.execute(
                         sql.SQL("drop table if exists {}").format(sql.Identifier(partition.name))
                     )
+                if not kept and commit is not None:
+                    await commit(connection)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if last:
                 raise

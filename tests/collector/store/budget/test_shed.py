@@ -10,7 +10,7 @@ import pytest
 
 from outrider.columns import DictionaryColumn
 from outrider.filter import parse
-from outrider_collector.store.budget import growth, measure, services, shed
+from outrider_collector.store.budget import account, growth, measure, services, shed
 from outrider_collector.store.budget.limits import OFF, Measured, Wanted
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import connect
@@ -156,11 +156,65 @@ async def test_it_is_told_before_it_is_gone_and_taken_back_where_it_has_stayed(
     assert await ages(store) == {(1, "debug")}
 
 
+async def test_no_other_table_takes_a_gap_back(store: Store) -> None:
+    """Not one of the same day and class; nor, in a restored copy, one with the old one's number."""
+    await fill(store, 1)
+    await shed.shed(store.connection, Wanted(100), measure=figures(95, 10))
+    before = await store.rows("select gap_id, records, from_at from gaps")
+    assert len(before) == 1
+    await fill(store, 1)
+    await fill(store, 0)
+    # What a table is known by inside of a database; tables of a dump get the numbers of others.
+    oid = "decode(lpad(to_hex(i.inhrelid::bigint), 8, '0'), 'hex')"
+    await store.connection.execute(
+        "insert into gaps (gap_id, commit_id, team, service, worker, host, records, at_least,"
+        f" bytes, reason) select {oid} || substr(g.gap_id, 5), 1, 1, '', '', '', 1, false, 0, 'shed'"
+        " from gaps g, pg_inherits i where i.inhparent = 'blocks_compacted'::regclass"
+    )
+
+    await keep_house(store.connection, dict.fromkeys(RecordClass, timedelta(days=30)))
+
+    assert await store.rows("select gap_id, records, from_at from gaps where records > 1") == before
+    assert await store.value("select count(*) from gaps where records = 1") == 2
+
+
+async def test_records_are_counted_again_only_where_some_came_or_went(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large day takes minutes to count, and must go within a lease."""
+    await fill(store, 1)
+    ((table,),) = await store.rows(
+        "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid"
+        " where i.inhparent = 'blocks_compacted'::regclass"
+    )
+    one = await account.Account.open(store.connection, table)
+    counted = []
+    tell = account.Account.tell
+
+    async def told(self: account.Account, connection: AsyncConnection) -> None:
+        await tell(self, connection)
+        counted.append(self.records)
+
+    monkeypatch.setattr(account.Account, "tell", told)
+    await one.tell(store.connection)
+    await one.correct(store.connection)
+    assert counted == [10]
+    await fill(store, 1)
+    await one.correct(store.connection)
+    await one.correct(store.connection)
+    assert counted == [10, 20]
+    # A second round names them as the first did, and forgets what is not there any more.
+    await store.connection.execute(f"delete from {table}")
+    again = await account.Account.open(store.connection, table)
+    await again.tell(store.connection)
+    assert await store.value("select count(*) from gaps") == 0
+
+
 async def test_streams_beyond_a_limit_share_a_gap(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many streams wrote debug records: the rows are bounded, the count is exact."""
-    monkeypatch.setattr(shed, "MOST_STREAMS", 1)
+    monkeypatch.setattr(account, "MOST_STREAMS", 1)
     await store.open(3, 4)
     for stream in (1, 2, 3, 4):
         await fill(store, 1, stream=stream)
