@@ -27,6 +27,7 @@ from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason, RetryClass
 from outrider.retry import Backoff
 from outrider.standard_streams import tell
+from outrider_alerting.rules import ENGINE_VERSION
 from outrider_collector import store_probe
 from outrider_collector.alerts.database_alarm import DatabaseAlarm
 from outrider_collector.alerts.outlets import Outlets
@@ -265,6 +266,7 @@ class _Collector:
         return {
             "version": version(),
             "schema": schema.known(),
+            "engine": ENGINE_VERSION,
             "pid": os.getpid(),
             "sessions": len(self.roster),
             "heartbeat_streams": len(self.heartbeats.connected),

@@ -54,7 +54,8 @@ FEED_ROWS_MAX: Final = 500
 SLICE_HITS: Final = 1_000
 """A step takes no further commit once it has so many hits."""
 FREEZE_S: Final = 2.0
-"""So long it is tried to freeze a rule beside running commits; then the next step does."""
+"""So long it is tried to freeze a rule beside running commits; then a later step does."""
+FREEZE_EVERY_S: Final = 10.0
 _SOURCES_EVERY_S = 0.5
 _CLOSED_SOURCES_EVERY_S = 30.0
 
@@ -107,6 +108,7 @@ class Leader:
         self._closed_at = float("-inf")
         self._listening_since: datetime | None = None
         self._spending = Spending()
+        self._froze_at = float("-inf")
 
     async def load(self) -> None:
         """Read place, state and rule set. Raises RULES_TOO_NEW."""
@@ -267,7 +269,8 @@ class Leader:
         self._stored_at = self._clock()
         if outcome.to_deliver:
             self._told.set()
-        if overspent:
+        if overspent and self._clock() - self._froze_at >= FREEZE_EVERY_S:
+            self._froze_at = self._clock()
             await self._freeze(overspent)
 
     def _hits_of_rules(self, inputs: StepInputs) -> dict[str, int]:
@@ -282,7 +285,7 @@ class Leader:
             version = self._program.version
             frozen = await rules.freeze(self._connection, version, overspent, within_s=FREEZE_S)
         except Fault as fault:
-            if fault.reason is not Reason.STORE_DOWN:
+            if fault.reason not in {Reason.STORE_DOWN, Reason.RULES_TOO_NEW}:
                 raise
             _log.warning("a rule that costs too much could not be frozen: %s", fault)
             return

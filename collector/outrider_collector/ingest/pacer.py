@@ -1,4 +1,7 @@
-"""The pacer: once a second it hands credit on, sets agents' intervals and looks for new rules."""
+"""The pacer: once a second it hands credit on, sets agents' intervals and looks for new rules.
+
+Rules that cost too much are frozen beside it: that waits for a gap between commits.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from outrider.errors import Fault
 from outrider_collector.ingest import pace
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from outrider_collector.ingest.committer import Committer
     from outrider_collector.ingest.figures import Figures
     from outrider_collector.ingest.roster import Roster
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 TURN_S = 1.0
 RULES_EVERY_TURNS = 2
 UNREADABLE_EVERY_TURNS = 60
-"""That the rules cannot be read is told no oftener."""
+"""That the rules cannot be read, or one not be frozen, is told no oftener."""
 
 log = outrider.get_logger(__name__)
 
@@ -43,16 +48,26 @@ class Pacer:
         self._least_interval_ms = least_interval_ms
         self._batches = 0
         self._turns = 0
-        self._told_at_turn: int | None = None
+        self._told_at_turn: dict[str, int] = {}
 
     async def run(self) -> None:
         """Pace until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pace())
+            group.create_task(self._keep_freezing())
+
+    async def _pace(self) -> None:
         while True:
             await asyncio.sleep(TURN_S)
             self._turns += 1
             if self._turns % RULES_EVERY_TURNS == 0:
-                await self._look_at_rules()
+                await self._told("the active rules cannot be read", self._rules.refresh())
             self.turn()
+
+    async def _keep_freezing(self) -> None:
+        while True:
+            await asyncio.sleep(TURN_S * RULES_EVERY_TURNS)
+            await self._told("a rule that costs too much could not be frozen", self._rules.freeze())
 
     def turn(self) -> None:
         """End one turn."""
@@ -67,12 +82,13 @@ class Pacer:
         if wishes != old:
             self._roster.wish(wishes)
 
-    async def _look_at_rules(self) -> None:
+    async def _told(self, what: str, act: Awaitable[None]) -> None:
+        """Act, and tell now and then that it fails."""
         try:
-            await self._rules.refresh()
+            await act
         except Fault as fault:
-            told = self._told_at_turn
+            told = self._told_at_turn.get(what)
             if told is not None and self._turns - told < UNREADABLE_EVERY_TURNS:
                 return
-            self._told_at_turn = self._turns
-            log.warning("the active rules cannot be read", reason=fault.reason, detail=fault.text)
+            self._told_at_turn[what] = self._turns
+            log.warning(what, reason=fault.reason, detail=fault.text)

@@ -29,8 +29,6 @@ from outrider_collector.store.blocks import cut
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from psycopg import AsyncConnection
-
     from outrider.columns import Columns
     from outrider_alerting.budgets import Overspent
     from outrider_alerting.frozen import Frozen
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 MOST_SOUGHT: Final = 64
 """Records of one batch that are sought out one by one; then what fails is left out in its parts."""
 FREEZE_WITHIN_S: Final = 1.0
-"""So long a turn tries to freeze a rule beside running commits; then the next one does."""
+"""So long it is tried to freeze a rule beside running commits; then a little later."""
 TOLD_EVERY_S: Final = 600.0
 """Records that cannot be counted are told of no oftener; each is in the figures."""
 
@@ -168,12 +166,8 @@ class RuleBook:
         self.active = self._rules(None, RuleSet(), {})
 
     async def refresh(self) -> None:
-        """Freeze what costs too much; fetch the active set if it is another one.
-
-        Raises like :meth:`reload`.
-        """
+        """Fetch the active set if it is another one. Raises like :meth:`reload`."""
         async with self._links.use() as connection:
-            await self._freeze(connection)
             version = await rules.active_version(connection)
         if version != self.active.version:
             await self.reload()
@@ -188,13 +182,18 @@ class RuleBook:
             else self._rules(None, RuleSet(), {})
         )
 
-    async def _freeze(self, connection: AsyncConnection) -> None:
+    async def freeze(self) -> None:
+        """Freeze what costs too much; :meth:`refresh` brings it, as it does to others.
+
+        Raises STORE_DOWN, RULES_TOO_NEW.
+        """
         counting = self.active
         if counting.version is None or not counting.overspent:
             return
-        frozen = await rules.freeze(
-            connection, counting.version, counting.overspent, within_s=FREEZE_WITHIN_S
-        )
+        async with self._links.use() as connection:
+            frozen = await rules.freeze(
+                connection, counting.version, counting.overspent, within_s=FREEZE_WITHIN_S
+            )
         if frozen is not None:
             for name, why in counting.overspent.items():
                 log.warning("a rule costs too much and is frozen", rule=name, detail=why)

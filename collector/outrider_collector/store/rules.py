@@ -44,6 +44,12 @@ FREEZER: Final = "outrider"
 """Who applies a set that freezes rules."""
 FREEZING_ENGINE: Final = 3
 """An older engine would go on evaluating what is frozen."""
+_TOO_OLD = """
+select name from collectors
+where stopped_at is null and seen_at > clock_timestamp() - interval '30 seconds'
+    and coalesce((status ->> 'engine')::integer, 0) < %s
+order by name limit 1
+"""
 
 _T = TypeVar("_T")
 
@@ -117,7 +123,7 @@ def _compiled(
     try:
         rule_set = rule_files.read(texts.items())
         return Active(version, rule_set, texts, msgspec.convert(frozen, dict[str, Frozen]))
-    except rule_files.RulesInvalid as error:
+    except (rule_files.RulesInvalid, msgspec.ValidationError) as error:
         # It was accepted when it was applied, so the code that reads it now is another.
         raise Fault(
             Reason.RULES_TOO_NEW,
@@ -164,7 +170,8 @@ async def freeze(
     """Freeze rules of a set, name to what they cost; returns the new version.
 
     None, and nothing is done, where another set is active by now: it may be another rule. Raises
-    STORE_DOWN when ingest never left room within ``within_s`` seconds.
+    STORE_DOWN when ingest never left room within ``within_s`` seconds, RULES_TOO_NEW where a
+    collector is there that would refuse such a set, and all batches with it.
     """
     return await _persistently(lambda: _freeze(connection, version, why), within_s=within_s)
 
@@ -204,6 +211,8 @@ async def _activate(
 
 
 async def _freeze(connection: AsyncConnection, version: int, why: Mapping[str, str]) -> int | None:
+    # Before the lock, for which all commits would wait.
+    await _require_all_can_freeze(connection)
     async with feed.transaction(connection):
         before = await _lock(connection)
         if before is None or before.version != version or not why.keys() - before.frozen.keys():
@@ -219,6 +228,17 @@ async def _freeze(connection: AsyncConnection, version: int, why: Mapping[str, s
         )  # fmt: skip
         await _commit(connection, act, frozen_by, Changes((), (), ()))
     return frozen_by
+
+
+async def _require_all_can_freeze(connection: AsyncConnection) -> None:
+    """Nobody ordered a freeze, so it must not stop a collector of the version before."""
+    cursor = await connection.execute(_TOO_OLD, (FREEZING_ENGINE,))
+    if (row := await cursor.fetchone()) is not None:
+        raise Fault(
+            Reason.RULES_TOO_NEW,
+            detail=f"collector {row[0]} is of a version that would take no more batches: "
+            "upgrade it",
+        )
 
 
 async def _now_us(connection: AsyncConnection) -> int:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from outrider.errors import Fault, Reason
 from outrider_collector.alerts.spending import HIT_S, Spending
 from outrider_collector.ingest.figures import Figures
 from outrider_collector.ingest.links import Links
@@ -13,8 +18,6 @@ from tests.collector.alerts import samples
 from tests.collector.alerts.replaying import replayed, stored
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.collector.alerts.world import World
 
 WHY = "its filter took 41 % of a collector's time, 4.1 s of 10.0 s"
@@ -55,6 +58,8 @@ async def test_a_costly_filter_is_frozen_in_the_path_of_records(world: World) ->
         await world.log("charge failed: 1")
         await world.until("select count(*) from alerts where state = 'firing'")
         book.active.overspent["payment-failures"] = WHY
+        await book.freeze()
+        assert book.active.version == version
         await book.refresh()
         await world.until(FROZEN)
         assert book.active.version == version + 1
@@ -71,6 +76,45 @@ async def test_a_costly_filter_is_frozen_in_the_path_of_records(world: World) ->
     hits = "select count(*) from hits h join rule_versions v using (hits_key)"
     assert await world.value(f"{hits} where v.name = 'payment-failures' and v.version = 1") == 1
     assert await replayed(world.connection) == await stored(world.connection)
+
+
+async def test_nothing_is_frozen_beside_a_collector_that_could_not_go_on(world: World) -> None:
+    """One of the version before, alive; not one that is gone, stopped or of this version."""
+    version = await world.apply(rules=samples.MATCH)
+    engine = Jsonb({"engine": rules.FREEZING_ENGINE})
+    await world.connection.execute(
+        "insert into collectors (name, started_at, seen_at, stopped_at, status) values"
+        " ('new', now(), now(), null, %s), ('stopped', now(), now(), now(), '{}'),"
+        " ('gone', now(), now() - interval '1 minute', null, '{}'),"
+        " ('old', now(), now(), null, '{}')",
+        (engine,),
+    )
+    with pytest.raises(Fault, match="collector old is of a version that would take no more"):
+        await rules.freeze(world.connection, version, {"payment-failures": WHY})
+    assert await rules.active_version(world.connection) == version
+
+    await world.connection.execute("update collectors set status = %s", (engine,))
+    frozen = await rules.freeze(world.connection, version, {"payment-failures": WHY})
+    assert frozen == version + 1
+
+
+async def test_new_rules_are_read_while_a_freeze_waits(world: World) -> None:
+    """Commits leave it no room: that is its own trouble, not one of reading the rules."""
+    version = await world.apply(rules=samples.MATCH)
+    links = Links(world.url, "test")
+    book = RuleBook(links, Figures())
+    await book.reload()
+    book.active.overspent["payment-failures"] = WHY
+    newer = await world.apply(rules=samples.MATCH + samples.COUNT)
+    async with await psycopg.AsyncConnection.connect(world.url) as commit:
+        await commit.execute("select pg_advisory_xact_lock_shared(rules_lock_key())")
+        with pytest.raises(Fault) as caught:
+            await book.freeze()
+        assert caught.value.reason is Reason.STORE_DOWN
+        await book.refresh()
+    await links.close()
+    assert (version, book.active.version) == (newer - 1, newer)
+    assert not book.active.overspent
 
 
 async def test_costly_windows_are_frozen_by_the_evaluator(
