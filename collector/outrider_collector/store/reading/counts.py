@@ -9,23 +9,28 @@ drawn as zero.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store.reading import blocks
+from outrider_collector.store.reading import blocks, minutes
 from outrider_collector.store.reading.expressions import (
     answered,
     most_counted,
     read_filter,
 )
+from outrider_collector.store.reading.minutes import LEVELS
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.sieve import sieved, worth_it
 from outrider_collector.store.reading.types import Bucket
 
 if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterator, Sequence
+
     from psycopg import AsyncConnection
 
     from outrider.filter import Filter
@@ -120,12 +125,17 @@ async def histogram(
     ]
 
 
-_NONE: Final = (0, 0, 0, 0, 0, 0)
+_NONE: Final = (0,) * LEVELS
 
 
 def _bucket(start: datetime, levels: tuple[int, ...], *, known: bool) -> Bucket:
     trace, debug, info, warn, error, fatal = levels if known else _NONE
     return Bucket(start, trace + debug, info, warn, error + fatal, known)
+
+
+def _add(counts: list[int], further: Sequence[int]) -> None:
+    for level, count in enumerate(further):
+        counts[level] += count
 
 
 # Six counts, one a level; severity 1 to 24 in groups of four.
@@ -143,8 +153,7 @@ _BY_RECORDS = sql.SQL("""
 
 _BY_SUMMARIES = sql.SQL("""
     with part as materialized (
-        -- A copy, which is not compressed as the column is, and each minute is looked up in it.
-        select {place}, b.ts_min, b.level_counts, b.minute_counts[:] as minute_counts,
+        select {place}, b.ts_min, b.level_counts, b.minute_counts,
                case when %(by_minute)s and b.minute_counts is not null and (
                         b.ts_min < %(low)s::timestamptz or b.ts_max >= %(high)s::timestamptz)
                     then 'minutes'
@@ -157,22 +166,12 @@ _BY_SUMMARIES = sql.SQL("""
                     else 'records' end as counted_by
         from blocks b where {in_range} and {block}
     )
-    select start, sum(l0), sum(l1), sum(l2), sum(l3), sum(l4), sum(l5)
+    select start, sum(l0), sum(l1), sum(l2), sum(l3), sum(l4), sum(l5), null::bytea
     from (
         select date_bin(%(width)s::interval, ts_min, %(origin)s::timestamptz),
                level_counts[1], level_counts[2], level_counts[3],
                level_counts[4], level_counts[5], level_counts[6]
         from part where counted_by = 'block'
-        union all
-        select date_bin(%(width)s::interval, m.at, %(origin)s::timestamptz),
-               minute_counts[6 * minute + 1], minute_counts[6 * minute + 2],
-               minute_counts[6 * minute + 3], minute_counts[6 * minute + 4],
-               minute_counts[6 * minute + 5], minute_counts[6 * minute + 6]
-        from part cross join lateral generate_series(0, cardinality(minute_counts) / 6 - 1) minute
-        cross join lateral (
-            select date_trunc('minute', ts_min, 'UTC') + minute * interval '1 minute' as at) m
-        where counted_by = 'minutes'
-          and m.at >= %(low)s::timestamptz and m.at < %(high)s::timestamptz
         union all
         select date_bin(%(width)s::interval, u.ts, %(origin)s::timestamptz), {by_level}
         from (
@@ -188,6 +187,9 @@ _BY_SUMMARIES = sql.SQL("""
         group by 1
     ) counted (start, l0, l1, l2, l3, l4, l5)
     group by start
+    union all
+    select ts_min, null, null, null, null, null, null, array_send(minute_counts)
+    from part where counted_by = 'minutes'
     """)
 
 _CUT = sql.SQL("""
@@ -242,10 +244,23 @@ class Counting:
             ),
             {**self.parameters, "width": width, "by_minute": self._by_minute(width)},
         )
+        found: dict[datetime, list[int]] = defaultdict(lambda: [0] * LEVELS)
+        for start, *summed, minute_counts in rows:
+            if minute_counts is None:
+                _add(found[start], summed)
+            else:
+                for bucket, shared in self._shares(start, minutes.counts(minute_counts), width):
+                    _add(found[bucket], shared)
         return {
             start: tuple(int(n) if i in levels else 0 for i, n in enumerate(counts))
-            for start, *counts in rows
+            for start, counts in found.items()
         }
+
+    def _shares(
+        self, first: datetime, minute_counts: array[int], width: timedelta
+    ) -> Iterator[tuple[datetime, list[int]]]:
+        low, high, origin = (self.parameters[name] for name in ("low", "high", "origin"))
+        return minutes.shares(first, minute_counts, low=low, high=high, origin=origin, width=width)
 
     def _by_minute(self, width: timedelta) -> bool:
         """Tell whether every bucket begins with a minute, and the last ends so: roll-ups fit."""

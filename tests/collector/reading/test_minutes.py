@@ -1,0 +1,62 @@
+"""The roll-up of a compacted block, shared out to buckets."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outrider_collector.store.reading import minutes
+from outrider_collector.store.reading.minutes import LEVELS
+
+MINUTE = timedelta(minutes=1)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def sent(values: list[int]) -> bytes:
+    """What Postgres sends of a smallint array of one dimension."""
+    header = struct.pack(">iiiii", 1, 0, 21, len(values), 1)
+    return header + b"".join(struct.pack(">ih", 2, value) for value in values)
+
+
+def test_counts_are_read_as_postgres_sends_them() -> None:
+    """The elements, without their lengths and the header."""
+    assert list(minutes.counts(sent([0, 1, 255, 256, 4_000, 32_767]))) == [
+        0, 1, 255, 256, 4_000, 32_767,
+    ]  # fmt: skip
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 4_000), min_size=6, max_size=6), min_size=1, max_size=70),
+    st.integers(-90, 90),
+    st.integers(0, 59),
+    st.integers(-100, 100),
+    st.integers(0, 200),
+    st.integers(1, 90),
+)
+def test_each_minute_counts_in_its_bucket_once(
+    rows: list[list[int]], begin: int, second: int, low: int, length: int, width: int
+) -> None:
+    """Whatever the buckets, the shares are what counting minute by minute gives."""
+    first = NOON + begin * MINUTE + timedelta(seconds=second)
+    since, until = NOON + low * MINUTE, NOON + (low + length) * MINUTE
+    wanted: Counter[tuple[datetime, int]] = Counter()
+    for place, row in enumerate(rows):
+        at = NOON + (begin + place) * MINUTE
+        if since <= at < until:
+            bucket = since + (at - since) // (width * MINUTE) * (width * MINUTE)
+            for level in range(LEVELS):
+                wanted[bucket, level] += row[level]
+
+    found: Counter[tuple[datetime, int]] = Counter()
+    shares = minutes.shares(
+        first, minutes.counts(sent([n for row in rows for n in row])),
+        low=since, high=until, origin=since, width=width * MINUTE,
+    )  # fmt: skip
+    for bucket, counts in shares:
+        for level, count in enumerate(counts):
+            found[bucket, level] += count
+    assert +found == +wanted
