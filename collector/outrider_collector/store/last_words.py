@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import psycopg
+
 from outrider_collector.store.evaluation import MESSAGE_CHARACTERS, EvidenceRow
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ LINES: Final = 3
 """Of each worker."""
 WORKERS_MAX: Final = 20
 """Workers of one step whose last lines are read; who dies with more of them is shown without."""
+WITHIN_MS: Final = 200
+"""For all of them: an alert does not wait longer for what only explains it. Who is quiet in a busy
+service has its last lines behind very many blocks of others."""
 _BLOCKS: Final = 2
 """Newest blocks of a worker that are opened."""
 
@@ -33,11 +38,23 @@ async def last_words(
 ) -> dict[Worker, list[EvidenceRow]]:
     """Return the last lines of each worker that arrived since a time, oldest first.
 
-    Only fresh blocks are asked: what was moved from there is older than minutes.
+    Only fresh blocks are asked: what was moved from there is older than minutes. Where that takes
+    longer than ``WITHIN_MS``, nothing is returned.
     """
     asked = list(workers)[:WORKERS_MAX]
     if not asked:
         return {}
+    try:
+        async with connection.transaction():
+            await connection.execute(f"set local statement_timeout = {WITHIN_MS:d}")
+            return await _last_words(connection, asked, since)
+    except psycopg.errors.QueryCanceled:
+        return {}
+
+
+async def _last_words(
+    connection: AsyncConnection, asked: Sequence[Worker], since: datetime
+) -> dict[Worker, list[EvidenceRow]]:
     cursor = await connection.execute(
         """
         select u.stream, u.stream_offset, u.ts, u.severity, w.service, w.worker,

@@ -8,6 +8,8 @@ from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from outrider_collector.store import acts, health
 from tests.collector.alerts import samples
 from tests.servers.bot_wire import Fault
@@ -57,6 +59,23 @@ async def test_a_death_comes_with_the_last_words(world: World, telegram: BotApi)
     shown = [line.split("w1 ")[-1] for line in sent.text.splitlines() if "INFO" in line]
     assert shown == ["line 6", "line 7", "line 8"]
     assert "not mine" not in sent.text
+
+
+async def test_a_death_waits_for_no_last_words(world: World, telegram: BotApi) -> None:
+    """Where the blocks cannot be read in a moment, the alert comes without."""
+    await world.apply(rules=samples.LIVENESS, notify=samples.notify(telegram.url))
+    await world.log("line", worker="w1", level="info")
+
+    async with (
+        world.evaluating(),
+        world.delivering(),
+        await psycopg.AsyncConnection.connect(world.url) as busy,
+    ):
+        await busy.execute("lock table blocks_fresh in access exclusive mode")
+        await world.set_state("dead", "killed by SIGKILL", worker="w1")
+        sent = await telegram.wait_for()
+
+    assert "w1 is dead" in sent.text and "INFO" not in sent.text
 
 
 async def test_what_is_over_takes_no_more_in(world: World, telegram: BotApi) -> None:
