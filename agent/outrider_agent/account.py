@@ -52,6 +52,8 @@ class FileAccount(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Age of the oldest of them."""
     unfinished_bytes: int = 0
     """Of these, bytes after the last newline: a line that is not finished."""
+    prepared_bytes: int = 0
+    """NULs at its end that do not count: room that its writer has prepared for lines."""
     dropped_records: int = 0
     """Records dropped because more of the source waited than may, since the agent follows it."""
     format: str = ""
@@ -149,6 +151,7 @@ def of_followed(followed: Followed, now_s: float) -> FileAccount:
         behind_bytes=followed.backlog_bytes,
         behind_ms=followed.backlog_age_ms(now_s),
         unfinished_bytes=tail.partial_bytes,
+        prepared_bytes=tail.padding_bytes,
         dropped_records=tail.sifter.dropped,
         format=tail.parser.choice,
         multiline="off" if followed.found.source is None else followed.found.source.multiline,

@@ -305,7 +305,7 @@ class Adoption:
             segment.lockless = names.parse(filename) is None
         tail = self._minter.tail(candidate, stream)
         tail.highest_acknowledged = candidate.replay_below
-        tail.lose(self._journal.shortfalls(stream.stream_id))
+        tail.losses.add(self._journal.shortfalls(stream.stream_id))
         followed = Followed(tail, candidate.found, candidate.key, segment)
         self.descriptors.opened(followed)
         self.descriptors.waiting = max(0, self.descriptors.waiting - 1)

@@ -144,7 +144,7 @@ class BatchMaker:
         place = Place(tail.begin, tail.begin_digest, tail.begin_state)
         draft = tail.flush()
         tail.watermark_us = self.watermark_us(tail, looked_us)
-        losses = tail.tell_losses(draft.end)
+        losses = tail.losses.tell(draft.end)
         if draft.shed is not None:
             losses = (*losses, _given_up(tail.stream, draft, draft.shed))
         message = self._encoder.encode(
@@ -186,7 +186,7 @@ class BatchMaker:
             end=begin,
             previous_digest=digest,
             digest=digest,
-            losses=tail.tell_losses_aside(),
+            losses=tail.losses.tell_aside(),
             watermark_us=watermark_us,
             framer_state=tail.begin_state,
         )

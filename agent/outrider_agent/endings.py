@@ -91,7 +91,7 @@ class Endings:
         if tail.has_pending:
             self._handover.give(self._batches.make(tail, looked_us))
         place = Place(tail.begin, tail.begin_digest)
-        losses = tail.tell_losses(place.committed + 1)
+        losses = tail.losses.tell(place.committed + 1)
         self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
         followed.ended = True
 
@@ -129,7 +129,7 @@ class Endings:
         tail = followed.tail
         place, when_us = Place(end, b""), (tail.read_to_end_us, now_us)
         told = loss(tail.stream, place, end, COPYTRUNCATE, f"{detail} after it was copied", when_us)
-        tail.lose((told,))
+        tail.losses.add((told,))
         self._note(told, followed.path)
         with self._journalled():
             self._journal.lost(told)
@@ -184,7 +184,7 @@ class Endings:
             from_us=tail.last_line_us,
             to_us=now_us,
         )
-        tail.lose((told,))
+        tail.losses.add((told,))
         self._note(told, followed.path)
         with self._journalled():
             self._journal.fell_short(told, counted)

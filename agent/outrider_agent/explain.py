@@ -95,7 +95,9 @@ def _left_alone(path: str, source: SourceConfig) -> str | None:
 
 def _print(file: FileAccount, write: Callable[[str], object]) -> None:
     if file.state == "waiting":
-        write("stream       none yet: it is empty, or no collector has said welcome so far\n")
+        write(
+            "stream       none yet: it is empty, or NULs, or no collector has said welcome so far\n"
+        )
         return
     write(f"stream       {file.stream_id}, worker {file.worker} of {file.service}\n")
     if not file.found:
@@ -112,6 +114,9 @@ def _print(file: FileAccount, write: Callable[[str], object]) -> None:
         write(f"lag          {rest}\n")
     else:
         write("lag          none: Postgres has all of it\n")
+    if file.prepared_bytes:
+        room = f"{file.prepared_bytes} bytes at its end are NULs"
+        write(f"room         {room}: what is written from their first on is read, no other part\n")
     write(f"format       {file.format}\n")
     if file.encoding != "utf-8":
         write(f"encoding     {file.encoding}\n")

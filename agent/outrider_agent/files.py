@@ -176,7 +176,7 @@ class Files:
             tail.highest_acknowledged = max(tail.highest_acknowledged, notice.committed)
             self._state.acknowledged[notice.stream_id] = tail.highest_acknowledged
             with suppress(OSError):
-                for loss in tail.losses_stored(notice.committed):
+                for loss in tail.losses.stored(notice.committed):
                     self._journal.stored(loss.gap_id)
 
     def _closed(self, stream_id: int, followed: Followed | None) -> None:

@@ -9,7 +9,9 @@ A line longer than ``max_line_bytes`` (256 KiB) is cut to that length, at a char
 its original length is kept beside it; while its newline has not been seen, only its head is held
 in memory. Blank lines are separators, not records: writers put a newline first after a short write.
 So are NUL bytes before a line: where a file is truncated, a writer that does not append leaves a
-hole. A carriage return before the newline belongs to the line's end.
+hole. It is passed over when something stands behind it. Until then the NULs that end a file may as
+well be room that its writer has prepared, and will be lines. A carriage return before the newline
+belongs to the line's end.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ class Framer:
         self._max = max_line_bytes
         self._head = b""
         self._skipped = 0
+        """Length of a line that is too long to be read again, as far as it was fed, ..."""
+        self._hole = 0
+        """... and of the NULs that came after it, or after the last line."""
 
     state = b""
     """What must be known at :attr:`end` beside the bytes from there on: nothing."""
@@ -56,12 +61,12 @@ class Framer:
     @property
     def next(self) -> int:
         """Offset that the next call of :meth:`feed` must begin at."""
-        return self.end + self._skipped
+        return self.end + self.partial_bytes
 
     @property
     def partial_bytes(self) -> int:
-        """Length of the over-long line that is being skipped; 0 outside of one."""
-        return self._skipped
+        """Length of the over-long line or hole that is being skipped; 0 outside of one."""
+        return self._skipped + self._hole
 
     def feed(self, data: bytes, most_lines: int = 1 << 30, *, closing: bool = False) -> Lines:  # noqa: ARG002
         """Take the bytes at :attr:`next` and give out the lines they complete, at most so many.
@@ -76,30 +81,47 @@ class Framer:
         if self._skipped:
             newline = data.find(b"\n")
             if newline < 0:
-                self._skipped += len(data)
+                self._skip(data)
                 return result
-            self._finish_long(result, self._skipped + newline)
+            self._finish_long(result, self.partial_bytes + newline)
             position = newline + 1
+        elif self._hole:
+            position = _nuls_before(data)
+            self._hole += position
+            if position == len(data):
+                return result
+            self.end, self._hole = self.end + self._hole, 0
         last = data.rfind(b"\n")
         if last >= position:
             self._split(data[position:last], result, most_lines)
             if result.more:
                 return result
             position = last + 1
-        rest = len(data) - position
-        if rest and not data[position]:
-            # A hole may be larger than any line; what comes after it is a line.
-            rest = len(data[position:].lstrip(b"\0"))
-            self.end += len(data) - rest - position
-            position = len(data) - rest
-        if rest > self._max:
+        rest = data[position:]
+        hole = _nuls_before(rest)
+        if hole < len(rest):
+            self.end += hole
+            rest = rest[hole:]
+        if len(rest) > self._max:
             # One byte more than is kept, so that the cut sees whether it is at a border.
-            self._head, self._skipped = data[position : position + self._max + 1], rest
+            self._head = rest[: self._max + 1]
+            self._skip(rest)
         return result
+
+    def padding(self, data: bytes) -> int:
+        """How many bytes at the end of ``data`` may be room that will be written over."""
+        return len(data) - len(data.rstrip(b"\0"))
+
+    def written_over(self) -> None:
+        """Have the NULs that ended what was fed fed again: they are lines by now, or cut off."""
+        if self._skipped > self._max:
+            self._hole = 0
+        else:
+            self.go_back(self.end)
 
     def go_back(self, offset: int) -> None:
         """Go on at ``offset`` instead, which is the start of a line that was given out."""
-        self.end, self._head, self._skipped = offset, b"", 0
+        self.end, self._head, self._skipped, self._hole = offset, b"", 0, 0
 
     def flush(self, data: bytes) -> Lines:
         """Give out ``data`` at :attr:`next`, which has no newline, as the file's last line.
@@ -108,8 +130,12 @@ class Framer:
         """
         result = Lines()
         if self._skipped:
-            self._finish_long(result, self._skipped + len(data), newline_bytes=0)
+            length = self.partial_bytes + len(data) if data else self._skipped
+            self._finish_long(result, length, newline_bytes=0)
             return result
+        if not data:
+            return result
+        self.end, self._hole = self.end + self._hole, 0
         self._split(data, result, 1)
         self.end -= 1  # there was no newline
         return result
@@ -126,12 +152,18 @@ class Framer:
         """Cut a line to its limit without cutting a character in two."""
         return cut(line, self._max)
 
+    def _skip(self, data: bytes) -> None:
+        padding = self.padding(data)
+        if padding < len(data):
+            self._skipped, self._hole = self.partial_bytes + len(data) - padding, 0
+        self._hole += padding
+
     def _finish_long(self, result: Lines, length: int, newline_bytes: int = 1) -> None:
-        result.lines.append(self.cut(self._head))
+        result.lines.append(self.cut(self._head[:length]))
         result.starts.append(self.end)
-        result.cut[0] = length
-        self.end += length + newline_bytes
-        self._head, self._skipped = b"", 0
+        if length > self._max:
+            result.cut[0] = length
+        self.go_back(self.end + length + newline_bytes)
 
     def _split(self, data: bytes, result: Lines, most_lines: int) -> None:
         """Split ``data``, which begins at :attr:`end` and lacks only its last newline."""
@@ -166,6 +198,10 @@ class Framer:
             _drop_blank(lines, starts, result)
         result.lines += lines
         result.starts += starts
+
+
+def _nuls_before(data: bytes) -> int:
+    return len(data) - len(data.lstrip(b"\0")) if data[:1] == b"\0" else 0
 
 
 def cut(line: bytes, limit: int) -> bytes:

@@ -83,8 +83,16 @@ class RecordFramer:
 
     @property
     def partial_bytes(self) -> int:
-        """Length of the over-long line that is being skipped; 0 outside of one."""
+        """Length of the over-long line or hole that is being skipped; 0 outside of one."""
         return self._lines.partial_bytes
+
+    def padding(self, data: bytes) -> int:
+        """How many bytes at the end of ``data`` may be room that will be written over."""
+        return self._lines.padding(data)
+
+    def written_over(self) -> None:
+        """Have the NULs that ended what was fed fed again: they are lines by now, or cut off."""
+        self._lines.written_over()
 
     def ends(self, data: bytes) -> bool:
         """Whether the last line of ``data`` has its newline."""

@@ -58,8 +58,11 @@ class Candidate:
         return self.device, self.inode
 
     def size(self) -> int:
-        """Size of the file now."""
-        return os.fstat(self.fd).st_size
+        """Size of the file now; 0 while it is nothing but room that its writer has prepared."""
+        size = os.fstat(self.fd).st_size
+        # The last byte first: who fills room from its beginning has written the first by then.
+        is_blank = size > 0 and os.pread(self.fd, 1, size - 1) == os.pread(self.fd, 1, 0) == b"\0"
+        return 0 if is_blank else size
 
 
 def open_candidate(found: Found) -> Candidate:
@@ -88,6 +91,7 @@ class Minter:
         """Make a new stream for a file; ``now_s`` is Unix time."""
         service, worker = self.names(candidate.found)
         head = os.pread(candidate.fd, HEAD_BYTES, 0)
+        head = head.rstrip(b"\0") or head  # the NULs may be written over
         begin = candidate.begin
         if self.first_start and candidate.found.source is not None:
             begin = start_offset(candidate.fd, candidate.found.source, now_s)

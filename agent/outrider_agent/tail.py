@@ -12,7 +12,6 @@ can always go back to any line start that the collector names.
 from __future__ import annotations
 
 import os
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -22,19 +21,18 @@ from outrider_agent.descriptors import OpenFile
 from outrider_agent.digests import Mark, digest, same, tail_length
 from outrider_agent.evidence import holds
 from outrider_agent.framing import Framer
+from outrider_agent.losses import Losses
+from outrider_agent.prepared import is_prepared, read_settled
 from outrider_agent.records import Records
 from outrider_agent.shedding import Shed, Sifter
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from outrider_agent.parsing import Parser
     from outrider_agent.record_framing import RecordFramer
-    from outrider_agent.streams import Loss, Place, Stream
-
-MOST_ASIDE = 3
-"""Losses travel so often with watermarks alone; then they wait for a batch with records."""
+    from outrider_agent.streams import Place, Stream
 
 CHUNK_BYTES = 264 * 1024
 """Read in one look at most; also about the size of a full batch."""
@@ -42,7 +40,6 @@ CHUNK_BYTES = 264 * 1024
 PIECE_BYTES = 120 * 1024
 """Read and parsed at once, as long as lines are shorter: what is made of it stays in a processor's
 cache, and the C library keeps buffers of that size instead of returning them to the system."""
-
 
 _REST_US = 10_000_000
 
@@ -104,6 +101,10 @@ class Tail(OpenFile):
         self.rested_mtime_ns = 0
         """`mtime_ns` while nothing more than `size` was there to be read; 0: not known."""
         self._looked_to = -1
+        self._written_to = 0
+        """Where the NULs begin that end what was read, ..."""
+        self.padding_bytes = 0
+        """... and how many these are where it was read to the end; no part of `size`."""
         self.read_to_end_us = 0
         """Wall-clock time at which everything the file held had been read; 0: never."""
         self.acknowledged = stream.start_offset
@@ -119,10 +120,7 @@ class Tail(OpenFile):
         self.last_event: str | None = None
         """The event of the last line read."""
         self._piece_bytes = PIECE_BYTES
-        self.losses: list[Loss] = []
-        """What its writer lost and no batch tells yet."""
-        self._told: deque[tuple[int, Loss]] = deque()
-        self._told_aside = 0
+        self.losses = Losses()
         self._set_position(stream.start_offset)
 
     # ---------------------------------------------------------------- position
@@ -164,7 +162,12 @@ class Tail(OpenFile):
 
     def at_end(self) -> bool:
         """Whether nothing was written since the last look, which read to the end."""
-        return os.fstat(self.fd).st_size == self._looked_to
+        size = os.fstat(self.fd).st_size
+        return size == self._looked_to + self.padding_bytes and not self._is_written_over()
+
+    def _is_written_over(self) -> bool:
+        end = max(self._written_to + self.padding_bytes, self._framer.next)
+        return not is_prepared(self.fd, self._written_to, end)
 
     def _set_position(self, offset: int, state: bytes = b"") -> None:
         self._framer = self._framing(offset, state)
@@ -172,12 +175,11 @@ class Tail(OpenFile):
         self._mark = self._mark_at(offset)
         self._mark.rest()
         self._begin_digest = self._mark.digest
-        self._looked_to = -1
+        self._looked_to, self._written_to, self.padding_bytes = -1, offset, 0
         self.pending = Records()
         self.sifter.flush()
         self.pending_urgent = False
-        self.losses[:0] = [loss for _, loss in self._told]
-        self._told.clear()
+        self.losses.tell_again()
 
     def _bytes_before(self, offset: int) -> bytes:
         length = tail_length(offset)
@@ -226,7 +228,10 @@ class Tail(OpenFile):
             status = self.status()
         except OSError:
             return False  # moved; whoever opens it learns more
-        if status.st_size != self._looked_to or status.st_mtime_ns != self.mtime_ns:
+        size = self._looked_to + self.padding_bytes
+        if status.st_size != size or status.st_mtime_ns != self.mtime_ns:
+            return False
+        if self.is_open and self._is_written_over():
             return False
         if observed_us - self.last_line_us > _REST_US:
             self._mark.rest()
@@ -240,11 +245,10 @@ class Tail(OpenFile):
     def look(self, observed_us: int, now: float, *, may_read: bool) -> Look:
         """Look at the file's size and read on where there is more. Raises OSError."""
         status = os.fstat(self.fd)
-        self.size = status.st_size
+        self.size = self._without_padding(status.st_size)
         if status.st_size < self._framer.next:
             return Look.REPLACED
-        self.seen_bytes = max(self.seen_bytes, status.st_size)
-        if status.st_size == self._looked_to:
+        if self.size == self._looked_to:
             if status.st_mtime_ns != self.mtime_ns:
                 if not self._mark.fits(self._bytes_before(self.position)):
                     return Look.REPLACED
@@ -258,13 +262,24 @@ class Tail(OpenFile):
             self.rested_mtime_ns = status.st_mtime_ns
             return Look.NOTHING
         if not may_read:
+            self.seen_bytes = max(self.seen_bytes, self.size)
             return Look.MORE
         return self._read(observed_us, now)
+
+    def _without_padding(self, size: int) -> int:
+        """Return the size of what was written; forgets padding that is written over, or cut off."""
+        if self._is_written_over():
+            self._framer.written_over()
+        elif not self.padding_bytes or size == self._looked_to + self.padding_bytes:
+            return size - self.padding_bytes
+        self._looked_to, self.padding_bytes = -1, 0
+        return size
 
     def _read(self, observed_us: int, now: float) -> Look:
         self.latest = []
         for _ in range(CHUNK_BYTES // PIECE_BYTES):
             look = self._read_piece(observed_us, now)
+            self.seen_bytes = max(self.seen_bytes, self.size)
             if look is not Look.MORE:
                 break
         return look
@@ -273,18 +288,22 @@ class Tail(OpenFile):
         position, long_line = self._framer.end, self._framer.partial_bytes
         back = 0 if long_line else tail_length(position)
         read_from = self._framer.next
-        data = os.pread(self.fd, back + self._piece_bytes, read_from - back)
-        self.size = os.fstat(self.fd).st_size
-        if len(data) < back or self.size < read_from - back + len(data):
-            return Look.REPLACED
-        if back and not self._mark.fits(data[:back]):
+        data = self._settled(back, read_from - back)
+        if long_line and self._is_written_over():
+            self._framer.written_over()  # the hole that was fed is there no more
+            return Look.MORE
+        if data is None or (back and not self._mark.fits(data[:back])):
             return Look.REPLACED
         lines = self._framer.feed(data[back:], MAX_RECORDS - len(self.pending))
         if self._framer.end != position:
             self._mark = self._mark_after(data, position - back, long_line)
+        written = len(data) - back - self._framer.padding(data[back:])
+        if written or not long_line:
+            self._written_to = read_from + written
         at_end = read_from - back + len(data) >= self.size and not lines.more
         if at_end:
-            self._looked_to = self.size
+            self.padding_bytes = self.size - self._written_to
+            self.size = self._looked_to = self._written_to
             self._is_at_end(observed_us)
         self.grown = now
         # A line longer than a piece takes a chunk.
@@ -293,6 +312,15 @@ class Tail(OpenFile):
             self._take(self.parser.parse(lines, observed_us), now)
             self.last_line_us = observed_us
         return Look.READ if at_end else Look.MORE
+
+    def _settled(self, back: int, start: int) -> bytes | None:
+        """Read a piece; None where the file is shorter by now than what was read of it."""
+        data = read_settled(self.fd, back + self._piece_bytes, start)
+        self.size = os.fstat(self.fd).st_size
+        if self.size < start + len(data):  # as when room that was not needed is cut off
+            written = len(data) - self._framer.padding(data[back:])
+            data = data[: max(written, self.size - start)]
+        return data if back <= len(data) <= self.size - start else None
 
     def _take(self, records: Records, now: float) -> None:
         if not len(self.pending) and self.sifter.shed is None:
@@ -328,6 +356,8 @@ class Tail(OpenFile):
     def flush_partial(self, observed_us: int, now: float) -> None:
         """Take the bytes after the last newline as the last line: the file cannot grow any more."""
         data = os.pread(self.fd, CHUNK_BYTES, self._framer.next)
+        if self.padding_bytes:
+            data = data[: max(0, self._written_to - self._framer.next)]
         if not data and not self._framer.partial_bytes:
             return
         lines = self._framer.flush(data)
@@ -366,26 +396,3 @@ class Tail(OpenFile):
         self.pending, self.latest = Records(), []
         self.pending_urgent = False
         return draft
-
-    def lose(self, losses: Iterable[Loss]) -> None:
-        """Have losses of its writer told with the next batches."""
-        self.losses.extend(losses)
-        self._told_aside = 0
-
-    def tell_losses_aside(self) -> Sequence[Loss]:
-        """Return the losses that no batch tells yet, for a batch that nobody sends again."""
-        self._told_aside += 1
-        return self.losses if self._told_aside <= MOST_ASIDE else ()
-
-    def tell_losses(self, end: int) -> tuple[Loss, ...]:
-        """Take the losses that no batch tells yet, for the batch that ends at ``end``."""
-        losses, self.losses = self.losses, []
-        self._told.extend((end, loss) for loss in losses)
-        return tuple(losses)
-
-    def losses_stored(self, committed: int) -> list[Loss]:
-        """Take the losses that were told in batches up to ``committed``."""
-        stored: list[Loss] = []
-        while self._told and self._told[0][0] <= committed:
-            stored.append(self._told.popleft()[1])
-        return stored

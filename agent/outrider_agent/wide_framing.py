@@ -63,6 +63,10 @@ class WideFramer(Framer):
             self._skipped = rest
         return result
 
+    def padding(self, data: bytes) -> int:  # noqa: ARG002
+        """How many bytes at the end of ``data`` may be room: none, for newlines have NULs."""
+        return 0
+
     def flush(self, data: bytes) -> Lines:
         """Give out ``data`` at :attr:`next`, which has no newline, as the file's last line."""
         result = Lines()
