@@ -65,6 +65,30 @@ def test_nobody_else_can_say_it(inbox: Path) -> None:
     assert not room.has_room(inbox)
 
 
+@pytest.mark.parametrize("kind", ["link", "dangling link", "second name", "pipe", "of others"])
+def test_what_others_put_in_its_place_is_replaced(inbox: Path, tmp_path: Path, kind: str) -> None:
+    """Nothing outside the inbox is made or touched, nothing waits, and it is said all the same."""
+    inbox.mkdir(exist_ok=True)
+    outside, said = tmp_path / "outside", inbox / room.FULL
+    if kind != "dangling link":
+        outside.touch()
+        os.utime(outside, (1, 1))
+    if kind in {"link", "dangling link"}:
+        said.symlink_to(outside)
+    elif kind == "second name":
+        said.hardlink_to(outside)
+    elif kind == "pipe":
+        os.mkfifo(said)
+    elif os.geteuid() == 0:
+        said.touch()
+        os.chown(said, 12_345, -1)
+    room.say_full(inbox, is_full=True)
+
+    assert not room.has_room(inbox)
+    assert outside.exists() is (kind != "dangling link")
+    assert not outside.exists() or outside.stat().st_mtime == 1
+
+
 def test_a_writer_stops_and_goes_on(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does not write is counted; it looks every 256 KiB, and each time while full."""
     looks: list[Path] = []

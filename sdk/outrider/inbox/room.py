@@ -10,6 +10,7 @@ while he said it is believed for half a minute.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -47,8 +48,27 @@ def has_room(inbox: Path, wall_s: float | None = None) -> bool:
 def say_full(inbox: Path, *, is_full: bool) -> None:
     """Say that writers are to write no more, once more, or take it back. Never raises."""
     path = inbox / FULL
+    if is_full:
+        with suppress(OSError):
+            if _freshen(path):
+                return
+    # Whoever may write to the inbox may have put anything there.
     with suppress(OSError):
+        path.unlink(missing_ok=True)
         if is_full:
-            path.touch(0o640)
-        else:
-            path.unlink(missing_ok=True)
+            _freshen(path)
+
+
+def _freshen(path: Path) -> bool:
+    """Make a file, or say that it is of now; False for what is another's."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o640)
+    try:
+        status = os.fstat(fd)
+        is_own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        is_own = is_own and status.st_uid == os.geteuid()
+        if is_own:
+            os.utime(fd)
+        return is_own
+    finally:
+        os.close(fd)
