@@ -41,6 +41,7 @@ class Background:
             config.retention.by_class(),
             holder=holder,
             budget=config.store.wanted(),
+            name=name,
         )
         self.sealer = Sealer(config.database_url, holder=holder, channel=config.store.audit_channel)
         self._config = config

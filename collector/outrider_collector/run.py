@@ -18,7 +18,7 @@ import gc
 import os
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import outrider
@@ -109,9 +109,8 @@ async def run(
         await collector.book.reload()
         await collector.keeper.measure()
         await collector.keeper.step()
-        with suppress(Fault):
-            # Before the first agent: what it may send depends on it.
-            await collector.disk.look()
+        # Before the first agent: what it may send depends on it.
+        await collector.disk.try_look()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(collector.committer.run()),

@@ -3,24 +3,24 @@
 Every few seconds the database is measured. Nearly full, agents are told to keep all but audit
 records and errors (credit is withdrawn, see :mod:`.credit`), and the housekeeper is woken to drop
 days of debug records. Of several collectors the one that sees most decides for all: one may see the
-file system of the database, another only its address.
+file system of the database, another only its address. So each publishes its level and its budget,
+and what one said that is gone holds for some minutes while nobody else sees that.
 
-Nothing here may end the collector: while the database is away, what was decided last holds.
+Nothing here may end the collector: while the database is away, or a look fails for whatever other
+reason, what was decided last holds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import outrider
 from outrider import severity
 from outrider.errors import Fault
-from outrider_collector.store.budget import growth, services
+from outrider_collector.store.budget import growth, levels, services
 from outrider_collector.store.budget.forecast import Forecast, forecast
-from outrider_collector.store.budget.levels import others_level
-from outrider_collector.store.budget.limits import Budget, Level, Measured, budget_of, level
+from outrider_collector.store.budget.limits import Budget, Level, Measured, Room, budget_of, level
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.budget.words import Judged, judge
 
@@ -87,9 +87,17 @@ class DiskWatch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            with suppress(Fault):
-                await self.look()
+            await self.try_look()
             await asyncio.sleep(SELDOM_S if self._has_room() else LOOK_S)
+
+    async def try_look(self) -> None:
+        """Look once; where that fails, what was decided last holds."""
+        try:
+            await self.look()
+        except Fault:
+            pass  # The database is away: its probe and the committer say so.
+        except Exception:
+            log.exception("a look at the store's room failed: what was decided last holds")
 
     def _has_room(self) -> bool:
         seen = self.seen
@@ -101,16 +109,20 @@ class DiskWatch:
         """Look once, and do what follows. Raises Fault when the database is away."""
         async with self._links.use() as connection:
             measured = await measure(connection)
-            others = await others_level(connection, self._name)
+            others = await levels.others(connection, self._name)
         budget = budget_of(self._wanted, measured)
         if self._clock() - self._forecast_s >= FORECAST_S:
             self._forecast_s = self._clock()
             # Of a very large store it may not end in time: what is done for room goes on.
-            with suppress(Fault):
+            try:
                 await self._look_ahead(measured, budget)
+            except Fault:
+                pass
+            except Exception:
+                log.exception("a look at what the store will take failed: the last one holds")
         own = self.seen.level if self.seen is not None else Level.WELL
         own = level(own, measured.used_bytes, budget)
-        decided = max(own, others)
+        decided = max(own, levels.others_level(others, budget))
         judged = judge(measured, budget, decided, self._coming, self._beyond, self._quota)
         self.seen = Seen(measured, budget, own, self._coming, judged)
         self._decide(decided, judged)
@@ -152,7 +164,7 @@ class DiskWatch:
             "disk_said": seen.judged.reason,
         }
         if seen.budget is not None:
-            said["disk_budget_bytes"] = seen.budget.limit_bytes
+            said |= levels.status_of(Room(seen.budget, seen.measured.wal_bytes))
         if seen.coming is not None and seen.coming.is_known:
             said["disk_a_day_bytes"] = round(seen.coming.a_day_bytes)
             if seen.coming.full_in_days is not None:

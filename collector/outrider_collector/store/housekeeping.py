@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
@@ -47,7 +48,7 @@ from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
 
 LEASE = "housekeeper"
 PERIOD_S = 60.0
-"""Between two rounds; the lease lasts three times as long."""
+"""Between two rounds, and between two renewals in a long one; the lease lasts three times as
+long."""
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 10_000
@@ -211,9 +213,13 @@ async def keep_house(
     retention: Retention,
     budget: Wanted = OFF,
     *,
+    name: str = "",
     tell: Callable[[str], object] = lambda _: None,
 ) -> Round:
-    """Do one round, ``tell``ing what is looked at. The connection is in autocommit mode."""
+    """Do one round, ``tell``ing what is looked at. The connection is in autocommit mode.
+
+    ``name`` is the collector that does it: what the others measured counts as its own.
+    """
     now = await _clock(connection)
     made = await ensure_ahead(connection)
     cutoff = now - max(retention.values())
@@ -221,7 +227,7 @@ async def keep_house(
     dropped = await partitions.drop_old(connection, now, cutoff)
     tell("days of compacted blocks")
     dropped += await days.drop_old(connection, now, retention)
-    gone = await shed.shed(connection, budget)
+    gone = await shed.shed(connection, budget, name=name)
     audited = max(retention[RecordClass.SECURITY], retention[RecordClass.AUDIT])
     tell("months of the audit log")
     dropped += await months.drop_old(connection, now, audited)
@@ -256,12 +262,16 @@ class Housekeeper:
         holder: str,
         period_s: float = PERIOD_S,
         budget: Wanted = OFF,
+        name: str = "",
     ) -> None:
+        """``name`` is the collector's; ``holder`` names the process, for people."""
         self._url = url
         self._retention = retention
         self._budget = budget
+        self._name = name
         self._holder = holder
         self._period_s = period_s
+        self._ttl_s = 3 * period_s
         self._woken = asyncio.Event()
         self.last: Round | None = None
         """The newest round of this process."""
@@ -290,7 +300,10 @@ class Housekeeper:
                     _log_made(await ensure_ahead(connection))
                 lease = await self._keep_lease(connection, lease)
                 if lease is not None:
-                    self.last = await keep_house(connection, self._retention, self._budget)
+                    async with self._keeping(lease):
+                        self.last = await keep_house(
+                            connection, self._retention, self._budget, name=self._name
+                        )
                     _log_round(self.last)
                 await first_of(self._period_s, stop, self._woken)
             if lease is not None:
@@ -299,10 +312,32 @@ class Housekeeper:
     async def _keep_lease(
         self, connection: AsyncConnection, lease: leases.Lease | None
     ) -> leases.Lease | None:
-        ttl_s = 3 * self._period_s
-        if lease is not None and await leases.renew(connection, lease, ttl_s):
+        if lease is not None and await leases.renew(connection, lease, self._ttl_s):
             return lease
-        return await leases.take(connection, LEASE, self._holder, ttl_s)
+        return await leases.take(connection, LEASE, self._holder, self._ttl_s)
+
+    @asynccontextmanager
+    async def _keeping(self, lease: leases.Lease) -> AsyncIterator[None]:
+        renewing = asyncio.create_task(self._renew(lease))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+
+    async def _renew(self, lease: leases.Lease) -> None:
+        """Renew until cancelled, from beside: one statement of a round may outlast the lease.
+
+        Whoever takes it meanwhile would end that statement, and fail at it just the same.
+        """
+        is_mine = True
+        while is_mine:
+            await asyncio.sleep(self._period_s)
+            with suppress(Fault), driver_errors(self._url):
+                async with await connect(
+                    self._url, application_name="outrider housekeeper lease"
+                ) as beside:
+                    is_mine = await leases.renew(beside, lease, self._ttl_s)
 
 
 async def _clock(connection: AsyncConnection) -> datetime:

@@ -102,7 +102,7 @@ async def test_each_level_is_acted_on_once(told: Told, fill: Callable[[int], Non
 async def test_what_another_collector_measures_counts_here(
     told: Told, database_url: str, fill: Callable[[int], None]
 ) -> None:
-    """One may see the disk and the other not; of a collector that is gone nothing counts."""
+    """One may see the disk and the other not; of an older version only the level is known."""
     other = (
         "insert into collectors (name, started_at, seen_at, status) values ('two', now(), %s, %s)"
     )
@@ -116,6 +116,58 @@ async def test_what_another_collector_measures_counts_here(
         beside.execute("update collectors set seen_at = now() - interval '1 minute'")
         await told.watch.look()
         assert (told.watch.level, told.held) == (Level.WELL, [True, False])
+
+
+async def test_a_hold_outlasts_the_one_collector_that_sees_the_disk(
+    told: Told, database_url: str, fill: Callable[[int], None]
+) -> None:
+    """It stopped, and its disk is as full as before: some minutes, unless another sees it."""
+    fill(10)
+    status = {"disk_level": "hold", "disk_budget_bytes": 9, "disk_budget_is_disk": True,
+              "disk_wal_bytes": 0}  # fmt: skip
+    other = (
+        "insert into collectors (name, started_at, seen_at, stopped_at, status)"
+        " values ('two', now(), now(), now(), %s)"
+    )
+    with psycopg.connect(database_url, autocommit=True) as beside:
+        beside.execute(other, (json.dumps(status),))
+        seen = []
+        for minutes in (0, 4, 6):
+            beside.execute(f"update collectors set seen_at = now() - interval '{minutes} minutes'")
+            await told.watch.look()
+            seen.append(told.watch.level)
+        assert seen == [Level.HOLD, Level.HOLD, Level.WELL]
+
+        beside.execute("update collectors set seen_at = now()")
+        sees_it = {**status, "disk_level": "well"}
+        beside.execute(
+            "insert into collectors (name, started_at, seen_at, status)"
+            " values ('three', now(), now(), %s)",
+            (json.dumps(sees_it),),
+        )
+        await told.watch.look()
+        assert told.watch.level is Level.WELL
+
+
+async def test_a_look_that_fails_for_whatever_reason_ends_nothing(
+    told: Told, fill: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours in a forecast or a measure: the level stays what it was."""
+    fill(96)
+    await told.watch.look()
+
+    async def wrong(*_: object) -> Measured:
+        raise OverflowError("date value out of range")
+
+    told.now_s = 120.0
+    with monkeypatch.context() as patched:
+        patched.setattr(growth, "read_stocks", wrong)
+        fill(91)
+        await told.watch.look()
+        assert told.watch.level is Level.SHED
+    monkeypatch.setattr(disk, "measure", wrong)
+    await told.watch.try_look()
+    assert told.watch.level is Level.SHED
 
 
 async def test_a_look_ahead_that_fails_keeps_nobody_from_looking(
@@ -150,8 +202,8 @@ async def test_what_is_seen_is_a_component_and_figures(
     assert (found.state, found.reason) == ("down", said)
     assert found.facts == {"used_bytes": 96 * MB, "budget_bytes": 100 * MB}
     assert told.watch.status() == {
-        "disk_used_bytes": 96 * MB, "disk_budget_bytes": 100 * MB, "disk_level": "hold",
-        "disk_holding": True, "disk_said": said,
+        "disk_used_bytes": 96 * MB, "disk_budget_bytes": 100 * MB, "disk_budget_is_disk": False,
+        "disk_wal_bytes": 0, "disk_level": "hold", "disk_holding": True, "disk_said": said,
     }  # fmt: skip
 
 

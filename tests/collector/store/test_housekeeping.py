@@ -16,6 +16,7 @@ from tests.collector.store.making import Store, commit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
     from psycopg import AsyncConnection
 
     from outrider_collector.store.compaction.classes import Retention
@@ -191,6 +192,33 @@ async def test_one_of_many_keeps_house_and_another_follows(
     await runs[1 - acting]
 
     assert await leases.take(connection, housekeeping.LEASE, "test", 1)
+
+
+async def test_a_round_that_outlasts_the_lease_keeps_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement of a round may take longer; nobody takes over and ends it in the middle."""
+    expiries: list[object] = []
+
+    async def long_round(*_: object, **__: object) -> housekeeping.Round:
+        async with asyncio.timeout(20):
+            while len(expiries) < 4:
+                found = await store.value(
+                    "select expires_at from leases where name = 'housekeeper'"
+                )
+                if found not in expiries:
+                    expiries.append(found)
+                await asyncio.sleep(0.02)
+        return housekeeping.Round([], [], {})
+
+    monkeypatch.setattr(housekeeping, "keep_house", long_round)
+    keeper = Housekeeper(store.url, MONTH, holder="k", period_s=0.3)
+    stop = asyncio.Event()
+    run = asyncio.create_task(keeper.run(stop))
+    await _until(lambda: keeper.last)
+    stop.set()
+    await run
+    assert len(set(expiries)) == 4
 
 
 async def test_a_missing_hour_is_made_when_a_writer_asks(store: Store) -> None:

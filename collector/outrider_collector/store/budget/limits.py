@@ -87,6 +87,18 @@ class Budget(NamedTuple):
         return used_bytes / max(1, self.limit_bytes)
 
 
+class Room(NamedTuple):
+    """A budget as a collector sees it, which others may not."""
+
+    budget: Budget
+    wal_bytes: int
+    """The write-ahead log as it sees it; of the database itself all see the same."""
+
+    def used_bytes(self, database_bytes: int) -> int:
+        """Return how much of the budget is used."""
+        return database_bytes + self.wal_bytes
+
+
 class Wanted(NamedTuple):
     """What the configuration says of a budget."""
 

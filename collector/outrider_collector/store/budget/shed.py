@@ -19,7 +19,8 @@ import outrider
 from outrider.sizes import said as size
 from outrider_collector.store import attaching
 from outrider_collector.store.budget.account import Account, take_back
-from outrider_collector.store.budget.limits import budget_of
+from outrider_collector.store.budget.levels import others
+from outrider_collector.store.budget.limits import Room, budget_of
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.compaction.days import PARENT, Day
@@ -49,19 +50,25 @@ async def shed(
     connection: AsyncConnection,
     wanted: Wanted,
     *,
+    name: str = "",
     measure: Measure = measure,
     sleep: Sleep = asyncio.sleep,
 ) -> list[Shed]:
     """Drop days of debug records while the store is too full; return those that went.
 
-    Begins where 90 % of the budget are used, and ends below 85 % or when there is none left. The
-    connection is in autocommit mode. A day whose locks are not free in time is left to the next
-    round.
+    Begins where 90 % of a budget are used, and ends below 85 % or when there is none left. Budgets
+    are what is seen here and what any other living collector than ``name`` sees: one of them may
+    see the file system, and another do this. The connection is in autocommit mode. A day whose
+    locks are not free in time is left to the next round.
     """
     gone: list[Shed] = []
     measured = await measure(connection)
-    budget = budget_of(wanted, measured)
-    if budget is None or measured.used_bytes < budget.shed_from:
+    full = [
+        room
+        for room in await _rooms(connection, wanted, measured, name)
+        if room.used_bytes(measured.database_bytes) >= room.budget.shed_from
+    ]
+    if not full:
         # What a round that was cut off told of days that have stayed.
         await take_back(connection)
         return gone
@@ -70,22 +77,36 @@ async def shed(
         if one is None:
             continue
         gone.append(one)
+        room = full[0]
+        used_bytes, limit_bytes = room.used_bytes(measured.database_bytes), room.budget.limit_bytes
         log.event(
             "pipeline.dropped",
             f"debug records of {day.begin:%Y-%m-%d} went before their time: {one.records:,} "
-            f"records, {size(one.size_bytes)}: {size(measured.used_bytes)} of "
-            f"{size(budget.limit_bytes)} were used",
+            f"records, {size(one.size_bytes)}: {size(used_bytes)} of {size(limit_bytes)} were used",
             table=one.table,
             records=one.records,
             size_bytes=one.size_bytes,
-            used_bytes=measured.used_bytes,
-            budget_bytes=budget.limit_bytes,
+            used_bytes=used_bytes,
+            budget_bytes=limit_bytes,
         )
         measured = await measure(connection)
         # Of a file system, what went is free now: the budget is the same.
-        if measured.used_bytes < budget.shed_until:
+        full = [
+            room
+            for room in full
+            if room.used_bytes(measured.database_bytes) >= room.budget.shed_until
+        ]
+        if not full:
             break
     return gone
+
+
+async def _rooms(
+    connection: AsyncConnection, wanted: Wanted, measured: Measured, name: str
+) -> list[Room]:
+    own = budget_of(wanted, measured)
+    rooms = [one.room for one in await others(connection, name) if one.is_alive and one.room]
+    return rooms if own is None else [Room(own, measured.wal_bytes), *rooms]
 
 
 async def _debug_days(connection: AsyncConnection) -> list[Day]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from outrider.columns import DictionaryColumn
 from outrider.filter import parse
@@ -168,7 +169,8 @@ async def test_no_other_table_takes_a_gap_back(store: Store) -> None:
     oid = "decode(lpad(to_hex(i.inhrelid::bigint), 8, '0'), 'hex')"
     await store.connection.execute(
         "insert into gaps (gap_id, commit_id, team, service, worker, host, records, at_least,"
-        f" bytes, reason) select {oid} || substr(g.gap_id, 5), 1, 1, '', '', '', 1, false, 0, 'shed'"
+        f" bytes, reason) select {oid} || substr(g.gap_id, 5), 1, 1, '', '', '', 1, false, 0,"
+        " 'shed'"
         " from gaps g, pg_inherits i where i.inhparent = 'blocks_compacted'::regclass"
     )
 
@@ -239,6 +241,31 @@ async def test_housekeeping_sheds_by_what_it_measures(
     done = await keep_house(store.connection, retention, Wanted(measured.used_bytes // 2))
     assert len(done.shed) == 1
     assert await ages(store) == set()
+
+
+async def test_a_budget_that_only_another_collector_sees_is_shed_for(store: Store) -> None:
+    """It measures a nearly full disk; this one, which keeps house, sees none and is told none."""
+    await fill(store, 0, 1)
+    status = {
+        "disk_level": "shed", "disk_budget_bytes": 100, "disk_budget_is_disk": True,
+        "disk_wal_bytes": 5,
+    }  # fmt: skip
+    await store.connection.execute(
+        "insert into collectors (name, started_at, seen_at, status)"
+        " values ('sees-it', now(), now(), %s)",
+        (Jsonb(status),),
+    )
+    # Its own row is none of another; one that is gone may have seen what is so no more.
+    assert await shed.shed(store.connection, Wanted(), name="sees-it", measure=figures(87)) == []
+    await store.connection.execute("update collectors set stopped_at = now()")
+    assert await shed.shed(store.connection, Wanted(), measure=figures(87)) == []
+    await store.connection.execute("update collectors set stopped_at = null")
+    assert await shed.shed(store.connection, Wanted(), measure=figures(84)) == []
+
+    # 87 and the 5 of the log that only it sees: 92 %. After the first day 84.
+    (gone,) = await shed.shed(store.connection, Wanted(), measure=figures(87, 79))
+    assert gone.records == 10
+    assert await ages(store) == {(0, "debug")}
 
 
 async def test_the_figures_of_a_forecast_come_from_the_days_that_are_there(store: Store) -> None:
