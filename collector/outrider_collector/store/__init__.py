@@ -8,6 +8,7 @@
 * ``writer`` is the way in. One transaction claims offsets (``claim``, ``claim_sql``), inserts
   blocks (``blocks``, ``record_columns``), gaps and hits (``rows``), sorts out what Postgres
   refuses (``quarantine``), and ends with a row in the ``feed``, whose order is commit order.
+* ``budget/``: how full the store is, when it will be full, and what goes when it is.
 * ``audit/``: the audit log, its seals and their proof. ``erasing/``: ``outrider store purge``.
 * ``agents``, ``streams``: who writes, and from where. ``leases``: who alone may act.
 * ``rules``, ``acts``, ``evaluation``, ``last_words``, ``alerts``: the statements of alerting.
