@@ -57,6 +57,19 @@ def test_an_alert_is_called_without_what_its_key_lacks() -> None:
     assert subjects == ["trading", "w1, h", "error-spike"]
 
 
+def test_alerts_of_a_frozen_rule_say_so() -> None:
+    """In the list and on the page; not because of a label that somebody's own rule has."""
+    mine = replace(alert(), stale=True)
+    told = replace(alert(), rule="outrider-frozen", kind="built-in", labels={"frozen": mine.rule})
+    other = replace(alert(), rule="other", labels={"frozen": "other"})
+    (group,) = alert_words.groups([mine, told, other], [], CLOCK)
+
+    assert [item.note for item in group.items] == ["warning, rule frozen", "warning", "warning"]
+    assert alert_words.frozen_rules([mine, told, other]) == {mine.rule}
+    said = alert_words.state_sentence(mine, CLOCK, is_frozen=True)
+    assert "Its rule is frozen" in said and "sources" not in said
+
+
 def test_what_a_message_failed_by_is_said_once() -> None:
     """The story of its tries ends with it; a why of another kind is kept."""
     failed = message("telegram", "failed", why="chat not found")

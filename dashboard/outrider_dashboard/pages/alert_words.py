@@ -37,10 +37,12 @@ class Group:
 
 def groups(opened: Sequence[Alert], recent: Sequence[Alert], clock: timing.Clock) -> list[Group]:
     """Group episodes: firing, pending, recovering, then those resolved in the last 24 h."""
-    out = []
+    out, frozen = [], frozen_rules(opened)
     for state in ("firing", "pending", "recovering"):
         items = [
-            Item(a, _note(a), clock.short_age(a.fired_at or a.started_at))
+            Item(
+                a, _note(a, is_frozen=a.rule in frozen), clock.short_age(a.fired_at or a.started_at)
+            )
             for a in opened
             if a.state == state
         ]
@@ -56,8 +58,16 @@ def groups(opened: Sequence[Alert], recent: Sequence[Alert], clock: timing.Clock
     return out
 
 
-def _note(alert: Alert) -> str:
+def frozen_rules(opened: Sequence[Alert]) -> frozenset[str]:
+    """Return the rules that are frozen for what they cost: a built-in alert tells of each."""
+    told = (a.labels.get("frozen") for a in opened if a.kind == "built-in")
+    return frozenset(rule for rule in told if rule)
+
+
+def _note(alert: Alert, *, is_frozen: bool = False) -> str:
     parts = [alert.priority]
+    if is_frozen:
+        parts.append("rule frozen")
     if alert.state == "resolved" and alert.resolved_at is not None:
         began = alert.fired_at or alert.started_at
         parts.append(f"took {timing.short_age((alert.resolved_at - began).total_seconds())}")
@@ -72,7 +82,7 @@ def _note(alert: Alert) -> str:
     return ", ".join(parts)
 
 
-def state_sentence(alert: Alert, clock: timing.Clock) -> str:
+def state_sentence(alert: Alert, clock: timing.Clock, *, is_frozen: bool = False) -> str:
     """Continue the sentence that begins with the state: since when, how grave, who knows."""
     began = alert.fired_at or alert.started_at
     if alert.state == "resolved" and alert.resolved_at is not None:
@@ -91,7 +101,12 @@ def state_sentence(alert: Alert, clock: timing.Clock) -> str:
         text += f" Kept quiet by {', '.join(alert.suppressed_by)}."
     if alert.flapping:
         text += " It flaps."
-    if alert.stale:
+    if is_frozen:
+        text += (
+            " Its rule is frozen for what it costs: this stays as it is, and nothing new alerts,"
+        )
+        text += " until the rules are applied again."
+    elif alert.stale:
         text += " Its sources are behind, so this may be old."
     return text
 

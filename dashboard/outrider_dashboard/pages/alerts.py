@@ -21,6 +21,7 @@ from outrider_dashboard.hostile import visible
 from outrider_dashboard.numbers import alert_name, measure
 from outrider_dashboard.pages.alert_words import (
     LedgerLine,
+    frozen_rules,
     groups,
     ledger,
     notes,
@@ -71,7 +72,8 @@ async def page(request: Request) -> Response:
     asked: int | None = request.path_params.get("alert")
     known = [*(opened.value or []), *(recent.value or [])]
     number = asked if asked is not None else (known[0].id if known else None)
-    episode = await _episode(visit, number) if number is not None else None
+    frozen = frozen_rules(opened.value or [])
+    episode = await _episode(visit, number, frozen) if number is not None else None
     if asked is not None and episode is not None and episode.code == Reason.NOT_FOUND:
         return visit.problem(
             Fault(Reason.NOT_FOUND, detail=f"There is no alert {alert_name(asked)}."), "Alerts"
@@ -121,14 +123,14 @@ async def _notices(visit: Visit) -> Panel[list[Notification]]:
     )
 
 
-async def _episode(visit: Visit, number: int) -> Panel[View]:
+async def _episode(visit: Visit, number: int, frozen: frozenset[str]) -> Panel[View]:
     source = visit.site.source
 
     async def read() -> View:
         detail = await source.alert(number)
         scale = geometry.span(detail.alert.started_at, detail.alert.resolved_at, visit.clock.now)
         values = await _values(visit, detail, scale)
-        return _view(detail, scale, values, visit)
+        return _view(detail, scale, values, visit, is_frozen=detail.alert.rule in frozen)
 
     return await visit.panel("Episode", read, number)
 
@@ -186,6 +188,8 @@ def _view(
     scale: TimeScale,
     values: Sequence[tuple[datetime, float]],
     visit: Visit,
+    *,
+    is_frozen: bool,
 ) -> View:
     alert, rule, clock = detail.alert, detail.definition, visit.clock
     lines = ledger(detail.notifications, clock)
@@ -199,7 +203,7 @@ def _view(
     counted = counted_filter(alert, rule)
     return View(
         detail=detail,
-        sentence=state_sentence(alert, clock),
+        sentence=state_sentence(alert, clock, is_frozen=is_frozen),
         chart=geometry.draw(
             scale,
             values=values,
