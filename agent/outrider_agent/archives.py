@@ -29,6 +29,8 @@ _MOST_MEMORY_BYTES = 128 << 20
 # A block of zstd is at least three bytes and becomes at most 128 KiB: so many at once are 11 MiB.
 _ZSTD_STEP_BYTES = 256
 _MAGIC_BYTES = 6
+_MOST_SILENT_BYTES = 1 << 20
+"""So much gives nothing at most, padding and empty members; a block of bzip2 may be nearly that."""
 
 
 class Damaged(Exception):  # noqa: N818  it says what the file is
@@ -56,46 +58,53 @@ class Archive:
         self._decoder: _Decoder | None = None
         self._ahead = b""
         """Read from the file, and of no member yet."""
+        self._silent_bytes = 0
+        """Read from the file since anything came out."""
 
-    def read(self) -> bytes:
-        """Return the next bytes, empty at the end. Raises Damaged, OSError."""
-        while True:
-            decoder = self._decoder or self._next_member()
-            if decoder is None:
+    def read(self) -> bytes | None:
+        """Return the next bytes, empty where a piece of the file gave nothing; None at the end.
+
+        Raises Damaged, OSError.
+        """
+        if self._decoder is None:
+            self._ahead = self._ahead.lstrip(b"\0")  # zeros between members are padding
+            if len(self._ahead) < _MAGIC_BYTES and (more := self._next_input()):
+                self._ahead += more
                 return b""
-            data, is_short = b"", False
-            if decoder.needs_input:
-                data, self._ahead = self._ahead or self._file.read(_INPUT_BYTES), b""
-                is_short = not data
-            piece = _decompressed(decoder, data)
-            self._decoder = None if decoder.eof else decoder
-            if decoder.eof:
-                self._ahead = decoder.unused_data
-            elif is_short and not piece:
-                raise Damaged("it ends before its content does")
-            if piece:
-                return piece
+            if not self._ahead:
+                return None
+            self._decoder = _member(self._ahead)
+        decoder, data, is_short = self._decoder, b"", False
+        if decoder.needs_input:
+            data, self._ahead = self._ahead or self._next_input(), b""
+            is_short = not data
+        piece = _decompressed(decoder, data)
+        if decoder.eof:
+            self._decoder, self._ahead = None, decoder.unused_data
+        elif is_short and not piece:
+            raise Damaged("it ends before its content does")
+        if piece:
+            self._silent_bytes = 0
+        return piece
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _next_member(self) -> _Decoder | None:
-        """Begin with what follows; None at the end. Zeros between members are padding."""
-        while True:
-            self._ahead = self._ahead.lstrip(b"\0")
-            if len(self._ahead) >= _MAGIC_BYTES:
-                break
-            more = self._file.read(_INPUT_BYTES)
-            if not more:
-                break
-            self._ahead += more
-        if not self._ahead:
-            return None
-        for magic, make in _KINDS:
-            if self._ahead.startswith(magic):
-                return make()
-        raise Damaged("it has bytes that are not compressed")
+    def _next_input(self) -> bytes:
+        if self._silent_bytes > _MOST_SILENT_BYTES:
+            raise Damaged(f"more than {_MOST_SILENT_BYTES} bytes of it are nothing but padding")
+        data = self._file.read(_INPUT_BYTES)
+        self._silent_bytes += len(data)
+        return data
+
+
+def _member(data: bytes) -> _Decoder:
+    """Begin with what follows."""
+    for magic, make in _KINDS:
+        if data.startswith(magic):
+            return make()
+    raise Damaged("it has bytes that are not compressed")
 
 
 class _Gzip:

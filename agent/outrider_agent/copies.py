@@ -158,7 +158,7 @@ class Copies:
 
     def _goes_on(self, followed: Followed, sought: Sought) -> bool:
         tail = followed.tail
-        if sought.trouble and followed.has_file and sought.end <= tail.size:
+        if sought.trouble and followed.has_file and sought.end <= tail.status().st_size:
             return False
         place, before = Place(tail.begin, tail.begin_digest, tail.begin_state), tail.fd
         candidate = open_candidate(Found(sought.path, followed.found.source))

@@ -43,6 +43,8 @@ _MOST_PART_BYTES = 64 << 20
 _LEAST_PART_BYTES = 1 << 20
 _MOST_LINE_BYTES = 1 << 30
 _STEP_BYTES = 2 << 20
+_SILENT_COST_BYTES = 64 << 10
+"""What gives nothing takes about as long as so much that does."""
 _MOST_ARCHIVES = 1000
 _TICK_NS = 1_000_000_000
 """Some tools keep a file's time in whole seconds."""
@@ -81,8 +83,10 @@ class _Reading:
     offset: int = 0
     head: bytes = b""
 
-    def read(self, head_bytes: int) -> bytes:
+    def read(self, head_bytes: int) -> bytes | None:
         piece = self.archive.read()
+        if piece is None:
+            return None
         if self.offset + len(piece) > MOST_BYTES:
             raise Damaged(f"it has more than {MOST_BYTES} bytes")
         if len(self.head) < head_bytes:
@@ -263,9 +267,9 @@ class Unpacking:
                 if is_alike:
                     raise
                 return None
-            if not piece:
+            if piece is None:
                 return None
-            yield len(piece)
+            yield len(piece) or _SILENT_COST_BYTES
             recent += piece
             recent = recent[max(0, begin - (reading.offset - len(recent))) :]
         tail = recent[: place.committed - begin]
@@ -291,11 +295,11 @@ class Unpacking:
                 except (Damaged, OSError) as error:
                     one.trouble = f"{reading.path}: {error}"
                     break
-                if not piece:
+                if piece is None:
                     has_more = False
                     break
                 _write(fd, piece, reading.offset - len(piece))
-                yield len(piece)
+                yield len(piece) or _SILENT_COST_BYTES
             if reading.offset - one.place.committed > _MOST_LINE_BYTES:
                 one.trouble = f"{reading.path}: a line is longer than {_MOST_LINE_BYTES} bytes"
             self._publish(fd, draft, stream_id, has_more=has_more)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +33,7 @@ def pieces(path: Path) -> list[bytes]:
     """All that an archive gives out."""
     archive = Archive(str(path))
     try:
-        return [*iter(archive.read, b"")]
+        return [piece for piece in iter(archive.read, None) if piece]
     finally:
         archive.close()
 
@@ -81,7 +82,7 @@ def test_what_is_cut_off_is_damaged_at_its_end(
     archive = Archive(str(path))
     got: list[bytes] = []
     with pytest.raises(Damaged):
-        got.extend(iter(archive.read, b""))
+        got.extend(piece for piece in iter(archive.read, None) if piece)
     archive.close()
 
     assert TEXT.startswith(b"".join(got))
@@ -97,6 +98,41 @@ def test_what_is_not_compressed_is_damaged(tmp_path: Path, content: bytes) -> No
     path.write_bytes(gzip.compress(b"x\n") + content)
     with pytest.raises(Damaged):
         pieces(path)
+
+
+@each_kind
+@pytest.mark.parametrize("nothing", ["zeros", "empty members"])
+def test_what_gives_nothing_has_a_limit(
+    tmp_path: Path, compress: Callable[[bytes], bytes], nothing: str
+) -> None:
+    """A hole of a gigabyte is told after a megabyte, in reads of which each takes one piece."""
+    path, empty = tmp_path / "a", compress(b"")
+    content = compress(TEXT) + (b"" if nothing == "zeros" else empty * ((3 << 20) // len(empty)))
+    path.write_bytes(content)
+    if nothing == "zeros":
+        os.truncate(path, 1 << 30)
+    archive, got, at = Archive(str(path)), [b""], [0]
+
+    def read() -> bytes | None:
+        piece = archive.read()
+        at.append(archive._file.tell())
+        return piece
+
+    with pytest.raises(Damaged):
+        got.extend(iter(read, None))
+    archive.close()
+
+    assert b"".join(got) == TEXT
+    assert max(map(int.__sub__, at[1:], at)) <= 64 << 10
+    assert at[-1] <= len(compress(TEXT)) + (1 << 20) + (128 << 10)
+
+
+def test_a_block_that_is_as_large_as_may_be_is_no_padding(tmp_path: Path) -> None:
+    """bzip2 gives nothing before it has read a block of up to 900,000 bytes."""
+    path, content = tmp_path / "a", os.urandom(3_000_000)
+    path.write_bytes(bz2.compress(content))
+
+    assert b"".join(pieces(path)) == content
 
 
 @each_kind
