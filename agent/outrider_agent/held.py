@@ -23,7 +23,7 @@ from outrider_agent.endings import has_writer
 from outrider_agent.journal import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
     from outrider_agent.configuration import AgentConfig
@@ -192,11 +192,12 @@ def keep(followed: Followed, directory: Path, *, sync: bool = True) -> str:
     return str(path)
 
 
-def kept_bytes(directory: Path) -> int:
-    """Return how much room copies take."""
+def kept_bytes(directory: Path, but: Container[str] = ()) -> int:
+    """Return how much room copies take, without those of these names."""
     try:
         with os.scandir(directory) as entries:
-            return sum(entry.stat().st_blocks * 512 for entry in entries)
+            counted = (entry for entry in entries if entry.name not in but)
+            return sum(entry.stat().st_blocks * 512 for entry in counted)
     except OSError:
         return 0
 

@@ -7,8 +7,10 @@ offset. Names prove nothing. From there on its content is unpacked into ``keep/`
 goes on in the same stream, whatever is killed or restarted meanwhile.
 
 What is unpacked takes room: a part at a time, of at most 64 MiB, and no further part before that
-one is delivered. A mark beside the copy (``keep/ID.more``) says that it may not be all; the next
-part is sought like the first, or read on where the last one ended.
+one is delivered. What is delivered lies there until the next part is, and counts no more; streams
+of which a part was delivered go before those that are not begun, so at most one part lies there
+beyond the limit, and nothing waits for itself. A mark beside the copy (``keep/ID.more``) says that
+it may not be all; the next part is sought like the first, or read on where the last one ended.
 
 Decompressing is done in small steps between which everything else goes on.
 """
@@ -72,6 +74,11 @@ class Sought:
     trouble: str = ""
     """Which archive should have more and is damaged."""
     steps: Generator[int] | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a part of it is followed, all of which is stored."""
+        return self.followed is not None and self.followed.kept
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +145,8 @@ class Unpacking:
         """Seek what comes after the part of a stream that is followed, all of which is stored."""
         stream = followed.tail.stream
         if stream.stream_id not in self:
-            self._queue.append(Sought(stream, place, followed=followed))
+            before = sum(one.goes_on or one.steps is not None for one in self._queue)
+            self._queue.insert(before, Sought(stream, place, followed=followed))
 
     def moved(self, stream_id: int, place: Place) -> bool:
         """Seek a stream from another place on: the collector stands there. False if not sought."""
@@ -209,7 +217,8 @@ class Unpacking:
 
     def _has_room(self) -> bool:
         """Whether what is kept already leaves room for a part, and the file system does."""
-        kept_bytes = held.kept_bytes(self._directory)
+        delivered = {str(one.stream.stream_id) for one in self._queue if one.goes_on}
+        kept_bytes = held.kept_bytes(self._directory, but=delivered)
         if kept_bytes and kept_bytes + self._part_bytes() > self.limits.held_bytes:
             return False
         room = os.statvfs(self._directory.parent)

@@ -235,6 +235,39 @@ def test_a_bomb_is_given_up(host: Stepped, monkeypatch: pytest.MonkeyPatch) -> N
     assert stored(host)[-10:] == lines(20, 30)
 
 
+@pytest.mark.usefixtures("leases", "small_parts")
+@pytest.mark.parametrize(("held_bytes", "files"), [(6000, 1), (20_000, 1), (30_000, 6)])
+def test_parts_that_are_delivered_hold_nothing_up(
+    tmp_path: Path, held_bytes: int, files: int
+) -> None:
+    """With room for a part and a bit, and for fewer parts than there are archives, all arrives."""
+    collector = FakeCollector()
+    collector.port = 1
+    collector.database.tokens.add(TOKEN)
+    settings = f"window_bytes = 1048576\nheld_bytes = {held_bytes}"
+    host = Stepped(Site(tmp_path / "host", collector, agent=settings), collector)
+    back(host)
+    for n in range(files):
+        host.site.write(f"{n}.log", numbered(0, 10).replace("line", f"{n} line"))
+    host.settle()
+    host.stop()
+    for n in range(files):
+        path = host.site.write(f"{n}.log", numbered(10, 1500).replace("line", f"{n} line"))
+        compressed(path)
+    host.start()
+    host.connect()
+    keep, most = host.site.state_dir / "keep", 0
+    for _ in range(100 * files):
+        host.step(1.0)
+        most = max(most, sum(path.suffix != ".more" for path in keep.glob("*")))
+    host.crash()
+
+    wanted = [f"{n} {line}" for n in range(files) for line in lines(0, 1500)]
+    assert sorted(map(str, stored(host))) == sorted(wanted)
+    assert host.collector.database.gaps == {}
+    assert most <= 2 + held_bytes // 8192  # the smallest part takes so much
+
+
 @pytest.mark.usefixtures("leases")
 def test_without_room_it_waits(host: Stepped, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost by a full disk: the archive keeps it until there is room."""
