@@ -4,8 +4,9 @@ What sources say of how complete they are is read before the feed is: so all tha
 been counted when an end is concluded from it. While the feed is not read to its end, nothing is.
 
 Where more than ``SLICE_HITS`` hits wait, those of rules that can be critical are evaluated ahead,
-in a step of their own, and the others in slices: neither a critical alert nor ingest, which shares
-this loop, waits for a storm of others.
+in a step of their own, and the others in slices, the first of them small: neither a critical alert
+nor the first of others nor ingest, which shares this loop, waits for a storm. A slice may be a part
+of one commit's hits; which part is recorded with the step, and whoever takes over goes on there.
 
 A rule whose evaluation takes too much is frozen, as one whose filter does is by the collectors
 (:mod:`~outrider_collector.ingest.rulebook`): by a set of rules that comes through the feed.
@@ -25,10 +26,10 @@ from outrider_alerting.rules import RuleSet
 from outrider_alerting.state import EngineState
 from outrider_alerting.watermarks import assess
 from outrider_collector.alerts import inputs as translate
-from outrider_collector.alerts.recording import Recorder, Step
+from outrider_collector.alerts.recording import Cut, Recorder, Step
 from outrider_collector.alerts.spending import Spending
 from outrider_collector.store import canary, evaluation, leases, rules, sources
-from outrider_collector.store.evaluation import Cursor
+from outrider_collector.store.evaluation import Cursor, HalfRow
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,7 +53,9 @@ PLACE_EVERY_S: Final = 1.0
 """A place in the feed that no step stored is stored after this."""
 FEED_ROWS_MAX: Final = 500
 SLICE_HITS: Final = 1_000
-"""A step takes no further commit once it has so many hits."""
+"""Where more hits wait they are evaluated in slices, of so many in the end ..."""
+FIRST_HITS: Final = 200
+"""... and of so many at first: each slice is twice the one before."""
 FREEZE_S: Final = 2.0
 """So long it is tried to freeze a rule beside running commits; then a later step does."""
 FREEZE_EVERY_S: Final = 10.0
@@ -100,6 +103,10 @@ class Leader:
         # A new rule set wants to be told every component, once the feed is read to its end; so does
         # a new leader, for the one before may have gone between the two.
         self._tell_all = True
+        self._slice_hits = FIRST_HITS
+        # A row of which hits were evaluated and more are left, and what those of the row are.
+        self._half: HalfRow | None = None
+        self._row_hits: tuple[Hit, ...] | None = None
         self._now: datetime | None = None
         self._stepped_at = self._stored_at = self._renewed_at = clock()
         self._open: list[SourceRow] = []
@@ -115,6 +122,7 @@ class Leader:
         self._place = await evaluation.read_cursor(self._connection)
         self._read_to = self._place.feed_number
         self._urgent_to = self._place.urgent_to
+        self._half = await evaluation.read_half_row(self._connection, self._place)
         states = await evaluation.read_states(self._connection)
         self._engine = EngineState.load(
             self._place.state.encode(),
@@ -138,11 +146,24 @@ class Leader:
             await self._use(batch.version)
             self._tell_all = True
         part: Part = "all"
-        if self._urgent_to > self._read_to or _hits(batch.rows) > SLICE_HITS:
+        cut: Cut | None = None
+        ahead = self._urgent_to > self._read_to
+        if ahead or self._half is not None or _hits(batch.rows) > SLICE_HITS:
             await self._go_ahead(batch)
             part = "rest" if self._urgent_to > self._read_to else "all"
             batch = self._slice(batch)
-        hits = await self._hits(batch.rows, part)
+            hits, cut = await self._cut(batch, part)
+            self._slice_hits = min(2 * self._slice_hits, SLICE_HITS)
+        else:
+            self._slice_hits = FIRST_HITS
+            hits = await self._hits(batch.rows, part)
+        if cut is not None and not cut.is_last:
+            number = batch.rows[0].number
+            inputs = StepInputs(part=part, hits=hits)
+            await self._step(batch.now, number, inputs, caught_up=False, cut=cut)
+            self._half = HalfRow(number, cut.end)
+            self._stepped_at = self._clock()
+            return True
         gaps = await self._gaps(batch)
         health = await self._health(batch)
         read_to = batch.rows[-1].number if batch.rows else self._read_to
@@ -156,9 +177,11 @@ class Leader:
         due = batch.version is not None or self._recorder.notices.due(batch.now)
         if hits or health or gaps or due or self._clock() - self._stepped_at >= TICK_S:
             inputs = StepInputs(part=part, hits=hits, health=tuple(health), gaps=tuple(gaps))
-            await self._step(batch.now, read_to, inputs, caught_up=not batch.more)
+            await self._step(batch.now, read_to, inputs, caught_up=not batch.more, cut=cut)
             self._stepped_at = self._clock()
         self._read_to = read_to
+        if cut is not None:
+            self._half = self._row_hits = None
         if self._clock() - self._stored_at >= PLACE_EVERY_S:
             await self._store_place()
         return batch.more
@@ -194,13 +217,31 @@ class Leader:
         self._urgent_to = rows[-1].number
 
     def _slice(self, batch: Batch) -> Batch:
-        """Return the first rows, up to the one that brings the hits to SLICE_HITS."""
+        """Return the first rows, up to the one that fills the slice; what is more comes alone."""
         found = 0
         for place, row in enumerate(batch.rows, 1):
             found += row.hits
-            if found >= SLICE_HITS and place < len(batch.rows):
-                return replace(batch, rows=batch.rows[:place], more=True)
+            alone = row.hits > self._slice_hits or self._is_half(row)
+            end = place - 1 if alone and place > 1 else place
+            if (alone or found >= self._slice_hits) and end < len(batch.rows):
+                return replace(batch, rows=batch.rows[:end], more=True)
         return batch
+
+    def _is_half(self, row: FeedRow) -> bool:
+        return self._half is not None and self._half.number == row.number
+
+    async def _cut(self, batch: Batch, part: Part) -> tuple[tuple[Hit, ...], Cut | None]:
+        """Return the hits of a slice, and which of its row they are if that has more."""
+        hits = self._row_hits
+        if hits is None:
+            hits = await self._hits(batch.rows, part)
+        half = self._half if batch.rows and self._is_half(batch.rows[0]) else None
+        if half is None and (len(batch.rows) != 1 or len(hits) <= self._slice_hits):
+            return hits, None
+        self._row_hits = hits
+        begin = half.taken if half is not None else 0
+        cut = Cut(begin, min(begin + self._slice_hits, len(hits)), len(hits))
+        return hits[cut.begin : cut.end], cut
 
     async def _hits(self, rows: list[FeedRow], part: Part) -> tuple[Hit, ...]:
         commits = [row.commit_id for row in rows if row.commit_id is not None and row.hits]
@@ -242,6 +283,7 @@ class Leader:
         inputs: StepInputs,
         *,
         caught_up: bool,
+        cut: Cut | None = None,
     ) -> None:
         self._listening_since = self._listening_since or now
         quorum = assess(
@@ -260,7 +302,9 @@ class Leader:
             enter=self._spending.enter,
         )
         overspent = self._spending.end(self._hits_of_rules(inputs))
-        taken = Step(now=now, place=self._place, read_to=read_to, inputs=inputs, result=result)
+        taken = Step(
+            now=now, place=self._place, read_to=read_to, inputs=inputs, result=result, cut=cut
+        )
         outcome = await self._recorder.take(taken)
         if outcome is None:
             return

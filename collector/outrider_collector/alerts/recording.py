@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -47,6 +47,19 @@ LAST_WORDS_WITHIN: Final = timedelta(minutes=10)
 """So old may be what a worker wrote last to be shown beside its death."""
 
 
+class Cut(NamedTuple):
+    """Which hits of its one feed row a step took, of how many."""
+
+    begin: int
+    end: int
+    total: int
+
+    @property
+    def is_last(self) -> bool:
+        """Nothing of the row is left."""
+        return self.end == self.total
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A step that was taken."""
@@ -58,6 +71,8 @@ class Step:
     read_to: int
     inputs: StepInputs
     result: StepResult
+    # None: all hits of its rows.
+    cut: Cut | None = None
 
     @property
     def before(self) -> int:
@@ -121,8 +136,9 @@ class Recorder:
         due = self.notices.due(step.now)
         if recorded or due or result.changed:
             ahead = step.inputs.part == "urgent"
+            stays = ahead or (step.cut is not None and not step.cut.is_last)
             place = Cursor(
-                step.place.feed_number if ahead else max(step.read_to, step.place.feed_number),
+                step.place.feed_number if stays else max(step.read_to, step.place.feed_number),
                 step.place.step + 1,
                 self._rule_set,
                 result.general.decode(),
@@ -216,6 +232,7 @@ class Recorder:
                 rule_set=waiting.place.rule_set,
                 inputs={
                     "part": waiting.step.inputs.part,
+                    "cut": waiting.step.cut and waiting.step.cut[:2],
                     "quorum": msgspec.to_builtins(waiting.step.result.record),
                     "health": msgspec.to_builtins(waiting.step.inputs.health),
                     "gaps": msgspec.to_builtins(waiting.step.inputs.gaps),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+_LAST_STEPS: Final = 20
+"""Between two parts of a row there is at most one step ahead, and one for the clock."""
 MESSAGE_CHARACTERS: Final = 300
 """Of a record's message in an alert's evidence."""
 
@@ -116,6 +118,13 @@ class RecordedStep(NamedTuple):
     inputs: dict[str, Any]
 
 
+class HalfRow(NamedTuple):
+    """A feed row of whose hits only the first were evaluated."""
+
+    number: int
+    taken: int
+
+
 class StoredState(NamedTuple):
     """The state of one (rule, key), JSON."""
 
@@ -132,6 +141,21 @@ async def read_cursor(connection: AsyncConnection) -> Cursor:
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101  the schema inserts the one row
     return Cursor(*row)
+
+
+async def read_half_row(connection: AsyncConnection, place: Cursor) -> HalfRow | None:
+    """Return the row that the last steps began and did not finish; None: there is none."""
+    cursor = await connection.execute(
+        """
+        select feed_to, (cut ->> 1)::integer
+        from (select feed_to, inputs -> 'cut' as cut from evaluation_steps
+              where step <= %s order by step desc limit %s) last
+        where feed_to > %s and jsonb_typeof(cut) = 'array' order by 2 desc limit 1
+        """,
+        (place.step, _LAST_STEPS, place.feed_number),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else HalfRow(*row)
 
 
 async def read_states(connection: AsyncConnection) -> list[StoredState]:
@@ -176,7 +200,8 @@ async def read_hits(
         from hits
         where commit_id = any(%(commits)s)
           and (%(only)s::bytea[] is null or hits_key = any(%(only)s))
-        order by commit_id, hits_key, key, overflow, bucket, n, time_replaced
+        order by commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
+                 stream_offsets
         """,
         {"commits": list(commit_ids), "only": None if only is None else list(only)},
         prepare=True,

@@ -79,9 +79,10 @@ async def _inputs(
     commits = [row.commit_id for row in feed if row.commit_id is not None]
     hits = translate.hits_in_order(feed, await evaluation.read_hits(connection, commits))
     part = taken["inputs"]["part"]
+    begin, end = taken["inputs"].get("cut") or (0, None)
     return StepInputs(
         part=part,
-        hits=hits_of(part, map(translate.hit, hits), program),
+        hits=hits_of(part, map(translate.hit, hits), program)[begin:end],
         health=msgspec.convert(taken["inputs"]["health"], tuple[ComponentState, ...]),
         gaps=msgspec.convert(taken["inputs"]["gaps"], tuple[GapSeen, ...]),
     )

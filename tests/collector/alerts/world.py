@@ -87,7 +87,7 @@ class World:
         at_us: int | None = None,
         watermark_us: int | None = None,
         event: str = "",
-        attributes: str = "",
+        attributes: str | Sequence[str] = "",
         gaps: Sequence[Gap] = (),
     ) -> None:
         """Commit lines of one worker; by default they are of now, and all is shipped until now."""
@@ -98,7 +98,8 @@ class World:
         if event:
             columns.event = DictionaryColumn((event,), b"\x01" * len(messages))
         if attributes:
-            columns.attributes_raw = pack_text([attributes.encode()] * len(messages))
+            each = [attributes] * len(messages) if isinstance(attributes, str) else attributes
+            columns.attributes_raw = pack_text([text.encode() for text in each])
         batch = PendingBatch(
             agent=self.agent,
             session=self.session,
