@@ -74,7 +74,7 @@ class Adoption:
         self._orphans = Orphans(identity.key)
         self._lost: list[Lost] = []
         self.unpacking = Unpacking(identity.key, agent, keep_dir)
-        self._copies = Copies(
+        self.copies = Copies(
             identity.key,
             keep_dir,
             found=self._found,
@@ -86,7 +86,7 @@ class Adoption:
             unpacking=self.unpacking,
             follow=self._follow,
         )
-        self.descriptors.keep = self._copies.keep_open
+        self.descriptors.keep = self.copies.keep_open
         self._welcomed = False
         self._looked_since_welcome = False
         self._copied = identity.copied
@@ -134,13 +134,13 @@ class Adoption:
         """Find streams again that Postgres has open; return what is to be followed from now on."""
         if not self._welcomed:
             return []
-        fresh = self._copies.take_up()
+        fresh = self.copies.take_up()
         fresh += self._match_orphans(self._ready(now), remembered)
         if self._looked_since_welcome and self._orphans.streams:
             paths = [stream.path for stream, _ in self._orphans.streams.values()]
             for _ in discovery.until_at_rest(paths):
                 fresh += self._match_elsewhere(remembered)
-            self._copies.seek_in_archives(remembered)
+            self.copies.seek_in_archives(remembered)
             self._give_up_orphans()
         return fresh
 
@@ -203,7 +203,7 @@ class Adoption:
 
     def unpacked(self, sought: Sought, remembered: State) -> Followed | None:
         """Let a stream begin, or go on, in what an archive had of it; None where it had nothing."""
-        followed = self._copies.unpacked(sought, remembered)
+        followed = self.copies.unpacked(sought, remembered)
         if followed is None and sought.followed is None:
             stream = sought.stream
             self._handover.give(Adopt(stream))
@@ -245,10 +245,6 @@ class Adoption:
     def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
         """Seek, beside a file that was truncated, the copy that has what it had before."""
         return self._found.copy_of(followed, place)
-
-    def move(self, followed: Followed, candidate: Candidate) -> None:
-        """Let a stream go on in another file that has its bytes; the caller keeps the old one."""
-        self._copies.move(followed, candidate)
 
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():

@@ -116,6 +116,16 @@ class Copies:
         )
         return followed
 
+    def retry(self) -> None:
+        """See whether there is room by now for what archives have."""
+        if self._unpacking.waits:
+            self._reports.say(
+                "unpacking",
+                "what is left of compressed files waits for room in keep/: free space there, or "
+                "raise `agent.held_bytes`",
+            )
+        self._unpacking.retry()
+
     def keep_open(self, followed: Followed) -> bool:
         """Go on with a file that has no lasting name in a copy, which may be closed for a while."""
         try:

@@ -217,7 +217,9 @@ class Endings:
                 self._journal.lost(told)
         elif told.begin > place.committed:
             # What was before it was on its way, and went with a crash or a restored database.
-            told = msgspec.structs.replace(told, begin=place.committed)
+            told = msgspec.structs.replace(
+                told, begin=place.committed, records=max(told.records, 1)
+            )
             with self._journalled():
                 self._journal.lost(told)
         self._reports.say(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from outrider_agent.reports import Reports
 
 _SAVE_S = 1.0
+_TOO_MUCH_HELD = "was deleted, and too much was held of such files"
 
 
 class Files:
@@ -204,9 +205,12 @@ class Files:
         followed.tail.generation = notice.generation
         if self._adoption.unpacking.moved(notice.stream_id, notice.place):
             return None
-        end = followed.loss.end if followed.loss is not None else followed.tail.size
-        had_file = followed.has_file
-        self._endings.lose(followed, notice.place, end, f"the bytes are gone from {followed.path}")
+        loss, had_file = followed.loss, followed.has_file
+        end = followed.tail.size if loss is None else loss.end
+        reason, detail = "truncated", f"the bytes are gone from {followed.path}"
+        if not had_file and loss is None:
+            reason, detail = HELD_FULL, f"{followed.path} {_TOO_MUCH_HELD}"
+        self._endings.lose(followed, notice.place, end, detail, reason=reason)
         if had_file:
             # What the file has now may be in Postgres already, under the stream that ended.
             self._adoption.again(followed, 0.0, replay_below=followed.tail.size)
@@ -236,7 +240,7 @@ class Files:
             return None
         # Copied, then truncated: the copy has what was not read, up to when it was made.
         self._adoption.again(followed, 0.0)
-        self._adoption.move(followed, copied)
+        self._adoption.copies.move(followed, copied)
         self._endings.may_lack(followed, tail.size, detail, now_us)
         return followed
 
@@ -245,24 +249,18 @@ class Files:
     def housekeeping(self, now: float, now_us: int, now_ns: int) -> None:
         """See to ends of files, segments, watermarks, the cache and the picture."""
         living = [one for one in self._by_stream.values() if not one.ended and one.has_file]
-        if self._adoption.unpacking.waits:
-            self._reports.say(
-                "unpacking",
-                "what is left of compressed files waits for room in keep/: free space there, or "
-                "raise `agent.held_bytes`",
-            )
-        self._adoption.unpacking.retry()
+        self._adoption.copies.retry()
         for followed in living:
             try:
                 self._see_to(followed, now, now_us, now_ns)
             except OSError as error:
                 self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
         relieve(living, self._reports)
-        beyond = self._held.beyond_limits(living, self._adoption.candidates)
+        beyond = self._held.beyond_limits(self._by_stream.values(), self._adoption.candidates)
         for followed in self._streams_of(beyond):
             self._give_up(followed, now_us)
         watermarks.tell(living, self.batches, self._handover, self.looked_us, now_us)
-        self._inbox.tidy(living)
+        self._inbox.tidy(self._by_stream.values())
         self._paint(now)
         if self._dirty and now >= self._next_save:
             self._next_save = now + _SAVE_S
@@ -278,12 +276,15 @@ class Files:
     def _give_up(self, followed: Followed, now_us: int) -> None:
         """End the stream of a deleted file, and give its room back."""
         tail = followed.tail
-        if tail.has_pending:
-            self._handover.give(self.batches.make(tail, self.looked_us))
-        place = Place(tail.begin, tail.begin_digest)
-        detail = f"{followed.path} was deleted, and too much was held of such files"
-        self._endings.lose(followed, place, tail.size, detail, now_us, reason=HELD_FULL)
+        if not followed.ended:
+            if tail.has_pending:
+                self._handover.give(self.batches.make(tail, self.looked_us))
+            place = Place(tail.begin, tail.begin_digest)
+            detail = f"{followed.path} {_TOO_MUCH_HELD}"
+            self._endings.lose(followed, place, tail.size, detail, now_us, reason=HELD_FULL)
+        # Of one that was read to its end it is lost only where it must be read again.
         self._let_go(followed)
+        followed.has_file = False
 
     def _is_gone(self, followed: Followed, now_us: int) -> None:
         """End a stream whose file was closed for want of descriptors, and went away meanwhile."""

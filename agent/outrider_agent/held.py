@@ -71,9 +71,9 @@ class HeldFiles:
         self, files: Iterable[Followed], waiting: Iterable[Candidate]
     ) -> list[Followed | Candidate]:
         """Return the files to be given up now; ``waiting`` are no streams yet."""
-        # What has been read to its end is within the window, and its bytes are needed no more.
+        # Also what was read to its end: while the store holds, what was read is to be read again.
         found: list[Held[Followed] | Held[Candidate]] = []
-        found += held(followed for followed in files if not followed.ended)
+        found += held(files)
         found += [one for one in map(_of_candidate, waiting) if one is not None]
         found = beyond(found, self.limits.held_bytes, self.limits.keep_free_bytes)
         return [one.file for one in found]

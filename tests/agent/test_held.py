@@ -110,6 +110,42 @@ def test_a_stop_without_any_session_keeps_what_was_deleted(tmp_path: Path, known
     assert len(database.streams) == 1
 
 
+@pytest.mark.usefixtures("leases")
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_was_read_to_its_end_counts_until_it_is_stored(tmp_path: Path, holds: bool) -> None:
+    """While the store holds, read is not delivered: files are let go of, and told as gaps."""
+    host = stepped(tmp_path, "held_bytes = 100000")
+    host.site.write("a.log", numbered(0, 10))
+    host.settle()
+    assert host.agent is not None
+    if holds:
+        host.agent._delivery.keep_all_but_vital(262_144)
+    else:
+        host.disconnect()
+    for n in range(1, 11):
+        path = host.site.write("a.log", numbered(1000 * n, 1000 * n + 1000) + "x" * 50_000 + "\n")
+        for _ in range(4):
+            host.step(0.5)
+        path.unlink()
+        for _ in range(16):
+            host.step(1.0)
+    still = sum(one.has_file for one in host.agent._files._by_stream.values())
+    if holds:
+        host.agent._delivery.keep_all_but_vital(0)
+    else:
+        host.connect()
+    host.settle()
+    host.crash()
+    database = host.collector.database
+    rows, gaps = len(database.rows), [gap for _, gap in database.gaps.values()]
+
+    assert still == 1
+    assert {(gap.reason, gap.records) for gap in gaps} <= {("held_full", 1)}
+    assert len(gaps) == (9 if holds else 0)  # what the window has is not lost
+    assert rows == 10 + 1001 * (1 if holds else 10)
+    assert [stream.closed for stream in database.streams.values()] == [True] * 10
+
+
 def open_files() -> set[str]:
     """What this process has open; a file that was deleted says so."""
     names = set()
