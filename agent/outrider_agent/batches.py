@@ -121,6 +121,7 @@ def _given_up(stream: Stream, draft: Draft, shed: Shed) -> Loss:
         detail=f"{shed.said()} dropped: more waited than may: {stream.path}",
         from_us=shed.from_us,
         to_us=shed.to_us,
+        severity_max=max(shed.by_severity),
     )
 
 

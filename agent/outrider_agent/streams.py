@@ -85,6 +85,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     from_us: int = 0
     to_us: int = 0
+    severity_max: int = 0
+    """No record of it is more severe; 0: not known."""
 
 
 def mint(random_bits: Callable[[int], int]) -> int:

@@ -41,7 +41,10 @@ def test_a_batch_is_read_as_it_was_meant(
     packed = records(rows).pack(clock_offset_us=5)
     encoder = BatchEncoder()
     encoder.compress = compress
-    loss = Loss(gap_id=b"g" * 16, stream_id=7, begin=1, end=2, reason="truncated", detail="é" * 600)
+    loss = Loss(
+        gap_id=b"g" * 16, stream_id=7, begin=1, end=2, reason="truncated", detail="é" * 600,
+        severity_max=9,
+    )  # fmt: skip
     raw = encoder.encode(
         stream_id=7, begin=0, end=1 << 40, previous_digest=b"p" * 16, digest=b"d" * 16,
         packed=packed, losses=[loss], watermark_us=99, replayed=True, final=True,
@@ -54,6 +57,7 @@ def test_a_batch_is_read_as_it_was_meant(
     assert batch.record_count == len(rows)
     (gap,) = batch.gaps
     assert (gap.gap_id, gap.reason, len(gap.detail.encode())) == (b"g" * 16, "truncated", 512)
+    assert gap.severity_max == 9
     payload = batch.columns
     if batch.compression == log_pb2.COMPRESSION_ZSTD:
         payload = zstandard.ZstdDecompressor().decompress(payload)

@@ -151,7 +151,7 @@ def test_beyond_its_limit_a_source_gives_up_the_oldest(
     assert max(missing) < count - 4_000
     if when_full == "drop_by_severity":
         assert not [number for number in missing if number % 10 == 0]
-        assert all("DEBUG dropped" in gap.detail for gap in gaps)
+        assert all("DEBUG dropped" in gap.detail and gap.severity_max == 5 for gap in gaps)
 
 
 def _covers(gap: log_pb2.Gap, number: int) -> bool:

@@ -140,6 +140,7 @@ def gap(loss: Loss) -> log_pb2.Gap:
         from_us=loss.from_us,
         to_us=loss.to_us,
         gap_id=loss.gap_id,
+        severity_max=loss.severity_max,
     )
 
 

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from outrider.columns import ColumnError, Columns, DictionaryColumn, unpack_int64
 from outrider.errors import Fault, Reason
+from outrider.severity import MAXIMUM
 from outrider_protos.limits import MAX_RECORDS
 from outrider_protos.v1 import log_pb2
 
@@ -177,6 +178,7 @@ def _check_gaps(batch: log_pb2.Batch) -> None:
         times = max(abs(gap.from_us), abs(gap.to_us))
         _require(times <= MAX_TIME_US, "a gap's times are no times")
         _require(gap.records <= MAX_OFFSET, "a gap's count overflows")
+        _require(gap.severity_max <= MAXIMUM, "a gap's severity is none")
         _require(len(gap.gap_id) == 16, "a gap_id has not 16 bytes")
 
 

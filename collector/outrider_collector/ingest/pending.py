@@ -49,6 +49,7 @@ def _gap(gap: log_pb2.Gap) -> Gap:
         detail=_text(gap.detail),
         from_us=gap.from_us,
         to_us=gap.to_us,
+        severity_max=gap.severity_max,
     )
 
 

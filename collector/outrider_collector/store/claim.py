@@ -39,6 +39,8 @@ class Gap:
     detail: str = ""
     from_us: int = 0
     to_us: int = 0
+    severity_max: int = 0
+    """No record of it is more severe; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -54,11 +54,14 @@ values (now(), {values})
 
 _INSERT_LOSSES = """
 insert into gaps (commit_id, gap_id, team, agent, stream, service, worker, host, begin_offset,
-    end_offset, records, at_least, bytes, reason, detail, from_at, to_at, detected_at)
-select %s, u.*, now()
+    end_offset, records, at_least, bytes, reason, detail, from_at, to_at, severity_max)
+select %s, gap_id, team, agent, stream, service, worker, host, begin_offset, end_offset, records,
+    at_least, bytes, reason, detail, from_at, to_at, nullif(severity_max, 0)
 from unnest(%s::bytea[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
     %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[], %s::bigint[], %s::text[],
-    %s::text[], %s::timestamptz[], %s::timestamptz[]) u
+    %s::text[], %s::timestamptz[], %s::timestamptz[], %s::integer[])
+    u(gap_id, team, agent, stream, service, worker, host, begin_offset, end_offset, records,
+      at_least, bytes, reason, detail, from_at, to_at, severity_max)
 on conflict (gap_id) do nothing
 """
 
@@ -92,6 +95,7 @@ class Loss:
     detail: str = ""
     from_us: int = 0
     to_us: int = 0
+    severity_max: int = 0
 
 
 def losses_of(batch: PendingBatch) -> list[Loss]:
@@ -109,6 +113,7 @@ def losses_of(batch: PendingBatch) -> list[Loss]:
             detail=gap.detail,
             from_us=gap.from_us,
             to_us=gap.to_us,
+            severity_max=gap.severity_max,
         )
         for gap in batch.gaps
     ]
@@ -161,6 +166,7 @@ async def insert_losses(
             text_array(loss.detail for loss in losses),
             time_array(loss.from_us for loss in losses),
             time_array(loss.to_us for loss in losses),
+            int4_array(loss.severity_max for loss in losses),
         ),
         prepare=True,
     )

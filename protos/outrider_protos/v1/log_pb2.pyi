@@ -82,7 +82,7 @@ class Dictionary(_message.Message):
     def __init__(self, values: _Optional[_Iterable[str]] = ..., index: _Optional[bytes] = ...) -> None: ...
 
 class Gap(_message.Message):
-    __slots__ = ("begin", "end", "records", "at_least", "reason", "detail", "from_us", "to_us", "gap_id")
+    __slots__ = ("begin", "end", "records", "at_least", "reason", "detail", "from_us", "to_us", "gap_id", "severity_max")
     BEGIN_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class Gap(_message.Message):
     FROM_US_FIELD_NUMBER: _ClassVar[int]
     TO_US_FIELD_NUMBER: _ClassVar[int]
     GAP_ID_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_MAX_FIELD_NUMBER: _ClassVar[int]
     begin: int
     end: int
     records: int
@@ -101,4 +102,5 @@ class Gap(_message.Message):
     from_us: int
     to_us: int
     gap_id: bytes
-    def __init__(self, begin: _Optional[int] = ..., end: _Optional[int] = ..., records: _Optional[int] = ..., at_least: bool = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., from_us: _Optional[int] = ..., to_us: _Optional[int] = ..., gap_id: _Optional[bytes] = ...) -> None: ...
+    severity_max: int
+    def __init__(self, begin: _Optional[int] = ..., end: _Optional[int] = ..., records: _Optional[int] = ..., at_least: bool = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., from_us: _Optional[int] = ..., to_us: _Optional[int] = ..., gap_id: _Optional[bytes] = ..., severity_max: _Optional[int] = ...) -> None: ...

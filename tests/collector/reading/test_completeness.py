@@ -187,6 +187,29 @@ def test_sentences_say_what_is_known() -> None:
     )
 
 
+async def test_a_gap_of_less_severe_lines_is_none_of_a_view_of_errors(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any]
+) -> None:
+    """88,121 lines of debug miss nobody who looks at errors; what is not known may be anything."""
+    await born(owner, PAY)
+    debug, mixed, unknown = [await gap(owner, PAY, n, from_at=BASE - 9 * S) for n in (1, 2, 3)]
+    for number, most in ((debug, 5), (mixed, 17)):
+        await owner.execute("update gaps set severity_max = %s where id = %s", (most, number))
+
+    found = {text: {one.id for one in (await state(reader, text)).gaps} for text in (
+        "", "service:payments", "severity>=debug", "severity>=error", "severity>=fatal",
+        "severity>=error OR failed",
+    )}  # fmt: skip
+
+    every = {debug, mixed, unknown}
+    assert found == {
+        "": every, "service:payments": every, "severity>=debug": every,
+        "severity>=error": {mixed, unknown}, "severity>=fatal": {unknown},
+        "severity>=error OR failed": every,
+    }  # fmt: skip
+    assert (await state(reader, "severity>=fatal")).gaps_total == 1
+
+
 async def test_what_was_erased_is_history(
     owner: AsyncConnection[Any], reader: AsyncConnection[Any]
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from outrider.filter import FilterError, parse
 from outrider_collector.store.reading import blocks, logs, sieve, slices
 from outrider_collector.store.reading.filter_sql import compile_filter
+from outrider_collector.store.reading.level_sets import least_severity
 from tests.collector.reading.compacting import compact_some
 from tests.collector.reading.rows import BASE, HOUR, Record, Source, columns_of, commit
 
@@ -204,6 +205,33 @@ async def test_sql_and_predicate_find_the_same(
     if "\0" in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
         return
     assert await by_sql(reader, text) == by_predicate(text)
+
+
+@settings(deadline=None)
+@given(text=filters())
+@example(text="severity>=error (event:* OR severity:fatal)")
+@example(text="severity>=error OR -severity<warn")
+def test_nothing_matches_below_the_least_severity(text: str) -> None:
+    """What is left out because it is less severe holds no match, whatever the filter says."""
+    try:
+        least = least_severity(parse(text).node)
+    except FilterError:
+        return
+    found = by_predicate(text)
+    assert all(record.severity >= least for record in CORPUS if record.offset in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("", 1), ("severity>=error", 17), ("service:a severity>warn severity>=info", 17),
+        ("severity:warn OR severity:fatal", 13), ("severity>=error OR failed", 1),
+        ("-severity<error", 1), ("severity<=warn", 1), ("severity:*", 1),
+    ],
+)  # fmt: skip
+def test_the_least_severity_is_known_where_all_terms_ask_for_it(text: str, least: int) -> None:
+    """By AND the highest bound, by OR the lowest; nothing is concluded of a NOT."""
+    assert least_severity(parse(text).node) == least
 
 
 async def test_every_word_of_the_corpus_is_found_alike(

@@ -203,7 +203,7 @@ async def test_losses_become_gap_rows_once(store: Store) -> None:
     """Gaps are rows, told again they stay one, even without a claim."""
     gap = Gap(0, 0, 5, at_least=True, reason="vanished", gap_id=b"g" * 16, detail="a\0b")
     told = store.batch(0, [], end=0, gaps=[gap], watermark_us=now_us())
-    range_gap = Gap(0, 50, 7, at_least=False, reason="truncated", gap_id=b"t" * 16)
+    range_gap = Gap(0, 50, 7, at_least=False, reason="truncated", gap_id=b"t" * 16, severity_max=5)
     lossy = store.batch(0, [], end=50, gaps=[range_gap])
     writer = store.writer()
     await commit(writer, told)
@@ -212,12 +212,12 @@ async def test_losses_become_gap_rows_once(store: Store) -> None:
     await commit(writer, told)
 
     rows = await store.rows(
-        "select reason, records, at_least, begin_offset, end_offset, bytes, detail, worker"
-        " from gaps order by id"
+        "select reason, records, at_least, begin_offset, end_offset, bytes, detail, worker,"
+        " severity_max, detected_at > now() - interval '1 minute' from gaps order by id"
     )
     assert rows == [
-        ("vanished", 5, True, 0, 0, 0, "a\N{REPLACEMENT CHARACTER}b", "w1"),
-        ("truncated", 7, False, 0, 50, 50, "", "w1"),
+        ("vanished", 5, True, 0, 0, 0, "a\N{REPLACEMENT CHARACTER}b", "w1", None, True),
+        ("truncated", 7, False, 0, 50, 50, "", "w1", 5, True),
     ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from psycopg import sql
 
+from outrider import severity
 from outrider.gap_reasons import SHED
 from outrider_collector.store import feed
 from outrider_collector.store.compaction.days import PARENT
@@ -61,12 +62,13 @@ _TELL: Final = sql.SQL("""
         from ranked group by team, service, is_named, case when is_named then stream end
     ), gone as (
         insert into gaps (commit_id, gap_id, team, agent, stream, service, worker, host,
-            begin_offset, end_offset, records, at_least, bytes, reason, detail, from_at, to_at)
+            begin_offset, end_offset, records, at_least, bytes, reason, detail, from_at, to_at,
+            severity_max)
         select {commit_id},
                {mark} || substr(decode(md5(concat_ws('/', t.team, t.service, t.stream)), 'hex'), 9),
                t.team, i.agent, t.stream,
                t.service, coalesce(i.worker, ''), coalesce(i.host, ''), t.low, t.high + 1, t.n,
-               false, 0, {reason}, {detail}, t.from_at, t.to_at
+               false, 0, {reason}, {detail}, t.from_at, t.to_at, {severity_max}
         from told t left join stream_info i on i.id = t.stream
         on conflict (gap_id) do update set
             commit_id = excluded.commit_id, records = excluded.records,
@@ -134,6 +136,8 @@ class Account:
             most=sql.Literal(MOST_STREAMS),
             reason=sql.Literal(SHED),
             detail=sql.Literal(_DETAIL),
+            # That is what makes a record one of debug.
+            severity_max=sql.Literal(severity.INFO - 1),
         )
         row = await (await connection.execute(told)).fetchone()
         assert row is not None  # noqa: S101  an aggregate returns one row

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
+from outrider import severity
 from outrider_collector.store.reading.logic import TRUE
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Conditions:
     levels: frozenset[int] | None = ALL_LEVELS
     """Where ``block`` and these levels decide alone, so that a block's level counts are its
     matches; None: records must be looked at."""
+    severity_least: int = severity.MINIMUM
+    """No match is less severe."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     expressions: tuple[Expression, ...] = ()
     """Their answers are parameters that are not in ``parameters`` yet."""

@@ -40,7 +40,7 @@ from outrider_collector.store.compaction.tokens import (
 from outrider_collector.store.reading.attribute_sql import attribute_condition, attribute_held
 from outrider_collector.store.reading.blocks import texts_of
 from outrider_collector.store.reading.conditions import Conditions, Expression, stream_condition
-from outrider_collector.store.reading.level_sets import levels_of
+from outrider_collector.store.reading.level_sets import least_severity, levels_of
 from outrider_collector.store.reading.logic import FALSE, TRUE, all_of, any_of, none_of
 from outrider_collector.store.reading.sieve import compile_sieve
 from outrider_collector.store.reading.token_sql import has_all
@@ -90,6 +90,7 @@ def compile_filter(filter: Filter) -> Conditions:  # noqa: A002  the word users 
         record=record,
         columns=columns,
         levels=levels_of(node),
+        severity_least=least_severity(node),
         parameters=compiler.parameters,
         expressions=tuple(compiler.expressions.values()),
         candidate=candidate,

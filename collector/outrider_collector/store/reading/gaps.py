@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from outrider import severity
 from outrider.errors import Fault, Reason
 from outrider.gap_reasons import ERASED
 from outrider_collector.store.reading.expressions import read_filter
@@ -43,8 +44,8 @@ async def gaps(
 ) -> list[Gap]:
     """Return gaps of the range in streams where the filter could match, newest first.
 
-    What was lost cannot be asked for its severity or words: only service, worker, host and source
-    narrow them.
+    What was lost cannot be asked for its words: service, worker, host and source narrow them, and
+    where it is known that all of it was less severe than the filter wants.
     """
     async with snapshot(conn) as open_snapshot:
         conditions = await read_filter(open_snapshot, filter)
@@ -87,6 +88,7 @@ async def select(
     rows = await open_snapshot.rows(
         sql.SQL(
             "select {columns}, count(*) over () from gaps g where {range} and {scoped}"
+            " and coalesce(g.severity_max, %(most)s) >= %(least)s"
             " order by %(losses_first)s and g.reason = %(erased)s,"
             " coalesce(g.from_at, g.to_at, g.detected_at) desc, g.id desc"
             " limit %(limit)s"
@@ -98,6 +100,8 @@ async def select(
             "limit": limit,
             "losses_first": losses_first,
             "erased": ERASED,
+            "least": conditions.severity_least,
+            "most": max(conditions.severity_least, severity.MAXIMUM),
         },
     )
     return [Gap(*row[:-1]) for row in rows], rows[0][-1] if rows else 0

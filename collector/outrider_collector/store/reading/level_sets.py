@@ -1,7 +1,12 @@
-"""Which levels of a block match as a whole, so that its counts by level are its matches. Pure."""
+"""What a filter says of severities. Pure.
+
+Which levels of a block match as a whole, so that its counts by level are its matches; and below
+what severity nothing matches.
+"""
 
 from __future__ import annotations
 
+from outrider import severity
 from outrider.filter import And, Field, Node, Not, Or, severity_range
 from outrider_collector.store.reading.conditions import ALL_LEVELS
 
@@ -19,6 +24,17 @@ def levels_of(node: Node) -> frozenset[int] | None:
     if _only(node, "service"):
         return ALL_LEVELS
     return _level_set(node) if _only(node, "severity") else None
+
+
+def least_severity(node: Node) -> int:
+    """Return a severity below which nothing matches; MINIMUM where none is known."""
+    if isinstance(node, And):
+        return max(map(least_severity, node.terms), default=severity.MINIMUM)
+    if isinstance(node, Or):
+        return min(map(least_severity, node.terms), default=severity.MINIMUM)
+    if isinstance(node, Field) and node.name == "severity" and node.op != "~" and not node.prefix:
+        return severity_range(node.op, node.value)[0]
+    return severity.MINIMUM
 
 
 def _only(node: Node, name: str) -> bool:
