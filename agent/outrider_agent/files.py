@@ -74,8 +74,7 @@ class Files:
         self.unpacks = False
         """Whether :meth:`unpack` has more to do at once."""
         self._by_stream: dict[int, Followed] = {}
-        self._dirty = False
-        self._next_save = 0.0
+        self._dirty, self._next_save = False, 0.0
         self._hurry = hurry
         self._last_ack_us = 0
 
@@ -174,6 +173,7 @@ class Files:
             tail = followed.tail
             self._progress.delivered(notice.committed - tail.acknowledged)
             tail.acknowledged = notice.committed
+            tail.sifter.stored(notice.committed)
             tail.highest_acknowledged = max(tail.highest_acknowledged, notice.committed)
             self._state.acknowledged[notice.stream_id] = tail.highest_acknowledged
             with suppress(OSError):

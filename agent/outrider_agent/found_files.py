@@ -292,7 +292,7 @@ class FoundFiles:
         self.known.pop(followed.key, None)
         status = os.fstat(followed.tail.fd)
         digest = digest_at(followed.tail.fd, self._key, status.st_size)
-        self._delivered[followed.key] = _Delivered(status.st_size, status.st_mtime_ns, digest)
+        self._remember(followed, _Delivered(status.st_size, status.st_mtime_ns, digest))
 
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
@@ -302,7 +302,10 @@ class FoundFiles:
         with suppress(OSError):
             fd = followed.tail.fd
             digest = digest_at(fd, self._key, size)
-            self._delivered[followed.key] = _Delivered(size, os.fstat(fd).st_mtime_ns, digest)
+            self._remember(followed, _Delivered(size, os.fstat(fd).st_mtime_ns, digest))
+
+    def _remember(self, followed: Followed, delivered: _Delivered) -> None:
+        self._delivered[followed.key] = delivered
         if len(self._delivered) > _MOST_DELIVERED:
             del self._delivered[next(iter(self._delivered))]
 

@@ -14,7 +14,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,7 +104,9 @@ class Sifter:
         self.shed: Shed | None = None
         """What was dropped and is in no batch yet."""
         self.dropped = 0
-        """Records dropped since this process follows the file."""
+        """Records dropped since this process follows the file, as far as that is stored."""
+        self._told: deque[tuple[int, int]] = deque()
+        """Ends of batches on their way, and how many records each passes over."""
 
     def sift(self, records: Records, end: int) -> Records:
         """Return the records that are kept; ``end`` is the offset after the last of them."""
@@ -123,10 +125,22 @@ class Sifter:
             self.shed = Shed()
         size_bytes = (end - records.stream_offset[0]) * dropped // len(keep)
         self.shed.add(gone.severity, gone.ts_us, size_bytes)
-        self.dropped += dropped
         return records.chosen(keep)
 
-    def flush(self) -> Shed | None:
-        """Take what was dropped, for a batch."""
+    def flush(self, end: int) -> Shed | None:
+        """Take what was dropped, for the batch that ends at ``end``."""
         shed, self.shed = self.shed, None
+        if shed is not None:
+            self._told.append((end, shed.records))
         return shed
+
+    def stored(self, committed: int) -> None:
+        """Count what the batches up to ``committed`` told."""
+        while self._told and self._told[0][0] <= committed:
+            self.dropped += self._told.popleft()[1]
+
+    def go_back(self, committed: int) -> None:
+        """Forget what is not stored: it is read, and may be kept, again."""
+        self.stored(committed)
+        self._told.clear()
+        self.shed = None

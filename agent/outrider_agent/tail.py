@@ -177,7 +177,7 @@ class Tail(OpenFile):
         self._begin_digest = self._mark.digest
         self._looked_to, self._written_to, self.padding_bytes = -1, offset, 0
         self.pending = Records()
-        self.sifter.flush()
+        self.sifter.go_back(offset)
         self.pending_urgent = False
         self.losses.tell_again()
 
@@ -389,7 +389,7 @@ class Tail(OpenFile):
             digest=self.wire_digest(end, self._mark.digest),
             records=self.pending,
             framer_state=self._framer.state,
-            shed=self.sifter.flush(),
+            shed=self.sifter.flush(end),
         )
         self._begin, self._begin_digest = end, self._mark.digest
         self._begin_state = draft.framer_state

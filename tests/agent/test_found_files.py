@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from outrider_agent import found_files
 from outrider_agent.configuration import SourceConfig
 from outrider_agent.descriptors import Descriptors
 from outrider_agent.discovery import Discovery
@@ -143,3 +144,19 @@ def test_a_file_that_is_renamed_while_it_is_listed_is_not_gone(
 
     assert (while_renamed, unwanted, place.present) == ([True], [False], [True])
     place.close()
+
+
+def test_what_is_remembered_of_files_has_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of those whose stream goes on in a copy."""
+    monkeypatch.setattr(found_files, "_MOST_DELIVERED", 2)
+    place = Place(tmp_path)
+    for n in range(4):
+        (place.logs / f"{n}.log").write_text(f"line {n}\n")
+    place.look()
+    for followed in place.followed:
+        place.files.left(followed)
+        followed.tail.close()
+
+    assert list(place.files._delivered) == [one.key for one in place.followed[2:]]

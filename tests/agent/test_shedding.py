@@ -68,7 +68,7 @@ def test_every_record_is_kept_or_counted(severities: list[int], to: int) -> None
     sifter = Sifter()
     sifter.sieve = Sieve(to, 13)
     kept = sifter.sift(records(*severities), len(severities) * 10)
-    shed = sifter.flush() or Shed()
+    shed = sifter.flush(100) or Shed()
     gone = [s for i, s in enumerate(severities) if i * 10 < to and s < 13]
 
     assert sorted(shed.by_severity.elements()) == sorted(gone)
@@ -76,7 +76,7 @@ def test_every_record_is_kept_or_counted(severities: list[int], to: int) -> None
     assert list(kept.severity) == [
         s for i, s in enumerate(severities) if not (i * 10 < to and s < 13)
     ]
-    assert sifter.flush() is None
+    assert sifter.flush(100) is None
 
 
 def test_what_names_an_event_is_kept_unless_all_goes() -> None:
@@ -88,9 +88,29 @@ def test_what_names_an_event_is_kept_unless_all_goes() -> None:
     none = sifter.sift(records(5, 21, event="order.filled"), 20)
 
     assert (len(kept), len(none)) == (2, 0)
-    shed = sifter.flush()
+    shed = sifter.flush(100)
     assert shed is not None
     assert (shed.said(), shed.from_us, shed.to_us) == ("1 FATAL and 1 DEBUG", 1000, 1001)
+
+
+def test_what_is_read_again_is_counted_once() -> None:
+    """As often as a batch is made of it: what is stored of it counts."""
+    sifter = Sifter()
+    sifter.sieve = Sieve(1000, 13)
+    sifter.sift(records(5, 9), 20)
+    sifter.flush(20)
+    sifter.sift(records(5), 30)
+    sifter.go_back(0)
+    counted = [sifter.dropped]
+    sifter.sift(records(5, 9), 20)
+    sifter.flush(20)
+    sifter.sift(records(5), 30)
+    sifter.flush(30)
+    sifter.stored(29)
+    counted.append(sifter.dropped)
+    sifter.go_back(30)
+
+    assert [*counted, sifter.dropped] == [0, 2, 3]
 
 
 def lines(first: int, last: int) -> str:
@@ -133,6 +153,8 @@ def test_beyond_its_limit_a_source_gives_up_the_oldest(
     host.connect()
     host.settle()
     host.settle()
+    assert host.agent is not None
+    told = sum(one.tail.sifter.dropped for one in host.agent._files._by_stream.values())
     host.crash()
     database = host.collector.database
     gaps = [gap for _, gap in database.gaps.values()]
@@ -142,6 +164,7 @@ def test_beyond_its_limit_a_source_gives_up_the_oldest(
     assert stored == sorted(set(stored))
     assert not any(gap.at_least or gap.reason != "backlog_full" for gap in gaps)
     assert sum(gap.records for gap in gaps) == len(missing)
+    assert crash or told == len(missing)
     if when_full == "block":
         assert not missing
         return
