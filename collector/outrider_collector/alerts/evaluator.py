@@ -220,7 +220,6 @@ class Evaluator:
 def _said(mistake: Exception) -> str:
     """Say what people can do; its text may hold what a log line says, so it stays in the log."""
     return (
-        f"a mistake of Outrider ({type(mistake).__name__}): lines are stored, and what they mean "
-        "for alerts is concluded when it is over; report what this collector's log says, and try "
-        "other rules, or the version before"
+        f"a mistake of Outrider ({type(mistake).__name__}): report what this collector's log says, "
+        "and try other rules or the version before; no line and no alert is lost"
     )
