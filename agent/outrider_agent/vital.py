@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from outrider import severity
-from outrider.taxonomy import EVENTS, EventClass
+from outrider.taxonomy import EVENTS, OWN_EVENTS, EventClass, says_audit
 
 if TYPE_CHECKING:
     from outrider_agent.records import Records
@@ -16,9 +15,6 @@ _EVENTS: Final = frozenset(
     for name, event in EVENTS.items()
     if event.event_class in {EventClass.AUDIT, EventClass.SECURITY}
 )
-_OWN_EVENTS: Final = "app."
-# An event of the user's own is one where `outrider.audit()` wrote it.
-_SAYS_AUDIT: Final = re.compile(rb'"class"\s*:\s*"audit"')
 
 
 def has_vital(records: Records) -> bool:
@@ -33,6 +29,6 @@ def has_vital(records: Records) -> bool:
     events = set(records.event)
     if not _EVENTS.isdisjoint(events):
         return True
-    if not any(event is not None and event.startswith(_OWN_EVENTS) for event in events):
+    if not any(event is not None and event.startswith(OWN_EVENTS) for event in events):
         return False
-    return any(text is not None and _SAYS_AUDIT.search(text) for text in records.attributes)
+    return any(map(says_audit, records.attributes))

@@ -23,6 +23,9 @@ VERSION = "1.1.0"
 
 UNCLASSIFIED = "app.unclassified"
 
+OWN_EVENTS = "app."
+"""How the names of the user's own events begin."""
+
 MAX_NAME_LENGTH = 64
 
 
@@ -108,6 +111,17 @@ EVENTS: dict[str, Event] = _read_catalogue(_CATALOGUE)
 """Every catalogued event by name."""
 
 _APP_NAME = re.compile(r"app\.[a-z0-9_]+")
+
+
+_SAYS_AUDIT = re.compile(rb'"class"\s*:\s*"audit"')
+
+
+def says_audit(attributes: bytes | None) -> bool:
+    """Tell whether attributes are those that ``outrider.audit()`` writes.
+
+    A record of an event of the user's own is part of the audit trail where they are.
+    """
+    return attributes is not None and _SAYS_AUDIT.search(attributes) is not None
 
 
 def check(name: str) -> Checked:

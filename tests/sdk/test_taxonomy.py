@@ -56,3 +56,18 @@ def test_own_names_of_category_app_are_free() -> None:
     checked = taxonomy.check("app.cache_warmed")
 
     assert (checked.event.name, checked.original) == ("app.cache_warmed", None)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (b'{"class":"audit","actor":"anna"}', True),
+        (b'{"actor": "anna", "class" : "audit"}', True),
+        (b'{"class":"audited"}', False),
+        (b"{}", False),
+        (None, False),
+    ],
+)
+def test_what_the_audit_call_wrote_says_so(attributes: bytes | None, expected: bool) -> None:
+    """Agent and collector take the same records for audit records."""
+    assert taxonomy.says_audit(attributes) is expected

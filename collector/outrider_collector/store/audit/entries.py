@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from outrider.columns import unpack_bytes
-from outrider.taxonomy import EVENTS, EventClass
-from outrider_collector.store.compaction.classes import OWN_EVENTS, says_audit
+from outrider.taxonomy import EVENTS, OWN_EVENTS, EventClass, says_audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,8 +32,7 @@ _CLASSES: Final = {
     for event in EVENTS.values()
     if event.event_class in {EventClass.AUDIT, EventClass.SECURITY}
 }
-_OWN: Final = OWN_EVENTS.decode()
-_WORK: Final = ("order.", "position.", "strategy.", _OWN)
+_WORK: Final = ("order.", "position.", "strategy.", OWN_EVENTS)
 """How events begin that are audit rows only where the record says so."""
 
 
@@ -77,7 +75,9 @@ def entries(stored: Iterable[tuple[PendingBatch, Columns]]) -> Iterator[Entry]:
 
 
 def _may_have_any(columns: Columns) -> bool:
-    names = [name for name in columns.event.values if name in _CLASSES or name.startswith(_OWN)]
+    names = [
+        name for name in columns.event.values if name in _CLASSES or name.startswith(OWN_EVENTS)
+    ]
     if all(name.startswith(_WORK) for name in names):
         return bool(names) and says_audit(columns.attributes_raw)
     return True

@@ -10,14 +10,13 @@ Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from outrider import severity
-from outrider.taxonomy import EVENTS, EventClass
+from outrider.taxonomy import EVENTS, OWN_EVENTS, EventClass, says_audit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,16 +50,7 @@ _BY_EVENT: Final = {
 _BY_SEVERITY: Final = [
     RecordClass.DEBUG if number < severity.INFO else RecordClass.APP for number in range(256)
 ]
-
-
-OWN_EVENTS: Final = b"app."
-"""How the names of events begin that are not in the catalogue."""
-_SAYS_AUDIT: Final = re.compile(rb'"class"\s*:\s*"audit"')
-
-
-def says_audit(attributes: bytes | None) -> bool:
-    """Return whether the attributes of a record are those that ``outrider.audit()`` writes."""
-    return attributes is not None and _SAYS_AUDIT.search(attributes) is not None
+_OWN_EVENTS: Final = OWN_EVENTS.encode()
 
 
 def classes_of(
@@ -77,7 +67,7 @@ def classes_of(
         _BY_EVENT.get(event, other)  # type: ignore[arg-type]
         for event, other in zip(events, by_severity, strict=True)
     ]
-    own = {event for event in set(events) if event is not None and event.startswith(OWN_EVENTS)}
+    own = {event for event in set(events) if event is not None and event.startswith(_OWN_EVENTS)}
     if own and attributes is not None:
         for place, event in enumerate(events):
             if event in own and says_audit(attributes[place]):
