@@ -14,10 +14,10 @@ from outrider_agent import endings, processes, state, watermarks
 from outrider_agent.account import Account, gathered
 from outrider_agent.batches import BatchMaker
 from outrider_agent.delivery import Acknowledged
+from outrider_agent.delivery_speed import DeliverySpeed
 from outrider_agent.followed import Followed
 from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
-from outrider_agent.progress import Progress
 from outrider_agent.registry import Candidate
 from outrider_agent.relief import relieve
 from outrider_agent.streams import HELD_FULL, Place
@@ -70,7 +70,7 @@ class Files:
         self.looked_us = 0
         """Start of the last complete look for files, this host's time."""
         self.picture = Picture()
-        self._progress = Progress()
+        self._speed = DeliverySpeed()
         self.unpacks = False
         """Whether :meth:`unpack` has more to do at once."""
         self._by_stream: dict[int, Followed] = {}
@@ -171,7 +171,7 @@ class Files:
             self._closed(notice.stream_id, followed)
         elif followed is not None:
             tail = followed.tail
-            self._progress.delivered(notice.committed - tail.acknowledged)
+            self._speed.delivered(notice.committed - tail.acknowledged)
             tail.acknowledged = notice.committed
             tail.sifter.stored(notice.committed)
             tail.highest_acknowledged = max(tail.highest_acknowledged, notice.committed)
@@ -335,7 +335,7 @@ class Files:
     def _paint(self, now: float) -> None:
         before = self.picture.ends
         self.picture = paint(self._by_stream.values(), self._adoption.waiting_bytes(), now)
-        self._progress.look(now, self.picture.backlog_bytes)
+        self._speed.look(now, self.picture.backlog_bytes)
         if self.picture.ends != before:
             # Somebody came, ended or died: that does not wait for the next heartbeat.
             self._hurry()
@@ -350,8 +350,8 @@ class Files:
             now_us=now_us,
             last_ack_us=self._last_ack_us,
             window_used_bytes=self._handover.used_bytes,
-            delivered_bytes_per_s=self._progress.bytes_per_s,
-            backlog_left_s=self._progress.left_s,
+            delivered_bytes_per_s=self._speed.bytes_per_s,
+            backlog_left_s=self._speed.left_s,
             pending_births=len(self._journal.births),
             pending_gaps=len(self._journal.gaps),
             gap_count=self._endings.gap_count,

@@ -179,8 +179,8 @@ def keep(followed: Followed, directory: Path, *, sync: bool = True) -> str:
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         begin = tail.acknowledged - tail_length(tail.acknowledged)
-        _copy(tail.fd, fd, 0, min(tail.stream.head_bytes, begin))
-        _copy(tail.fd, fd, begin, os.fstat(tail.fd).st_size)
+        copy(tail.fd, fd, 0, min(tail.stream.head_bytes, begin))
+        copy(tail.fd, fd, begin, os.fstat(tail.fd).st_size)
         if sync:
             os.fsync(fd)
         draft.replace(path)
@@ -202,7 +202,8 @@ def kept_bytes(directory: Path, but: Container[str] = ()) -> int:
         return 0
 
 
-def _copy(source: int, target: int, begin: int, end: int) -> None:
+def copy(source: int, target: int, begin: int, end: int) -> None:
+    """Copy bytes of one file to the same place in another, as far as there are any."""
     while begin < end:
         data = os.pread(source, min(_PIECE_BYTES, end - begin), begin)
         if not data:

@@ -230,7 +230,7 @@ class Unpacking:
         reading = self._open.pop(one.stream.stream_id, None)
         if reading is not None and one.followed is not None:
             fd, begin = one.followed.tail.fd, _evidence_begin(one.place)
-            known = lambda target: _copy(fd, target, begin, reading.offset)  # noqa: E731
+            known = lambda target: held.copy(fd, target, begin, reading.offset)  # noqa: E731
             yield from self._unpack(one, reading, known)
             return
         for path in archives_beside(one.stream.path):
@@ -359,15 +359,6 @@ def _is_likely(one: Sought, reading: _Reading) -> bool:
     is_named = os.path.basename(reading.path).startswith(name)  # noqa: PTH119
     is_dated = one.not_before_ns > 0 or one.stream.head_bytes >= TELLING_BYTES
     return is_named and is_dated and one.place.committed == one.stream.start_offset
-
-
-def _copy(source: int, target: int, begin: int, end: int) -> None:
-    while begin < end:
-        data = os.pread(source, min(_STEP_BYTES, end - begin), begin)
-        if not data:
-            return
-        _write(target, data, begin)
-        begin += len(data)
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

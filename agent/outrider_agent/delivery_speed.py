@@ -19,7 +19,7 @@ class _Sample(NamedTuple):
     backlog_bytes: int
 
 
-class Progress:
+class DeliverySpeed:
     """What was delivered and what waits, over the last half minute. Times are monotonic."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from outrider_agent.account import Account
-from outrider_agent.progress import Progress
+from outrider_agent.delivery_speed import DeliverySpeed
 from outrider_agent.status import _pace
 from tests.agent.harness import Site, numbered
 from tests.agent.test_held import stepped
@@ -21,27 +21,27 @@ HUGE_BYTES = 200_000_000_000
 
 def test_a_backlog_has_a_pace_and_an_end() -> None:
     """What is delivered and what is written meanwhile both count, over half a minute."""
-    progress = Progress()
+    speed = DeliverySpeed()
     backlog = 100_000_000_000
     for second in range(100):
-        progress.delivered(10_000_000 if second < 60 else 41_000_000)
+        speed.delivered(10_000_000 if second < 60 else 41_000_000)
         backlog -= 40_000_000
-        progress.look(float(second), backlog)
+        speed.look(float(second), backlog)
 
-    assert progress.bytes_per_s == 41_000_000
-    assert progress.left_s == backlog // 40_000_000
+    assert speed.bytes_per_s == 41_000_000
+    assert speed.left_s == backlog // 40_000_000
 
 
 def test_nothing_is_said_before_it_is_known_and_no_end_of_what_has_none() -> None:
     """A first look tells no pace; a backlog that grows has no end."""
-    progress = Progress()
-    progress.look(0.0, 1000)
-    assert (progress.bytes_per_s, progress.left_s) == (0, 0)
+    speed = DeliverySpeed()
+    speed.look(0.0, 1000)
+    assert (speed.bytes_per_s, speed.left_s) == (0, 0)
     for second in range(1, 10):
-        progress.delivered(5)
-        progress.look(float(second), 1000 + second)
+        speed.delivered(5)
+        speed.look(float(second), 1000 + second)
 
-    assert (progress.bytes_per_s, progress.left_s) == (5, 0)
+    assert (speed.bytes_per_s, speed.left_s) == (5, 0)
 
 
 def test_a_pace_is_a_sentence() -> None:
