@@ -177,9 +177,14 @@ def gathered(
     followed: Collection[Followed],
     candidates: Collection[Candidate],
     now_s: float,
+    *,
+    gap_count: int = 0,
     **told: Any,
 ) -> Account:
-    """Sum up all files, and describe those that are asked for; ``told`` is the rest."""
+    """Sum up all files, and describe those that are asked for; ``told`` is the rest.
+
+    ``gap_count``: gaps besides those that are told with the very batch that passes over them.
+    """
     files = [of_followed(one, now_s) for one in followed]
     files += map(of_candidate, candidates)
     return Account(
@@ -190,6 +195,7 @@ def gathered(
         backlog_bytes=sum(one.behind_bytes for one in files),
         deleted_bytes=sum(one.behind_bytes for one in files if one.deleted),
         dropped_records=sum(one.dropped_records for one in files),
+        gap_count=gap_count + sum(one.tail.sifter.gap_count for one in followed),
         files=select(files, question.path, (question.device, question.inode)),
     )
 

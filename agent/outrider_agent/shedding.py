@@ -105,6 +105,8 @@ class Sifter:
         """What was dropped and is in no batch yet."""
         self.dropped = 0
         """Records dropped since this process follows the file, as far as that is stored."""
+        self.gap_count = 0
+        """Gaps that told of them."""
         self._told: deque[tuple[int, int]] = deque()
         """Ends of batches on their way, and how many records each passes over."""
 
@@ -138,6 +140,7 @@ class Sifter:
         """Count what the batches up to ``committed`` told."""
         while self._told and self._told[0][0] <= committed:
             self.dropped += self._told.popleft()[1]
+            self.gap_count += 1
 
     def go_back(self, committed: int) -> None:
         """Forget what is not stored: it is read, and may be kept, again."""

@@ -176,7 +176,8 @@ def _support(cause: Cause) -> str:
     if cause.reason and cause.kind not in {"dead", "alert", "gap"}:
         parts.append(f"{cause.reason[0].upper()}{cause.reason[1:]}.")
     if cause.gap:
-        parts.append(f"Gap #{cause.gap.id}: {gap_reason(cause.gap)}.")
+        which = f"The newest of {cause.gap_count:,} gaps, #" if cause.gap_count > 1 else "Gap #"
+        parts.append(f"{which}{cause.gap.id}: {gap_reason(cause.gap)}.")
     if cause.explains:
         parts.append(
             f"{listed_or_counted(cause.explains)}."

@@ -111,6 +111,7 @@ def test_what_is_read_again_is_counted_once() -> None:
     sifter.go_back(30)
 
     assert [*counted, sifter.dropped] == [0, 2, 3]
+    assert sifter.gap_count == 2
 
 
 def lines(first: int, last: int) -> str:

@@ -7,6 +7,7 @@ committed comes before all others, because what follows is then of an earlier ti
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from outrider.gap_reasons import ERASED, sentence
@@ -42,16 +43,17 @@ def causes(
     gone = {agent.id: agent for agent in agents if agent.state in _AGENT_GONE}
     found = [Cause(one.kind, one.collector, one.since, one.reason) for one in standstills]
     found.extend(_agent_gone(agent, workers) for agent in gone.values())
-    lost = {
-        (gap.service, gap.worker, gap.host): gap for gap in reversed(gaps) if gap.reason != ERASED
-    }
+    lost: dict[tuple[str, str, str], list[Gap]] = {}
+    for gap in gaps:
+        if gap.reason != ERASED:
+            lost.setdefault((gap.service, gap.worker, gap.host), []).append(gap)
     for worker in workers:
         if worker.state in {"up", "retired", "unknown"}:
             continue
         if worker.state == "silent" and worker.agent in gone:
             continue
-        found.append(_worker(worker, lost.pop((worker.service, worker.worker, worker.host), None)))
-    found.extend(_gap(gap) for gap in lost.values())
+        found.append(_worker(worker, lost.pop((worker.service, worker.worker, worker.host), [])))
+    found.extend(_gap(of_worker) for of_worker in lost.values())
     found.extend(_component(one) for one in looked_at if one.state in _COMPONENT_KINDS)
     components = {name for cause in found for name in cause.components}
     told = {(cause.worker.service, cause.worker.worker) for cause in found if cause.worker}
@@ -82,7 +84,7 @@ def _agent_gone(agent: Agent, workers: Sequence[Worker]) -> Cause:
     )
 
 
-def _worker(worker: Worker, gap: Gap | None) -> Cause:
+def _worker(worker: Worker, gaps: Sequence[Gap]) -> Cause:
     kinds = {"dead": "dead", "silent": "silent", "degraded": "degraded", "lagging": "lagging"}
     kind = kinds.get(worker.state, "degraded")
     return Cause(
@@ -91,7 +93,8 @@ def _worker(worker: Worker, gap: Gap | None) -> Cause:
         since=worker.since,
         reason=worker.reason,
         worker=worker.name,
-        gap=gap,
+        gap=_sum(gaps) if gaps else None,
+        gap_count=len(gaps),
         bytes_behind=worker.gauges.backlog_bytes,
     )
 
@@ -106,13 +109,26 @@ def _component(one: Verdict) -> Cause:
     )
 
 
-def _gap(gap: Gap) -> Cause:
+def _sum(gaps: Sequence[Gap]) -> Gap:
+    """Return the newest of some gaps with what all of them lost; ``gaps`` are newest first."""
+    return replace(
+        gaps[0],
+        records=sum(gap.records for gap in gaps),
+        at_least=any(gap.at_least for gap in gaps),
+        bytes=sum(gap.bytes for gap in gaps),
+        from_at=min((gap.from_at for gap in gaps if gap.from_at), default=None),
+    )
+
+
+def _gap(gaps: Sequence[Gap]) -> Cause:
+    gap = _sum(gaps)
     return Cause(
         kind="gap",
         subject=gap.worker or gap.host,
         since=gap.from_at or gap.detected_at,
         reason=gap.detail or sentence(gap.reason),
         gap=gap,
+        gap_count=len(gaps),
     )
 
 

@@ -47,6 +47,8 @@ MOST_HISTORY = 1_000
 LAST_WORDS = 12
 LAST_WORDS_WITHIN = timedelta(days=7)
 OVERVIEW_GAPS_WITHIN = timedelta(hours=1)
+OVERVIEW_GAPS = 2_000
+"""So many rows of gaps are summed up."""
 
 _WORST_FIRST: Final = sql.SQL("array_position({}::text[], h.state)").format(
     sql.Literal(list(STATES))
@@ -158,7 +160,7 @@ async def overview(conn: AsyncConnection[Any]) -> Overview:
         hosts = await _agents(open_snapshot, sql.SQL("a.revoked_at is null"), {})
         open_alerts = await alerts.select_open(open_snapshot)
         complete = await completeness.select(
-            open_snapshot, conditions.EVERYTHING, now - OVERVIEW_GAPS_WITHIN, now, 20
+            open_snapshot, conditions.EVERYTHING, now - OVERVIEW_GAPS_WITHIN, now, OVERVIEW_GAPS
         )
         collectors = await health.select_collectors(open_snapshot)
         looked_at = await components.select(open_snapshot, PROBED_KINDS)

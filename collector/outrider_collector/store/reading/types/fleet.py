@@ -169,6 +169,8 @@ class Cause:
     agent: int | None = None
     alert: int | None = None
     gap: Gap | None = None
+    """The newest of the gaps, with what all of them lost."""
+    gap_count: int = 0
     bytes_behind: int | None = None
     explains: tuple[WorkerName, ...] = ()
     """Workers in trouble because of this."""
