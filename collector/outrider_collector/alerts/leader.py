@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.errors import Fault, Reason
 from outrider.instants import to_us
-from outrider_alerting.engine import StepInputs, hits_of, step
+from outrider_alerting.engine import StepInputs, step
 from outrider_alerting.program import Program
 from outrider_alerting.rules import RuleSet
 from outrider_alerting.state import EngineState
@@ -104,9 +104,8 @@ class Leader:
         # a new leader, for the one before may have gone between the two.
         self._tell_all = True
         self._slice_hits = FIRST_HITS
-        # A row of which hits were evaluated and more are left, and what those of the row are.
+        # A row of which hits were evaluated and more are left.
         self._half: HalfRow | None = None
-        self._row_hits: tuple[Hit, ...] | None = None
         self._now: datetime | None = None
         self._stepped_at = self._stored_at = self._renewed_at = clock()
         self._open: list[SourceRow] = []
@@ -181,7 +180,7 @@ class Leader:
             self._stepped_at = self._clock()
         self._read_to = read_to
         if cut is not None:
-            self._half = self._row_hits = None
+            self._half = None
         if self._clock() - self._stored_at >= PLACE_EVERY_S:
             await self._store_place()
         return batch.more
@@ -232,27 +231,30 @@ class Leader:
 
     async def _cut(self, batch: Batch, part: Part) -> tuple[tuple[Hit, ...], Cut | None]:
         """Return the hits of a slice, and which of its row they are if that has more."""
-        hits = self._row_hits
-        if hits is None:
-            hits = await self._hits(batch.rows, part)
         half = self._half if batch.rows and self._is_half(batch.rows[0]) else None
-        if half is None and (len(batch.rows) != 1 or len(hits) <= self._slice_hits):
-            return hits, None
-        self._row_hits = hits
+        if len(batch.rows) != 1 or (half is None and batch.rows[0].hits <= self._slice_hits):
+            return await self._hits(batch.rows, part), None
         begin = half.taken if half is not None else 0
-        cut = Cut(begin, min(begin + self._slice_hits, len(hits)), len(hits))
-        return hits[cut.begin : cut.end], cut
+        # One more than is taken says whether there are more.
+        hits = await self._hits(batch.rows, part, begin=begin, limit=self._slice_hits + 1)
+        taken = hits[: self._slice_hits]
+        return taken, Cut(begin, begin + len(taken), is_last=len(taken) == len(hits))
 
-    async def _hits(self, rows: list[FeedRow], part: Part) -> tuple[Hit, ...]:
+    async def _hits(
+        self, rows: list[FeedRow], part: Part, *, begin: int = 0, limit: int | None = None
+    ) -> tuple[Hit, ...]:
         commits = [row.commit_id for row in rows if row.commit_id is not None and row.hits]
+        urgent = sorted(self._program.urgent_keys)
         found = await evaluation.read_hits(
             self._connection,
             commits,
-            only=sorted(self._program.urgent_keys) if part == "urgent" else None,
+            only=urgent if part == "urgent" else None,
+            but=urgent if part == "rest" else (),
+            begin=begin,
+            limit=limit,
         )
         self._recorder.commits.learn(found)
-        ordered = map(translate.hit, translate.hits_in_order(rows, found))
-        return hits_of(part, ordered, self._program)
+        return tuple(map(translate.hit, translate.hits_in_order(rows, found)))
 
     async def _gaps(self, batch: Batch) -> list[GapSeen]:
         if not self._program.gaps:

@@ -48,16 +48,12 @@ LAST_WORDS_WITHIN: Final = timedelta(minutes=10)
 
 
 class Cut(NamedTuple):
-    """Which hits of its one feed row a step took, of how many."""
+    """Which hits of its one feed row a step took."""
 
     begin: int
     end: int
-    total: int
-
-    @property
-    def is_last(self) -> bool:
-        """Nothing of the row is left."""
-        return self.end == self.total
+    is_last: bool
+    """Nothing of the row is left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,11 +185,18 @@ async def read_feed(
 
 
 async def read_hits(
-    connection: AsyncConnection, commit_ids: Sequence[int], only: Sequence[bytes] | None = None
+    connection: AsyncConnection,
+    commit_ids: Sequence[int],
+    only: Sequence[bytes] | None = None,
+    *,
+    but: Sequence[bytes] = (),
+    begin: int = 0,
+    limit: int | None = None,
 ) -> list[HitRow]:
     """Return the hits of some commits, each commit's in one order that never changes.
 
-    ``only`` those filed under one of these; None: all.
+    ``only`` those filed under one of these (None: all), ``but`` none of those; of what is left
+    ``limit`` of them (None: all) after the first ``begin``.
     """
     if not commit_ids:
         return []
@@ -200,10 +207,18 @@ async def read_hits(
         from hits
         where commit_id = any(%(commits)s)
           and (%(only)s::bytea[] is null or hits_key = any(%(only)s))
+          and hits_key <> all(%(but)s::bytea[])
         order by commit_id, hits_key, key, overflow, bucket, n, time_replaced, streams,
                  stream_offsets
+        offset %(begin)s limit %(limit)s
         """,
-        {"commits": list(commit_ids), "only": None if only is None else list(only)},
+        {
+            "commits": list(commit_ids),
+            "only": None if only is None else list(only),
+            "but": list(but),
+            "begin": begin,
+            "limit": limit,
+        },
         prepare=True,
     )
     return [HitRow(*row) for row in await cursor.fetchall()]
