@@ -146,6 +146,31 @@ def test_what_was_read_to_its_end_counts_until_it_is_stored(tmp_path: Path, hold
     assert [stream.closed for stream in database.streams.values()] == [True] * 10
 
 
+@pytest.mark.usefixtures("leases")
+def test_what_is_given_up_after_it_was_read_is_a_gap_of_lines(tmp_path: Path) -> None:
+    """Its writer still has it open, all of it was read, and the store took none of it."""
+    host = stepped(tmp_path, "held_bytes = 100000")
+    path = host.site.write("a.log", numbered(0, 10))
+    host.settle()
+    assert host.agent is not None
+    host.agent._delivery.keep_all_but_vital(262_144)
+    with path.open("a") as writer:
+        writer.write(numbered(10, 20_000))
+        writer.flush()
+        for _ in range(4):
+            host.step(0.5)
+        path.unlink()
+        for _ in range(20):
+            host.step(1.0)
+        host.agent._delivery.keep_all_but_vital(0)
+        host.settle()
+    host.crash()
+    ((_, gap),) = host.collector.database.gaps.values()
+
+    assert (gap.reason, gap.begin, gap.records) == ("held_full", len(numbered(0, 10)), 1)
+    assert gap.end == len(numbered(0, 20_000))
+
+
 def open_files() -> set[str]:
     """What this process has open; a file that was deleted says so."""
     names = set()
