@@ -12,6 +12,8 @@ import msgspec
 
 from outrider_alerting import wording
 from outrider_alerting.durations import DAY_US, MINUTE_US, SECOND_US
+from outrider_alerting.kinds import GapRule
+from outrider_alerting.losses import Loss
 from outrider_alerting.state import Opened
 
 if TYPE_CHECKING:
@@ -71,29 +73,43 @@ def tell(
     spec: Threshold | Judgement | None = overlay.program.thresholds.get(rule.name)
     spec = spec or overlay.program.judgements[rule.name]
     opened = state.opened
+    is_gap = isinstance(rule, GapRule)
     rising = move.finding in {"holds", "lasted"}
     if opened is None or move.finding == "lasted" or move.before.state == move.after.state:
         opened = Opened(
             kind=rule.kind,
             priority=move.priority,
             labels=wording.labels(rule, address[1], move.priority),
-            summary=wording.count_summary(rule, address[1], spec, move, state.reason),
+            summary="" if is_gap else wording.count_summary(rule, address[1], spec, move),
             runbook=rule.runbook,
-            value=float(move.value),
-            threshold=wording.limit(spec, move.priority),
+            threshold=None if is_gap else wording.limit(spec, move.priority),
         )
+    value: float | None = float(move.value)
+    after: Loss | None = None
+    if is_gap:
+        loss = state.loss or Loss()
+        if not move.after.is_open:
+            loss, after = loss.parted(state.buckets, move.at_s)
+        else:
+            after = loss.told(overlay.now_s)
+        summary = wording.gap_summary(rule, address[1], move.priority, loss, state.reason)
+        opened, value = msgspec.structs.replace(opened, summary=summary), loss.value
+        reason = wording.gap_reason(spec, move, loss)
+    else:
+        reason = wording.count_reason(rule, spec, move)
+    opened = msgspec.structs.replace(opened, value=value)
     overlay.tell(
         address,
         move.before,
         move.after,
         at_us=move.at_s * SECOND_US,
-        reason=wording.count_reason(rule, spec, move),
-        opened=msgspec.structs.replace(opened, value=float(move.value)),
+        reason=reason,
+        opened=opened,
         without=() if rising else answer.without,
         evidence=evidence(rule, state, spec, move.at_s) if rising else (),
     )
     still_open = move.after.is_open
-    return msgspec.structs.replace(state, opened=opened if still_open else None)
+    return msgspec.structs.replace(state, opened=opened if still_open else None, loss=after)
 
 
 def concluded_s(answer: Answer, spec: Threshold | Judgement) -> int | None:

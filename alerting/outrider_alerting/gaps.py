@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider_alerting import overflow, records
+from outrider_alerting.losses import Loss
 
 if TYPE_CHECKING:
     from outrider_alerting.overlay import Overlay
@@ -24,6 +25,8 @@ class GapSeen(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     records: int
     """0: the number is not known."""
+    at_least: bool = False
+    """It is a lower bound."""
     detected_us: int
 
 
@@ -39,6 +42,7 @@ def note(overlay: Overlay, gap: GapSeen) -> None:
         if state is None and overlay.tracked(rule.name) >= overflow.MAX_KEYS:
             overflow.exceeded(overlay, rule, overflow.keys_reason(overflow.MAX_KEYS))
             continue
-        noted = msgspec.structs.replace(state or overlay.new(rule), reason=gap.reason)
-        overlay.put(address, noted)
+        known = state or overlay.new(rule)
+        loss = (known.loss or Loss()).more(gap.records, at_least=gap.at_least)
+        overlay.put(address, msgspec.structs.replace(known, reason=gap.reason, loss=loss))
         records.counted(overlay, rule, address, gap.detected_us, max(1, gap.records))

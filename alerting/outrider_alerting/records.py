@@ -141,7 +141,7 @@ def evaluate(overlay: Overlay, rule: Rule, address: Address, state: RuleState) -
         or state.opened is None
         or not is_higher(spec.rungs[-1][0], state.opened.priority)
     )
-    put_off = state.phase == "firing" and state.wake_s is not None and at_top
+    put_off = state.phase == "firing" and state.wake_s is not None and at_top and not spec.by_clock
     touched = address in overlay.touched and not put_off
     can_fire = state.is_active or sum(map(COUNT, state.buckets)) > spec.above
     if not can_fire and len(state.buckets) <= MANY_BUCKETS:

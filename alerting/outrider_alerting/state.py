@@ -17,6 +17,7 @@ import msgspec
 
 from outrider_alerting.episodes import Episode, Key, State
 from outrider_alerting.kinds import Priority  # noqa: TC001  msgspec reads the annotations
+from outrider_alerting.losses import Loss  # noqa: TC001  msgspec reads the annotations
 from outrider_alerting.windows import (  # noqa: TC001  msgspec reads the annotations
     Bucket,
     Span,
@@ -80,6 +81,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     """Of a gauge, beside its buckets."""
     values: dict[str, tuple[Span, ...]] = {}
     """Different values: when each was seen, first and last, without a pause of a window."""
+    loss: Loss | None = None
+    """Of gaps: how many records they are, beside the buckets."""
     runs: tuple[int, int, int] = (0, 0, 0)
     """Of a job: the second of its last start, end and failure."""
     names: tuple[tuple[int, int, int], ...] = ()

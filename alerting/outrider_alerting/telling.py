@@ -247,7 +247,7 @@ def _content(
         alert=name(alert.id),
         status=status,
         priority=alert.priority,
-        subject=f"{_one_line(alert.summary)} [{name(alert.id)}]",
+        subject=f"{_one_line(_called(alert))} [{name(alert.id)}]",
         title=title,
         sentence=sentence,
         facts=tuple(_facts(alert)),
@@ -262,6 +262,14 @@ def _content(
         ended_us=alert.resolved_us,
         labels=alert.labels,
     )
+
+
+def _called(alert: Alert) -> str:
+    """Return what does not change about an alert: the summary of a gap says how much by now."""
+    if alert.kind != "gap":
+        return alert.summary
+    whose = [value for key in ("service", "worker", "host") if (value := alert.labels.get(key))]
+    return f"{alert.rule}: lost records{' of ' if whose else ''}{', '.join(whose)}"
 
 
 def _ack(alert: Alert) -> str:
@@ -284,7 +292,8 @@ def _since(alert: Alert, now_us: int) -> str:
         since = f"{since}, {said(now_us - alert.started_us)} ago"
     if alert.kind == "liveness" and "state" in alert.labels:
         return f"{alert.labels['state'].capitalize()} since {since}."
-    if alert.value is None:
+    # How much was lost stands in the title.
+    if alert.value is None or alert.kind == "gap":
         return f"Since {since}."
     count = int(alert.value)
     counted = "1 record" if count == 1 else f"{count:,} records"

@@ -15,6 +15,7 @@ import msgspec
 
 from outrider_alerting.durations import SECOND_US
 from outrider_alerting.kinds import is_higher
+from outrider_alerting.losses import GROWS_S
 from outrider_alerting.tallies import needed
 from outrider_alerting.windows import (
     Course,
@@ -91,6 +92,7 @@ class _Run:
         self.told: list[Span] = list(state.told)
         self.floor_s = state.floor_s
         self.blocked = False
+        self.moved = False
         self.wake_s: int | None = None
         self.timer_s: int | None = None
         self.course: Course = (
@@ -190,6 +192,8 @@ class _Run:
         if (raised := self._raised(end)) is not None:
             return raised
         if not self._concluded(end):
+            if (grown := self._grown()) is not None:
+                return grown
             self.wake_s = end
             if self.concluded_s is not None:
                 # No end up to here, and no record on its way can make one.
@@ -213,6 +217,17 @@ class _Run:
                 value = count_at(self.course, at_s)
                 return Move("holds", self.episode, self.episode, at_s, value, priority)
         return None
+
+    def _grown(self) -> Move | None:
+        """Tell that more was lost than the alert says."""
+        loss = self.state.loss
+        if loss is None or not loss.is_news or self.moved:
+            return None
+        if self.now_s < loss.told_s + GROWS_S:
+            self.timer_s = loss.told_s + GROWS_S
+            return None
+        self.moved = True
+        return Move("holds", self.episode, self.episode, self.now_s, loss.records, self.priority)
 
     def _height(self, at_s: int, value: int) -> int:
         """Find the priority of what begins, and return the count that it is known for.
@@ -244,6 +259,7 @@ class _Run:
         return self.concluded_s is not None and at_s <= self.concluded_s
 
     def _move(self, finding: Finding, at_s: int, *, started_s: int | None = None) -> Move:
+        self.moved = True
         # A record may be a little ahead of the evaluator's clock; what happened has happened.
         at_s = min(at_s, self.now_s)
         before = self.episode

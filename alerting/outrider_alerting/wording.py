@@ -10,7 +10,6 @@ from outrider_alerting.kinds import (
     ComponentRule,
     CompositeRule,
     DistinctRule,
-    GapRule,
     GaugeRule,
     HealthRule,
     LivenessRule,
@@ -26,6 +25,7 @@ from outrider_alerting.terms import Judgement, Threshold
 
 if TYPE_CHECKING:
     from outrider_alerting.episodes import Key
+    from outrider_alerting.losses import Loss
     from outrider_alerting.thresholds import Move
     from outrider_alerting.watermarks import Answer
 
@@ -74,17 +74,14 @@ def limit(spec: Threshold | Judgement, priority: Priority) -> float:
     return float(dict(spec.rungs).get(priority, spec.rungs[0][1]))
 
 
-def count_summary(
-    rule: Rule, key: Key, spec: Threshold | Judgement, move: Move, why: str = ""
-) -> str:
-    """Return the summary of an alert about records or gaps."""
+def count_summary(rule: Rule, key: Key, spec: Threshold | Judgement, move: Move) -> str:
+    """Return the summary of an alert about records."""
     told = _amount(rule, spec, move.value)
     values = labels(rule, key, move.priority) | {
         "count": number(move.value) if _counts(spec) else told,
         "value": told,
         "window": compact(spec.window_s * 1_000_000),
         "threshold": _amount(rule, spec, limit(spec, move.priority), bare=True),
-        "reason": why,
     }
     if rule.summary is not None:
         return render(rule.summary, values)
@@ -93,9 +90,24 @@ def count_summary(
         return f"{rule.name}: a record matches{whose}"
     if isinstance(rule, NewErrorRule):
         return f"{rule.name}: an error not seen for {rule.within}{whose}"
-    if isinstance(rule, GapRule):
-        return f"{rule.name}: {records(int(move.value))} lost{whose}" + (f": {why}" if why else "")
     return f"{rule.name}: {_measured(rule, spec, move.value)}{whose}, {_than(rule, spec, move)}"
+
+
+def gap_summary(rule: Rule, key: Key, priority: Priority, loss: Loss, why: str) -> str:
+    """Return the summary of an alert about gaps: how much was lost by now, of whom, and why."""
+    if rule.summary is not None:
+        values = labels(rule, key, priority) | {"count": loss.count, "reason": why}
+        return render(rule.summary, values)
+    lost = f"{rule.name}: {loss.what} lost{subject(rule, key)}{loss.unknown}"
+    return f"{lost}: {why}" if why else lost
+
+
+def gap_reason(spec: Threshold | Judgement, move: Move, loss: Loss) -> str:
+    """Say what was lost; of an end, how much in all."""
+    if move.finding in {"holds", "lasted"}:
+        return f"{loss.what} lost{loss.unknown}"
+    quiet = compact(spec.window_s * 1_000_000)
+    return f"no more for {quiet}; in all {loss.what} lost{loss.unknown}"
 
 
 def count_reason(rule: Rule, spec: Threshold | Judgement, move: Move) -> str:

@@ -75,6 +75,16 @@ def test_lost_records_are_told() -> None:
     assert "9 records lost" in fired.summary
 
 
+def test_a_file_that_was_copied_and_truncated_is_no_loss_that_is_known() -> None:
+    """Nobody knows whether a line is missing: that is for whoever looks, and has no number."""
+    scene = _ReadyScene()
+    gap = GapSeen(service="pay", worker="w1", host="h1", reason="copytruncate", records=0,
+                  at_least=True, detected_us=(T0 + 1) * S)  # fmt: skip
+    (fired,) = scene.step(1, gaps=[gap])
+
+    assert (fired.rule, fired.priority, fired.value) == ("lines-may-be-missing", "info", None)
+
+
 def test_the_tests_beside_the_rules_hold() -> None:
     """What `outrider rules test` would say of the ready rules."""
     rule_set = rule_files.read(ready.files())

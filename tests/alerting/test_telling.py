@@ -117,6 +117,19 @@ def test_the_end_says_how_long_and_why() -> None:
     assert said_now.command == "outrider alerts show A-12"
 
 
+def test_a_loss_that_grows_keeps_its_subject() -> None:
+    """The title says how much by now; threads hang on the subject, and there is no threshold."""
+    labels = {"service": "arb", "worker": "w1", "host": "h1", "rule": "lost", "kind": "gap"}
+    lost = msgspec.structs.replace(COUNT, rule="lost", kind="gap", labels=labels, value=37.0,
+                                   summary="lost: 37 records lost", evidence=())  # fmt: skip
+    more = msgspec.structs.replace(lost, summary="lost: 99 records lost", value=99.0)
+    first, later = telling.firing(lost, NOW), telling.escalated(more, NOW)
+
+    assert (first.title, later.title) == (lost.summary, more.summary)
+    assert first.subject == later.subject == "lost: lost records of arb, w1, h1 [A-7]"
+    assert first.sentence == "Since 14:01:17 UTC, 2 min 5 s ago."
+
+
 def test_both_in_one_message() -> None:
     """Fired and resolved in one: both times, in one sentence."""
     over = msgspec.structs.replace(

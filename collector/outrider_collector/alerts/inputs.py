@@ -59,6 +59,7 @@ def gap(row: GapRow) -> GapSeen:
         host=row.host,
         reason=row.reason,
         records=row.records,
+        at_least=row.at_least,
         detected_us=to_us(row.detected_at),
     )
 

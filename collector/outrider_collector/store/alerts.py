@@ -185,8 +185,9 @@ def _missing(new: NewTransition) -> Fault:
 _MOVE: Final = """
 update alerts a
 set state = new.state, labels = new.labels, priority = new.priority,
-    -- What was told stays what it is called: threads hang on it.
-    summary = case when a.fired_at is null then new.summary else a.summary end,
+    -- What was told stays what it is called: threads hang on it. Only a loss grows.
+    summary = case when a.fired_at is null or new.kind = 'gap' then new.summary
+                   else a.summary end,
     runbook = new.runbook, value = coalesce(new.value, a.value),
     threshold = new.threshold, fired_at = new.fired_at, resolved_at = new.resolved_at,
     resolve_reason = new.resolve_reason,

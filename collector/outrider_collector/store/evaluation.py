@@ -66,6 +66,7 @@ class GapRow(NamedTuple):
     reason: str
     records: int
     detected_at: datetime
+    at_least: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ async def read_gaps(connection: AsyncConnection, commit_ids: Sequence[int]) -> l
         return []
     cursor = await connection.execute(
         """
-        select commit_id, service, worker, host, reason, records, detected_at
+        select commit_id, service, worker, host, reason, records, detected_at, at_least
         from gaps where commit_id = any(%s) order by commit_id, id
         """,
         (list(commit_ids),),

@@ -227,6 +227,7 @@ def _by_second(
             host=lost.host,
             reason=lost.reason,
             records=lost.records,
+            at_least=lost.at_least,
             detected_us=to_us(lost.detected_at),
         )
         found.setdefault(_second(gap.detected_us), ([], []))[1].append(gap)

@@ -161,6 +161,24 @@ async def test_gap(world: World) -> None:
     )
 
 
+async def test_a_gap_that_grows(world: World) -> None:
+    """The row of an open alert says what all its gaps come to, until it ends and after that."""
+    await world.apply(rules='[[rule]]\nname = "r"\nkind = "gap"\nkeep_firing_for = "2s"\n')
+
+    async with world.evaluating():
+        for records in (7, 5):
+            gap = Gap(begin=records, end=9, records=records, at_least=records == 5,
+                      reason="disk_full", gap_id=bytes([records]) * 16)  # fmt: skip
+            await world.log("line", gaps=[gap])
+            await world.until(FIRING)
+        await world.until(RESOLVED)
+
+    (alert,) = await world.rows("select summary, value, resolve_reason from alerts")
+    assert alert["value"] == 12
+    assert alert["summary"].startswith("r: at least 12 records lost of service payments")
+    assert alert["resolve_reason"] == "no more for 2s; in all at least 12 records lost"
+
+
 async def test_health(world: World) -> None:
     """A component of any kind in `system_health` fires while it is in one of the states."""
     rule = '[[rule]]\nname = "r"\nkind = "health"\nof = "exchange"\nstates = ["dead"]\n'

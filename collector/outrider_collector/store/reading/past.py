@@ -47,6 +47,7 @@ class LossThen(NamedTuple):
     host: str
     reason: str
     records: int
+    at_least: bool
 
 
 class AlertThen(NamedTuple):
@@ -82,7 +83,7 @@ _STATES: Final = sql.SQL("""
     """)
 
 _LOSSES: Final = sql.SQL("""
-    select detected_at, service, worker, host, reason, records from gaps
+    select detected_at, service, worker, host, reason, records, at_least from gaps
     where detected_at >= %(since)s and detected_at < %(until)s
     order by detected_at, id limit %(limit)s
     """)
