@@ -82,10 +82,15 @@ _BY_OTHERS: Final = {
     "heartbeats": "exists (select from system_health h"
     " where (h.component_kind, h.component) = (heartbeats.component_kind, heartbeats.component))",
     "notification_attempts": "exists (select from notifications n where n.id = notification)",
+    "rule_versions": "(select sees_every_team()) or exists (select from alerts a"
+    " where (a.rule_set, a.rule) = (rule_versions.version, rule_versions.name))",
+    "streams": "exists (select from stream_info i where i.id = streams.id)",
 }
-# What tells of every team's records or alerts at once.
+# What tells of every team's records, alerts or settings at once. The views `alert_rules` and
+# `collector_states` have what everybody may know of rules and collectors.
 _OF_ALL_TEAMS: Final = (
     "hits", "rule_states", "evaluation_steps", "evaluator_state", "feed", "conversation_aliases",
+    "rule_sets", "collectors", "leases", "button_offsets",
 )  # fmt: skip
 _UNBOUND: Final = """
 select c.oid::regclass::text, c.relname::text

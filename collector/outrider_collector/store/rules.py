@@ -105,7 +105,11 @@ async def load(connection: AsyncConnection, version: int) -> Active:
     )
     row = await cursor.fetchone()
     if row is None:
-        raise Fault(Reason.NOT_FOUND, detail=f"there is no rule set {version}")
+        raise Fault(
+            Reason.NOT_FOUND,
+            detail=f"there is no rule set {version}, or this login, which does not see every "
+            "team, may not read its files",
+        )
     return _compiled(*row)
 
 

@@ -21,12 +21,21 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-_OF_NO_TEAM = {
-    # What is told of no records: numbers, rules that all share, who holds what, who sees what.
-    "active_rule_set", "audit_seals", "button_offsets", "collectors", "health_rolled",
-    "health_watches", "leases", "rule_sets", "rule_versions", "schema_migrations", "streams",
-    "team_roles", "teams",
-}  # fmt: skip
+_OPEN = {
+    "active_rule_set": "the number of the active set",
+    "audit_seals": "numbers and hashes",
+    "health_rolled": "one day",
+    "health_watches": "when some collector watched",
+    "schema_migrations": "versions of the schema",
+    "team_roles": "policies ask it as whoever reads",
+    "teams": "policies ask it as whoever reads",
+}
+"""Tables that every reader reads whole, and why they may."""
+_LENDING = {
+    "alert_rules": "the active rules: no file, no channel",
+    "collector_states": "whether something is committed and evaluated",
+}
+"""Views with the eyes of the owner, and what they show everybody."""
 
 _WITH_TEAM = """
 select c.relname::text, c.relkind::text, c.relispartition from pg_class c
@@ -230,14 +239,15 @@ async def test_a_condition_that_tells_what_it_is_shown_is_shown_no_foreign_row(
 
 
 async def test_nothing_that_should_be_bound_is_left_out(filled: AsyncConnection) -> None:
-    """Each table is bound, or is known to be of no team; views and functions lend no rights."""
+    """Each table is bound, or known to tell of no team; views lend no rights but two."""
     unbound = await _all(
         filled,
         "select relname::text from pg_class where relnamespace = 'public'::regnamespace"
-        " and relkind in ('r', 'p') and not (relrowsecurity and relforcerowsecurity)",
+        " and relkind in ('r', 'p', 'm', 'f')"
+        " and not (relrowsecurity and relforcerowsecurity and exists ("
+        "     select from pg_policy where polrelid = pg_class.oid and polname = 'by_team'))",
     )
-    # teams has an id for its team.
-    assert {name for (name,) in unbound} == _OF_NO_TEAM
+    assert {name for (name,) in unbound} == set(_OPEN)
     views = await _all(
         filled,
         "select relname::text from pg_class where relnamespace = 'public'::regnamespace"
@@ -248,7 +258,59 @@ async def test_nothing_that_should_be_bound_is_left_out(filled: AsyncConnection)
         "select proname::text from pg_proc where pronamespace = 'public'::regnamespace"
         " and prosecdef",
     )
-    assert (views, functions) == ([], [])
+    assert {name for (name,) in views} == set(_LENDING)
+    assert functions == []
+
+
+_SETTINGS = """
+insert into rule_sets (version, applied_by, files, minimum_engine, frozen) values
+    (1, 'boss', '[{"name": "n", "toml": "url = hook.example/SECRET"}]', 1, '{}'),
+    (2, 'boss', '[{"name": "n", "toml": "url = hook.example/SECRET"}]', 1, '{}');
+insert into rule_versions (version, name, kind, definition)
+    select v, r, 'count', '{}' from unnest(array[1, 2]) v, unnest(array['a', 'b', 'c']) r;
+insert into active_rule_set (version) values (2);
+update alerts set rule_set = 1, rule = case team when 1 then 'a' else 'b' end;
+update leases set holder = 'host-of-2 SECRET';
+insert into collectors (name, started_at, seen_at, status) values ('c', now(), now(),
+    '{"failing_for_s": 4, "channels": {"mail-of-2": {"error": "SECRET"}}}');
+insert into button_offsets (account, update_id) values ('telegram:SECRET', 1);
+insert into streams select id, agent, 1, '' from stream_info;
+"""
+
+
+async def test_a_login_of_one_team_reads_no_configuration_of_others(
+    filled: AsyncConnection, logins: dict[str, str]
+) -> None:
+    """No file of rules, no channel, no holder, no foreign stream, not by statistics either."""
+    await filled.execute("set session_replication_role = replica")
+    await filled.execute(_SETTINGS.encode())
+    await filled.execute("set session_replication_role = origin")
+    await filled.execute("analyze")
+    relations = await _all(
+        filled,
+        "select relname::text from pg_class where relnamespace = 'public'::regnamespace"
+        " and relkind in ('r', 'p', 'v') and has_any_column_privilege(%s, oid, 'select')"
+        " and relname <> 'agents'",
+        READ_ROLE,
+    )
+    assert ("collector_states",) in relations
+    await _as(filled, logins["one"], "")
+    for name in [*(name for (name,) in relations), "pg_stats"]:
+        found = await _all(filled, f"select t::text from {name} t where t::text like '%SECRET%'")
+        assert found == [], name
+    rules = await _all(filled, "select name, version, applied_by from alert_rules order by 1")
+    assert rules == [("a", 2, "boss"), ("b", 2, "boss"), ("c", 2, "boss")]
+    # Of what its own alerts were raised by, it sees what the rule was.
+    assert await _all(filled, "select version, name from rule_versions") == [(1, "a")]
+    assert await _all(filled, "select id from streams") == [(1,)]
+    assert await _all(filled, "select name, status from collector_states") == [
+        ("c", {"failing_for_s": 4})
+    ]
+    await _as(filled, logins["every"], "*")
+    assert len(await _all(filled, "select files from rule_sets")) == 2
+    assert len(await _all(filled, "select id from streams")) == 2
+    ((status,),) = await _all(filled, "select status from collector_states")
+    assert "channels" in status
 
 
 async def test_each_role_may_do_its_own_and_nothing_else(

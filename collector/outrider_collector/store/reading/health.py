@@ -25,7 +25,7 @@ _COLLECTORS: Final = sql.SQL("""
     select name, started_at, seen_at, stopped_at,
            stopped_at is null and seen_at > {as_of} - make_interval(secs => {silent}),
            status
-    from collectors order by name
+    from collector_states order by name
     """).format(silent=sql.Literal(COLLECTOR_SILENT_S), as_of=replica.AS_OF)
 
 _PARTITIONS: Final = sql.SQL("""
