@@ -185,7 +185,9 @@ class _Run:
         # late is told once.
         past = [span.start for span in ready if self._concluded(span.end)]
         self.floor_s = max(self.floor_s, at, *past)
-        return self._move("lasted", at, started_s=first.start)
+        # What has lasted just so long was true up to then.
+        counted_s = at if at < first.end else at - 1
+        return self._move("lasted", at, started_s=first.start, counted_s=counted_s)
 
     def _ending(self) -> Move | None:
         end = first_at_most(*self._still, self.floor_s)
@@ -214,7 +216,7 @@ class _Run:
             if reached:
                 self.priority = priority
                 at_s = min(reached[0], self.now_s)
-                value = count_at(self.course, at_s)
+                value = count_at(self.course, reached[0])
                 return Move("holds", self.episode, self.episode, at_s, value, priority)
         return None
 
@@ -258,16 +260,25 @@ class _Run:
     def _concluded(self, at_s: int) -> bool:
         return self.concluded_s is not None and at_s <= self.concluded_s
 
-    def _move(self, finding: Finding, at_s: int, *, started_s: int | None = None) -> Move:
+    def _move(
+        self,
+        finding: Finding,
+        at_s: int,
+        *,
+        started_s: int | None = None,
+        counted_s: int | None = None,
+    ) -> Move:
+        """Move the episode; the count that made it so is that of ``counted_s``, else ``at_s``."""
+        counted_s = at_s if counted_s is None else counted_s
         self.moved = True
         # A record may be a little ahead of the evaluator's clock; what happened has happened.
         at_s = min(at_s, self.now_s)
         before = self.episode
         started_us = None if started_s is None else min(started_s, self.now_s) * SECOND_US
         after = before.moved(finding, at_s * SECOND_US, started_us=started_us)
-        value = count_at(self.course, at_s)
+        value = count_at(self.course, counted_s)
         if after.state in {"pending", "firing"} and before.state in {"inactive", "pending"}:
-            value = self._height(at_s, value)
+            value = self._height(counted_s, value)
         move = Move(finding, before, after, at_s, value, self.priority)
         if after.state == "resolved":
             self._close(after, at_s)

@@ -207,6 +207,40 @@ def test_a_record_ahead_of_the_clock_is_dated_now() -> None:
     assert fired.at_us == (T0 + 10) * S
 
 
+@pytest.mark.parametrize("more", ["", 'for = "5s"\n', 'for = "10s"\n'])
+@given(
+    arrivals=st.lists(
+        st.lists(st.tuples(st.integers(-20, 30), st.integers(1, 30)), max_size=4), max_size=20
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_the_numbers_of_a_firing_are_those_that_made_it_true(
+    more: str, arrivals: list[list[tuple[int, int]]]
+) -> None:
+    """However late records come, or ahead of the clock: what is told is above what it names."""
+    scene = Scene(COUNT.replace("above = 3", "above = { warning = 3, critical = 20 }") + more)
+    for at, batch in enumerate(arrivals, 30):
+        scene.step(at, *(scene.hit(at + off, n) for off, n in batch))
+
+    for told in scene.transitions:
+        if told.to_state in {"pending", "firing"}:
+            assert told.value is not None
+            assert told.threshold is not None
+            assert told.value > told.threshold
+            assert f"{told.value:,.0f} records in 10s" in told.reason
+            limit = 20 if told.priority == "critical" else 3
+            assert told.reason.endswith(f", above {limit}")
+
+
+def test_a_burst_ahead_of_the_clock_is_told_with_its_own_numbers() -> None:
+    """Records of the next seconds: what is counted so far is not what the rule has found."""
+    scene = Scene(COUNT)
+    (fired,) = scene.step(1, *(scene.hit(at) for at in (1, 4, 5, 6)))
+
+    assert (fired.value, fired.reason) == (4, "4 records in 10s, above 3")
+    assert fired.summary == "errors: 4 records in 10s, above 3"
+
+
 def test_evidence_is_the_newest_of_the_window() -> None:
     """A firing names the newest records of its window, as many as the rule wants."""
     scene = Scene(COUNT + "evidence = 2\n")
