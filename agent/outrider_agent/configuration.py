@@ -14,9 +14,8 @@ import msgspec
 
 from outrider import configuration, severity
 from outrider.addresses import is_loopback
-from outrider.configuration import ConfigError, suggest
+from outrider.configuration import ConfigError, Source, suggest
 from outrider.durations import microseconds
-from outrider.places import SYSTEM_INBOX
 from outrider_agent import encodings, multiline, probe_kinds, shedding
 from outrider_agent.expected import Expected
 from outrider_agent.formats import FORMATS
@@ -103,7 +102,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     state_dir: str = ""
     """Private directory; default: ``agent`` in the data directory."""
     inbox: str = ""
-    """Shared directory of those who log; default: see :func:`inbox_dir`."""
+    """Shared directory of those who log; default: see :func:`outrider.configuration.inbox`."""
     token_file: str = ""
     """File with the enrolment secret; default: ``collector/enroll.token`` in the data directory."""
     host: Annotated[str, msgspec.Meta(max_length=255)] = ""
@@ -151,22 +150,19 @@ def load(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Co
     )
     agent: AgentConfig = tables["agent"]
     data_dir_text = tables.get("data_dir") or ""
-    named = configuration.find(path, environ)
-    where = str(named) if named is not None else "defaults"
+    text = configuration.read_source(path, environ)
     for index, source in enumerate(agent.source):
-        _check_source(source, f"{where}: agent.source[{index}]")
+        _check_source(source, text, ("agent", "source", index))
     for index, expect in enumerate(agent.expect):
-        _check_expect(expect, f"{where}: agent.expect[{index}]")
+        _check_expect(expect, text.where(("agent", "expect", index, "within")))
     for address in agent.collectors:
-        _check_address(address, where)
-    probes = probe_kinds.read(
-        agent.probe, agent.probe_networks, configuration.read_source(path, environ)
-    )
+        _check_address(address, text.where(("agent", "collectors")))
+    probes = probe_kinds.read(agent.probe, agent.probe_networks, text)
     data_dir = Path(data_dir_text or configuration.default_data_dir(environ))
     return Configuration(
         agent=agent,
         state_dir=Path(agent.state_dir or data_dir / "agent"),
-        inbox=inbox_dir(agent, data_dir, environ),
+        inbox=configuration.inbox_of(agent.inbox, data_dir_text, environ),
         token_file=Path(agent.token_file or data_dir / "collector" / "enroll.token"),
         host=agent.host or socket.gethostname(),
         probes=probes,
@@ -178,16 +174,6 @@ def _check_expect(expect: ExpectConfig, where: str) -> None:
         expect.expected()
     except ValueError as error:
         raise ConfigError(f"`within`: {error}", where, "write a length like 2m or 1h") from None
-
-
-def inbox_dir(agent: AgentConfig, data_dir: Path, environ: Mapping[str, str]) -> Path:
-    """Return the inbox: configured, else $OUTRIDER_INBOX, else the host's, else the user's own."""
-    named = agent.inbox or environ.get("OUTRIDER_INBOX")
-    if named:
-        return Path(named)
-    if SYSTEM_INBOX.is_dir() and os.access(SYSTEM_INBOX, os.W_OK):
-        return SYSTEM_INBOX
-    return data_dir / "inbox"
 
 
 def zone(name: str) -> tzinfo:
@@ -208,26 +194,29 @@ def _local() -> tzinfo:
         return UTC
 
 
-def _check_source(source: SourceConfig, where: str) -> None:
+def _check_source(source: SourceConfig, text: Source, path: tuple[str | int, ...]) -> None:
+    def at(key: str) -> str:
+        return f"{text.where((*path, key))}: {configuration.dotted((*path, key))}"
+
     if source.format not in FORMAT_NAMES:
         near = suggest(source.format, FORMAT_NAMES)
         hint = f"did you mean `{near}`?" if near else f"known: {', '.join(FORMAT_NAMES)}"
-        raise ConfigError(f"unknown format `{source.format}`", f"{where}.format", hint)
+        raise ConfigError(f"unknown format `{source.format}`", at("format"), hint)
     try:
         source.start_age_s()
     except ValueError:
         raise ConfigError(
             f"`{source.start}` is no start",
-            f"{where}.start",
+            at("start"),
             'write "beginning", "end" or an age such as "1h"',
         ) from None
-    _check_multiline(source.multiline, where)
+    _check_multiline(source.multiline, at("multiline"))
     try:
         source.kept_from()
     except ValueError:
         raise ConfigError(
             f"`{source.keep_severity}` is no severity",
-            f"{where}.keep_severity",
+            at("keep_severity"),
             "write one of trace, debug, info, warn, error, fatal",
         ) from None
     try:
@@ -235,7 +224,7 @@ def _check_source(source: SourceConfig, where: str) -> None:
     except LookupError:
         raise ConfigError(
             f"`{source.encoding}` is no encoding of lines that is known",
-            f"{where}.encoding",
+            at("encoding"),
             'write a name such as "latin-1", "cp1252", "gb18030" or "utf-16"',
         ) from None
     try:
@@ -243,14 +232,12 @@ def _check_source(source: SourceConfig, where: str) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(
             f"unknown time zone `{source.timezone}`",
-            f"{where}.timezone",
+            at("timezone"),
             'write "local", "UTC" or a name such as "Europe/Berlin"',
         ) from None
-    for path in source.paths:
-        if not path.startswith("/"):
-            raise ConfigError(
-                f"`{path}` is no absolute path", f"{where}.paths", "begin it with a slash"
-            )
+    for name in source.paths:
+        if not name.startswith("/"):
+            raise ConfigError(f"`{name}` is no absolute path", at("paths"), "begin it with a slash")
 
 
 def _check_multiline(name: str, where: str) -> None:
@@ -259,14 +246,14 @@ def _check_multiline(name: str, where: str) -> None:
     except ImportError:
         raise ConfigError(
             "patterns of lines need RE2",
-            f"{where}.multiline",
+            where,
             "install the distribution with its extra `agent`",
         ) from None
     except ValueError as error:
         hint = f"RE2 does not know it: {error}" if name.startswith("^") else ""
         raise ConfigError(
             f"`{name}` says nothing about lines",
-            f"{where}.multiline",
+            where,
             hint or 'write "off", "auto", "indented", or how a first line begins: "^..."',
         ) from None
 
@@ -278,12 +265,12 @@ def _check_address(address: str, where: str) -> None:
     if not separator or not port.isdigit() or not 0 < int(port) < 65_536:
         raise ConfigError(
             f"`{address}` is no address",
-            f"{where}: agent.collectors",
+            where,
             "write host:port, such as 127.0.0.1:4510",
         )
     if not is_loopback(host.strip("[]")):
         raise ConfigError(
             f"`{address}` is on another host, and this version speaks plain text only",
-            f"{where}: agent.collectors",
+            where,
             "use 127.0.0.1 with an SSH tunnel or a VPN's local end",
         )

@@ -25,9 +25,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from outrider import places, record, severity, taxonomy
+from outrider import configuration, places, record, severity, taxonomy
 from outrider.configuration import ConfigError, suggest
-from outrider.configuration import load as load_configuration
 from outrider.inbox.access import remedy
 from outrider.inbox.attended import is_attended
 from outrider.inbox.writer import Writer, complain
@@ -92,18 +91,7 @@ def _inbox(config: str | None) -> Path:
     if os.environ.get("OUTRIDER_INBOX") and config is None:
         return places.default_inbox()
     # Only the inbox's place is wanted: the other tables are other parts' business.
-    tables = load_configuration(config, _as_it_is, {"agent": dict, "data_dir": str})
-    inbox, data_dir = tables["agent"].get("inbox"), tables.get("data_dir")
-    if inbox is not None and not isinstance(inbox, str):
-        raise ConfigError("`agent.inbox` is no text", str(config or ""), "write a path in quotes")
-    if inbox or data_dir:
-        return Path(inbox) if inbox else Path(str(data_dir)) / "inbox"
-    return places.default_inbox()
-
-
-def _as_it_is(value: object, *, type: object) -> object:  # noqa: A002  the loader's own name
-    del type
-    return value
+    return configuration.inbox(config)
 
 
 class Run:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import outrider
 from outrider.command import DONE, FAILED, FOUND, USAGE
 from outrider.configuration import ConfigError
+from outrider.configuration import inbox as find_inbox
 from outrider.errors import Fault, Reason
 from outrider_collector import config as configuration
 from outrider_collector.store import agents, schema
@@ -37,11 +38,12 @@ def main(argv: list[str]) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
     config = configuration.load(arguments.config)
+    inbox = str(find_inbox(arguments.config))
     if arguments.act == "check":
         return _guarded(_check(config))
     if arguments.act == "revoke":
-        return _guarded(_revoke(config, arguments.agent))
-    return _guarded(_run(config))
+        return _guarded(_revoke(config, arguments.agent, inbox))
+    return _guarded(_run(config, inbox))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,11 +93,11 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _run(config: Configuration) -> int:
+async def _run(config: Configuration, inbox: str) -> int:
     # Imported here: `check` and `revoke` need no gRPC.
     from outrider_collector.run import run  # noqa: PLC0415
 
-    outrider.init(service="outrider", worker=config.collector.name or "collector")
+    outrider.init(service="outrider", worker=config.collector.name or "collector", inbox=inbox)
     _route_logging()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -169,7 +171,7 @@ def _is_process(pid: object) -> bool:
     return isinstance(pid, int) and Path(f"/proc/{pid}").exists()
 
 
-async def _revoke(config: Configuration, agent: int) -> int:
+async def _revoke(config: Configuration, agent: int, inbox: str) -> int:
     connection = await connect(config.database_url, application_name="outrider revoke")
     async with connection:
         with driver_errors(config.database_url):
@@ -183,7 +185,7 @@ async def _revoke(config: Configuration, agent: int) -> int:
             detail=f"there is no agent {agent}: {target(config.database_url)}: "
             "list them with `outrider status`",
         )
-    outrider.init(service="outrider", worker="cli")
+    outrider.init(service="outrider", worker="cli", inbox=inbox)
     log.tell(act, audit_id)
     print(f"agent {agent} is revoked: nothing it sends is committed any more")  # noqa: T201
     return DONE

@@ -28,7 +28,7 @@ from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import DatabaseConfig, database_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from outrider.probes.spec import Spec
     from outrider_collector.store.compaction.classes import Retention
@@ -74,6 +74,17 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         who = "let what scrapes run on this host, or come by a tunnel"
         host, port = _loopback("collector.http_listen", listen, who)
         return host.strip("[]"), port
+
+
+def is_reached(listen: str, collectors: Sequence[str]) -> bool:
+    """Whether an agent of this host that is told ``collectors`` finds a collector on ``listen``.
+
+    A socket's path, and port 0, may lead anywhere.
+    """
+    port = listen.rpartition(":")[2]
+    return port == "0" or any(
+        address.startswith("unix:") or address.rpartition(":")[2] == port for address in collectors
+    )
 
 
 def _loopback(key: str, listen: str, who: str) -> tuple[str, int]:
@@ -164,7 +175,10 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.compact_after.us < 60_000_000:
             raise ValueError(f"`compact_after` is at least 1m, and not {self.compact_after}")
-        limit_bytes, least = self.wanted().limit_bytes, LEAST_BUDGET_BYTES
+        try:
+            limit_bytes, least = self.wanted().limit_bytes, LEAST_BUDGET_BYTES
+        except ValueError as error:
+            raise ValueError(f"`disk_budget`: {error}") from None
         if limit_bytes is not None and limit_bytes < least:
             raise ValueError(f"`disk_budget` is at least {least // 10**6}MB")
 
@@ -207,11 +221,15 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
         environ=environ,
     )
     collector: CollectorConfig = tables["collector"]
-    collector.address()
-    collector.http_address()
+    source = configuration.read_source(path, environ)
+    for key, address in (("listen", collector.address), ("http_listen", collector.http_address)):
+        try:
+            address()
+        except ConfigError as error:
+            where = source.where(("collector", key))
+            raise ConfigError(error.what, where, error.what_to_do) from None
     data_dir = Path(tables.get("data_dir") or configuration.default_data_dir(environ))
     url = database_url(tables["database"], data_dir, environ)
-    source = configuration.read_source(path, environ)
     probes = probe_kinds.read(collector.probe, collector.probe_networks, source, url)
     return Configuration(data_dir, url, collector, tables["retention"], tables["store"], probes)
 

@@ -58,12 +58,15 @@ def main(argv: Sequence[str]) -> int:
     host, port = listen_address(arguments.listen or config.listen)
     data_dir = Path(tables.get("data_dir") or configuration.default_data_dir())
     url = read_url(tables["database"], data_dir)
+    inbox = str(configuration.inbox(arguments.config))
+    if arguments.check:
+        return 0
     environment = config.environment or socket.gethostname() or "local"
     listener = listen(host, port)
     # Warnings of the libraries (a pool that cannot connect) go where our own records go.
     logging.basicConfig(level=logging.WARNING, handlers=[outrider.Handler()])
     with listener:
-        asyncio.run(_serve(listener, url, environment, config, tables["health"]))
+        asyncio.run(_serve(listener, url, environment, config, tables["health"], inbox))
     return 0
 
 
@@ -74,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve the web pages, with the read role only.",
     )
     parser.add_argument("--config", help="configuration file")
+    parser.add_argument("--check", action="store_true", help="read the settings, and end")
     parser.add_argument("--listen", metavar="HOST:PORT", help="instead of dashboard.listen")
     return parser
 
@@ -112,11 +116,12 @@ async def _serve(
     environment: str,
     dashboard: DashboardConfig,
     targets: HealthConfig,
+    inbox: str,
 ) -> None:
     async with open_source(url, targets) as source:
         server: _Server | None = None
         site = make_site(
-            source, environment, _recorder(), lambda: server is not None and server.should_exit
+            source, environment, _recorder(inbox), lambda: server is not None and server.should_exit
         )
         site.status_page, site.status_hosts = dashboard.status_page, dashboard.status_hosts
         config = uvicorn.Config(
@@ -177,9 +182,9 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _recorder() -> Callable[[str, dict[str, object]], None]:
+def _recorder(inbox: str) -> Callable[[str, dict[str, object]], None]:
     """Return how the dashboard writes its own events: it is a worker like any other."""
-    outrider.init(service="outrider-dashboard")
+    outrider.init(service="outrider-dashboard", inbox=inbox)
     log = outrider.get_logger("outrider_dashboard")
 
     def record(name: str, attributes: dict[str, object]) -> None:

@@ -20,7 +20,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from outrider.places import default_data_dir
+from outrider.places import default_data_dir, default_inbox
 from outrider.toml_limits import excess
 from outrider.toml_lines import KeyPath, key_lines
 
@@ -34,6 +34,7 @@ __all__ = [
     "default_data_dir",
     "dotted",
     "find",
+    "inbox",
     "load",
     "mistake",
     "parse",
@@ -145,6 +146,41 @@ def load(
     return result
 
 
+def inbox(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the inbox that an agent with these settings reads; other tables may be wrong.
+
+    ``agent.inbox``, else $OUTRIDER_INBOX, else ``inbox`` in a ``data_dir`` that the file names,
+    else the machine's or the user's own. Raises ConfigError.
+    """
+    tables = load(path, _as_it_is, {"agent": dict, "data_dir": str}, environ=environ)
+    agent = tables["agent"]
+    configured, data_dir = (
+        agent.get("inbox") if isinstance(agent, dict) else None,
+        tables.get("data_dir"),
+    )
+    for key, value in (("agent.inbox", configured), ("data_dir", data_dir)):
+        if value is not None and not isinstance(value, str):
+            where = read_source(path, environ).where(tuple(key.split(".")))
+            raise ConfigError(f"`{key}` is no text", where, "write a path in quotes")
+    return inbox_of(configured, data_dir, environ)
+
+
+def inbox_of(
+    configured: str | None, data_dir: str | None, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """Return the inbox by what the settings say: ``agent.inbox`` and ``data_dir``."""
+    if configured:
+        return Path(configured)
+    if data_dir and not environ.get("OUTRIDER_INBOX"):
+        return Path(data_dir) / "inbox"
+    return default_inbox(environ)
+
+
+def _as_it_is(value: object, *, type: object) -> object:  # noqa: A002  the loader's own name
+    del type
+    return value
+
+
 def read_source(path: str | Path | None, environ: Mapping[str, str] = os.environ) -> Source:
     """Read the file that :func:`load` reads, to name places in it. Raises ConfigError."""
     file = find(path, environ)
@@ -237,6 +273,9 @@ def mistake(error: Exception, shape: type | None = None) -> Mistake:
         hint = f"did you mean `{near}`? " if near else ""
         listed = f"{hint}One of: {', '.join(choices)}" if choices else ""
         return Mistake(path, f"`{{}}`: unknown value `{_literal(value['value'])}`", listed)
+    # A struct's own check names the key of its that is wrong.
+    if (named := _NAMED.match(what)) and named["key"] in _known_fields(shape, path):
+        return Mistake((*path, named["key"]), f"`{{}}`{_literal(named['rest'])}")
     return Mistake(path, f"`{{}}`: {_literal(_lower_first(what))}")
 
 
@@ -266,6 +305,7 @@ _ENDLESS = re.compile(r"[0-9][0-9_]{4000,}")
 _AT = re.compile(r" - at `(?:key` in `)?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>[^`]*)`")
 _MISSING = re.compile(r"^Object missing required field `(?P<key>[^`]*)`")
+_NAMED = re.compile(r"^`(?P<key>\w+)`(?P<rest>.*)$", re.DOTALL)
 _NOT_ONE_OF = re.compile(r"^Invalid enum value '?(?P<value>.*?)'?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
 

@@ -13,6 +13,7 @@ import pytest
 
 from outrider import command
 from outrider.configuration import ConfigError
+from outrider.configuration import inbox as find_inbox
 from outrider_agent import check, configuration, explain
 from outrider_agent.configuration import AgentConfig, SourceConfig
 
@@ -65,12 +66,26 @@ def test_a_mistake_is_named_with_its_place_and_remedy(
 
 
 def test_the_inbox_is_configured_else_of_the_environment(tmp_path: Path) -> None:
-    """The file decides, then $OUTRIDER_INBOX, then what this host and user have."""
-    agent = AgentConfig(inbox="/configured")
-    environ = {"OUTRIDER_INBOX": "/environment"}
+    """The file decides, then $OUTRIDER_INBOX, then a `data_dir`; commands go by the same rule."""
+    named = f'data_dir = "{tmp_path}"\n[agent]\n'
+    cases: tuple[tuple[str, dict[str, str], str], ...] = (
+        (f'{named}inbox = "/configured"', {"OUTRIDER_INBOX": "/environment"}, "/configured"),
+        (named, {"OUTRIDER_INBOX": "/environment"}, "/environment"),
+        (named, {}, f"{tmp_path}/inbox"),
+    )
+    file = tmp_path / "outrider.toml"
+    for text, environ, expected in cases:
+        file.write_text(text)
+        assert configuration.load(file, environ).inbox == Path(expected)
+        assert find_inbox(file, environ) == Path(expected)
 
-    assert configuration.inbox_dir(agent, tmp_path, environ) == Path("/configured")
-    assert configuration.inbox_dir(AgentConfig(), tmp_path, environ) == Path("/environment")
+
+def test_what_is_wrong_with_a_source_has_its_line(tmp_path: Path) -> None:
+    """File, line and key, also of what only the agent can judge."""
+    text = "[[agent.source]]\npaths = ['/x']\nservice = 's'\nformat = 'jsn'\n"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert caught.value.where.endswith("outrider.toml:4: agent.source[0].format")
 
 
 def test_every_key_is_documented() -> None:

@@ -12,13 +12,28 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from outrider.command import DONE, FOUND, USAGE
-from outrider.configuration import load
+from outrider.configuration import ConfigError, load
 from outrider_collector.doctor import judge
 
 if TYPE_CHECKING:
     from outrider_collector.doctor.finding import Finding
 
 WITHIN_S = 20.0
+
+
+class _Agent(msgspec.Struct):
+    collectors: tuple[str, ...] = ("127.0.0.1:4510",)
+
+
+def collectors(file: str | None) -> tuple[str, ...]:
+    """Return where the agent of these settings looks for a collector; none where there is none."""
+    if not load(file, msgspec.convert, {"agent": dict[str, Any]})["agent"]:
+        return ()
+    try:
+        agent: _Agent = load(file, msgspec.convert, {"agent": _Agent})["agent"]
+    except ConfigError:
+        return ()  # `outrider agent check` tells of it
+    return agent.collectors
 
 
 async def examine(file: str | None) -> Finding | None:

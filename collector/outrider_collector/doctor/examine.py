@@ -58,6 +58,10 @@ async def examine(config: Configuration, file: str | None) -> AsyncIterator[Find
     yield Finding("ok", "settings", str(found) if found else "none, the defaults hold")
     if (of_agent := await agent_settings.examine(file)) is not None:
         yield of_agent
+    told = agent_settings.collectors(file)
+    apart = judge.collectors_of_agent(config.collector.listen, told, str(found)) if told else None
+    if apart is not None:
+        yield apart
     for finding in _disks(config):
         yield finding
     if (elsewhere := _two_installations(config, file)) is not None:
@@ -67,7 +71,9 @@ async def examine(config: Configuration, file: str | None) -> AsyncIterator[Find
     try:
         async with await connect(config.database_url, application_name="outrider doctor") as conn:
             with driver_errors(config.database_url):
-                async for finding in _database(conn, config, reading_url(file)):
+                async for finding in _database(
+                    conn, config, reading_url(file), looks_elsewhere=apart is not None
+                ):
                     yield finding
     except Fault as fault:
         yield Finding("bad", "database", fault.text)
@@ -110,7 +116,7 @@ async def _answers(host: str, port: int) -> bool:
 
 
 async def _database(
-    conn: AsyncConnection[Any], config: Configuration, read_url: str
+    conn: AsyncConnection[Any], config: Configuration, read_url: str, *, looks_elsewhere: bool
 ) -> AsyncIterator[Finding]:
     yield Finding("ok", "database", f"{target(config.database_url)} answers")
     name = conn.info.parameter_status("server_version") or "?"
@@ -124,6 +130,7 @@ async def _database(
     exists, may_take = await _one(conn, _ROLE, {"role": READ_ROLE})
     yield judge.read_role(READ_ROLE, exists=exists, may_take=may_take)
     yield judge.locks(open_to_all=await advisory.open_to_all(conn))
+    yield judge.room_of_readers(fillable_by_all=await advisory.fillable_by_all(conn))
     if finding.level == "bad":
         return  # the rest would ask tables that are not there or not as they should be
     yield await _readers(read_url)
@@ -134,7 +141,7 @@ async def _database(
         yield finding
     for finding in judge.room(room.room(published)):
         yield finding
-    for finding in judge.agents(await fleet.agents(conn), now):
+    for finding in judge.agents(await fleet.agents(conn), now, looks_elsewhere=looks_elsewhere):
         yield finding
     active = await rules.active(conn)
     rule_set = active.rule_set if active else None

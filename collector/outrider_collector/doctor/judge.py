@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider import durations
 from outrider.sizes import said as size
+from outrider_collector.config import is_reached
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.store.budget.limits import SOON_S
 from outrider_collector.store.reading.completeness import REPLICA_BEHIND_S
@@ -130,6 +131,16 @@ def locks(*, open_to_all: bool) -> Finding:
     return Finding("ok", "roles", "advisory locks are for those who commit")
 
 
+def room_of_readers(*, fillable_by_all: bool) -> Finding:
+    """Judge whether a login that only reads can fill the disk."""
+    if fillable_by_all:
+        return Finding(
+            "note", "roles", "who only reads can fill the disk by large objects or temporary tables",
+            "'outrider store migrate' prints what a superuser can run against it",
+        )  # fmt: skip
+    return Finding("ok", "roles", "large objects and temporary tables are not for who only reads")
+
+
 def readers(where: str, login: str, *, seen: int, teams: int, behind_s: float | None) -> Finding:
     """Judge what pages and ``outrider logs`` see; ``behind_s``: of a replica, else None."""
     if not seen:
@@ -227,11 +238,29 @@ def room(known: Room | None) -> Iterable[Finding]:
         yield Finding(level, "disk", f"the store has {known.said}", what_to_do)
 
 
-def agents(found: Sequence[Agent], now: datetime) -> Iterable[Finding]:
-    """Judge the agents: those in trouble by name, the rest by number."""
+def collectors_of_agent(listen: str, told: Sequence[str], file: str) -> Finding | None:
+    """Judge whether the agent of these settings looks for the collector of the same where it is."""
+    if is_reached(listen, told):
+        return None
+    return Finding(
+        "warn", "agent", f"it looks for a collector on {', '.join(told)}, and the one of these "
+        f"settings listens on {listen}", f"correct `collectors` of [agent]: {file}",
+    )  # fmt: skip
+
+
+def agents(
+    found: Sequence[Agent], now: datetime, *, looks_elsewhere: bool = False
+) -> Iterable[Finding]:
+    """Judge the agents: those in trouble by name, the rest by number.
+
+    ``looks_elsewhere``: the agent of these settings does not find the collector.
+    """
     present = [agent for agent in found if agent.revoked_at is None and agent.state != "retired"]
     if not present:
-        yield Finding("warn", "agents", "none is connected", "start one: 'outrider agent'")
+        cure = (
+            "correct `collectors` of [agent]" if looks_elsewhere else "start one: 'outrider agent'"
+        )
+        yield Finding("warn", "agents", "none is connected", cure)
         return
     ill = [agent for agent in present if agent.state != "up"]
     for agent in ill[:_SHOWN]:

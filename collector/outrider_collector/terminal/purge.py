@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import outrider
 from outrider.command import DONE, FAILED
 from outrider.configuration import ConfigError
+from outrider.configuration import inbox as find_inbox
 from outrider_collector.store import schema
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.erasing.purge import Erasure, Purge
@@ -57,7 +58,8 @@ async def run(configuration: Configuration, arguments: argparse.Namespace) -> in
     else:
         if sys.stdin.isatty() and not arguments.yes and not _confirmed(await _counted(url, wanted)):
             return FAILED
-        outrider.init(service="outrider", worker="cli")
+        inbox = str(find_inbox(arguments.config))
+        outrider.init(service="outrider", worker="cli", inbox=inbox)
         done = await Purge(url, wanted, progress=_progress).erase(actor(), arguments.reason)
         _progressed()
     if arguments.json:

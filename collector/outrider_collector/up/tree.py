@@ -20,8 +20,10 @@ import msgspec
 
 from outrider.command import USAGE, version
 from outrider.configuration import ConfigError, find, load
+from outrider.configuration import inbox as find_inbox
 from outrider.errors import Fault
 from outrider.standard_streams import tell
+from outrider_collector.config import is_reached
 from outrider_collector.store.connect import DatabaseConfig, connect, database_url, driver_errors
 from outrider_collector.store.schema import migrate
 from outrider_collector.up.announce import announce_alerts
@@ -30,6 +32,7 @@ from outrider_collector.up.children import Child
 from outrider_collector.up.layout import Layout
 from outrider_collector.up.postgres import Postgres
 from outrider_collector.up.postgres_keeper import PostgresKeeper
+from outrider_collector.up.settings import must_be_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,9 +59,9 @@ class _Listen(msgspec.Struct):
 
 
 class _Agent(msgspec.Struct):
-    """The one key of the agent's table that this process needs."""
+    """The keys of the agent's table that this process needs."""
 
-    collectors: object = None
+    collectors: tuple[str, ...] | None = None
 
 
 def say(text: str) -> None:
@@ -114,14 +117,16 @@ async def _start(
     stop: asyncio.Event,
     give_up: Callable[[Child], None],
 ) -> None:
+    await must_be_right(layout.configuration)
     listen = _addresses(layout)
+    inbox = find_inbox(layout.configuration)
     for part, address in listen.items():
         await _must_be_free(part, address, layout)
     url = await _database(layout, stack)
     environment = {
         **os.environ,
         "OUTRIDER_CONFIG": str(layout.configuration),
-        "OUTRIDER_INBOX": str(layout.inbox),
+        "OUTRIDER_INBOX": str(inbox),
         "OUTRIDER_DATABASE_URL": url,
     }
 
@@ -148,9 +153,9 @@ async def _start(
         return
     say(f"  dashboard  http://{listen['dashboard']}")
     say(f"  settings   {layout.configuration}")
-    say(f"  inbox      {layout.inbox}")
+    say(f"  inbox      {inbox}")
     say(f"  rules      {layout.rules}")
-    for line in _exports(layout, url):
+    for line in _exports(layout, url, inbox):
         say(line)
     workers = _demo_workers(child) if options.demo else []
     for worker in workers:
@@ -163,13 +168,13 @@ async def _start(
     say(f"Stopping at {datetime.now(UTC):%H:%M:%S} UTC ...")
 
 
-def _exports(layout: Layout, url: str) -> list[str]:
+def _exports(layout: Layout, url: str, inbox: Path) -> list[str]:
     """Return the lines of what commands and workers would not find by themselves."""
     lines = []
     if find(None) != layout.configuration:
         # Neither at its usual place nor named by the environment.
         lines.append(f"export OUTRIDER_CONFIG={layout.configuration}   for commands")
-        lines.append(f"export OUTRIDER_INBOX={layout.inbox}   for workers")
+        lines.append(f"export OUTRIDER_INBOX={inbox}   for workers")
     if os.environ.get("OUTRIDER_DATABASE_URL"):
         # What may hold a password is not printed.
         shown = f"'{url}'" if "@" not in url and "password" not in url else "...  as here,"
@@ -228,7 +233,13 @@ def _addresses(layout: Layout) -> dict[str, str]:
     defaults = {"collector": COLLECTOR_PORT, "dashboard": DASHBOARD_PORT}
     found = {name: tables[name].listen or f"127.0.0.1:{port}" for name, port in defaults.items()}
     port = found["collector"].rpartition(":")[2]
-    if tables["agent"].collectors is None and port != str(COLLECTOR_PORT):
+    told = tables["agent"].collectors
+    if told is not None and not is_reached(found["collector"], told):
+        warn(
+            f"outrider: the collector listens on {found['collector']}, and the agent looks for one "
+            f"on {', '.join(told)}: {layout.configuration}: correct `collectors` of [agent]"
+        )
+    if told is None and port != str(COLLECTOR_PORT):
         raise ConfigError(
             f"the collector listens on {found['collector']}, and the agent would look for it "
             f"on 127.0.0.1:{COLLECTOR_PORT}",

@@ -102,6 +102,17 @@ def test_agents_in_trouble_are_named_and_the_others_counted() -> None:
     assert [one.level for one in judge.agents([agent("retired")], NOW)] == ["warn"]
 
 
+def test_an_agent_that_looks_for_the_collector_elsewhere_is_the_cure() -> None:
+    """Where the two addresses of one file differ, starting an agent helps nobody."""
+    told = judge.collectors_of_agent("127.0.0.1:15511", ["127.0.0.1:15510"], "o.toml")
+    assert told is not None
+    assert told.line.endswith("listens on 127.0.0.1:15511: correct `collectors` of [agent]: o.toml")
+    (none,) = judge.agents([], NOW, looks_elsewhere=True)
+    assert none.what_to_do == "correct `collectors` of [agent]"
+    for found in (["localhost:15511"], ["127.0.0.1:1", "127.0.0.1:15511"], ["unix:/run/o"]):
+        assert judge.collectors_of_agent("127.0.0.1:15511", found, "o.toml") is None
+
+
 def test_no_collector_is_bad() -> None:
     """Whether none ever was or the last one stopped."""
     assert [one.level for one in judge.collectors([collector(alive=True)], NOW)] == ["ok"]

@@ -76,8 +76,8 @@ def test_room_and_quotas_are_read_as_people_write_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('disk_budget = "200"', "is not a size, write it like 500MB, 200GB"),
-        ('disk_budget = "0GB"', "is at least 32MB"),
+        ('disk_budget = "200"', "`store.disk_budget`: `200` is not a size, write it"),
+        ('disk_budget = "0GB"', "`store.disk_budget` is at least 32MB"),
         ('quota = { default = "2GB" }', "is no quota, write it like 2GB/day"),
         ('quota = { services = { a = "2/day" } }', "is not a size"),
     ],

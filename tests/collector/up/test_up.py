@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 from outrider_alerting import ready, rule_files
 from outrider_alerting.plays import Play, Record
@@ -53,15 +54,39 @@ def configure(tmp_path: Path, ports: tuple[int, int], agent: str = "", collector
 def test_a_part_that_cannot_be_configured_ends_everything(
     database_url: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
-    """A mistake in the agent's table, found after the collector serves: its message, and 2."""
+    """A mistake in the agent's table, found before anything starts: its message, and 2."""
     ports = (unused_tcp_port_factory(), unused_tcp_port_factory())
     configure(tmp_path, ports, agent="windw_bytes = 3")
     done = up(tmp_path, database_url)
     assert done.returncode == 2
     assert done.stderr.startswith("outrider: the agent cannot run: unknown key `agent.windw_bytes`")
     assert "did you mean `window_bytes`?" in done.stderr
-    assert "starts again" not in done.stdout
-    assert done.stdout.endswith("Stopped. The data stays.\n")
+    assert "outrider.toml:11: " in done.stderr
+    assert "database" not in done.stdout
+
+
+@pytest.mark.parametrize("part", ["collector", "dashboard"])
+def test_an_impossible_port_is_said_before_anything_starts(tmp_path: Path, part: str) -> None:
+    """Any part's address: a sentence with the key, and 2."""
+    (tmp_path / "outrider.toml").write_text(
+        f'data_dir = "{tmp_path}"\n[{part}]\nlisten = "127.0.0.1:99999"\n'
+    )
+    done = up(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"outrider: the {part} cannot run: ")
+    assert f"{part}.listen" in done.stderr
+    assert "99999" in done.stderr
+
+
+def test_an_agent_told_of_another_port_is_said(tmp_path: Path) -> None:
+    """`up` names both addresses and the key; the agent may come by a way of its own."""
+    (tmp_path / "outrider.toml").write_text(
+        f'data_dir = "{tmp_path}"\n[collector]\nlisten = "127.0.0.1:4600"\n'
+        '[agent]\ncollectors = ["127.0.0.1:4601"]\n'
+    )
+    done = up(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    assert "listens on 127.0.0.1:4600, and the agent looks for one on 127.0.0.1:4601" in done.stderr
+    assert "correct `collectors` of [agent]" in done.stderr
 
 
 def test_settings_for_another_directory_end_the_start(database_url: str, tmp_path: Path) -> None:
