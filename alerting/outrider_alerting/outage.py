@@ -11,7 +11,7 @@ Pure: what such an incident is, and what is said of it.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -19,12 +19,22 @@ from outrider_alerting import built_in
 from outrider_alerting.content import Content, Fact
 from outrider_alerting.durations import clock_time
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 RULE: Final = built_in.DATABASE
 KIND: Final = built_in.KIND
 TRIES_MOST: Final = 20
 MAX_REASON: Final = 300
 
 Fate = Literal["claimed", "sent", "retry", "failed", "unknown"]
+
+
+def episode(labels: Mapping[str, str]) -> str | None:
+    """Name an outage's episode for ever, the same before it is an alert; None where it is none."""
+    if labels.get("rule") != RULE or "incident" not in labels:
+        return None
+    return f"{labels.get('collector', '')}.{labels['incident']}"
 
 
 class Told(msgspec.Struct, kw_only=True):

@@ -70,6 +70,8 @@ class SmtpServer:
         self.faults: deque[Fault] = deque()
         # Address -> answer to RCPT TO; kept until removed.
         self.refuse: dict[str, str] = {}
+        # What the final dot is answered; else the number of the letter.
+        self.accepted = ""
         self.connections = 0
         self._tls = tls
         self._implicit = implicit_tls
@@ -188,7 +190,7 @@ class SmtpServer:
             await asyncio.Event().wait()
         if fault is Fault.DROP_AFTER_DOT:
             _abort(server)
-        return f"250 2.0.0 queued as {len(self.letters)}"
+        return self.accepted or f"250 2.0.0 queued as {len(self.letters)}"
 
 
 class _Protocol(SMTP):

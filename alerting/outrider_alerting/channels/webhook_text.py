@@ -15,7 +15,12 @@ Ours (``format = "outrider"``), one object a message::
 
 ``page`` is the alert's page where the channel has a ``dashboard_url``, else null.
 ``status`` is ``firing``, ``still firing``, ``resolved``, ``fired and resolved`` or ``test``; ``id``
-is the same at every attempt. Alertmanager's shape is its version 4, with ``alertname`` and
+is the same at every attempt, of a message that tells the same alerts.
+
+What belongs together has the same ``alert``. That nothing can be stored is told before it is an
+alert: then ``alert`` is empty, and at the end it is not. Its beginning and end, both told alone,
+have the same ``labels.incident`` and the same ``id`` up to the ``/``; in Alertmanager's shape, the
+same ``fingerprint``. Alertmanager's shape is its version 4, with ``alertname`` and
 ``severity`` among the labels. Pure.
 """
 
@@ -25,6 +30,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider.instants import from_us
+from outrider_alerting import outage
 from outrider_alerting.channels.text import clean, one_line
 from outrider_alerting.content import page
 
@@ -131,7 +137,7 @@ def _alert(content: Content, episode: str, dashboard: str | None) -> dict[str, A
         "startsAt": _time(content.at_us),
         "endsAt": _time(content.ended_us) if over and content.ended_us is not None else _NEVER,
         "generatorURL": page(content, dashboard) or "",
-        "fingerprint": content.alert or episode,
+        "fingerprint": outage.episode(content.labels) or content.alert or episode,
     }
 
 

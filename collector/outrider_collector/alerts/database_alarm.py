@@ -23,7 +23,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from outrider.errors import Fault, Reason
 from outrider.instants import from_unix_us
-from outrider_alerting import rule_files
+from outrider_alerting import outage, rule_files
 from outrider_alerting.channels.build import Outlet
 from outrider_alerting.channels.channel import Message
 from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent, Unknown
@@ -269,7 +269,7 @@ class DatabaseAlarm:
         message = Message(
             notification=0,
             alert=0,
-            episode=f"{self._collector}.{incident.id}",
+            episode=outage.episode(incident.labels()) or incident.id,
             notice="fired",
             content=incident.content(now_us),
             created_us=now_us,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider.instants import to_us
-from outrider_alerting import telling
+from outrider_alerting import outage, telling
 from outrider_alerting.channels.channel import Message
 from outrider_alerting.content import Content, Told
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outrider_collector.store import outbox
+    from outrider_collector.store.shown import Part, Shown
 
 
 def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
@@ -35,7 +36,10 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
     return Message(
         notification=claim.id,
         alert=claim.alert or 0,
-        episode=episode(claim) or f"n.{claim.id}.{to_us(claim.created_at) // 1_000_000}",
+        # Told before it was an alert, an outage has a name of its own.
+        episode=outage.episode(content.labels)
+        or episode(claim)
+        or f"n.{claim.id}.{to_us(claim.created_at) // 1_000_000}",
         notice=claim.notice,
         content=content,
         created_us=to_us(claim.created_at),
@@ -51,7 +55,7 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
     )
 
 
-def told(parts: Sequence[outbox.Part]) -> list[Told]:
+def told(parts: Sequence[Part]) -> list[Told]:
     """Return parts of a message as the words of today. Raises msgspec.ValidationError."""
     return [
         Told(
@@ -64,7 +68,7 @@ def told(parts: Sequence[outbox.Part]) -> list[Told]:
     ]
 
 
-def episode(of: outbox.Claim | outbox.Shown) -> str | None:
+def episode(of: outbox.Claim | Shown) -> str | None:
     """Name the episode for ever; None where it is no alert's."""
     if of.episode_started_at is None:
         return None

@@ -15,15 +15,21 @@ Several rows may leave as one message, each with its own attempt and fate:
 * in a storm (more than STORM firings of a conversation wait) all firings of one priority that is
   not critical.
 
+A message that is tried again has the rows that it had: its name is its first row's, and a receiver
+that has seen the name does not look at what it tells. ``message`` of a row names that first one.
+
 What becomes of them is written by :mod:`.outcomes`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from psycopg.rows import class_row, dict_row
+
+from outrider_alerting.routing import EDITABLE
+from outrider_collector.store.shown import Part, Shown, parts_of, shown, shown_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +40,6 @@ if TYPE_CHECKING:
 STORM: Final = 5
 TOGETHER_MAX: Final = 2_000
 """Rows that leave as one message at most."""
-PARTS_MAX: Final = 100
-"""Rows of a message whose words are looked at; the rest is counted."""
 DEPARTURES_MAX: Final = 2_000
 """Newest attempts that are looked at; more than all limits together let pass in a minute."""
 
@@ -48,30 +52,6 @@ class Due:
     channel: str
     conversation: str
     priority: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One notice of a message, and how its alert is by now."""
-
-    # What is said; None beyond the first PARTS_MAX.
-    content: dict[str, Any] | None
-    over: bool
-    acknowledged: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A message that was sent before: what the channel calls it and all that it tells."""
-
-    provider_id: str
-    # What its first part is about.
-    alert: int | None
-    episode_started_at: datetime | None
-    parts: list[Part]
-    total: int
-    # Of all that it tells, what is not over by now.
-    still_open: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +108,7 @@ async def due(connection: AsyncConnection, *, limit: int) -> list[Due]:
         -- is kept in a storm, and would look at every row for every row.
         with undone as materialized (
             select id, channel, conversation, priority, fate, not_before, joins,
+                   message,
                    array_position(array['critical', 'warning', 'info'], priority) as place,
                    row_number() over (partition by coalesce(alert, -id), channel order by id)
                        as turn,
@@ -137,6 +118,8 @@ async def due(connection: AsyncConnection, *, limit: int) -> list[Due]:
             select distinct on (conversation) * from undone
             where fate = 'waiting' and not_before <= clock_timestamp() and turn = 1 and not busy
               and (joins is null or joins not in (select id from undone))
+              -- Who left with another one leaves again when that one does.
+              and (message is null or message = id or message not in (select id from undone))
             order by conversation, place, id
         )
         select id, channel, conversation, priority from first
@@ -173,7 +156,8 @@ async def claim(
         if not leads:
             return []
         companions = await _companions(connection, leads)
-        await _take(connection, [*leads, *companions], holder, lease_s)
+        messages = {lead: lead for lead in leads} | companions
+        await _take(connection, messages, holder, lease_s)
         return await claimed(connection, leads, companions)
 
 
@@ -182,21 +166,21 @@ async def _companions(connection: AsyncConnection, leads: list[int]) -> dict[int
     cursor = await connection.execute(
         """
         with lead as (
-            select n.*, f.provider_id as firing,
+            select n.*, f.provider_id as firing, f.message as firing_message,
                    (select count(*) from notifications w
                     where w.fate = 'waiting' and w.conversation = n.conversation
                       and w.notice = 'fired' and w.priority = n.priority and w.joins is null
                       and w.not_before <= clock_timestamp()) as waiting
             from notifications n
             left join lateral (
-                select provider_id from notifications f
+                select provider_id, message from notifications f
                 where n.notice = 'resolved' and f.alert = n.alert and f.channel = n.channel
                   and f.id < n.id and f.provider_id is not null
                 order by f.id limit 1) f on true
             where n.id = any(%(leads)s)
         ), undone as materialized (
             select id, channel, conversation, priority, notice, fate, not_before, joins, bundle,
-                   alert, attempts,
+                   alert, attempts, message,
                    row_number() over (partition by coalesce(alert, -id), channel order by id)
                        as turn
             from notifications
@@ -205,8 +189,15 @@ async def _companions(connection: AsyncConnection, leads: list[int]) -> dict[int
             select n.id, lead.id as lead
             from lead
             join undone n on n.conversation = lead.conversation and n.channel = lead.channel
+            where n.fate = 'waiting' and n.id <> all(%(leads)s::bigint[])
+              and n.message = lead.message
+            union all
+            select n.id, lead.id
+            from lead
+            join undone n on n.conversation = lead.conversation and n.channel = lead.channel
             where n.fate = 'waiting' and n.not_before <= clock_timestamp() and n.turn = 1
-              and n.id <> all(%(leads)s::bigint[]) and n.attempts = lead.attempts
+              and n.id <> all(%(leads)s::bigint[])
+              and n.message is null and lead.message is null and n.attempts = lead.attempts
               and (n.bundle = lead.bundle
                    or (lead.notice = 'fired' and lead.waiting > %(storm)s
                        and lead.priority <> 'critical' and lead.joins is null
@@ -215,8 +206,11 @@ async def _companions(connection: AsyncConnection, leads: list[int]) -> dict[int
                        and exists (
                            select from notifications f
                            where f.alert = n.alert and f.channel = n.channel
-                             and f.provider_id = lead.firing and f.id < n.id)))
-            order by n.id limit %(most)s
+                             and f.provider_id is not null and f.id < n.id
+                             and (f.message = lead.firing_message
+                                  or (lead.channel_type = any(%(editable)s)
+                                      and f.provider_id = lead.firing)))))
+            order by id limit %(most)s
         )
         select n.id, companion.lead
         from companion join notifications n using (id)
@@ -224,26 +218,41 @@ async def _companions(connection: AsyncConnection, leads: list[int]) -> dict[int
         order by n.id
         for update of n skip locked
         """,
-        {"leads": leads, "storm": STORM, "most": TOGETHER_MAX},
+        {
+            "leads": leads,
+            "storm": STORM,
+            "most": TOGETHER_MAX,
+            "editable": sorted(EDITABLE),
+        },
     )
     return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
-async def _take(connection: AsyncConnection, ids: list[int], holder: str, lease_s: float) -> None:
+async def _take(
+    connection: AsyncConnection, messages: Mapping[int, int], holder: str, lease_s: float
+) -> None:
+    """Claim rows, given with the first row of their message, and record an attempt for each."""
     await connection.execute(
         """
         with taken as (
             update notifications n
             set fate = 'claimed', claimed_by = %(holder)s, attempts = n.attempts + 1,
+                message = led.message,
                 lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-            where n.id = any(%(ids)s)
+            from unnest(%(ids)s::bigint[], %(messages)s::bigint[]) led (id, message)
+            where n.id = led.id
               and n.conversation <> all(array(
                   select distinct conversation from notifications where fate = 'claimed'))
             returning n.id
         )
         insert into notification_attempts (notification) select id from taken order by id
         """,
-        {"ids": ids, "holder": holder, "lease": lease_s},
+        {
+            "ids": list(messages),
+            "messages": list(messages.values()),
+            "holder": holder,
+            "lease": lease_s,
+        },
     )
 
 
@@ -258,15 +267,17 @@ async def claimed(
                a.started_at as episode_started_at, n.attempts,
                (select count(*)::int from notification_attempts u
                 where u.notification = n.id and u.outcome = 'unknown') as unknown,
-               (select f.provider_id from notifications f
-                where f.alert = n.alert and f.channel = n.channel and f.id < n.id
-                  and f.provider_id is not null
-                order by f.id limit 1) as firing_provider_id,
-               n.delivered, m.alias as address,
+               f.provider_id as firing_provider_id, f.message as firing_message,
+               n.channel_type, n.delivered, m.alias as address,
                (select j.provider_id from notifications j where j.id = n.joins) as joins
         from notifications n
         left join alerts a on a.id = n.alert
         left join conversation_aliases m on m.conversation = n.conversation
+        left join lateral (
+            select provider_id, message from notifications f
+            where f.alert = n.alert and f.channel = n.channel and f.id < n.id
+              and f.provider_id is not null
+            order by f.id limit 1) f on true
         where n.id = any(%s) and n.fate = 'claimed'
         order by n.id
         """,
@@ -280,11 +291,14 @@ async def claimed(
     for row in rows:
         ids = members[row["id"]]
         attempt_ids = await _newest_attempts(connection, ids)
-        parts = await _parts(connection, ids)
+        parts = await parts_of(connection, ids)
         joined = await shown(connection, row["channel"], row["joins"])
-        over = row["notice"] == "resolved"
-        firing = row["firing_provider_id"] if over else None
-        told = await shown(connection, row["channel"], firing)
+        channel_type, message = row.pop("channel_type"), row.pop("firing_message")
+        told = None
+        if row["notice"] == "resolved" and channel_type in EDITABLE:
+            told = await shown(connection, row["channel"], row["firing_provider_id"])
+        elif row["notice"] == "resolved":
+            told = await shown_by_name(connection, message)
         claims.append(
             Claim(**row, attempt_ids=attempt_ids, parts=parts, joined=joined, firing=told)
         )
@@ -298,44 +312,6 @@ async def _newest_attempts(connection: AsyncConnection, ids: list[int]) -> list[
         (ids,),
     )
     return [row[0] for row in await cursor.fetchall()]
-
-
-async def _parts(connection: AsyncConnection, ids: list[int]) -> list[Part]:
-    """Read what these rows say, in their order."""
-    cursor = await connection.cursor(row_factory=class_row(Part)).execute(
-        """
-        select case when row_number() over (order by n.id) <= %s then n.content end as content,
-               coalesce(a.state = 'resolved', false) as over,
-               coalesce(a.acknowledged_by, '') as acknowledged
-        from notifications n left join alerts a on a.id = n.alert
-        where n.id = any(%s) order by n.id
-        """,
-        (PARTS_MAX, ids),
-    )
-    return await cursor.fetchall()
-
-
-async def shown(connection: AsyncConnection, channel: str, provider_id: str | None) -> Shown | None:
-    """Return what a message that was sent tells, but for ends; None where it is not known."""
-    if provider_id is None:
-        return None
-    cursor = await connection.execute(
-        """
-        select n.content, coalesce(a.state = 'resolved', false), coalesce(a.acknowledged_by, ''),
-               count(*) over (), n.alert, a.started_at,
-               count(*) filter (where a.state is distinct from 'resolved') over ()
-        from notifications n left join alerts a on a.id = n.alert
-        where n.channel = %s and n.provider_id = %s and n.notice <> 'resolved'
-        order by n.id limit %s
-        """,
-        (channel, provider_id, PARTS_MAX),
-    )
-    rows = await cursor.fetchall()
-    if not rows:
-        return None
-    parts = [Part(content, over, by) for content, over, by, *_ in rows]
-    _, _, _, total, alert, started_at, still_open = rows[0]
-    return Shown(provider_id, alert, started_at, parts, total, still_open)
 
 
 async def departures(

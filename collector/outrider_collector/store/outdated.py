@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 from psycopg.rows import class_row
 
 from outrider_alerting.routing import EDITABLE
-from outrider_collector.store.outbox import Due, Shown, shown
+from outrider_collector.store.outbox import Due
+from outrider_collector.store.shown import Shown, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -73,3 +73,15 @@ to = [{recipients}]
 [[route]]
 channels = ["mail"]
 """
+
+
+def hook(port: int) -> str:
+    """Return a webhook on loopback and the route to it."""
+    return f"""
+[[channel]]
+name = "hook"
+type = "webhook"
+url = "http://127.0.0.1:{port}/"
+[[route]]
+channels = ["hook"]
+"""

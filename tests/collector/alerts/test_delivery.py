@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
-from typing import TYPE_CHECKING
+from functools import partial
+from operator import eq
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from tests.collector.alerts import samples
 from tests.collector.alerts.world import deliverer_process
 from tests.servers.bot_api import BotApi
 from tests.servers.bot_wire import Fault
+from tests.servers.http import HttpServer, Reply, Request
 from tests.servers.smtp import SmtpServer
 
 if TYPE_CHECKING:
@@ -248,6 +252,43 @@ async def test_a_deliverer_killed_before_the_answer_leaves_one_marked_repeat(
     assert len(telegram.messages) == 1
     attempts = await world.rows("select outcome from notification_attempts order by id")
     assert [row["outcome"] for row in attempts] == ["unknown", "sent"]
+
+
+async def test_a_repeat_tells_what_its_first_attempt_told(world: World) -> None:
+    """Killed with a message of several under way: its repeat tells the same, others come apart."""
+    bodies: list[dict[str, Any]] = []
+
+    async def take(request: Request) -> Reply:
+        bodies.append(json.loads(request.body))
+        return Reply(200)
+
+    server = HttpServer(take)
+    await server.start()
+    await world.apply(rules=samples.LIVENESS, notify=samples.hook(server.port))
+    at_once = (
+        "update notifications set not_before = now(), lease_until = lease_until - interval '1 h'"
+    )
+    async with world.evaluating():
+        await world.set_state("dead", worker="w1")
+        await world.until("select count(*) from alerts")
+        async with world.delivering():
+            await world.until(WAITING, lambda n: n == 0)
+        for n in range(2, 7):
+            await world.set_state("dead", worker=f"w{n}")
+            await world.until("select count(*) from alerts", partial(eq, n))
+            if n == 3:
+                await world.connection.execute(at_once)
+                process = await deliverer_process(world, "attempt recorded/socket=kill")
+                assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+        await world.connection.execute(at_once)
+        async with world.delivering("two"):
+            await world.until(WAITING, lambda n: n == 0)
+    await server.stop()
+
+    told = [[part["labels"]["worker"] for part in (b, *b["together_with"])] for b in bodies]
+    assert told == [["w1"], ["w2", "w3"], ["w4", "w5", "w6"]]
+    assert [body["may_repeat"] for body in bodies] == [False, True, False]
+    assert len({body["id"] for body in bodies}) == 3
 
 
 async def test_a_deliverer_killed_at_a_resolve_leaves_it_to_the_next(

@@ -321,6 +321,36 @@ async def test_a_digest_by_mail_ends_in_its_own_thread(world: World) -> None:
     assert "w3 is up again" in end.part("plain")
 
 
+async def test_an_end_by_mail_refers_to_the_letter_that_told_its_firing(world: World) -> None:
+    """Also where the server says the same of every letter: ends of two letters are two letters."""
+    async with SmtpServer() as mail:
+        mail.accepted = "250 OK"
+        await world.apply(rules=samples.LIVENESS, notify=samples.mail(mail.port))
+        async with world.evaluating():
+            for n in (1, 2, 3):
+                await world.set_state("dead", worker=f"w{n}")
+                await world.until("select count(*) from alerts", partial(eq, n))
+            await world.connection.execute("update notifications set not_before = now()")
+            async with world.delivering():
+                await world.until(WAITING, lambda n: n == 0)
+            for n in (1, 2, 3):
+                await world.set_state("up", worker=f"w{n}")
+            await world.until(
+                "select count(*) from alerts where state = 'resolved'", partial(eq, 3)
+            )
+            await world.connection.execute("update notifications set not_before = now()")
+            async with world.delivering():
+                await world.until(WAITING, lambda n: n == 0)
+
+    assert len(mail.letters) == 4
+    letters = {letter.message["Message-ID"]: letter for letter in mail.letters[:2]}
+    for end in mail.letters[2:]:
+        told = letters.pop(end.message["In-Reply-To"])
+        assert told.message["Subject"] == end.message["Subject"]
+        for worker in ("w1", "w2", "w3"):
+            assert (worker in told.part("plain")) == (worker in end.part("plain"))
+
+
 async def test_a_webhook_gets_every_alert_of_a_message(world: World) -> None:
     """What joins is posted as one document that lists each alert with its labels."""
     bodies: list[dict[str, object]] = []
@@ -331,15 +361,7 @@ async def test_a_webhook_gets_every_alert_of_a_message(world: World) -> None:
 
     server = HttpServer(take)
     await server.start()
-    hook = f"""
-[[channel]]
-name = "hook"
-type = "webhook"
-url = "http://127.0.0.1:{server.port}/"
-[[route]]
-channels = ["hook"]
-"""
-    await world.apply(rules=samples.LIVENESS, notify=hook)
+    await world.apply(rules=samples.LIVENESS, notify=samples.hook(server.port))
     async with world.evaluating():
         for n in (1, 2, 3):
             await world.set_state("dead", worker=f"w{n}")
