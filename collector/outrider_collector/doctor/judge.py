@@ -135,7 +135,7 @@ def room_of_readers(*, fillable_by_all: bool) -> Finding:
     """Judge whether a login that only reads can fill the disk."""
     if fillable_by_all:
         return Finding(
-            "note", "roles", "who only reads can fill the disk by large objects or temporary tables",
+            "note", "roles", "who only reads can fill the disk by large objects, temporary tables",
             "'outrider store migrate' prints what a superuser can run against it",
         )  # fmt: skip
     return Finding("ok", "roles", "large objects and temporary tables are not for who only reads")

@@ -100,7 +100,7 @@ class Migrated:
     not_permitted: tuple[str, ...]
     """Statements for an administrator: what this user may not do itself."""
     advised: tuple[str, ...] = ()
-    """Statements for a superuser, who keeps readers from the locks that commits wait for."""
+    """Statements for a superuser, who keeps readers from stopping commits and filling the disk."""
 
 
 @cache

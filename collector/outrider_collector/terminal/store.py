@@ -107,7 +107,7 @@ async def _migrate(configuration: Configuration) -> int:
         _say(f"applied {migration.version:04}_{migration.name}")
     _say(f"schema {done.version} is in place: {target(configuration.database_url)}")
     if done.advised:
-        _say("Who only reads can hold a lock that commits wait for; a superuser ends that with:")
+        _say("Who only reads can stop commits or fill the disk; a superuser ends that with:")
         for statement in done.advised:
             _say(f"  {statement};")
     if done.not_permitted:
