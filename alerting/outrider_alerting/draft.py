@@ -29,7 +29,10 @@ EXPLAINED: Final = "explained by "
 FLAPPING: Final = "flapping"
 """Likewise, why an alert that comes and goes is not told each time."""
 
-UNTOLD_FOR_GOOD: Final = (EXPLAINED, FLAPPING)
+ACKNOWLEDGED: Final = "acknowledged by "
+"""Likewise, why a fallback is not told: somebody knows already."""
+
+UNTOLD_FOR_GOOD: Final = (EXPLAINED, FLAPPING, ACKNOWLEDGED)
 """What is held back for these and is over is told to nobody, by no end of a silence either."""
 
 TOGETHER: Final = "told together with its resolve"
@@ -66,6 +69,17 @@ class Draft:
         return {
             row.notice for row in self._rows if row.alert == alert.id and row.channel == channel
         }
+
+    def planned_at_once(self, alert: Alert) -> list[tuple[str, int]]:
+        """Return the channels that are to be told of an alert, and since when, microseconds."""
+        return [
+            (row.channel, self.now_us) for row in self._rows
+            if row.alert == alert.id and row.fate == "waiting"
+        ]  # fmt: skip
+
+    def look(self, alert: Alert, at_us: int) -> None:
+        """Have an alert looked at again no later than this."""
+        self.next_us[alert.id] = min(self.next_us.get(alert.id, at_us), at_us)
 
     def is_late(self, alert: Alert, at_us: int | None) -> bool:
         """Whether an alert's records came long after they were written."""

@@ -31,7 +31,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider_alerting import ending, telling
-from outrider_alerting.draft import EXPLAINED, FLAPPING, HISTORY_US, TOGETHER, Draft, destination_of
+from outrider_alerting.draft import (
+    ACKNOWLEDGED,
+    EXPLAINED,
+    FLAPPING,
+    HISTORY_US,
+    TOGETHER,
+    Draft,
+    destination_of,
+)
 from outrider_alerting.durations import MINUTE_US, SECOND_US, clock_time, said
 from outrider_alerting.insisting import insist, schedule
 from outrider_alerting.ledger import RANK, Spoken
@@ -138,8 +146,20 @@ class _Planner:
                 self._announce(alert, held)
                 schedule(self.draft, alert, self._now_us)
                 self._look_when_it_has_lasted(alert)
+                self._look_when_overdue(alert, self.draft.planned_at_once(alert))
             return
         self._stand_in(alert, known)
+        self._go_on(alert, known, suppressed, held)
+        waiting = [
+            (row.channel, row.created_us) for rows in known.values() for row in rows
+            if row.fate == "waiting" and (row.announces or row.content is not None)
+        ]  # fmt: skip
+        self._look_when_overdue(alert, [*waiting, *self.draft.planned_at_once(alert)])
+
+    def _go_on(
+        self, alert: Alert, known: Mapping[str, list[LedgerRow]], suppressed: str, held: str
+    ) -> None:
+        """Decide what an alert lacks of which the ledger has something."""
         if alert.state == "resolved":
             ending.settle(self.draft, alert, known)
             ending.account(self.draft, alert, known, suppressed)
@@ -222,6 +242,8 @@ class _Planner:
                 continue
             n = 1 + sum(row.notice.startswith("unsuppressed:") for row in rows)
             why = rows[-1].why or "a silence"
+            if why.startswith(ACKNOWLEDGED):
+                continue
             notice = f"unsuppressed:{n}"
             if why.startswith(EXPLAINED):
                 name = why.removeprefix(EXPLAINED).split(":", 1)[0]
@@ -252,7 +274,11 @@ class _Planner:
     def _stand_in_for(
         self, alert: Alert, row: LedgerRow, to: Destination, *, is_first: bool
     ) -> None:
-        if alert.state != "resolved":
+        if alert.state != "resolved" and alert.acknowledged_by is not None:
+            why = f"{ACKNOWLEDGED}{alert.acknowledged_by} before {row.channel} could be told"
+            content = telling.instead(telling.firing(alert, self._now_us), row.channel)
+            self.draft.add(alert, row.notice, to, "suppressed", content, why=why)
+        elif alert.state != "resolved":
             content = telling.instead(telling.firing(alert, self._now_us), row.channel)
             # What was one message there is one here.
             bundle = f"instead of {row.channel}: {alert.rule}"
@@ -269,7 +295,7 @@ class _Planner:
         if not row.announces and row.content is None:
             return False
         if row.fate == "waiting":
-            return row.tries > 0 and self._now_us - row.created_us > OVERDUE_US
+            return row.tries > 0 and self._now_us - row.created_us >= OVERDUE_US
         return row.fate in {"failed", "dead", "unknown"}
 
     def _flaps(self, alert: Alert) -> str:
@@ -288,9 +314,14 @@ class _Planner:
 
     def _look_when_it_has_lasted(self, alert: Alert) -> None:
         if self._flaps(alert) and alert.fired_us is not None:
-            lasted_us = alert.fired_us + LASTS_US[alert.priority]
-            next_us = self.draft.next_us.get(alert.id, lasted_us)
-            self.draft.next_us[alert.id] = min(next_us, lasted_us)
+            self.draft.look(alert, alert.fired_us + LASTS_US[alert.priority])
+
+    def _look_when_overdue(self, alert: Alert, waiting: Iterable[tuple[str, int]]) -> None:
+        """See to a fallback in time: a channel out of reach may be tried again much later."""
+        for channel, since_us in waiting:
+            config = self._rule_set.channel(channel)
+            if config is not None and config.fallback and since_us + OVERDUE_US > self._now_us:
+                self.draft.look(alert, since_us + OVERDUE_US)
 
     def _because(self, causes: Sequence[Alert], silences: Sequence[Silence]) -> str:
         """Say what holds an alert back; empty: nothing does."""

@@ -270,7 +270,7 @@ def test_a_fallback_is_told_what_did_not_arrive(fate: str) -> None:
 
 
 @pytest.mark.parametrize(("tries", "age_us", "stands_in"), [
-    (1, OVERDUE_US + 1, True), (1, OVERDUE_US, False), (0, OVERDUE_US + 1, False),
+    (1, OVERDUE_US, True), (1, OVERDUE_US - 1, False), (0, OVERDUE_US + 1, False),
 ])  # fmt: skip
 def test_a_channel_out_of_reach_has_its_fallback_told(
     tries: int, age_us: int, *, stands_in: bool
@@ -281,6 +281,33 @@ def test_a_channel_out_of_reach_has_its_fallback_told(
     planned = plan([alert()], {12: known}, (), RULES, NOW)
 
     assert (told(planned, "mail") == [("fired", "waiting")]) == stands_in
+
+
+def test_a_fallback_is_seen_to_in_time() -> None:
+    """Whenever the next try is: the alert is looked at when its channel has been tried enough."""
+    first = plan([alert()], {}, (), RULES, NOW)
+    assert first.next_us[12] == NOW + OVERDUE_US
+    known = [of(row, created=NOW + 5, tries=3) for row in first.rows]
+    assert plan([alert()], {12: known}, (), RULES, NOW + OVERDUE_US).next_us[12] == (
+        NOW + 5 + OVERDUE_US
+    )
+    overdue = plan([alert()], {12: known}, (), RULES, NOW + 5 + OVERDUE_US)
+    assert told(overdue, "mail") == [("fired", "waiting")]
+    assert overdue.next_us[12] > NOW + 5 + OVERDUE_US
+
+
+def test_who_looks_after_it_already_is_not_told_by_the_fallback() -> None:
+    """Acknowledged meanwhile: the fallback is told neither then nor later, and the row says why."""
+    known = ledger_of(plan([alert()], {}, (), RULES, NOW), "failed")
+    seen = alert(acknowledged_by="anna")
+    planned = plan([seen], {12: known}, (), RULES, NOW)
+
+    (row,) = only(planned, "mail")
+    assert (row.fate, row.why) == ("suppressed", "acknowledged by anna before ops could be told")
+    known += ledger_of(planned)
+    assert plan([seen], {12: known}, (), RULES, NOW).rows == ()
+    over = msgspec.structs.replace(seen, state="resolved", resolved_us=NOW)
+    assert told(plan([over], {12: known}, (), RULES, NOW), "mail") == [("resolved", "suppressed")]
 
 
 def test_a_fallback_that_comes_too_late_tells_both() -> None:
@@ -341,7 +368,8 @@ def test_steps_are_taken_while_nobody_acknowledges() -> None:
 
 def test_the_next_look_is_when_the_next_step_is_due() -> None:
     """So that nobody has to look at every alert every second."""
-    assert plan([alert()], {}, (), RULES, NOW).next_us == {12: NOW + 600 * S}
+    told_now = ledger_of(plan([alert()], {}, (), RULES, NOW))
+    assert plan([alert()], {12: told_now}, (), RULES, NOW).next_us == {12: NOW + 600 * S}
     assert later(600).next_us == {12: NOW + 3_600 * S}
     assert later(3_600).next_us == {12: NOW + 4 * 3_600 * S}
     assert later(600, acknowledged_by="anna").next_us == {}
