@@ -18,6 +18,7 @@ from outrider_agent.discovery import Found
 from outrider_agent.evidence import holds
 from outrider_agent.followed import Followed
 from outrider_agent.found_files import FoundFiles
+from outrider_agent.generations import Generations
 from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
 from outrider_agent.segments import SegmentWatch, has_something_to_tell
@@ -71,6 +72,7 @@ class Adoption:
         self._found = FoundFiles(
             finder, minter, identity.key, reports, agent.max_files, self.descriptors
         )
+        self.generations = Generations()
         self._orphans = Orphans(identity.key)
         self._lost: list[Lost] = []
         self.unpacking = Unpacking(identity.key, agent, keep_dir)
@@ -89,6 +91,8 @@ class Adoption:
         self.descriptors.keep = self.copies.keep_open
         self._welcomed = False
         self._looked_since_welcome = False
+        self._looked_anew = False
+        """Whether there was a look of which generations do not know."""
         self._copied = identity.copied
         self._unsettled = False
         """The first look is over, and the disk does not say so yet."""
@@ -116,11 +120,25 @@ class Adoption:
         """Whether a new look would find anything else than the last."""
         return self._found.changed(now_ns)
 
+    def remember(self, remembered: State) -> State:
+        """Take up what an earlier process knew of files, besides streams; return the cache."""
+        self.generations.paths = {os.fsdecode(p): s for p, s in remembered.paths.items()}
+        self._found.delivered_files = dict(remembered.delivered)
+        return remembered
+
+    def completed(self, state: State) -> State:
+        """Put into the cache what the next process should know of files, besides streams."""
+        state.paths = {os.fsencode(p): s for p, s in self.generations.paths.items()}
+        state.delivered = list(self._found.delivered_files.items())
+        self.generations.changed = False
+        return state
+
     # ---------------------------------------------------------------- looking
 
     def look(self, followed: Iterable[Followed], wall_s: float) -> None:
         """Look everywhere: open what is new, note what has gone or moved."""
         self._found.look(followed, wall_s)
+        self._looked_anew = True
         self._looked_since_welcome = self._welcomed and self._found.complete
 
     # ---------------------------------------------------------------- streams
@@ -142,6 +160,8 @@ class Adoption:
                 fresh += self._match_elsewhere(remembered)
             self.copies.seek_in_archives(remembered)
             self._give_up_orphans()
+        if self._looked_anew and not self._orphans.streams:
+            self.generations.take(self._found)
         return fresh
 
     def _ready(self, now: float) -> list[Candidate]:
@@ -153,12 +173,14 @@ class Adoption:
         Raises OSError where that cannot be journalled; nothing has happened then.
         """
         if not self._welcomed:
+            self._note_generations()
             return []
         left = [candidate for candidate in self._ready(now) if _tells(candidate)]
         if self._copied:
             for candidate in left:
                 candidate.replay_below = candidate.size()
         fresh = self._bear(left, wall_s)
+        self._note_generations()
         if self._looked_since_welcome and self._minter.first_start:
             self._minter.first_start, self._unsettled = False, True
         if self._unsettled:
@@ -170,6 +192,12 @@ class Adoption:
             self._copied = False
             self._identity.forget_copied()
         return fresh
+
+    def _note_generations(self) -> None:
+        if self._looked_anew:
+            placed = self._welcomed and not self._orphans.streams
+            self.generations.note(self._found, placed=placed)
+            self._looked_anew = False
 
     def bear_deleted(self, candidates: Iterable[Candidate], wall_s: float) -> list[Followed]:
         """Make streams of files that were deleted before any session, as far as that goes."""
@@ -236,6 +264,7 @@ class Adoption:
         fresh = self._match_orphans(opened, remembered, left_behind=True)
         for followed in fresh:
             followed.present, followed.segment = False, None
+            self.generations.remember(followed)
         for candidate in opened:
             if isinstance(self._found.known.get(candidate.key), Candidate):
                 os.close(candidate.fd)

@@ -45,6 +45,13 @@ class Found:
     closing: bool = False
     listed: bool = False
     """Whether a look found it by a glob or in the inbox; else it lies beside such a file."""
+    named: str = ""
+    """Where it was before rotation renamed it, if that is known: its stream is called so."""
+
+    @property
+    def home(self) -> str:
+        """The path by which its stream is named."""
+        return self.named or self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,10 @@ class Discovery:
         """Return the first source with a pattern that such a path would match, there or not."""
         fitting = (s for s in self.sources if any(fnmatch.fnmatchcase(path, p) for p in s.paths))
         return None if self.own(path) else next(fitting, None)
+
+    def directory_ns(self, path: str) -> int:
+        """Modification time of a path's directory before the last look listed it; 0: not known."""
+        return self._seen.get(os.path.dirname(path), 0)  # noqa: PTH120  a string
 
     def absent(self, pattern: str) -> str:
         """Say what is not there yet of a pattern that matches nothing."""

@@ -61,7 +61,7 @@ class Files:
         self._inbox = inbox
         self._journal = journal
         self._state_path = state_path
-        self._state = state.load(state_path)
+        self._state = adoption.remember(state.load(state_path))
         self._handover = handover
         self._reports = reports
         self._held = held
@@ -262,7 +262,7 @@ class Files:
         watermarks.tell(living, self.batches, self._handover, self.looked_us, now_us)
         self._inbox.tidy(self._by_stream.values())
         self._paint(now)
-        if self._dirty and now >= self._next_save:
+        if (self._dirty or self._adoption.generations.changed) and now >= self._next_save:
             self._next_save = now + _SAVE_S
             self.save()
 
@@ -375,7 +375,7 @@ class Files:
             self._state.keep_only(living, processes.boot_id())
         for stream_id, followed in self._by_stream.items():
             self._state.saw(stream_id, followed.tail.size, followed.tail.rested_mtime_ns)
-        state.save(self._state_path, self._state)
+        state.save(self._state_path, self._adoption.completed(self._state))
 
     def finish(self, handover: Handover) -> None:
         """After the disk thread's end: take note of the last acknowledgements and close all."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
@@ -16,8 +16,9 @@ from outrider_agent import discovery
 from outrider_agent.digests import same
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import digest_at, holds, is_telling
+from outrider_agent.generations import Sight, is_copy_of, rotated_names
 from outrider_agent.registry import Candidate, open_candidate
-from outrider_agent.streams import Place
+from outrider_agent.state import Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,21 +28,12 @@ if TYPE_CHECKING:
     from outrider_agent.followed import Followed
     from outrider_agent.registry import Minter
     from outrider_agent.reports import Reports
+    from outrider_agent.streams import Place
 
 _TICK_S = 0.02
 """A file system's clock may be so far behind."""
 
-_MOST_DELIVERED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Delivered:
-    """What a file was when its stream ended."""
-
-    size: int
-    """Where the stream ended; the file may have grown since."""
-    mtime_ns: int
-    digest: bytes
+_MOST_DELIVERED = 4000
 
 
 class FoundFiles:
@@ -68,9 +60,11 @@ class FoundFiles:
         """Open files by device and inode."""
         self._at: dict[str, tuple[int, int]] = {}
         """What the last look found at each path."""
-        self._delivered: dict[tuple[int, int], _Delivered] = {}
+        self.delivered_files: dict[tuple[int, int], Delivered] = {}
         """Files whose streams have ended, the latest ones."""
         self._looked_s = 0.0
+        self.sights: dict[str, Sight] = {}
+        """What the last look saw where sources look, opened or not."""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -101,6 +95,7 @@ class FoundFiles:
             self.say(problem.path, problem.what, problem.what_to_do)
         self.descriptors.waiting = waiting = len(self.candidates)
         self._left_out = []
+        self.sights = {}
         before, since_s = self._at, self._looked_s
         # A path may be empty between two files.
         self._at = {path: key for path, key in before.items() if key in self.known}
@@ -159,17 +154,29 @@ class FoundFiles:
 
     def _take_between(self, found: Found, since_s: float) -> None:
         """Open what was made and renamed at a path since the last look: rotated more than once."""
-        prefix = os.path.basename(found.path)  # noqa: PTH119  a string
-        for path in discovery.siblings([found.path]):
-            name = os.path.basename(path)  # noqa: PTH119  a string
-            if not name.startswith(prefix) or name[len(prefix) : len(prefix) + 1] not in ".-_":
-                continue
+        for path in rotated_names(found.path, sorted(discovery.siblings([found.path]))):
             with suppress(OSError):
                 status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
                 key = (status.st_dev, status.st_ino)
-                fresh = status.st_mtime >= since_s - _TICK_S and not self._is_delivered(key, status)
-                if fresh and key not in self.known and not self._is_copy(path):
-                    self._take(Found(path, found.source))
+                fresh = status.st_mtime >= since_s - _TICK_S and not self.was_delivered(key, status)
+                if fresh and key not in self.known and not self.is_copy(path, found.path):
+                    self._take(Found(path, found.source, named=found.path))
+
+    def directory_ns(self, path: str) -> int:
+        """Modification time of a path's directory before the last look; 0 where it was not seen."""
+        return self._finder.directory_ns(path)
+
+    def is_free(self, path: str) -> bool:
+        """Whether no source finds a file by its own name."""
+        source = self._finder.source_of(path)
+        return source is None or discovery.excluded(path, source)
+
+    def take_generation(self, found: Found, *, replayed: bool) -> bool:
+        """Open a file that was renamed before anybody opened it; whether that went."""
+        candidate = self.known.get(self._take(found) or (0, 0))
+        if replayed and isinstance(candidate, Candidate) and not candidate.begin:
+            candidate.replay_below = candidate.size()
+        return candidate is not None
 
     def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
         """Seek, beside a file that was truncated, the copy that has what it had before."""
@@ -190,23 +197,20 @@ class FoundFiles:
                 os.close(candidate.fd)
         return None
 
-    def _is_copy(self, path: str) -> bool:
-        """Whether a file has what a followed one beside it has: a backup, no file of its own."""
-        directory = os.path.dirname(path)  # noqa: PTH120  a string
-        fd, _ = discovery.open_regular(path, follow_links=False)
+    def is_copy(self, path: str, home: str) -> bool:
+        """Whether a file has what one of ``home`` has, or had when its stream ended: a backup.
+
+        Raises OSError.
+        """
+        fd, status = discovery.open_regular(path, follow_links=False)
         try:
-            for known in self.known.values():
-                if isinstance(known, Candidate) or os.path.dirname(known.path) != directory:  # noqa: PTH120
-                    continue
-                tail = known.tail
-                place = Place(tail.begin, tail.begin_digest)
-                if (
-                    place.digest
-                    and holds(fd, self._key, tail.stream, place)
-                    and is_telling(fd, place.committed)
-                ):
-                    return True
-            return False
+            return is_copy_of(fd, self._key, home, self.known.values()) or any(
+                ended.size == status.st_size
+                and same(digest_at(fd, self._key, ended.size), ended.digest)
+                and is_telling(fd, ended.size)
+                for key, ended in self.delivered_files.items()
+                if key != (status.st_dev, status.st_ino)
+            )
         finally:
             os.close(fd)
 
@@ -214,7 +218,10 @@ class FoundFiles:
         """Open a found file unless it is open already; return what it is to the kernel."""
         try:
             status = os.stat(found.path, follow_symlinks=found.source is not None)  # noqa: PTH116
-            known = self.known.get((status.st_dev, status.st_ino))
+            key = (status.st_dev, status.st_ino)
+            if found.listed and found.source is not None:
+                self.sights[found.path] = Sight(key, status.st_mtime_ns)
+            known = self.known.get(key)
             if known is not None and not _is_same(known, found):
                 del self.known[known.key]
                 known = None
@@ -248,9 +255,9 @@ class FoundFiles:
                 self._reports.say(f"can read {found.path}", f"now readable: {found.path}")
         return candidate.key
 
-    def _is_delivered(self, key: tuple[int, int], status: os.stat_result) -> bool:
+    def was_delivered(self, key: tuple[int, int], status: os.stat_result) -> bool:
         """Whether a file is as it was when its stream ended."""
-        ended = self._delivered.get(key)
+        ended = self.delivered_files.get(key)
         return ended is not None and (status.st_size, status.st_mtime_ns) == (
             ended.size,
             ended.mtime_ns,
@@ -261,10 +268,10 @@ class FoundFiles:
 
         Where its bytes are no proof that it is the same file, all of it is read, marked.
         """
-        ended = self._delivered.get(candidate.key)
+        ended = self.delivered_files.get(candidate.key)
         if ended is None or not same(digest_at(candidate.fd, self._key, ended.size), ended.digest):
             return
-        unchanged = self._is_delivered(candidate.key, os.fstat(candidate.fd))
+        unchanged = self.was_delivered(candidate.key, os.fstat(candidate.fd))
         if unchanged or is_telling(candidate.fd, ended.size):
             candidate.begin = ended.size
         else:
@@ -292,7 +299,7 @@ class FoundFiles:
         self.known.pop(followed.key, None)
         status = os.fstat(followed.tail.fd)
         digest = digest_at(followed.tail.fd, self._key, status.st_size)
-        self._remember(followed, _Delivered(status.st_size, status.st_mtime_ns, digest))
+        self._remember(followed, Delivered(status.st_size, status.st_mtime_ns, digest))
 
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
@@ -302,12 +309,12 @@ class FoundFiles:
         with suppress(OSError):
             fd = followed.tail.fd
             digest = digest_at(fd, self._key, size)
-            self._remember(followed, _Delivered(size, os.fstat(fd).st_mtime_ns, digest))
+            self._remember(followed, Delivered(size, os.fstat(fd).st_mtime_ns, digest))
 
-    def _remember(self, followed: Followed, delivered: _Delivered) -> None:
-        self._delivered[followed.key] = delivered
-        if len(self._delivered) > _MOST_DELIVERED:
-            del self._delivered[next(iter(self._delivered))]
+    def _remember(self, followed: Followed, delivered: Delivered) -> None:
+        self.delivered_files[followed.key] = delivered
+        if len(self.delivered_files) > _MOST_DELIVERED:
+            del self.delivered_files[next(iter(self.delivered_files))]
 
 
 def _was_renamed(followed: Followed) -> bool:

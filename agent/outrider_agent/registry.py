@@ -100,7 +100,7 @@ class Minter:
             service=service,
             worker=worker,
             source="inbox" if candidate.found.source is None else "file",
-            path=shown_path(candidate.found.path),
+            path=shown_path(candidate.found.home),
             host=self._host,
             uid=candidate.uid,
             start_offset=begin,
@@ -112,7 +112,7 @@ class Minter:
 
     def names(self, found: Found) -> tuple[str, str]:
         """Return service and worker of a file."""
-        filename = os.path.basename(found.path)  # noqa: PTH119  strings stay strings
+        filename = os.path.basename(found.home)  # noqa: PTH119  strings stay strings
         if found.source is not None:
             worker = found.source.worker or filename.split(".", 1)[0] or filename
             return clipped(found.source.service), clipped(worker)
@@ -208,7 +208,7 @@ class Orphans:
     def _fits(self, candidate: Candidate, stream: Stream, place: Place) -> bool:
         if not place.digest and candidate.key != (stream.device, stream.inode):
             # Nothing stored: the head alone is too little where the inode differs.
-            same_path = shown_path(candidate.found.path) == stream.path
+            same_path = shown_path(candidate.found.home) == stream.path
             if not same_path:
                 return False
         try:

@@ -3,8 +3,9 @@
 Postgres says how far each stream is committed. The cache adds the last feed position acknowledged
 (so that a database that forgot is noticed) and how far each stream was acknowledged (so that what
 is sent again after such a loss is marked ``replayed``), and how each file looked last, which tells
-a file that was rewritten while no agent ran where its bytes alone would not. A file that is damaged
-anywhere is ignored.
+a file that was rewritten while no agent ran where its bytes alone would not. And it says what of
+each path was seen last, which finds files that were born and renamed while no agent ran. A cache
+that is damaged anywhere is ignored.
 """
 
 from __future__ import annotations
@@ -24,6 +25,31 @@ _ENDED_KEPT_S = 30 * 86_400
 _MOST_ENDED = 20_000
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """What of a path is accounted for."""
+
+    device: int
+    inode: int
+    stream_id: int
+    """The stream of the file that was there; 0 while none of the path's files is one yet."""
+    since_ns: int
+    """Modification time, ns: what is older is a stream, was one, or is none of the path's."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The file that was there."""
+        return self.device, self.inode
+
+
+class Delivered(msgspec.Struct, frozen=True, array_like=True):
+    """What a file was when its stream ended."""
+
+    size: int
+    """Where the stream ended; the file may have grown since."""
+    mtime_ns: int
+    digest: bytes
+
+
 class State(msgspec.Struct):
     """The cache's content."""
 
@@ -39,6 +65,10 @@ class State(msgspec.Struct):
     """Stream -> modification time of its file, ns, when it was last seen with nothing to read."""
     boot_id: str = ""
     """The kernel's, when `sizes` were taken."""
+    paths: dict[bytes, Seen] = {}
+    """Path -> what of its files is accounted for, see :mod:`outrider_agent.generations`."""
+    delivered: list[tuple[tuple[int, int], Delivered]] = []
+    """Device and inode of files whose streams have ended, the latest ones -> how they were."""
 
     def end(self, stream_id: int, now_s: int) -> None:
         """Take note that a stream ended; the oldest and those of long ago are forgotten."""

@@ -159,4 +159,4 @@ def test_what_is_remembered_of_files_has_a_limit(
         place.files.left(followed)
         followed.tail.close()
 
-    assert list(place.files._delivered) == [one.key for one in place.followed[2:]]
+    assert list(place.files.delivered_files) == [one.key for one in place.followed[2:]]

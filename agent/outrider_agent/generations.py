@@ -1,0 +1,202 @@
+"""Generations: what was born and renamed at a path where nobody looked meanwhile.
+
+No process runs, no collector has said welcome, or no descriptor is free: then rotation may give a
+path several files, one after the other, and only the last of them is found there. The others lie
+beside it, under names that begin with the path's. Of each path is remembered which file was there
+when it last was a stream, and a time before which nothing can have been born that was not seen: the
+later of the file's and its directory's own modification times, so no clock but the file system's
+is asked. What is younger and has the bytes of no known stream is read from its beginning.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from outrider_agent import discovery
+from outrider_agent.digests import same
+from outrider_agent.discovery import Found
+from outrider_agent.evidence import digest_at, holds, is_telling
+from outrider_agent.registry import Candidate
+from outrider_agent.state import Seen
+from outrider_agent.streams import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from outrider_agent.followed import Followed
+    from outrider_agent.found_files import FoundFiles
+
+MOST_AT_ONCE = 1000
+"""So many generations of a path are taken up in one look; the others in the next ones."""
+
+_MOST_PATHS = 20_000
+_TICK_NS = 20_000_000
+"""A file system's clock may be so far behind."""
+
+_REMAINDER = re.compile(r"[.\-_](?:.*\d.*|old|bak|prev|previous|last)", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look saw at a path."""
+
+    key: tuple[int, int]
+    mtime_ns: int
+
+
+class Generations:
+    """Of which paths what is accounted for; kept in the agent's cache."""
+
+    def __init__(self) -> None:
+        self.paths: dict[str, Seen] = {}
+        self.changed = False
+        """Whether something is to be remembered that was not saved yet."""
+        self._unfinished: set[str] = set()
+
+    def remember(self, followed: Followed) -> None:
+        """Take note of a stream that was found again elsewhere than at its path."""
+        stream = followed.tail.stream
+        with suppress(OSError):
+            mtime_ns = followed.tail.status().st_mtime_ns
+            seen = Seen(*followed.key, stream.stream_id, mtime_ns)
+            self.paths.setdefault(stream.path, seen)
+
+    def take(self, files: FoundFiles) -> None:
+        """Open what was born and renamed meanwhile; all streams were found again before."""
+        homes = {
+            known.stream_id: known.key
+            for known in files.known.values()
+            if not isinstance(known, Candidate)
+        }
+        self._unfinished = set()
+        listings: dict[str, list[str]] = {}
+        for path, seen in list(self.paths.items()):
+            sight = files.sights.get(path)
+            is_there = sight is not None and sight.key == seen.key
+            if is_there and homes.get(seen.stream_id, seen.key) == seen.key:
+                continue
+            if not self._take_of(path, seen, files, listings):
+                self._unfinished.add(path)
+
+    def note(self, files: FoundFiles, *, placed: bool) -> None:
+        """Take note of what a look saw; ``placed``: all that was born meanwhile was taken up."""
+        for path, sight in files.sights.items():
+            known = files.known.get(sight.key)
+            stream_id = 0 if known is None or isinstance(known, Candidate) else known.stream_id
+            settled = stream_id or (isinstance(known, Candidate) and not known.size())
+            if placed and settled and path not in self._unfinished:
+                since_ns = max(sight.mtime_ns, files.directory_ns(path))
+                self._set(path, Seen(*sight.key, stream_id, since_ns))
+            elif path not in self.paths:
+                self._set(path, Seen(*sight.key, 0, sight.mtime_ns))
+        if placed:
+            for path in self.paths.keys() - files.sights.keys() - self._unfinished:
+                seen = self.paths[path]
+                since_ns = max(seen.since_ns, files.directory_ns(path))
+                self._set(path, msgspec.structs.replace(seen, since_ns=since_ns))
+        while len(self.paths) > _MOST_PATHS:
+            del self.paths[next(iter(self.paths))]
+
+    def _set(self, path: str, seen: Seen) -> None:
+        if self.paths.get(path) != seen:
+            # The latest ones last.
+            self.paths.pop(path, None)
+            self.paths[path] = seen
+            self.changed = True
+
+    def _take_of(
+        self, path: str, seen: Seen, files: FoundFiles, listings: dict[str, list[str]]
+    ) -> bool:
+        """Open the generations of a path; whether there are no more of them."""
+        source = files.source_of(path)
+        if source is None:
+            return True
+        directory = os.path.dirname(path)  # noqa: PTH120  a string
+        if directory not in listings:
+            listings[directory] = sorted(discovery.siblings([path]))
+        young: list[tuple[int, str]] = []
+        for sibling in rotated_names(path, listings[directory]):
+            with suppress(OSError):
+                status = os.stat(sibling, follow_symlinks=False)  # noqa: PTH116  a string
+                key = (status.st_dev, status.st_ino)
+                if (
+                    status.st_mtime_ns >= seen.since_ns - _TICK_NS
+                    and status.st_size
+                    and key not in files.known
+                    and not files.was_delivered(key, status)
+                    and files.is_free(sibling)
+                ):
+                    young.append((status.st_mtime_ns, sibling))
+        young.sort()
+        for _, sibling in young[:MOST_AT_ONCE]:
+            with suppress(OSError):
+                if files.is_copy(sibling, path):
+                    continue
+                # Its stream ended after this was saved: what it had is stored, hardly anything not.
+                replayed = bool(seen.stream_id) and _key_of(sibling) == seen.key
+                if not files.take_generation(Found(sibling, source, named=path), replayed=replayed):
+                    return False
+        return len(young) <= MOST_AT_ONCE
+
+
+def rotated_names(path: str, siblings: list[str]) -> Iterator[str]:
+    """Pick from sorted paths of one directory those that rotation gives a file of ``path``.
+
+    The name and what begins with a separator (``a.log.1``, ``a.log-2026``), or that in front of
+    the suffix (``a.1.log``, ``a-2026.log``); it has a digit, or is a word such as ``old``.
+    """
+    stem, suffix = os.path.splitext(path)  # noqa: PTH122  a string
+    for position in range(bisect_left(siblings, stem), len(siblings)):
+        sibling = siblings[position]
+        if not sibling.startswith(stem):
+            break
+        if sibling.startswith(path):
+            remainder = sibling[len(path) :]
+        elif suffix and sibling.endswith(suffix):
+            remainder = sibling[len(stem) : -len(suffix)]
+        else:
+            continue
+        if _REMAINDER.fullmatch(remainder):
+            yield sibling
+
+
+def is_copy_of(fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed]) -> bool:
+    """Whether an open file has what one of ``path`` has: a backup of it, no file of its own."""
+    size = os.fstat(fd).st_size
+    for one in known:
+        if isinstance(one, Candidate):
+            if one.found.home != path:
+                continue
+            other = one.fd
+        else:
+            tail = one.tail
+            if path not in {one.found.home, tail.stream.path}:
+                continue
+            place = Place(tail.begin, tail.begin_digest)
+            if place.digest and holds(fd, key, tail.stream, place):
+                if is_telling(fd, place.committed):
+                    return True
+                continue
+            if not tail.is_open:
+                continue
+            other = tail.fd
+        # As long as the other, or shorter: what is longer may only begin like it.
+        if (
+            0 < size <= os.fstat(other).st_size
+            and is_telling(fd, size)
+            and same(digest_at(fd, key, size), digest_at(other, key, size))
+        ):
+            return True
+    return False
+
+
+def _key_of(path: str) -> tuple[int, int]:
+    status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
+    return status.st_dev, status.st_ino
