@@ -45,7 +45,8 @@ def run(config: Configuration, write: Callable[[str], object], *, probe: bool = 
     write(f"host         {config.host}\n")
     for label, path in (("state_dir", config.state_dir), ("inbox", config.inbox)):
         problem = _unwritable(path)
-        write(f"{label:<12} {path}{f'  ({problem})' if problem else ''}\n")
+        told = f"  ({problem})" if problem else ""
+        write(f"{label:<12} {visible(f'{path}{told}')}\n")
         if problem:
             what_to_do = f"let the agent's account write there, or set `agent.{label}`"
             problems.append(f"{label}: {path}: {problem}: {what_to_do}")
@@ -57,7 +58,7 @@ def run(config: Configuration, write: Callable[[str], object], *, probe: bool = 
             problems += _check_pattern(finder, pattern, source, write)
     problems += _check_probes(config, write, look=probe)
     for problem in problems:
-        write(f"problem: {problem}\n")
+        write(f"problem: {visible(problem)}\n")
     return FOUND if problems else DONE
 
 
@@ -120,14 +121,15 @@ def _check_pattern(
         more += f", {packed} compressed: {READ_FROM_ARCHIVES}"
     if not paths:
         more = f": {finder.absent(pattern)}"
-    write(f"  {pattern}: {len(wanted)} {'file' if len(wanted) == 1 else 'files'}{more}\n")
+    files = "file" if len(wanted) == 1 else "files"
+    write(f"  {visible(pattern)}: {len(wanted)} {files}{visible(more)}\n")
     problems: list[str] = []
     if not paths:
         problems += [f"{p.path}: {p.what}: {p.what_to_do}" for p in why_nothing(pattern)]
     for path in wanted:
         line, problem = _describe(path, source)
         if len(wanted) <= _SHOWN or problem:
-            write(f"    {line}\n")
+            write(f"    {visible(line)}\n")
         if problem:
             problems.append(f"{path}: {problem}")
     return problems

@@ -1,25 +1,32 @@
 """The agent's socket: whoever may enter its state directory may ask how it is.
 
 One question a connection: a line of JSON, ``{"path": "..."}`` or ``{}``, answered by one
-:class:`~outrider_agent.account.Account`. It costs nothing while nobody asks.
+:class:`~outrider_agent.account.Account`, or by ``{"error": "..."}``. It costs nothing while nobody
+asks. A file's name may hold bytes that are no UTF-8: a question has them as they are, an answer
+shows them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import os
 import socket
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from outrider.visible import INVISIBLE, symbol
 from outrider_agent.account import Account
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 NAME = "control"
 _MAX_QUESTION_BYTES = 64 * 1024
@@ -32,6 +39,24 @@ class Question(msgspec.Struct):
     path: str = ""
     device: int = 0
     inode: int = 0
+
+
+class NoAnswer(Exception):  # noqa: N818  it says what there is not
+    """An agent is there and does not say how it is; the text says why."""
+
+
+def encoded(document: object) -> bytes:
+    """Return a struct or builtins as JSON in UTF-8, in which odd bytes of names are shown."""
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(document), ensure_ascii=False, separators=(",", ":"))
+        # Of what is invisible, JSON writes the rest as escapes or lets it stand, which is right.
+        return INVISIBLE.sub(lambda found: _odd(found[0], symbol(found)), text).encode()
+
+
+def _odd(character: str, shown: str) -> str:
+    return shown if "\ud800" <= character <= "\udfff" else character
 
 
 @contextmanager
@@ -55,8 +80,7 @@ async def serve(
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, ValueError, TimeoutError, msgspec.MsgspecError):
             line = await asyncio.wait_for(reader.readline(), _PATIENCE_S)
-            account = await answer(msgspec.json.decode(line, type=Question))
-            writer.write(msgspec.json.encode(account) + b"\n")
+            writer.write(await _said(line, answer) + b"\n")
             await asyncio.wait_for(writer.drain(), _PATIENCE_S)
         writer.close()
 
@@ -65,19 +89,42 @@ async def serve(
         return await asyncio.start_unix_server(talk, path, limit=_MAX_QUESTION_BYTES)
 
 
-def ask(state_dir: Path, question: Question) -> Account | None:
-    """Ask the agent that uses a state directory; None where none answers.
+async def _said(line: bytes, answer: Callable[[Question], Awaitable[Account]]) -> bytes:
+    """Return the answer, or why there is none: who asks must not take a living agent for none."""
+    try:
+        # Not msgspec's reader, which takes no lone surrogates.
+        return encoded(await answer(msgspec.convert(json.loads(line), Question)))
+    except (ValueError, TimeoutError, msgspec.MsgspecError) as error:
+        _log.warning("the agent's control socket: no answer: %s", error)
+        return encoded({"error": str(error) or type(error).__name__})
 
-    Raises PermissionError where this account may not ask.
+
+def ask(state_dir: Path, question: Question) -> Account | None:
+    """Ask the agent that uses a state directory; None where there is none.
+
+    Raises PermissionError where this account may not ask, NoAnswer where it does not say.
     """
     try:
         with _short(state_dir) as path, socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PATIENCE_S)
             connection.connect(path)
-            connection.sendall(msgspec.json.encode(question) + b"\n")
-            with connection.makefile("rb") as file:
-                return msgspec.json.decode(file.readline(), type=Account)
+            return _asked(connection, question)
     except PermissionError:
         raise
-    except (OSError, msgspec.MsgspecError):
+    except OSError:
         return None
+
+
+def _asked(connection: socket.socket, question: Question) -> Account:
+    try:
+        connection.sendall(json.dumps(msgspec.to_builtins(question)).encode() + b"\n")
+        with connection.makefile("rb") as file:
+            line = file.readline()
+        document = msgspec.json.decode(line, type=dict[str, Any])
+        if "error" in document:
+            raise NoAnswer(str(document["error"]))
+        return msgspec.convert(document, Account)
+    except OSError as error:
+        raise NoAnswer(str(error) or type(error).__name__) from error
+    except msgspec.MsgspecError as error:
+        raise NoAnswer(f"it says {line[:100]!r}" if line else "it says nothing") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from outrider import durations
 from outrider.command import DONE, FOUND
+from outrider.visible import visible
 from outrider_agent import archives, check, control, status
 from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
 from outrider_agent.status import size
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 def run(config: Configuration, name: str, write: Callable[[str], object]) -> int:
     """Print all that is known of one file; 3 when it is not read."""
     path = os.path.abspath(name)  # noqa: PTH100  links stay as they are named
-    write(f"file         {path}\n")
+    write(f"file         {visible(path)}\n")
     opened = _open(path, write)
     account = status.asked(config, control.Question(path, *(opened[0] if opened else (0, 0))))
     known = account.files if account is not None else []
     source = _source(config, path, write, followed=bool(known))
     if account is None:
-        write(f"agent        none runs with {config.state_dir}\n")
+        write(f"agent        none runs with {visible(str(config.state_dir))}\n")
     for file in known:
         _print(file, write)
     if known:
@@ -49,7 +50,7 @@ def _open(path: str, write: Callable[[str], object]) -> tuple[tuple[int, int], b
         finally:
             os.close(fd)
     except OSError as error:
-        hint = "" if isinstance(error, FileNotFoundError) else f": {advice(error, path)}"
+        hint = "" if isinstance(error, FileNotFoundError) else f": {visible(advice(error, path))}"
         write(f"now          {(error.strerror or str(error)).lower()}{hint}\n")
         return None
     write(f"now          {size(found.st_size)}, device {found.st_dev}, inode {found.st_ino}\n")
@@ -73,14 +74,16 @@ def _source(
                 continue
             left = _left_alone(path, source)
             if left is None:
-                write(f"source       {number}: {pattern}, service {source.service}\n")
+                write(f"source       {number}: {visible(pattern)}, service {source.service}\n")
                 return source
-            write(f"source       {number} matches it by {pattern} and leaves it alone: {left}\n")
+            shown = visible(pattern)
+            write(f"source       {number} matches it by {shown} and leaves it alone: {left}\n")
     if followed:
         write("source       none matches it by this name: it is read to its end\n")
     else:
         patterns = [pattern for source in config.agent.source for pattern in source.paths]
-        write(f"source       none matches it: {', '.join(patterns) or 'none is configured'}\n")
+        shown = visible(", ".join(patterns))
+        write(f"source       none matches it: {shown or 'none is configured'}\n")
     return None
 
 
@@ -101,7 +104,7 @@ def _print(file: FileAccount, write: Callable[[str], object]) -> None:
         return
     write(f"stream       {file.stream_id}, worker {file.worker} of {file.service}\n")
     if not file.found:
-        where = "it has no name any more" if file.deleted else f"last seen as {file.path}"
+        where = "it has no name any more" if file.deleted else f"last seen as {visible(file.path)}"
         write(f"rotated      {where}: it is read to its end by its open descriptor\n")
     write(f"evidence     device {file.device}, inode {file.inode}, ")
     write(f"digests of the first {file.head_bytes} bytes and of up to 4096 before the offset\n")
@@ -129,7 +132,8 @@ def _print(file: FileAccount, write: Callable[[str], object]) -> None:
 def _why_not(account: Account | None, path: str) -> str:
     if account is None:
         return "no agent runs"
-    said = [trouble for trouble in account.troubles if path in trouble]
+    said = [visible(trouble) for trouble in account.troubles]
+    said = [trouble for trouble in said if visible(path) in trouble]
     if said:
         return said[-1]
     if not account.collector:

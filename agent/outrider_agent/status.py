@@ -34,6 +34,12 @@ def asked(config: Configuration, question: control.Question) -> Account | None:
             str(config.state_dir),
             "use the agent's own account, or root",
         ) from None
+    except control.NoAnswer as error:
+        raise ConfigError(
+            f"the agent does not say how it is: {error}",
+            str(config.state_dir),
+            "ask again; if it stays so, look at what the agent writes itself",
+        ) from None
 
 
 def run(config: Configuration, write: Callable[[str], object], *, json: bool) -> int:
@@ -43,11 +49,13 @@ def run(config: Configuration, write: Callable[[str], object], *, json: bool) ->
         if json:
             write('{"running":false}\n')
         else:
-            write(f"no agent uses {config.state_dir}: start one with `outrider agent`\n")
+            write(
+                f"no agent uses {visible(str(config.state_dir))}: start one with `outrider agent`\n"
+            )
         return FOUND
     if json:
         document = msgspec.to_builtins(account)
-        write(msgspec.json.encode({"running": True, **document}).decode() + "\n")
+        write(control.encoded({"running": True, **document}).decode() + "\n")
     else:
         _print(account, audit_heads.read(config.state_dir), write)
     is_well = account.collector and not account.gap_count and not account.dropped_records
@@ -80,11 +88,11 @@ def _print(account: Account, heads: Sequence[AuditHead], write: Callable[[str], 
     write(f"gaps         {account.gap_count} since the start{more}\n")
     for gap in account.gaps:
         least = "at least " if gap.at_least else ""
-        write(f"  {gap.reason}: {gap.path}: {least}{gap.records} records\n")
+        write(f"  {gap.reason}: {visible(gap.path)}: {least}{gap.records} records\n")
     if account.bug_count:
         write(f"bugs         {account.bug_count} ended a session\n")
     for trouble in account.troubles:
-        write(f"said         {trouble}\n")
+        write(f"said         {visible(trouble)}\n")
     if account.probe_threads_held >= MAX_THREADS:
         write(f"probes       all {MAX_THREADS} threads are held by a look; the others wait\n")
     for probe in account.probes:
@@ -121,7 +129,7 @@ def _print_files(files: list[FileAccount], write: Callable[[str], object]) -> No
             )
         note = "" if file.state == "followed" else f", {file.state}"
         note += ", without a name" if file.deleted else "" if file.found else ", moved away"
-        write(f"{file.path}: {behind}{note}\n")
+        write(f"{visible(file.path)}: {behind}{note}\n")
     if len(files) > _SHOWN:
         write(f"and {len(files) - _SHOWN} more; --json has them\n")
 

@@ -16,7 +16,7 @@ import pytest
 from outrider import command
 from outrider.configuration import ConfigError
 from outrider_agent import agent as agent_module
-from outrider_agent import cli, configuration, control, explain, status
+from outrider_agent import check, cli, configuration, control, explain, status
 from outrider_agent.account import Account
 from outrider_agent.reports import Reports
 from outrider_agent.supervisor import Supervisor
@@ -106,6 +106,47 @@ async def test_status_tells_what_a_source_gave_up(tmp_path: Path, collector: Fak
     assert code == command.FOUND
     assert len(dropped) == 1
     assert dropped[0].endswith("records: more waited than may")
+
+
+async def test_names_of_files_are_shown_as_what_they_are(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Bytes that are no UTF-8 hide no agent, and no name sends the terminal an escape."""
+    site = Site(tmp_path, collector)
+    names = ("b\udcff.log", "\x1b]0;title\x07\n\u202e.log")
+    for name in names:
+        (tmp_path / "logs" / name).write_text("a line\n")
+    said: list[str] = []
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.rows) == 2)
+        await asyncio.to_thread(status.run, loaded(site), said.append, json=False)
+        await asyncio.to_thread(status.run, loaded(site), said.append, json=True)
+        check.run(loaded(site), said.append)
+        for name in names:
+            assert (await explained(site, tmp_path / "logs" / name))[0] == command.DONE
+            _, text = await explained(site, tmp_path / "logs" / name)
+            said.append(text)
+
+    text = "".join(said)
+    assert text.encode().count(b"b<U+DCFF>.log") == 4
+    assert text.count("\u241b]0;title\u2407\u240a<U+202E>.log") == 3
+    assert not {"\x1b", "\x07"} & set(text)
+
+
+async def test_an_agent_that_cannot_say_how_it_is_is_not_taken_for_none(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Whatever goes wrong with the answer, the one who asks is told."""
+    site = Site(tmp_path, collector)
+    site.state_dir.mkdir()
+
+    async def answer(_: control.Question) -> Account:
+        raise ValueError("a bug")
+
+    server = await control.serve(site.state_dir, answer)
+    with pytest.raises(ConfigError, match="does not say how it is: a bug"):
+        await asyncio.to_thread(status.run, loaded(site), print, json=False)
+    server.close()
 
 
 async def test_without_an_agent_status_says_so(tmp_path: Path, collector: FakeCollector) -> None:
