@@ -156,7 +156,7 @@ def _function(name: str, command: Command) -> Callable[[list[str]], int]:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         where = f"outrider {name}"
-        what_to_do = f"pip install 'outrider[{command.extra}]'"
+        what_to_do = f"pip install '/path/to/the/clone[{command.extra}]'"
         raise ConfigError(f"package '{missing}' is not installed", where, what_to_do) from error
     function: Callable[[list[str]], int] = getattr(module, function_name)
     return function

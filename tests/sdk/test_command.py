@@ -57,7 +57,7 @@ def test_a_command_gets_its_arguments_and_gives_the_exit_code() -> None:
         (["bogus"], 2, "outrider: unknown command: bogus: 'outrider --help' lists the commands\n"),
         (["zzzzz"], 2, "outrider: unknown command: zzzzz: 'outrider --help' lists the commands\n"),
         (["absent"], 2, ("outrider: package 'outrider_absent' is not installed: outrider absent:"
-          " pip install 'outrider[agent]'\n")),
+          " pip install '/path/to/the/clone[agent]'\n")),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_a_code(

@@ -9,7 +9,7 @@ from outrider.sizes import said as size
 from outrider_collector.config import is_reached
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.store.budget.limits import SOON_S
-from outrider_collector.store.reading.completeness import REPLICA_BEHIND_S
+from outrider_collector.store.reading.completeness import REPLICA_BEHIND_S, cure_of_blind
 from outrider_collector.store.reading.standstill import standstills, unevaluated
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ def schema(state: State) -> Finding:
     if state.drifted:
         fact = f"{state.drifted[0]} was changed after it was applied"
         return Finding("bad", "schema", fact, "install the version that made this database")
+    if state.pending and not state.version:
+        fact = "no tables of Outrider: is it the right database?"
+        return Finding("bad", "schema", fact, "correct the URL, else run 'outrider store migrate'")
     if state.pending:
         fact = f"schema {state.version}, {len(state.pending)} to apply"
         return Finding("bad", "schema", fact, "run 'outrider store migrate'")
@@ -146,7 +149,7 @@ def readers(where: str, login: str, *, seen: int, teams: int, behind_s: float | 
     if not seen:
         return Finding(
             "bad", "readers", f"the login {login} sees no team, so no line: {where}",
-            f"as the owner: insert into team_roles values ('{login}', null)",  # noqa: S608  a hint
+            cure_of_blind(login),
         )  # fmt: skip
     if behind_s is not None:
         fact = f"a replica, {behind_s:.0f} s behind: {where}"

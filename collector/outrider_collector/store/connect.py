@@ -273,6 +273,7 @@ _DOWN_TEXT: dict[str, LiteralString] = {
     "25P03": "the database ended a transaction that was idle",
 }
 _BEHIND = {"42P01", "42703", "42883", "42704", "3F000"}
+_NO_TABLE = "42P01"
 _FULL = {"53100", "53400"}
 
 # libpq passes no SQLSTATE when connecting fails, only the server's words.
@@ -308,11 +309,11 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
     if state in _FULL:
         return _full(where, said, state)
     if state in _BEHIND:
-        return Fault(
-            Reason.STORE_BEHIND,
-            detail=f"the schema lacks something{where}: {said}: run 'outrider store migrate'",
-            sqlstate=state,
-        )
+        cure = "run 'outrider store migrate'"
+        if state == _NO_TABLE:
+            cure = f"is it the right one? Correct the URL, else {cure}"
+        detail = f"the database lacks something of Outrider{where}: {said}: {cure}"
+        return Fault(Reason.STORE_BEHIND, detail=detail, sqlstate=state)
     if "conflict with recovery" in said:
         # The replica drops what the primary no longer keeps, and a long read still needs it.
         detail = (

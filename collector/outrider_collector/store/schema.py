@@ -84,6 +84,11 @@ class State:
             )
         elif self.drifted:
             what = f"migration {self.drifted[0]} was changed after it was applied: restore its text"
+        elif self.pending and not self.version:
+            what = (
+                "the database has no tables of Outrider: is it the right one? Correct the URL, "
+                "else run 'outrider store migrate'"
+            )
         elif self.pending:
             what = f"{len(self.pending)} migration(s) to apply: run 'outrider store migrate'"
         else:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from outrider_collector.store.compaction.compactor import Totals
 
 
-async def run(configuration: Configuration, *, once: bool, as_json: bool = False) -> None:
-    """Compact until interrupted; ``once``: all that is old enough, without rests, then end.
+async def run(configuration: Configuration, *, follow: bool, as_json: bool = False) -> None:
+    """Compact all that is old enough, without rests; ``follow``: until interrupted, with rests.
 
     With ``as_json`` the sum is a JSON document.
 
@@ -36,7 +36,7 @@ async def run(configuration: Configuration, *, once: bool, as_json: bool = False
             (await schema.check(connection)).require(url)
     store = configuration.store
     pace = Pace(timedelta(microseconds=store.compact_after.us), store.compact_share)
-    if once:
+    if not follow:
         pace = replace(pace, share=1.0, everything=True)
     shown = _Progress()
     compactor = Compactor(
@@ -46,7 +46,8 @@ async def run(configuration: Configuration, *, once: bool, as_json: bool = False
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if not once:
+    if follow:
+        sys.stderr.write("compacting until Ctrl-C; who else compacts is waited for\n")
         await compactor.run(stop)
     elif not await compactor.once(stop):
         raise Fault(

@@ -103,7 +103,7 @@ async def _how_complete(
 ) -> str:
     """Say up to when the view holds everything, or why nobody writes what it asks for."""
     state = await completeness.completeness(conn, filter_, since, until)
-    if not state.streams and not state.gaps_total:
+    if not (state.streams or state.gaps_total or state.blind_login):
         return explain(filter_.node, await fleet.workers(conn), now)
     return completeness.text(completeness.sentence(state, now))
 

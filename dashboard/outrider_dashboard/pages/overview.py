@@ -68,7 +68,10 @@ async def page(request: Request) -> Response:
         visit.open_alerts(),
     )
     if overview.fresh and not overview.value.workers:
-        return visit.page("welcome.html", "Overview", alerts, agents=await _agents(visit))
+        state = overview.value.completeness
+        blind = completeness.text(completeness.sentence(state, now)) if state.blind_login else ""
+        agents = await _agents(visit)
+        return visit.page("welcome.html", "Overview", alerts, agents=agents, blind=blind)
     return visit.page(
         "overview.html",
         "Overview",

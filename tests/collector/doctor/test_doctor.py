@@ -48,6 +48,7 @@ def collector(*, alive: bool) -> Collector:
         (judge.server(180_001, "18.1", has_lz4=False, is_ours=True), "note", "embedded"),
         (judge.server(160_001, "16.1", has_lz4=True), "ok", "Postgres 16.1"),
         (judge.schema(State(1, (STEP,), (), None)), "bad", "run 'outrider store migrate'"),
+        (judge.schema(State(0, (STEP,), (), None)), "bad", "is it the right database?"),
         (judge.schema(State(2, (), ("0001_x",), None)), "bad", "0001_x was changed"),
         (judge.schema(State(3, (), (), 3, 3)), "bad", "upgrade Outrider"),
         (judge.schema(State(3, (), (), 3)), "note", "which works with it"),
@@ -196,7 +197,7 @@ def test_a_database_that_nobody_serves(
     assert command.main(["doctor", "--config", str(file)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert f"ok    settings: {file}" in lines
-    assert all(line[:6] in {"ok    ", "warn  ", "bad   "} for line in lines)
+    assert all(line[:6] in {"ok    ", "note  ", "warn  ", "bad   "} for line in lines)
 
 
 def test_the_agents_table_is_read_by_the_agent(

@@ -97,7 +97,7 @@ def test_upkeep_by_hand_has_its_sum_as_json(
     assert done["kept"]["debug"] == "3d"
     assert store_command.main(["verify", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"records": 0, "blocks": 0, "findings": []}
-    assert store_command.main(["compact", "--once", "--json"]) == 0
+    assert store_command.main(["compact", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["records"] == 0
 
 

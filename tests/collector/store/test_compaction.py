@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 AT_ONCE = Pace(age=timedelta(0), share=1.0, everything=True)
-COMPACT = (
-    "from outrider.command import main; raise SystemExit(main(['store', 'compact', '--once']))"
-)
+COMPACT = "from outrider.command import main; raise SystemExit(main(['store', 'compact']))"
 
 
 async def _fill(store: Store, commits: int = 6, lines: int = 5) -> int:
@@ -237,5 +235,5 @@ def test_compact_says_what_it_did(
     """By hand: nothing to do is said; the exit code is 0."""
     monkeypatch.setenv("OUTRIDER_DATABASE_URL", database_url)
     monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
-    assert store_command.main(["compact", "--once"]) == 0
+    assert store_command.main(["compact"]) == 0
     assert "nothing is old enough" in capsys.readouterr().out

@@ -159,6 +159,18 @@ async def test_driver_errors_become_faults(
     assert isinstance(caught.value.__cause__, psycopg.Error)
 
 
+async def test_a_database_without_our_tables_is_asked_about_first(
+    connection: AsyncConnection,
+) -> None:
+    """A wrong URL is as likely as a missing migration: both are said, in that order."""
+    with pytest.raises(Fault) as caught, driver_errors("postgresql://h/db"):
+        await connection.execute("select * from no_such_table")
+
+    assert caught.value.text.endswith(
+        "is it the right one? Correct the URL, else run 'outrider store migrate'"
+    )
+
+
 async def test_a_connection_that_dies_is_an_outage(
     connection: AsyncConnection, beside: psycopg.Connection
 ) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from outrider.filter import parse
 from outrider_collector.store import partitions, roles
 from outrider_collector.store.compaction import days
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import INGEST_ROLE, READ_ROLE, connect
+from outrider_collector.store.reading import completeness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -142,6 +144,22 @@ async def logins(filled: AsyncConnection) -> AsyncIterator[dict[str, str]]:
     await filled.execute("reset session authorization")
     for name in names.values():
         await filled.execute(f"drop owned by {name}; drop role {name}".encode())
+
+
+async def test_a_login_of_no_team_is_told_so(
+    filled: AsyncConnection, logins: dict[str, str]
+) -> None:
+    """Every view of it says that it sees no team, and the statement that mends it."""
+    now = datetime.now(UTC)
+    await _as(filled, logins["nobody"], "*")
+    state = await completeness.completeness(filled, parse(""), now - timedelta(hours=1), now)
+    assert completeness.text(completeness.sentence(state, now)) == (
+        f"The login {logins['nobody']} sees no team, so no line: as the owner: "
+        f"insert into team_roles values ('{logins['nobody']}', null)"
+    )
+    await _as(filled, logins["one"], "*")
+    state = await completeness.completeness(filled, parse("x"), now - timedelta(hours=1), now)
+    assert not state.blind_login
 
 
 _SEEN: list[tuple[str, str, set[int]]] = [

@@ -98,6 +98,11 @@ _SILENT: Final = sql.SQL("""
     """)
 
 
+_BLIND_LOGIN: Final = sql.SQL(
+    "select session_user::text from (select) one where cardinality(visible_teams()) = 0"
+)
+
+
 async def completeness(
     conn: AsyncConnection[Any],
     filter: Filter,  # noqa: A002  the word users know
@@ -148,7 +153,19 @@ async def select(
         streams=up_to[1],
         standstill=next((one for one in now_still if one.since < until), None),
         replica=await replica.select(open_snapshot),
+        blind_login="" if up_to[1] else await _blind_login(open_snapshot),
     )
+
+
+async def _blind_login(open_snapshot: Snapshot) -> str:
+    row = await open_snapshot.row(_BLIND_LOGIN)
+    return row[0] if row else ""
+
+
+def cure_of_blind(login: str) -> str:
+    """Return what lets a login see every team."""
+    quoted = login.replace("'", "''")
+    return f"as the owner: insert into team_roles values ('{quoted}', null)"  # noqa: S608  a hint
 
 
 # ------------------------------------------------------------------ the sentence
@@ -189,6 +206,9 @@ def _as_of_then(state: Completeness, now: datetime) -> list[Part]:
         *(_gap(gap) for gap in state.gaps),
     ]
     count = len(exceptions) + max(state.gaps_total - len(state.gaps), 0)
+    if state.blind_login:
+        seen = f"The login {state.blind_login} sees no team, so no line"
+        return [Part("text", f"{seen}: {cure_of_blind(state.blind_login)}")]
     if not count and not state.streams:
         return [Part("text", "No worker that runs belongs to this view.")]
     if state.complete_up_to is None:

@@ -268,6 +268,8 @@ class Completeness:
     """Why nothing newer can be here; None: commits go on."""
     replica: Replica | None = None
     """How far behind the replica is that answered; None: the primary did."""
+    blind_login: str = ""
+    """The login that reads, where it sees no team and so nothing at all."""
 
     @property
     def whole(self) -> bool:
