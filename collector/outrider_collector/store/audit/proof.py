@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from outrider.instants import from_us
 from outrider_collector.store.audit.canonical import HASH_BYTES, NO_ROOT, Head, Seal, leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from outrider_collector.store.audit.canonical import Value
 
@@ -22,12 +23,19 @@ MOST_COMPARED: Final = 100
 """Of rows that are wrong in one group so many are compared with each other, for their order."""
 
 
+BACKDATED_S: Final = 300.0
+"""A row that says it came so long before the seal of smaller ids did not come when it says.
+
+Its time is when its transaction began, and that of a commit or an act takes seconds.
+"""
+
+
 class Finding(NamedTuple):
     """Something that is not as it was sealed or published."""
 
     what: str
-    """row changed, row removed, row inserted, row reordered, row twice; seal changed, seal missing;
-    head differs, head missing."""
+    """row changed, row removed, row inserted, row backdated, row reordered, row twice;
+    seal changed, seal missing; head differs, head missing."""
     where: str
     """The row or seal, such as ``row 12 (seal 3)``."""
     detail: str
@@ -98,10 +106,13 @@ class Chain:
             )
 
 
-def compare(group: Sequence[Seal], found: Sequence[Row], retired_us: int) -> Iterator[Finding]:
+def compare(
+    group: Sequence[Seal], found: Sequence[Row], retired_us: int, before_us: int | None = None
+) -> Iterator[Finding]:
     """Yield what is wrong with the rows of seals that cover the same ids.
 
     ``found`` are all rows with these ids. Rows of months that ended by ``retired_us`` may be gone.
+    At ``before_us``, the end of a seal before, none of them was there.
     """
     leaves: dict[int, tuple[bytes, Seal]] = {}
     for seal in group:
@@ -109,6 +120,8 @@ def compare(group: Sequence[Seal], found: Sequence[Row], retired_us: int) -> Ite
             leaves[number] = (seal.leaves[HASH_BYTES * i : HASH_BYTES * (i + 1)], seal)
     seen: set[int] = set()
     wrong: list[Row] = []
+    sealed = [row for row in found if _id(row) in leaves]
+    yield from backdated(sealed, before_us, lambda number: _where(number, leaves))
     for row in found:
         number = _id(row)
         if number not in leaves:
@@ -124,6 +137,49 @@ def compare(group: Sequence[Seal], found: Sequence[Row], retired_us: int) -> Ite
     for number, (_, seal) in leaves.items():
         if number not in seen and seal.month >= retired_us:
             yield Finding("row removed", _where(number, leaves), "it was sealed and is not there")
+
+
+def end_of(group: Sequence[Seal], most_rows: int) -> int | None:
+    """Return when the seals of one group were made, if all that was there was in them; else None.
+
+    Behind a full one rows may have waited that came before it was made.
+    """
+    if sum(len(seal.ids) for seal in group) >= most_rows:
+        return None
+    return max(seal.sealed_at for seal in group)
+
+
+def backdated(
+    found: Iterable[Row], before_us: int | None, where: Callable[[int], str]
+) -> Iterator[Finding]:
+    """Yield rows that say they came long before ``before_us``, when smaller ids were sealed."""
+    if before_us is None:
+        return
+    for row in found:
+        received_us = int(row["received_at"] or 0)
+        if received_us < before_us - BACKDATED_S * 1_000_000:
+            yield Finding(
+                "row backdated",
+                where(_id(row)),
+                f"it says that it came at {said(received_us)}, and was not there at "
+                f"{said(before_us)}, when smaller ids were sealed: a superuser wrote it, unless "
+                f"its transaction was open for over {BACKDATED_S:.0f} s or the clock was put back",
+            )
+
+
+def beyond(number: int) -> Finding:
+    """Return the finding of a row whose id was never given out."""
+    return Finding(
+        "row inserted", f"row {number}", "its id was never given out: a superuser wrote it"
+    )
+
+
+def said(us: int) -> str:
+    """Return microseconds since 2000 as text, whatever number a row has for a time."""
+    try:
+        return f"{from_us(us):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError):
+        return "a time that there is not"
 
 
 def _wrong(wrong: Sequence[Row], leaves: Mapping[int, tuple[bytes, Seal]]) -> Iterator[Finding]:

@@ -21,10 +21,12 @@ from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
+import outrider
+from outrider import severity
 from outrider.errors import Fault
 from outrider.instants import from_us, to_us
 from outrider_collector.store import leases
-from outrider_collector.store.audit import months, publishing
+from outrider_collector.store.audit import months, proof, publishing
 from outrider_collector.store.audit.canonical import COLUMNS, NO_ROOT, Head, Seal, leaf_hash
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.waiting import first_of
@@ -57,11 +59,18 @@ _LOG = logging.getLogger(__name__)
 _NEWEST: Final = "select number, root, up_to_id from audit_seals order by number desc limit 1"
 _DUE: Final = """
 select count(*) >= %s or min(received_at) < clock_timestamp() - make_interval(secs => %s)
-from (select received_at from audit_log where id > %s order by id limit %s) r
+from (select received_at from audit_log
+      where id > %s and id <= (select last_value from audit_ids) order by id limit %s) r
 """
 _HORIZON: Final = """
 select pg_advisory_xact_lock(audit_lock_key());
-select coalesce(max(id), 0) from audit_log
+select coalesce(max(id), 0) from audit_log where id <= (select last_value from audit_ids)
+"""
+# An id that was never given out would make later rows, with smaller ids, look like forged ones.
+_BEYOND: Final = "select max(id) from audit_log where id > (select last_value from audit_ids)"
+_NEWEST_GROUP: Final = """
+select sum(cardinality(ids)) < %s, max(sealed_at) from audit_seals
+where up_to_id = (select up_to_id from audit_seals order by number desc limit 1)
 """
 _ROWS: Final = sql.SQL(
     "select {} from audit_log where id > %s and id <= %s order by id limit %s"
@@ -87,6 +96,7 @@ async def seal_all(connection: AsyncConnection, lease: Lease) -> int:
     holds its transaction open.
     """
     horizon = await _horizon(connection)
+    before_us = await _end_of_newest(connection)
     sealed = 0
     while True:
         async with connection.transaction():
@@ -101,6 +111,8 @@ async def seal_all(connection: AsyncConnection, lease: Lease) -> int:
             assert row is not None  # noqa: S101  a select without from
             for seal in seals_of(head, after, up_to, found, to_us(row[0])):
                 await _insert(connection, seal)
+        for finding in proof.backdated(found, before_us, "row {}".format):
+            _tell(finding)
         sealed += len(found)
 
 
@@ -149,6 +161,7 @@ class Sealer:
         self._url = url
         self._channel = channel
         self._tell_at = 0.0
+        self._beyond: int | None = None
         self._holder = holder
         self._period_s = period_s
         self.head = Head(0, NO_ROOT)
@@ -180,6 +193,7 @@ class Sealer:
                 await leases.release(connection, lease)
 
     async def _seal_due(self, connection: AsyncConnection, lease: Lease) -> None:
+        await self._tell_beyond(connection)
         _, after = await newest(connection)
         cursor = await connection.execute(_DUE, (MOST_ROWS, AGE_S, after, MOST_ROWS))
         row = await cursor.fetchone()
@@ -191,10 +205,30 @@ class Sealer:
             return  # a writer is busy for longer than usual: the next look
         _LOG.info("sealed %d rows of the audit log", sealed)
 
+    async def _tell_beyond(self, connection: AsyncConnection) -> None:
+        row = await (await connection.execute(_BEYOND)).fetchone()
+        before, self._beyond = self._beyond, row[0] if row else None
+        if self._beyond is not None and self._beyond != before:
+            _tell(proof.beyond(self._beyond))
+
     async def _tell_channel(self, connection: AsyncConnection) -> None:
         if self._channel and self.head.number and time.monotonic() >= self._tell_at:
             await publishing.publish(connection, self._channel, self.head)
             self._tell_at = time.monotonic() + TELL_S
+
+
+async def _end_of_newest(connection: AsyncConnection) -> int | None:
+    """Return when the newest seal was made, if nothing was left that waited."""
+    row = await (await connection.execute(_NEWEST_GROUP, (MOST_ROWS,))).fetchone()
+    return to_us(row[1]) if row and row[0] else None
+
+
+def _tell(finding: proof.Finding) -> None:
+    outrider.get_logger(__name__).event(
+        "audit.verification_failed",
+        f"{finding.what}: {finding.where}: {finding.detail}",
+        severity=severity.ERROR,
+    )
 
 
 async def _horizon(connection: AsyncConnection) -> int:

@@ -15,7 +15,7 @@ from psycopg.types.numeric import Int8BinaryLoader
 from outrider.instants import from_us, to_us
 from outrider_collector.store.audit import months, proof
 from outrider_collector.store.audit.canonical import NO_ROOT, Head, Seal
-from outrider_collector.store.audit.seals import LATE_S, read_rows
+from outrider_collector.store.audit.seals import LATE_S, MOST_ROWS, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -34,6 +34,13 @@ _ROWS_MAX: Final = 1_000_000
 _SEALS: Final = """
 select number, month, after_id, up_to_id, ids, leaves, previous, sealed_at, tree, root
 from audit_seals where number > %s order by number limit %s
+"""
+# A login that may not look at the sequence sees nothing of it.
+_BEYOND: Final = """
+select id from audit_log
+where id > (select coalesce(last_value, 0) from pg_sequences
+            where (schemaname, sequencename) = (current_schema(), 'audit_ids'))
+order by id limit %s
 """
 _UNSEALED: Final = """
 select count(*), count(*) filter (where received_at < clock_timestamp() - make_interval(secs => %s))
@@ -80,6 +87,7 @@ async def verify(
         report.retired_before = end = await months.retired_before(connection)
         retired_us = 0 if end is None else to_us(end)
         up_to = 0
+        before_us: int | None = None
         async for group in _groups(connection):
             for stored in group:
                 _found(report, chain.look(stored))
@@ -88,7 +96,8 @@ async def verify(
             # Nothing has an id before the first; what has one now is of the first group.
             after = seals[0].after_id or _BEFORE_ANY
             rows = await read_rows(connection, after, up_to, _ROWS_MAX)
-            _found(report, proof.compare(seals, rows, retired_us))
+            _found(report, proof.compare(seals, rows, retired_us, before_us))
+            before_us = proof.end_of(seals, MOST_ROWS) or before_us
             report.rows += len(rows)
             there = {row["id"] for row in rows}
             report.retired += sum(
@@ -101,6 +110,8 @@ async def verify(
             report.sealed_at = from_us(seals[-1].sealed_at)
             progress(report)
         _found(report, chain.end())
+        cursor = await connection.execute(_BEYOND, (MOST_FINDINGS,))
+        _found(report, (proof.beyond(number) for (number,) in await cursor.fetchall()))
         cursor = await connection.execute(_UNSEALED, (late_s, up_to))
         report.unsealed, report.late = await cursor.fetchone() or (0, 0)
     report.head, report.heads_agreeing = chain.head, chain.agreeing

@@ -6,12 +6,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from outrider.instants import to_us
-from outrider_collector.store.audit import canonical, months, seals
+from outrider_collector.store.audit import canonical, months, proof, seals
 from outrider_collector.store.audit.canonical import Head, Seal, leaf_hash
 from outrider_collector.store.audit.verify import verify
 from tests.collector.store.audit.sealing import seal, two_seals, write
 
 if TYPE_CHECKING:
+    import pytest
+
+    from outrider_collector.store.audit.proof import Finding
     from tests.collector.store.making import Store
 
 _COPY = ", ".join(name for name in canonical.COLUMNS if name != "id")
@@ -73,6 +76,67 @@ async def test_each_way_of_tampering_is_found(store: Store) -> None:
         assert found[0] == findings[0], statements
         for name in tables:
             await _tamper(store, f"delete from {name}", f"insert into {name} table saved_{name}")
+
+
+async def test_a_row_that_says_it_came_before_what_was_sealed_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy put in by a superuser is sealed like any row; verify and the sealer name it."""
+    told: list[Finding] = []
+    monkeypatch.setattr(seals, "_tell", told.append)
+    await two_seals(store)
+    await _tamper(
+        store,
+        "update audit_log set received_at = received_at - interval '1 hour'",
+        "delete from audit_seals",
+    )
+    assert await seal(store) == 10
+    assert (await verify(store.connection)).findings == []
+    columns = _COPY.replace("actor, ", "")
+    await store.connection.execute(
+        f"insert into audit_log (actor, {columns})"
+        f" select 'ghost', {columns} from audit_log where id = 1".encode()
+    )
+    assert await seal(store) == 1
+    (finding,) = (await verify(store.connection)).findings
+    assert (finding.what, finding.where) == ("row backdated", "row 11 (seal 2)")
+    assert [(f.what, f.where) for f in told] == [("row backdated", "row 11")]
+
+
+async def test_a_row_with_an_id_that_was_never_given_out_is_named_and_not_sealed(
+    store: Store,
+) -> None:
+    """The rows after it, with smaller ids, are sealed and proved as if it were not there."""
+    await two_seals(store)
+    await _tamper(
+        store,
+        f"insert into audit_log (id, {_COPY}) select 7000, {_COPY} from audit_log where id = 1",
+    )
+    assert await seal(store) == 0
+    await write(store, ["config.changed"] * 3)
+    assert await seal(store) == 3
+    report = await verify(store.connection)
+    assert [(f.what, f.where) for f in report.findings] == [("row inserted", "row 7000")]
+
+
+def test_rows_that_waited_behind_a_full_seal_are_not_called_backdated() -> None:
+    """Only a seal of all that was there says that later rows were not."""
+    group = [_seal_of(3)]
+    assert proof.end_of(group, most_rows=4) == group[0].sealed_at
+    assert proof.end_of(group, most_rows=3) is None
+    limit_us = group[0].sealed_at - int(proof.BACKDATED_S * 1_000_000)
+    rows: list[dict[str, canonical.Value]] = [{"id": 4, "received_at": limit_us}]
+    assert not list(proof.backdated(rows, group[0].sealed_at, str))
+    rows[0]["received_at"] = limit_us - 1
+    assert [f.what for f in proof.backdated(rows, group[0].sealed_at, str)] == ["row backdated"]
+    assert not list(proof.backdated(rows, None, str))
+
+
+def _seal_of(rows: int) -> Seal:
+    return Seal(
+        number=1, month=0, after_id=0, up_to_id=rows, ids=tuple(range(1, rows + 1)),
+        leaves=b"x" * 32 * rows, previous=canonical.NO_ROOT, sealed_at=10**15,
+    )  # fmt: skip
 
 
 async def test_only_a_published_head_tells_a_chain_that_was_made_anew(store: Store) -> None:
