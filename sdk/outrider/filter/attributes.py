@@ -45,9 +45,13 @@ _INDEX = re.compile(r"-?[0-9]{1,9}")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,5})?")
 
 
+NUMBER_CHARACTERS_MAX = 1000
+"""A longer text is no number to ``>`` and its kin, here and in SQL."""
+
+
 def number(text: str) -> Decimal | None:
     """Return the number that a text is in JSON's form, or None."""
-    if not _JSON_NUMBER.fullmatch(text):
+    if len(text) > NUMBER_CHARACTERS_MAX or not _JSON_NUMBER.fullmatch(text):
         return None
     try:
         return Decimal(text)

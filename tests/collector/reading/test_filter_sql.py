@@ -48,6 +48,7 @@ ATTRIBUTES = [
     '{"a": "\\u0065rror"}', '{"error": 1}', '{"a": "1e400"}', '{"a": 1e99999}', '{"a": 1e-99999}',
     '{"a": "café"}', '{"a": "0x10"}', '{"a": "007"}', '{"a": ""}', '{"a": [ 1, 2 ]}',
     '{"a": {"b" : 2}}', '{"A": "error"}', '{"a":' * 400 + '"error"' + "}" * 400,
+    f'{{"a": {"9" * 1000}}}', f'{{"a": {"9" * 1001}}}', f'{{"a": "9.{"9" * 999}"}}',
 ]  # fmt: skip
 WORDS = [
     "error", "ERROR", "err", "café", "CAFÉ", "straße", "k", "K", "s", "\u017f", "istanbul",
@@ -193,6 +194,7 @@ def by_predicate(text: str) -> set[int]:
 @example(text="café OR k OR ς OR straße")
 @example(text="-(severity>=error event:order.*) error")
 @example(text="attrs.a>=1 -attrs.a:1")
+@example(text="attrs.a>5")
 @example(text="/err/ -service:/^pay$/ OR -event:/./ /order/ OR attrs.a:/x|z/")
 async def test_sql_and_predicate_find_the_same(
     stored: None, reader: AsyncConnection[Any], text: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from outrider.filter import attribute_path
+from outrider.filter.attributes import NUMBER_CHARACTERS_MAX
 from outrider_collector.store.reading.logic import TRUE
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _PLAIN: Final = re.compile(r"[\w.@+ -]*", re.ASCII)
 # bound of a filter has more than three digits there.
 _NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?$"
 _COMPARED: Final = sql.SQL(
-    "(case when length({value}) <= 1000 and {value} ~ {number}"
+    "(case when length({value}) <= {most} and {value} ~ {number}"
     " then regexp_replace({value}, '[eE]-[1-9][0-9]{{4}}$', 'e-9999')::numeric"
     " {op} {bound}::numeric"
     " else false end)"
@@ -90,7 +91,11 @@ def _test(node: Field, path: tuple[str, ...], parameter: Callable[[str], Composa
         )
     if node.op != ":":
         return _COMPARED.format(
-            value=value, number=sql.Literal(_NUMBER), op=_OPS[node.op], bound=bound
+            value=value,
+            most=sql.Literal(NUMBER_CHARACTERS_MAX),
+            number=sql.Literal(_NUMBER),
+            op=_OPS[node.op],
+            bound=bound,
         )
     if node.value.startswith(("{", "[")):
         value = _COMPACT.format(json=_json_at(path, parameter), value=value)
