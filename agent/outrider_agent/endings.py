@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider import severity as severities
-from outrider.instants import from_unix_us
+from outrider.instants import EPOCH_UNIX_US, from_unix_us
 from outrider_agent.account import MOST_GAPS, GapAccount
 from outrider_agent.streams import COPYTRUNCATE, DAMAGED, INBOX_FULL, Loss, Lost, Place, Stream
 
@@ -160,14 +160,17 @@ class Endings:
             # While none of them is stored each tells of as many as all before it: they stay few.
             return
         if said.dropped:
-            self.fell_short(followed, said.dropped - known, said.dropped, now_us)
+            is_plausible = said.dropped_plausibly(now_us + EPOCH_UNIX_US)
+            records = said.dropped - known if is_plausible else None
+            self.fell_short(followed, records, said.dropped, now_us)
 
     def fell_short(
         self, followed: Followed, records: int | None, counted: int, now_us: int
     ) -> None:
         """Tell that a worker could not write ``records`` records: ``counted`` in this segment.
 
-        None: nobody knows how many, for there was no room to count them either.
+        None: nobody knows how many, for there was no room to count them either, or what counts
+        them is damaged.
         """
         tail = followed.tail
         stream = tail.stream

@@ -218,6 +218,21 @@ async def test_a_worker_that_only_could_count_is_a_gap(
     assert {gap.reason for _, gap in collector.database.gaps.values()} == {"inbox_full"}
 
 
+async def test_a_slot_of_garbage_is_no_exact_loss(tmp_path: Path, collector: FakeCollector) -> None:
+    """More records than can have been dropped are an unknown number of them."""
+    site = Site(tmp_path, collector)
+    path = site.inbox / "pay~w1~0123456789abcdef.jsonl"
+    path.touch()
+    raw = bytearray(b"\xff" * slot.SIZE)
+    raw[:4], raw[44:46] = slot.MAGIC, bytes([slot.VERSION, 0])
+    path.with_suffix(".slot").write_bytes(raw)
+    async with site.agent():
+        await collector.until(lambda: len(collector.database.gaps) == 1)
+
+    ((_, gap),) = collector.database.gaps.values()
+    assert (gap.reason, gap.at_least, gap.records) == ("inbox_full", True, 0)
+
+
 FULL = """
 import os, resource, signal, sys
 from pathlib import Path

@@ -90,6 +90,17 @@ def test_other_bytes_are_no_slot(raw: bytes) -> None:
         assert slot.unpack(raw) is None
 
 
+def test_more_than_can_have_been_dropped_is_no_count() -> None:
+    """A microsecond a record at best, but for what is too little to say; the highest says none."""
+    hour = Slot(1, opened_us=10**15, dropped=3_600_000_000)
+
+    assert hour.dropped_plausibly(10**15 + 3_600_000_000)
+    assert not hour.dropped_plausibly(10**15 + 3_599_999_999)
+    assert Slot(1, 10**15, dropped=slot.PLAUSIBLE_DROPPED).dropped_plausibly(10**15)
+    assert not Slot(1, 0, dropped=2**32 - 1).dropped_plausibly(10**15)
+    assert not Slot(1, -1, dropped=1).dropped_plausibly(10**15)
+
+
 def test_death_is_told_once() -> None:
     """A writer that ended, went on elsewhere, or whose death was recorded, did not die untold."""
     assert Slot(pid=1).died

@@ -65,7 +65,16 @@ def test_nobody_else_can_say_it(inbox: Path) -> None:
     assert not room.has_room(inbox)
 
 
-@pytest.mark.parametrize("kind", ["link", "dangling link", "second name", "pipe", "of others"])
+def test_only_a_file_says_it(inbox: Path) -> None:
+    """A directory of that name stops no worker, fresh as it may be."""
+    (inbox / room.FULL).mkdir(parents=True)
+
+    assert room.has_room(inbox)
+
+
+@pytest.mark.parametrize(
+    "kind", ["link", "dangling link", "second name", "pipe", "directory", "of others"]
+)
 def test_what_others_put_in_its_place_is_replaced(inbox: Path, tmp_path: Path, kind: str) -> None:
     """Nothing outside the inbox is made or touched, nothing waits, and it is said all the same."""
     inbox.mkdir(exist_ok=True)
@@ -77,6 +86,8 @@ def test_what_others_put_in_its_place_is_replaced(inbox: Path, tmp_path: Path, k
         said.symlink_to(outside)
     elif kind == "second name":
         said.hardlink_to(outside)
+    elif kind == "directory":
+        said.mkdir()
     elif kind == "pipe":
         os.mkfifo(said)
     elif os.geteuid() == 0:

@@ -41,7 +41,7 @@ def has_room(inbox: Path, wall_s: float | None = None) -> bool:
     if abs(now_s - said.st_mtime) > _BELIEVED_S:
         return True
     with suppress(OSError):
-        return said.st_uid not in {0, inbox.stat().st_uid}
+        return not stat.S_ISREG(said.st_mode) or said.st_uid not in {0, inbox.stat().st_uid}
     return True
 
 
@@ -53,6 +53,8 @@ def say_full(inbox: Path, *, is_full: bool) -> None:
             if _freshen(path):
                 return
     # Whoever may write to the inbox may have put anything there.
+    with suppress(OSError):
+        path.rmdir()
     with suppress(OSError):
         path.unlink(missing_ok=True)
         if is_full:

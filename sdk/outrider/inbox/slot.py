@@ -40,7 +40,11 @@ MAX_EVERY_S = (1 << 16) - 1
 
 ENDED, CONTINUED, DEATH_RECORDED = 1, 2, 4
 
+PLAUSIBLE_DROPPED = 10_000_000
+"""So many records a worker can drop in no time worth counting."""
+
 _LAYOUT = struct.Struct("<4sIqQQqIBB16sH")
+_DAY_US = 86_400_000_000
 _MAX_U64 = (1 << 64) - 1
 _MAX_U32 = (1 << 32) - 1
 
@@ -62,6 +66,17 @@ class Slot(NamedTuple):
     def died(self) -> bool:
         """True when the writer, once it holds no lock any more, must have died, untold so far."""
         return self.pid != 0 and not self.flags & (ENDED | CONTINUED | DEATH_RECORDED)
+
+    def dropped_plausibly(self, unix_us: int) -> bool:
+        """Whether its writer can have dropped so many until now: at most one each microsecond.
+
+        The highest number that fits is none: there the count ends, or there never was one.
+        """
+        return (
+            0 <= self.opened_us <= unix_us + _DAY_US
+            and self.dropped < _MAX_U32
+            and self.dropped <= max(PLAUSIBLE_DROPPED, unix_us - self.opened_us)
+        )
 
 
 def pack(slot: Slot) -> bytes:
