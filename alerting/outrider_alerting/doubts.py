@@ -22,13 +22,7 @@ def doubts(
     filter_: Filter, rule_set: RuleSet, open_labels: Iterable[Mapping[str, str]] = ()
 ) -> Iterator[str]:
     """Yield what cannot match, with what exists instead: labels, rules, kinds, priorities."""
-    labels = dict.fromkeys(RESERVED_LABELS)
-    for rule in rule_set.rules:
-        labels |= dict.fromkeys(label_names(rule))
-        if isinstance(rule, ComponentRule | ScheduleRule):
-            labels["state"] = None
-    for carried in open_labels:
-        labels |= dict.fromkeys(carried)
+    yield from unknown_labels(filter_, rule_set, open_labels)
     values = {
         "rule": [rule.name for rule in rule_set.rules],
         "kind": list(KINDS),
@@ -36,10 +30,26 @@ def doubts(
     }
     for asked in dict.fromkeys(comparisons(filter_.node)):
         name = asked.name.removeprefix(_ATTRIBUTES)
+        if name in values and _is_unknown(asked, values[name]):
+            yield f"no {name} `{asked.value}`: {_instead(asked.value, values[name])}"
+
+
+def unknown_labels(
+    filter_: Filter, rule_set: RuleSet, open_labels: Iterable[Mapping[str, str]] = ()
+) -> Iterator[str]:
+    """Yield the labels asked for that no alert has, with those that there are."""
+    labels = dict.fromkeys(RESERVED_LABELS)
+    for rule in rule_set.rules:
+        labels |= dict.fromkeys(label_names(rule))
+        if isinstance(rule, ComponentRule | ScheduleRule):
+            labels["state"] = None
+    for carried in open_labels:
+        labels |= dict.fromkeys(carried)
+    for name in dict.fromkeys(
+        asked.name.removeprefix(_ATTRIBUTES) for asked in comparisons(filter_.node)
+    ):
         if name not in labels:
             yield f"no rule gives its alerts a label `{name}`: {_instead(name, labels)}"
-        elif name in values and _is_unknown(asked, values[name]):
-            yield f"no {name} `{asked.value}`: {_instead(asked.value, values[name])}"
 
 
 def _is_unknown(asked: Field, known: list[str]) -> bool:

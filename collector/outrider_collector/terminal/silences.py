@@ -14,7 +14,7 @@ from outrider.errors import Fault
 from outrider.instants import from_us, to_us
 from outrider.visible import visible
 from outrider_alerting import schedules
-from outrider_alerting.doubts import doubts
+from outrider_alerting.doubts import doubts, unknown_labels
 from outrider_alerting.durations import Duration
 from outrider_alerting.ledger import Silence
 from outrider_alerting.rules import RuleSet
@@ -76,9 +76,11 @@ async def _add(arguments: argparse.Namespace) -> int:
         now = await health.now(connection)
         active = await store_rules.active(connection)
         alerts = await reading.open_alerts(connection)
-        doubtful = doubts(
-            chosen, active.rule_set if active else RuleSet(), [a.labels for a in alerts]
-        )
+        rule_set, labels = active.rule_set if active else RuleSet(), [a.labels for a in alerts]
+        for unknown in () if arguments.dry_run else unknown_labels(chosen, rule_set, labels):
+            # It would hold nothing, and somebody would rely on it.
+            raise ConfigError(unknown, visible(text))
+        doubtful = doubts(chosen, rule_set, labels)
         past = []
         if arguments.dry_run:
             past = await reading.recent(connection, now - PREVIEWED, ALERTS_MAX)

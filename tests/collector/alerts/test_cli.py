@@ -349,14 +349,19 @@ async def test_options_of_the_default_act_need_no_act(terminal: Terminal, world:
 async def test_a_silence_that_can_hold_nothing_is_doubted(
     terminal: Terminal, collector: None, world: World
 ) -> None:
-    """Labels and rules that no alert can have are named, with those that exist; it is made."""
+    """A label that no alert has is refused; a rule that there is not is doubted. Both are named."""
     await world.apply(rules=samples.LIVENESS)
 
-    doubted = await terminal("silences", "add", "servise:x rule:worker-gon", "--for", "2h")
+    wrong = "servise:x rule:worker-gon"
+    refused = await terminal("silences", "add", wrong, "--for", "2h")
+    tried = await terminal("silences", "add", wrong, "--for", "2h", "--dry-run")
+    doubted = await terminal("silences", "add", "rule:worker-gon", "--for", "2h")
     sound = await terminal("silences", "add", "state:dead -worker:w9 x*", "--for", "2h", "--json")
 
+    assert (refused.code, refused.out) == (2, "")
+    for said in (refused.err, tried.err):
+        assert "a label `servise`: did you mean `service`? There are: rule, " in said
     assert doubted.code == 0 and doubted.out.startswith("silence 1 until ")
-    assert "a label `servise`: did you mean `service`? There are: rule, " in doubted.err
     assert "no rule `worker-gon`: did you mean `worker-gone`? " in doubted.err
     assert "outrider silences end 1" in doubted.err
     assert (sound.document["doubts"], sound.err) == ([], "")
