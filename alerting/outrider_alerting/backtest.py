@@ -215,6 +215,8 @@ def _cause(would: Episode | None, told: Told | None, past: Past) -> str:
         return ""
     one = Finding(would, told, "").alert
     then, since_us = _then(one, past)
+    if then == "none" and told:
+        return "its records are dated before the rule was applied"
     if then == "none":
         return "there was no rule of this name then"
     if then == "other":

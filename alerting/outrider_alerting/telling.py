@@ -204,7 +204,7 @@ def _headline(told: Told) -> str:
     return f"{now.title} ({now.acknowledged} looks after it)" if now.acknowledged else now.title
 
 
-def trial(channel: str, actor: str, collector: str) -> Content:
+def trial(channel: str, actor: str, collector: str, now_us: int) -> Content:
     """Say that somebody tries a channel."""
     return Content(
         alert="",
@@ -214,6 +214,7 @@ def trial(channel: str, actor: str, collector: str) -> Content:
         title=f"Test of channel {channel}",
         sentence="Nothing is wrong: somebody tried whether messages arrive here.",
         facts=(Fact(name="Sent by", value=actor), Fact(name="Collector", value=collector)),
+        at_us=now_us,
     )
 
 

@@ -84,6 +84,8 @@ def test_each_difference_names_the_nearest_cause() -> None:
     assert "no rule of this name" in cause(backtest.compare([would(10)], [], past("none")))
     assert "another then" in cause(backtest.compare([would(10)], [], past("other")))
     assert "no rule of this name" in cause(backtest.compare([would(10)], [], Past([], [], 0, {})))
+    before = backtest.compare([would(10)], [told(12)], past("none"))
+    assert "dated before the rule was applied" in cause(before)
     late = backtest.compare([would(10)], [told(12, later=3)], past())
     assert "arrived late: live it was concluded 3m afterwards" in cause(late)
     without = backtest.compare([], [told(10, without=("web-3",))], past())

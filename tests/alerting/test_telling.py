@@ -213,3 +213,8 @@ def test_summaries_fill_in_names_and_nothing_else() -> None:
     assert names("{a} {{b}} {c.d}") == ["a", "c.d"]
     with pytest.raises(SummaryError):
         names("{0.__class__}")
+
+
+def test_a_test_is_of_now() -> None:
+    """Whoever reads `since` in a test message finds when somebody tried the channel."""
+    assert telling.trial("ops", "anna", "c1", NOW).at_us == NOW

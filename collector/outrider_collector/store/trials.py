@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from psycopg.rows import class_row, dict_row
 
 from outrider.configuration import suggest
 from outrider.errors import Fault, Reason
+from outrider.instants import to_us
 from outrider_alerting import telling
 from outrider_alerting.routing import destination
 from outrider_collector.store import feed, ledger, rules
@@ -16,8 +18,6 @@ from outrider_collector.store.audit import log
 from outrider_collector.store.reading.types import Attempt
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from psycopg import AsyncConnection
 
     from outrider_alerting.ledger import Fate
@@ -65,7 +65,7 @@ async def add(connection: AsyncConnection, channel: str, actor: str, collector: 
         )
     to = destination(config)
     async with feed.transaction(connection):
-        said = telling.trial(channel, actor, collector)
+        said = telling.trial(channel, actor, collector, to_us(datetime.now(UTC)))
         (number,) = await ledger.add_apart(connection, [NOTICE], to, "critical", said)
         await log.commit(
             connection,
