@@ -260,7 +260,7 @@ class Files:
         for followed in self._streams_of(beyond):
             self._give_up(followed, now_us)
         watermarks.tell(living, self.batches, self._handover, self.looked_us, now_us)
-        self._inbox.tidy(self._by_stream.values())
+        self._inbox.tidy(self._by_stream.values(), self._adoption.candidates)
         self._paint(now)
         if (self._dirty or self._adoption.generations.changed) and now >= self._next_save:
             self._next_save = now + _SAVE_S

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from outrider_agent.configuration import AgentConfig
     from outrider_agent.followed import Followed
+    from outrider_agent.registry import Candidate
     from outrider_agent.reports import Reports
 
 
@@ -58,13 +59,17 @@ class Inbox:
         status = os.fstat(fd)
         self._kept.append(Kept(fd, path, status.st_size, status.st_mtime_ns))
 
-    def tidy(self, files: Iterable[Followed]) -> None:
-        """Remove kept segments beyond their budget, and tell workers whether there is room."""
+    def tidy(self, files: Iterable[Followed], candidates: Iterable[Candidate]) -> None:
+        """Remove kept segments beyond their budget, and tell workers whether there is room.
+
+        ``candidates``, too, wait in it: as long as no collector has said welcome, all of it.
+        """
         free_bytes = self._free_bytes() if self.limits.keep_free_bytes else None
         is_scarce = free_bytes is not None and free_bytes < self.limits.keep_free_bytes
         for kept in over_budget(self._kept, 0 if is_scarce else self.limits.kept_tail_bytes):
             kept.unlink()
         waiting = sum(one.backlog_bytes for one in files if one.segment is not None)
+        waiting += sum(one.size() - one.begin for one in candidates if one.found.source is None)
         before = self._is_full
         self._is_full = is_full(waiting, free_bytes, self.limits, was_full=before)
         if self._is_full or before:

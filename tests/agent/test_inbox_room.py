@@ -51,6 +51,22 @@ def beat(host: Stepped) -> None:
     host.step(1.0)
 
 
+def test_the_limit_holds_before_any_welcome(tmp_path: Path) -> None:
+    """An agent that has found no collector since its start stops workers as well."""
+    host = stepped(tmp_path, "inbox_bytes = 400000")
+    host.disconnect()
+    worker = Writer(host.site.inbox, "pay", "w1", numbered=True)
+    worker.open()
+    for _ in range(30):
+        for _ in range(100):
+            worker.append(LINE)
+        host.step(1.0)
+
+    assert (host.site.inbox / room.FULL).exists()
+    assert worker.dropped > 0
+    host.crash()
+
+
 def test_workers_stop_at_the_limit_and_go_on(tmp_path: Path) -> None:
     """Each record is a row or counted in a gap, through an outage that fills the inbox."""
     host = stepped(tmp_path, "inbox_bytes = 400000")
