@@ -54,7 +54,8 @@ def beat(host: Stepped) -> None:
 def test_the_limit_holds_before_any_welcome(tmp_path: Path) -> None:
     """An agent that has found no collector since its start stops workers as well."""
     host = stepped(tmp_path, "inbox_bytes = 400000")
-    host.disconnect()
+    host.crash()
+    host.start()
     worker = Writer(host.site.inbox, "pay", "w1", numbered=True)
     worker.open()
     for _ in range(30):
