@@ -128,7 +128,7 @@ def read(text: str) -> tuple[Filter | None, Mistake | None]:
             repaired = text[: error.position] + error.suggestion + text[end:]
             if not _reads(repaired):
                 repaired = None
-        message = _with_code(error.message)
+        message = with_code(error.message)
         return None, Mistake(error.column, message, error.suggestion, repaired, error.length)
 
 
@@ -140,7 +140,7 @@ def _reads(text: str) -> bool:
     return True
 
 
-def _with_code(message: str) -> tuple[Letters, ...]:
+def with_code(message: str) -> tuple[Letters, ...]:
     """Split a message at its backticks: what stands between them is code."""
     return tuple(
         Letters(part, "code" if i % 2 else "") for i, part in enumerate(message.split("`")) if part

@@ -178,6 +178,13 @@ async def test_a_slow_search_that_finds_nothing_says_so(
     assert "data-reading" not in found
 
 
+async def test_what_was_perhaps_meant_is_said_where_nothing_matches(pages: Pages) -> None:
+    """Words that read like an operator or a field are named, with what would work."""
+    text = await pages.text("/logs?q=nowhere+and+attrs.never&range=24h&patient=1")
+    assert '<code class="chip">and</code> is a word here; <code class="chip">AND</code>' in text
+    assert '<code class="chip">attrs.never:*</code> finds records that have it.' in text
+
+
 async def test_a_trace_says_who_shares_it(pages: Pages, fleet: Fleet) -> None:
     """An open line of a trace counts the lines and workers that share it."""
     del fleet

@@ -17,7 +17,7 @@ from outrider_dashboard import hostile
         ("a\x00b\x07c\x7f", "a␀b␇c␡"),
         ("user\u202egnp.exe", "user<U+202E>gnp.exe"),
         ("zero\u200bwidth\ufeff", "zero<U+200B>width<U+FEFF>"),
-        ("two\nlines\tand tab", "two␊lines␉and tab"),
+        ("two\nlines\tand tab", "two ↵ lines→and tab"),
         ("\x9b31m", "<U+009B>31m"),
         ("\ud800", "<U+D800>"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
 from outrider.configuration import ConfigError
@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 _AGE: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)")
 _AGE_MAX: Final = timedelta(days=36_500)
 """Nothing is older, and further back there is no date to count to."""
+_TIME: Final = re.compile(r"\d\d:\d\d(:\d\d)?")
 _NEGATIVE: Final = re.compile(r"-\d")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+_EXAMPLE: Final = (
+    "write it like 'service:payments severity>=error -healthcheck'; sdk/FILTER.md has all of it"
+)
+
+When = timedelta | datetime | time
+"""An age, a moment, or a time of today."""
 
 
 def split_filter(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
@@ -66,14 +75,16 @@ def parse_filter(text: str) -> Filter:
     try:
         return parse(text)
     except FilterError as error:
-        what_to_do = f"write {error.suggestion}" if error.suggestion else "see --help"
+        what_to_do = f"write {error.suggestion}" if error.suggestion else _EXAMPLE
         raise ConfigError(
             error.message, f"column {error.column} of the filter `{text}`", what_to_do
         ) from error
 
 
-def parse_time(text: str, option: str) -> timedelta | datetime:
+def parse_time(text: str, option: str) -> When:
     """Read an age (``1h``, ``3d``) or a time (ISO 8601, UTC where it names no zone).
+
+    A time without a date (``03:50``) is one of today.
 
     Raises ConfigError that names the option.
     """
@@ -81,14 +92,20 @@ def parse_time(text: str, option: str) -> timedelta | datetime:
     if found:
         return min(timedelta(**{_UNITS[found[2]]: int(found[1])}), _AGE_MAX)
     try:
+        if _TIME.fullmatch(text):
+            return time.fromisoformat(text)
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(
-            f"`{text}` is no time", option, "write an age like 1h or 3d, or 2026-07-14T13:00:00Z"
+            f"`{text}` is no time",
+            option,
+            "write an age like 1h or 3d, 03:50 (UTC, today), or 2026-07-14T13:00:00Z",
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def resolve(when: timedelta | datetime, now: datetime) -> datetime:
-    """Return the time that is meant, an age counting back from now."""
+def resolve(when: When, now: datetime) -> datetime:
+    """Return the time that is meant, an age counting back from now; today is UTC's."""
+    if isinstance(when, time):
+        return datetime.combine(now.astimezone(UTC), when, UTC)
     return now - when if isinstance(when, timedelta) else when

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
+from outrider.filter import doubts
 from outrider.retry import Backoff
 from outrider_collector.store.connect import READ_ROLE, connect
 from outrider_collector.store.reading import completeness, feed, fleet, health, logs
 from outrider_collector.terminal import around
-from outrider_collector.terminal.arguments import resolve
+from outrider_collector.terminal.arguments import When, resolve
 from outrider_collector.terminal.scope import explain
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Command:
     """What was asked for. Ages count back from the database's clock."""
 
     filter: Filter
-    since: timedelta | datetime
-    until: timedelta | datetime | None
+    since: When
+    until: When | None
     limit: int | None
     """No more than the newest so many; None, for all of them, only with ``newest_first``."""
     follow: bool
@@ -95,6 +96,9 @@ async def _range(
         else (f"{count:,} {lines}.")
     )
     output.note(f"{which} {await _how_complete(conn, command.filter, since, until, now)}")
+    if not count:
+        for doubt in doubts(command.filter.node):
+            output.note(f"{doubt}.")
     return just_shown
 
 

@@ -50,7 +50,11 @@ def logs(argv: list[str]) -> int:
     )
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="what to look for")
     parser.add_argument(
-        "--since", default="1h", metavar="WHEN", help="an age (1h, 3d) or a time; default 1h"
+        "--since",
+        default="1h",
+        metavar="WHEN",
+        help="an age (1h, 3d) or a time, in UTC unless it names a zone (03:50 is today's); "
+        "default 1h",
     )
     parser.add_argument("--until", metavar="WHEN", help="an age or a time; default now")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from outrider.filter import And, doubts
 from outrider_collector.store.reading.types import Cursor
 from outrider_dashboard import columns, highlight, ranges
 
@@ -38,6 +39,13 @@ class Question:
         """Return filter and shown range as absolute parameters, for downloads and the next page."""
         since, until = self.range.shown
         return urlencode({"q": self.text, "from": ranges.write(since), "to": ranges.write(until)})
+
+    @property
+    def doubts(self) -> list[tuple[highlight.Letters, ...]]:
+        """What the filter says that may have been meant otherwise."""
+        return [
+            highlight.with_code(said) for said in doubts(self.filter.node if self.filter else And())
+        ]
 
     @property
     def columns_text(self) -> str:

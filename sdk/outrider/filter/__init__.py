@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from outrider.filter.doubts import doubts
 from outrider.filter.errors import FilterError
 from outrider.filter.labels import compile_labels
 from outrider.filter.lexer import EXPRESSION, Kind, Token, tokens
@@ -58,6 +59,7 @@ __all__ = [
     "Word",
     "attribute_path",
     "comparisons",
+    "doubts",
     "parse",
     "severity_range",
     "tokens",

@@ -157,6 +157,7 @@ async def test_a_login_of_no_team_is_told_so(
         f"The login {logins['nobody']} sees no team, so no line: as the owner: "
         f"insert into team_roles values ('{logins['nobody']}', null)"
     )
+    assert not state.whole
     await _as(filled, logins["one"], "*")
     state = await completeness.completeness(filled, parse("x"), now - timedelta(hours=1), now)
     assert not state.blind_login

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 import unicodedata
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +23,7 @@ from outrider.errors import Fault, Reason
 from outrider.visible import visible
 from outrider_collector.store.reading.types import LogRow
 from outrider_collector.terminal import follow
-from outrider_collector.terminal.arguments import join_values, parse_filter, parse_time
+from outrider_collector.terminal.arguments import join_values, parse_filter, parse_time, resolve
 from outrider_collector.terminal.output import Output
 from outrider_collector.terminal.render import line, lines, table
 from tests.collector.reading.rows import Record, Source, commit
@@ -73,6 +73,9 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 def test_times_are_ages_or_moments() -> None:
     """An age counts back; a time without zone is UTC; anything else names the option."""
     assert parse_time("90m", "--since") == timedelta(minutes=90)
+    late = datetime(2026, 7, 14, 23, 30, tzinfo=timezone(timedelta(hours=-4)))
+    today = resolve(parse_time("03:50", "--since"), late)
+    assert today == datetime(2026, 7, 15, 3, 50, tzinfo=UTC)
     assert parse_time("2026-07-14T13:00", "--since") == datetime(2026, 7, 14, 13, tzinfo=UTC)
     with pytest.raises(ConfigError, match="--until"):
         parse_time("yesterday", "--until")
@@ -193,6 +196,8 @@ def test_a_service_that_nobody_knows_is_said_so(
     """Nothing found for an unknown name says so beside the empty answer."""
     assert command.main(["logs", "service:payment"]) == 0
     assert capsys.readouterr().err.startswith("0 lines. No worker has reported yet")
+    command.main(["logs", "nowhere|never", "--since", "9h"])
+    assert "`nowhere OR never` finds one or the other." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

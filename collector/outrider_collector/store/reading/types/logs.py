@@ -274,7 +274,8 @@ class Completeness:
     @property
     def whole(self) -> bool:
         """True where the statement has no exception."""
-        return not (self.lagging or self.silent or self.gaps_total or self.standstill)
+        exceptions = self.lagging or self.silent or self.gaps_total or self.standstill
+        return not (exceptions or self.blind_login)
 
 
 @dataclass(frozen=True, slots=True)
