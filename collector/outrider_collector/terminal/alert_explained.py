@@ -50,12 +50,17 @@ class Explanation:
     """Channels that no route names for it, and how it came to them."""
     told_with: Mapping[int, Sequence[int]]
     """Notifications whose message told other alerts too, and which."""
+    today: tuple[int, tuple[str, ...]] | None = None
+    """The rule set in force now, where it is another, and whom it would tell of such an alert."""
 
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
         return {
             "alert": document(self.detail.alert),
             "rule_set": self.version,
+            "today": None
+            if self.today is None
+            else dict(zip(("rule_set", "channels"), self.today, strict=True)),
             "frozen": self.frozen.why if self.frozen else None,
             "routes": [
                 {"match": match, "channels": list(channels), "verdict": verdict}
@@ -82,6 +87,7 @@ def explanation(
     now: datetime,
     frozen: Frozen | None = None,
     told_with: Mapping[int, Sequence[int]] | None = None,
+    active: tuple[int, RuleSet] | None = None,
 ) -> Explanation:
     """Put together what decided about the messages of an alert."""
     labels = detail.alert.labels
@@ -101,7 +107,12 @@ def explanation(
         frozen,
         _reached(detail, rule_set),
         told_with or {},
-    )
+        None if active is None or active[0] == version else (
+            active[0],
+            tuple(to.channel for to in routing.destinations(active[1], labels)
+                  if to != routing.CENTRE),
+        ),
+    )  # fmt: skip
 
 
 def _reached(detail: AlertDetail, rule_set: RuleSet) -> dict[str, str]:

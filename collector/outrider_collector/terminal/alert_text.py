@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider import durations, severity
 from outrider.visible import visible
+from outrider_collector.terminal import tries
 from outrider_collector.terminal.render import (
     BOLD,
     DIM,
@@ -85,7 +86,8 @@ def detail_lines(detail: AlertDetail, now: datetime, *, colours: bool) -> Iterat
     yield from _section(
         _EVIDENCE.get(alert.kind, "lines that raised it"), _evidence_lines(alert, colours=colours)
     )
-    told = [line for row in detail.notifications for line in _notification_lines(row)]
+    rows = detail.notifications
+    told = [line for row in rows for line in _notification_lines(row, rows)]
     yield from _section("who was told", told)
 
 
@@ -110,14 +112,11 @@ def _evidence_lines(alert: Alert, *, colours: bool) -> Iterator[str]:
         yield f"{at} {severity.name(line.severity):<5} {where} {visible(line.message)}"
 
 
-def _notification_lines(row: Notification) -> Iterator[str]:
+def _notification_lines(row: Notification, rows: Sequence[Notification]) -> Iterator[str]:
     at = moment(row.finished_at or row.created_at)
-    why = f": {visible(row.why)}" if row.why else ""
-    yield f"{at}  {row.notice:<9}  {visible(row.channel)}  {row.fate}{why}"
+    yield f"{at}  {row.notice:<9}  {visible(row.channel)}  {row.fate}{tries.why(row, rows)}"
     if len(row.tries) > 1:
-        for attempt in row.tries:
-            said = f": {visible(attempt.error)}" if attempt.error else ""
-            yield f"    {moment(attempt.started_at)}  {attempt.outcome or 'on its way'}{said}"
+        yield from (f"    {line}" for line in tries.try_lines(row.tries))
 
 
 def silence_lines(silences: Sequence[Silence], now: datetime) -> list[str]:

@@ -96,6 +96,7 @@ async def _explain(arguments: argparse.Namespace) -> int:
             now,
             frozen,
             await reading.told_with(connection, number),
+            (active.version, active.rule_set) if active else None,
         )
 
     found = await read_store(arguments, read)

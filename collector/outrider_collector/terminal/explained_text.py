@@ -8,6 +8,7 @@ from outrider.instants import from_us
 from outrider.visible import visible
 from outrider_alerting import freezing
 from outrider_alerting.rules import IN_APP
+from outrider_collector.terminal import tries
 from outrider_collector.terminal.alert_explained import MEANINGS
 from outrider_collector.terminal.render import (
     BOLD,
@@ -61,7 +62,14 @@ def lines(told: Explanation, *, colours: bool) -> Iterator[str]:
         what = visible(match) or "every alert"
         yield f"  {number}  {what} -> {visible(', '.join(channels))}: {verdict}"
     if not told.routes:
-        yield "  none: add a [[channel]] and a [[route]] to the rules, then 'outrider rules apply'"
+        advice = "add a [[channel]] and a [[route]] to the rules, then 'outrider rules apply'"
+        yield "  none" if told.today else f"  none: {advice}"
+    if told.today is not None:
+        version, channels = told.today
+        whom = visible(", ".join(channels)) or "nobody"
+        yield f"  rule set {version} is in force now: it would tell {whom} of such an alert"
+        if alert.state != "resolved" and channels:
+            yield "  new routes do not tell of what was open before, unless its priority rises"
     yield ""
     yield "silences that match it:"
     yield from (f"  {_silence(silence)}" for silence in told.silences)
@@ -95,7 +103,7 @@ def _knows(rows: Sequence[Notification]) -> str:
     if both:
         at = moment(both[-1].finished_at or both[-1].created_at)
         return f"was told at {at} UTC that it came and went, in one message"
-    why = f": {visible(last.why)}" if last.why else ""
+    why = f": {visible(last.why)}" if last.why and len(last.tries) < 2 else ""
     return f"{'is' if last.fate == 'waiting' else 'was'} {MEANINGS.get(last.fate, last.fate)}{why}"
 
 
@@ -128,7 +136,8 @@ def _destinations(told: Explanation, *, colours: bool) -> Iterator[str]:
         how = f", {visible(told.reached[channel])}" if channel in told.reached else ""
         yield f"{name}{how}:"
         for row in of_channel:
-            yield from _fate(row, told.told_with.get(row.id, ()), colours=colours)
+            rows = told.detail.notifications
+            yield from _fate(row, rows, told.told_with.get(row.id, ()), colours=colours)
     if not channels:
         yield ""
         fired = told.detail.alert.fired_at is not None
@@ -136,7 +145,9 @@ def _destinations(told: Explanation, *, colours: bool) -> Iterator[str]:
         yield f"nothing is decided about messages: {pending}"
 
 
-def _fate(row: Notification, told_with: Sequence[int], *, colours: bool) -> Iterator[str]:
+def _fate(
+    row: Notification, rows: Sequence[Notification], told_with: Sequence[int], *, colours: bool
+) -> Iterator[str]:
     at = moment(row.finished_at or row.created_at)
     meaning = MEANINGS.get(row.fate, row.fate)
     if told_with and row.fate == "sent":
@@ -144,16 +155,13 @@ def _fate(row: Notification, told_with: Sequence[int], *, colours: bool) -> Iter
         names = ", ".join(f"A-{number}" for number in told_with[:NAMED_MAX])
         meaning = f"{meaning}, in one message with {names}{more}"
     fate = coloured(row.fate, _COLOURS.get(row.fate, ""), colours=colours)
-    why = f": {visible(row.why)}" if row.why else ""
+    why = tries.why(row, rows)
     if row.fate == "waiting":
         why += f"; next try not before {moment(row.not_before)} UTC"
     yield f"  {_notice(row.notice):<12} {at}  {fate} ({meaning}){why}"
     if len(row.tries) == 1 and row.tries[0].outcome == row.fate:
         return  # its fate says it all
-    for number, attempt in enumerate(row.tries, 1):
-        said = f": {visible(attempt.error)}" if attempt.error else ""
-        outcome = attempt.outcome or "no outcome yet"
-        yield f"      try {number}  {moment(attempt.started_at)}  {outcome}{said}"
+    yield from (f"      {line}" for line in tries.try_lines(row.tries))
 
 
 def _notice(notice: str) -> str:

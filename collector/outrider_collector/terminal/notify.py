@@ -17,7 +17,7 @@ from outrider.visible import visible
 from outrider_collector.store import trials
 from outrider_collector.terminal.commands import Parser, actor, admin, read_store, say
 from outrider_collector.terminal.documents import document
-from outrider_collector.terminal.render import moment
+from outrider_collector.terminal.tries import try_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -83,13 +83,7 @@ class Trial:
             first,
             f"ledger: notification {row.id}, {row.fate}, to {visible(row.conversation)}",
         ]
-        for number_of, attempt in enumerate(row.tries, 1):
-            said = f": {visible(attempt.error)}" if attempt.error else ""
-            lines.append(
-                f"  try {number_of}  {moment(attempt.started_at)} UTC  "
-                f"{attempt.outcome or 'no outcome yet'}{said}"
-            )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {line}" for line in try_lines(row.tries))])
 
     @property
     def _took_ms(self) -> int:

@@ -322,6 +322,26 @@ async def test_an_explanation_names_how_and_with_whom_a_channel_was_told(
     assert set(boss_row["together_with"]) <= set(numbers)
 
 
+async def test_an_explanation_says_whom_the_rules_of_today_would_tell(
+    terminal: Terminal, world: World, telegram: BotApi
+) -> None:
+    """Fired before there were routes: which set had none, what today's has, and that it is late."""
+    await world.apply(rules=samples.LIVENESS)
+    async with world.evaluating():
+        await world.set_state("dead", worker="w1")
+        await world.until("select count(*) = 1 from alerts where state = 'firing'")
+    before = await terminal("alerts", "explain", "1")
+    await world.apply(notify=samples.notify(telegram.url), rules=samples.LIVENESS)
+    told = await terminal("alerts", "explain", "1")
+
+    assert "  none: add a [[channel]] and a [[route]] to the rules" in before.out
+    assert "routes (of rule set 1;" in told.out and "  none\n" in told.out
+    assert "rule set 2 is in force now: it would tell ops of such an alert" in told.out
+    assert "new routes do not tell of what was open before" in told.out
+    as_json = await terminal("alerts", "explain", "1", "--json")
+    assert as_json.document["today"] == {"rule_set": 2, "channels": ["ops"]}
+
+
 async def test_a_silence_ends_by_its_number_however_it_is_written(
     terminal: Terminal, world: World, collector: None
 ) -> None:
