@@ -2,11 +2,11 @@
 
 Making so many by compaction would take half an hour, so most are copies: ten hours of records, all
 different and really compacted, are copied by the server with their times moved back by ten hours
-and of other streams, again and again. A copy has the texts, the filter and the counts of its
-original, in pages of its own, so it costs a search what its original costs. What copies cannot show
-is a word that only some hours have: for that 19 blocks, evenly over all days, are packed anew with
-the word NEEDLE in one record. One more is in the newest hour, which stays as it was committed: in
-blocks of 200 records without a filter.
+and of other streams, again and again; sheets are made of them all. A copy has the texts, the filter
+and the counts of its original, in pages of its own, so it costs a search what its original costs.
+What copies cannot show is a word that only some hours have: for that 19 blocks, evenly over all
+days, are packed anew with the word NEEDLE in one record. One more is in the newest hour, which
+stays as it was committed: in blocks of 200 records without a filter.
 
 A directory that was filled is used as it is.
 """
@@ -25,7 +25,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from bench import servers
-from bench.compaction import BLOCK_RECORDS, SIZE, fill, one
+from bench.compaction import BLOCK_RECORDS, COMPACTED_SIZE, fill, one
 from bench.corpus import NEEDLE, SERVICES, STEP_US, batches
 from outrider.instants import from_us, to_us
 from outrider_collector.store import binary, schema
@@ -148,12 +148,14 @@ async def _fill(url: str, records: int) -> Large:
         for number in range(_NEEDLES):
             back_us = (copies + 1) * _SPAN_US * number // _NEEDLES + _HOUR_US
             await _put_needle(connection, SERVICES[number % 16], edge_us - back_us)
+    # What the copies and the blocks with the word are in, too.
+    assert await compactor.once(asyncio.Event())
     newest = batches(fresh, newest_us, batch_records=BLOCK_RECORDS, needles=1, seed=8)
     await fill(url, newest, streams=False)
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("analyze")
         admin.execute("checkpoint")
-        size = one(admin, SIZE, "blocks_compacted")
+        size = one(admin, COMPACTED_SIZE, "blocks_compacted")
     compacted = distinct * (copies + 1)
     return Large(compacted + fresh, distinct, newest_us, size / compacted)
 

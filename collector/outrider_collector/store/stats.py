@@ -19,8 +19,9 @@ select
         where inhparent in ('blocks_fresh'::regclass, 'blocks_compacted'::regclass)) as block_bytes,
     (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint from pg_inherits
         where inhparent = 'blocks_fresh'::regclass) as fresh_bytes,
+    pg_total_relation_size('block_sheets') as sheet_bytes,
     (select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from pg_class
-        where relkind = 'r' and not relispartition
+        where relkind = 'r' and not relispartition and oid <> 'block_sheets'::regclass
         and relnamespace = current_schema()::regnamespace) as other_bytes,
     (select count(*) from pg_inherits
         where inhparent in ('blocks_fresh'::regclass, 'blocks_compacted'::regclass)) as partitions,
@@ -51,6 +52,8 @@ class Stats:
     fresh_blocks: int
     block_bytes: int
     fresh_bytes: int
+    sheet_bytes: int
+    """Of the filters of compacted blocks once more, as searches read them; not in block_bytes."""
     other_bytes: int
     partitions: int
     streams: int

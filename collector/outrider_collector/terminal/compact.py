@@ -86,9 +86,10 @@ class _Progress:
 
 
 def _sentence(totals: Totals, seconds: float) -> str:
+    made = f"; {totals.sheets:,} sheets made" if totals.sheets else ""
     if not totals.records:
-        return "nothing is old enough to be compacted"
+        return f"nothing is old enough to be compacted{made}"
     return (
         f"{totals.records:,} records: {totals.blocks_before:,} fresh blocks became "
-        f"{totals.blocks_after:,}, {totals.records / max(seconds, 0.001):,.0f} records/s"
+        f"{totals.blocks_after:,}, {totals.records / max(seconds, 0.001):,.0f} records/s{made}"
     )

@@ -114,6 +114,7 @@ def _text(stats: Stats, hours_ahead: int, disk: Disk) -> str:
             stats.blocks - stats.fresh_blocks,
             stats.block_bytes - stats.fresh_bytes,
         ),
+        f"sheets      {stats.sheet_bytes:,} bytes (their filters once more, for searches)",
         f"elsewhere   {stats.other_bytes:,} bytes",
         f"streams     {stats.open_streams:,} open of {stats.streams:,}",
         f"gaps        {stats.gaps:,}",

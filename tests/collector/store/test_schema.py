@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,7 +14,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store import roles, schema
+from outrider_collector.store import attaching, roles, schema
+from outrider_collector.store.compaction import days
+from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, read_pool
 
 if TYPE_CHECKING:
@@ -120,6 +123,35 @@ async def test_nothing_is_taken_away_from_a_collector_at_work(
     assert (await schema.check(connection)).pending == (less,)
     await connection.execute("delete from collectors where name = 'older'")
     assert (await schema.migrate(database_url)).applied == (less,)
+
+
+async def test_tables_on_their_way_out_can_still_come_back(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day that is detached, or half so, when blocks get ids is attached again afterwards."""
+    every = schema.migrations()
+    older = tuple(each for each in every if each.version < 19)
+    monkeypatch.setattr(schema, "migrations", lambda: older)
+    await schema.migrate(empty_url)
+    monkeypatch.setattr(schema, "migrations", lambda: every)
+    begin = datetime(2026, 1, 5, tzinfo=UTC)
+    gone, half = (days.Day(begin, each) for each in (RecordClass.APP, RecordClass.DEBUG))
+    async with await connect(empty_url, application_name="test") as connection:
+        await days.ensure(connection, [gone, half])
+        detach = sql.SQL("alter table blocks_compacted detach partition {} concurrently")
+        await connection.execute(detach.format(sql.Identifier(gone.table)))
+        async with (
+            await connect(empty_url, application_name="reader") as reader,
+            reader.transaction(),
+        ):
+            await reader.execute("select from blocks_compacted")
+            await connection.execute("set lock_timeout = '100ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await connection.execute(detach.format(sql.Identifier(half.table)))
+        assert (half.table, True) in await attaching.attached(connection, days.PARENT)
+        await schema.migrate(empty_url)
+        for day in (gone, half):
+            assert await attaching.attach_again(connection, day.partition)
 
 
 def test_a_migration_that_takes_something_away_names_who_can_live_with_that() -> None:

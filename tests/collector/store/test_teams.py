@@ -120,7 +120,8 @@ def _value(table: str, column: str, kind: str, team: int, today: datetime) -> An
     if kind == "text":
         return f"of team {team}"
     # Ids tell the teams apart too, where they are keys.
-    return {"bytea": bytes([team]), "bigint": team}.get(kind, _VALUES.get(kind))
+    keys: dict[str, Any] = {"bytea": bytes([team]), "bigint": team, "uuid": uuid.UUID(int=team)}
+    return keys.get(kind, _VALUES.get(kind))
 
 
 async def _all(connection: AsyncConnection, query: str, *parameters: Any) -> list[tuple[Any, ...]]:

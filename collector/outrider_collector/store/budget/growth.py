@@ -1,6 +1,6 @@
 """What a forecast is made of: the sizes of days and months, and since when there are logs.
 
-Only the catalogue and the sizes of files are read, no block.
+Only the catalogue and sizes are read, no block.
 """
 
 from __future__ import annotations
@@ -29,19 +29,30 @@ select c.relname::text, coalesce(pg_total_relation_size(c.oid), 0)::bigint
 from pg_inherits i join pg_class c on c.oid = i.inhrelid
 where i.inhparent in ('blocks_compacted'::regclass, 'audit_log'::regclass)
 """
+# They come and go with their day.
+_SHEETS: Final = """
+select day, class, sum(octet_length(slices))::bigint from block_sheets group by 1, 2
+"""
 # Agents are few and stay; the first of them brought the first lines.
 _SINCE: Final = "select clock_timestamp(), min(created_at) from agents"
 
 
 async def read_stocks(connection: AsyncConnection, retention: Retention) -> list[Stock]:
     """Return what there is of each class, and of the audit log's rows."""
+    cursor = await connection.execute(_SHEETS)
+    sheets = {
+        days.Day(begin, RecordClass(number)): size
+        for begin, number, size in await cursor.fetchall()
+    }
     cursor = await connection.execute(_SIZES)
     by_class: dict[RecordClass, list[Table]] = {one: [] for one in RecordClass}
     by_month: list[Table] = []
     for name, size_bytes in await cursor.fetchall():
         day, month = days.Day.of_table(name), months.month_of_table(name)
         if day is not None:
-            by_class[day.record_class].append(Table(day.begin, _DAY, size_bytes))
+            by_class[day.record_class].append(
+                Table(day.begin, _DAY, size_bytes + sheets.get(day, 0))
+            )
         elif month is not None:
             by_month.append(Table(month, months.next_month(month) - month, size_bytes))
     audited = max(retention[RecordClass.SECURITY], retention[RecordClass.AUDIT])

@@ -23,7 +23,7 @@ from outrider_collector.store.budget.levels import others
 from outrider_collector.store.budget.limits import Room, budget_of
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.compaction.classes import RecordClass
-from outrider_collector.store.compaction.days import PARENT, Day
+from outrider_collector.store.compaction.days import PARENT, Day, forget_sheets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -121,12 +121,17 @@ async def _drop(connection: AsyncConnection, day: Day, sleep: Sleep) -> Shed | N
         await connection.execute("select pg_total_relation_size(%s::regclass)", (day.table,))
     ).fetchone()
     size_bytes = int(row[0]) if row and row[0] is not None else 0
+
+    async def last(within: AsyncConnection) -> None:
+        await account.correct(within)
+        await forget_sheets(within, day)
+
     try:
         account = await Account.open(connection, day.table)
         async with connection.transaction():
             await account.tell(connection)
         done = await attaching.leave(
-            connection, day.partition, account=account.correct, commit=account.commit, sleep=sleep
+            connection, day.partition, account=last, commit=account.commit, sleep=sleep
         )
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         return None

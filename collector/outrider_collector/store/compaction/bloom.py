@@ -38,7 +38,11 @@ class Probe(NamedTuple):
 
 def probes(token: bytes) -> list[Probe]:
     """Return the bits that a filter with this token has."""
+    return [Probe(place >> 3, 128 >> (place & 7)) for place in places(token)]
+
+
+def places(token: bytes) -> list[int]:
+    """Return the same bits as places, to be masked by the bits of a filter less one."""
     crc = crc32(token)
     step = crc >> STEP_SHIFT | 1
-    places = [crc + i * step for i in range(PROBES)]
-    return [Probe(place >> 3, 128 >> (place & 7)) for place in places]
+    return [crc + i * step for i in range(PROBES)]

@@ -9,6 +9,7 @@ processor too, for then it is ingest that it takes from.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +20,7 @@ import psycopg
 
 from outrider.errors import Fault
 from outrider_collector.store import attaching, binary, leases, partitions
+from outrider_collector.store.compaction import sheeting
 from outrider_collector.store.compaction.memory import keep_freed
 from outrider_collector.store.compaction.move import candidates, move
 from outrider_collector.store.compaction.plan import moves
@@ -41,6 +43,8 @@ PATIENCE = 4.0
 """Seconds of rest for each that the process waited for a processor."""
 PERIOD_S = 10.0
 """Between two looks for work when there was none."""
+SHEETS_PERIOD_S = 900.0
+"""Between two looks for blocks to make sheets of: it reads the row of every block."""
 
 _SCHEDSTAT = Path("/proc/self/schedstat")
 """Of Linux: nanoseconds run, nanoseconds waited, turns."""
@@ -69,6 +73,7 @@ class Totals:
     blocks_before: int = 0
     blocks_after: int = 0
     moves: int = 0
+    sheets: int = 0
     busy_s: float = field(default=0.0)
 
     def add(self, moved: Moved, busy_s: float) -> None:
@@ -99,6 +104,7 @@ class Compactor:
         self._period_s = period_s
         self._progress = progress
         self.totals = Totals()
+        self._sheets_due_at = -math.inf
         self.acting = False
         """Whether this process holds the lease."""
 
@@ -120,6 +126,7 @@ class Compactor:
                 if lease is None:
                     return False
                 await self._round(connection, lease, stop)
+                await self._sheets(connection, lease, stop)
                 await leases.release(connection, lease)
         return True
 
@@ -130,7 +137,12 @@ class Compactor:
                 if lease is None or not await leases.renew(connection, lease, LEASE_S):
                     lease = await leases.take(connection, LEASE, self._holder, LEASE_S)
                 self.acting = lease is not None
-                if lease is None or not await self._round(connection, lease, stop):
+                done = 0
+                if lease is not None:
+                    done = await self._round(connection, lease, stop)
+                    if time.monotonic() >= self._sheets_due_at:
+                        await self._sheets(connection, lease, stop)
+                if not done:
                     await first_of(self._period_s, stop)
             if lease is not None:
                 await leases.release(connection, lease)
@@ -170,13 +182,30 @@ class Compactor:
                 break
             began, waited_s = time.monotonic(), _waited_s()
             moved = await move(connection, lease, hour, planned)
-            busy_s = time.monotonic() - began
-            self.totals.add(moved, busy_s)
+            self.totals.add(moved, time.monotonic() - began)
             done += 1
             self._progress(self.totals)
-            waited_s = _waited_s() - waited_s
-            await first_of(rest_s(busy_s, waited_s, self._pace.share), stop)
+            await self._rest(began, waited_s, stop)
         return done
+
+    async def _sheets(self, connection: AsyncConnection, lease: Lease, stop: asyncio.Event) -> None:
+        """Make the sheets that are due."""
+        self._sheets_due_at = time.monotonic() + SHEETS_PERIOD_S
+        await sheeting.forget_lost(connection)
+        for due in await sheeting.due(connection):
+            if stop.is_set() or not await leases.renew(connection, lease, LEASE_S):
+                break
+            began, waited_s = time.monotonic(), _waited_s()
+            try:
+                self.totals.sheets += await sheeting.make(connection, lease, due)
+            except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable) as error:
+                _LOG.info("no sheet is made of blocks of %s: %s", due.table, error)
+            await self._rest(began, waited_s, stop)
+
+    async def _rest(self, began: float, waited_s: float, stop: asyncio.Event) -> None:
+        """Rest from what began then, when this process had waited so long for a processor."""
+        busy_s = time.monotonic() - began
+        await first_of(rest_s(busy_s, _waited_s() - waited_s, self._pace.share), stop)
 
 
 def rest_s(busy_s: float, waited_s: float, share: float) -> float:

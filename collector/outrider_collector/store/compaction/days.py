@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from psycopg import sql
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 PARENT = "blocks_compacted"
 _NEVER_COMPARED: Final = ("bloom", "minute_counts", "received_at")
+_FORGET: Final = "delete from block_sheets where day = %s and class = %s"
 
 
 class Day(NamedTuple):
@@ -91,6 +93,11 @@ async def ensure(
     ]
 
 
+async def forget_sheets(within: AsyncConnection, day: Day) -> None:
+    """Remove the sheets of a day: part of the transaction that drops its table, which is locked."""
+    await within.execute(_FORGET, (day.begin, int(day.record_class)))
+
+
 async def drop_old(
     connection: AsyncConnection,
     now: datetime,
@@ -103,7 +110,11 @@ async def drop_old(
     for name in await attaching.detached(connection, PARENT):
         day = Day.of_table(name)
         if day is not None and await attaching.drop_detached(
-            connection, day.partition, keep=_younger(day, now, retention), sleep=sleep
+            connection,
+            day.partition,
+            keep=_younger(day, now, retention),
+            account=partial(forget_sheets, day=day),
+            sleep=sleep,
         ):
             dropped.append(name)
     for name, pending in await attaching.attached(connection, PARENT):
@@ -115,7 +126,12 @@ async def drop_old(
             continue
         keep = _younger(day, now, retention)
         if await attaching.leave(
-            connection, day.partition, keep=keep, pending=pending, sleep=sleep
+            connection,
+            day.partition,
+            keep=keep,
+            pending=pending,
+            account=partial(forget_sheets, day=day),
+            sleep=sleep,
         ):
             dropped.append(name)
     return sorted(dropped)

@@ -2,24 +2,27 @@
 
 Readers believe a block's summaries and its filter: a wrong one would hide records. Here each block
 is opened and its summaries are made again; then each stream is looked through for a record that is
-there twice, or lies beyond what was acknowledged. Nothing is changed. One short statement for each
+there twice, or lies beyond what was acknowledged, and each sheet is held against the filters it was
+made of. Nothing is changed. One short statement for each
 table and service, so that no snapshot is held for long.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 from psycopg.types.string import ByteaBinaryLoader
 
 from outrider_collector.store import attaching, partitions
-from outrider_collector.store.compaction import checksums, days
+from outrider_collector.store.compaction import checksums, days, sheets
+from outrider_collector.store.compaction.days import Day
 from outrider_collector.store.record_columns import RECORD_COLUMNS, TEXTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from uuid import UUID
 
     from psycopg import AsyncConnection
 
@@ -71,6 +74,14 @@ _MORE_OF_COMPACTED: Final = sql.SQL("""
 
 _TEXTS: Final = sql.SQL("select b.ctid::text, b.bloom, {columns} from only {table} b")
 
+_SHEETS: Final = sql.SQL("""
+    select s.id, s.ids, s.team, s.filter_bytes, s.slice_bytes, s.ts_min, s.ts_max, s.slices
+    from block_sheets s where s.day = %s and s.class = %s
+    """)
+_SHEETED: Final = sql.SQL("""
+    select b.id, b.team, b.ts_min, b.ts_max, b.bloom from only {table} b where b.id = any(%s)
+    """)
+
 _SERVICES: Final = "select distinct team, service from stream_info order by 1, 2"
 
 _NAMES: Final = """
@@ -103,6 +114,7 @@ async def verify(connection: AsyncConnection, *, quick: bool = False) -> AsyncIt
             looked = await _summaries(connection, table, compacted=compacted)
             if compacted and not quick:
                 looked.findings.extend(await _filters(connection, table))
+                looked.findings.extend(await _sheets(connection, table))
             if looked.blocks:
                 yield looked
     cursor = await connection.execute(_SERVICES)
@@ -154,6 +166,48 @@ async def _filters(connection: AsyncConnection, table: str) -> list[str]:
                     "in its filter"
                 )
     return findings
+
+
+async def _sheets(connection: AsyncConnection, table: str) -> list[str]:
+    """Hold every sheet of a table against the filters that it was made of."""
+    day = Day.of_table(table)
+    if day is None:
+        return []
+    findings: list[str] = []
+    async with (
+        connection.transaction(),
+        connection.cursor("sheets", binary=True) as cursor,
+        connection.cursor(binary=True) as of_blocks,
+    ):
+        cursor.itersize = 1
+        await cursor.execute(_SHEETS, (day.begin, int(day.record_class)))
+        async for sheet, ids, *said, slices in cursor:
+            await of_blocks.execute(_SHEETED.format(table=sql.Identifier(table)), (ids,))
+            blocks = {number: rest for number, *rest in await of_blocks.fetchall()}
+            wrong = sum(
+                number in blocks and not _is_told(said, kept, blocks[number])
+                for number, kept in _columns_of(said, ids, slices)
+            )
+            if wrong and len(findings) < MOST_FINDINGS:
+                findings.append(f"sheet {sheet} of {table} is wrong about {wrong} of its blocks")
+    return findings
+
+
+def _columns_of(
+    said: Sequence[Any], ids: Sequence[UUID], slices: bytes
+) -> Iterator[tuple[UUID, bytes]]:
+    """Yield what a sheet keeps of each block; nothing fits a sheet of another shape."""
+    _, filter_bytes, width, *_ = said
+    fits = width == sheets.slice_bytes(len(ids)) and len(slices) == 8 * filter_bytes * width
+    kept = sheets.filters_of(slices, len(ids)) if fits else [b""] * len(ids)
+    yield from zip(ids, kept, strict=True)
+
+
+def _is_told(said: Sequence[Any], kept: bytes, block: Sequence[Any]) -> bool:
+    """Tell whether a sheet says the truth about a block."""
+    sheet_team, _, _, low, high = said
+    team, ts_min, ts_max, bits = block
+    return bool(kept == bits and sheet_team == team and low <= ts_min and ts_max <= high)
 
 
 async def _names(connection: AsyncConnection, team: int, service: str) -> list[str]:

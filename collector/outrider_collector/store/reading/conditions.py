@@ -57,6 +57,11 @@ class Conditions:
     """The same, asked beside Postgres."""
     filtered: bool = False
     """Whether ``block`` asks the filters of compacted blocks: few are left to look into."""
+    sought: tuple[tuple[bytes, ...], ...] = ()
+    """Groups of tokens that ``block`` asks filters for, which sheets can be asked for too."""
+    sheets: Composable = field(default_factory=lambda: TRUE)
+    """Over ``blocks b`` as ``block``, by what sheets answered; its parameters are not in
+    ``parameters`` (:func:`.sheets.left_out`)."""
     text_columns: frozenset[str] = frozenset()
     """Columns of the piece that ``text`` reads."""
     columns: frozenset[str] = frozenset()

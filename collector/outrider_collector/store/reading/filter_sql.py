@@ -42,12 +42,13 @@ from outrider_collector.store.reading.blocks import texts_of
 from outrider_collector.store.reading.conditions import Conditions, Expression, stream_condition
 from outrider_collector.store.reading.level_sets import least_severity, levels_of
 from outrider_collector.store.reading.logic import FALSE, TRUE, all_of, any_of, none_of
+from outrider_collector.store.reading.sheets import not_left_out
 from outrider_collector.store.reading.sieve import compile_sieve
 from outrider_collector.store.reading.token_sql import has_all
 from outrider_collector.store.reading.word_sql import word_condition, word_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from psycopg.sql import Composable
 
@@ -76,7 +77,8 @@ def compile_filter(filter: Filter) -> Conditions:  # noqa: A002  the word users 
     named = any(field.name in _STREAM_FIELDS for field in comparisons(node))
     streams = compiler.bounds(node, compiler.stream_bounds).may if named else None
     block = compiler.bounds(node, compiler.block_bounds).may
-    filtered = compiler.filtered and block != TRUE
+    filtered = bool(compiler.sought) and block != TRUE
+    sheets = compiler.bounds(node, compiler.sheet_bounds).may if filtered else TRUE
     columns = frozenset(compiler.columns)
     text, text_columns = compiler.text(node)
     candidate, candidate_columns = compiler.candidate(node)
@@ -85,6 +87,8 @@ def compile_filter(filter: Filter) -> Conditions:  # noqa: A002  the word users 
         block=block,
         text=text,
         filtered=filtered,
+        sought=tuple(compiler.sought),
+        sheets=sheets,
         sieve=compile_sieve(node, _TEXT_COLUMNS),
         text_columns=text_columns,
         record=record,
@@ -103,7 +107,7 @@ class _Compiler:
         self.parameters: dict[str, object] = {}
         self.columns: set[str] = set()
         self.expressions: dict[Node, Expression] = {}
-        self.filtered = False
+        self.sought: dict[tuple[bytes, ...], int] = {}
 
     def parameter(self, value: str) -> Composable:
         """Keep a value and return its placeholder."""
@@ -243,11 +247,9 @@ class _Compiler:
 
     def block_bounds(self, node: Node) -> Bounds:
         """Bound a term by the summaries of ``blocks b``, and by its filter where it has one."""
-        if isinstance(node, (Word, Phrase)):
-            prefix = isinstance(node, Word) and node.prefix
-            return self._in_filter(tokens_sought(fold(node.text), prefix=prefix))
-        if isinstance(node, Regex):
-            return self._in_filter(tokens_inside(required_texts(node.pattern)))
+        if tokens := _tokens(node):
+            self.sought.setdefault(tokens, len(self.sought))
+            return Bounds(has_all(tokens), FALSE)
         if not isinstance(node, Field) or _is_of_records(node):
             return UNKNOWN
         if node.name == "service":
@@ -257,13 +259,12 @@ class _Compiler:
             return _severity_bounds(node)
         if node.name in {"event", "error_code"}:
             return Bounds(self._summary(node), FALSE)
-        if node.name in WHOLE_COLUMNS and not node.prefix:
-            return self._in_filter([whole_token(node.name, node.value)])
         return UNKNOWN
 
-    def _in_filter(self, tokens: Sequence[bytes]) -> Bounds:
-        self.filtered |= bool(tokens)
-        return Bounds(has_all(tokens), FALSE)
+    def sheet_bounds(self, node: Node) -> Bounds:
+        """Bound a term by what sheets say of ``blocks b``; what they do not is left to others."""
+        tokens = _tokens(node)
+        return Bounds(not_left_out(self.sought[tokens]), FALSE) if tokens else UNKNOWN
 
     def text(self, node: Node) -> tuple[Composable, frozenset[str]]:
         """Return the condition for pieces of blocks, and the columns that it looks into."""
@@ -300,6 +301,20 @@ class _Compiler:
         return sql.SQL(
             "exists (select from unnest({}) summary(value) where starts_with(value, {}))"
         ).format(values, self.parameter(node.value))
+
+
+def _tokens(node: Node) -> tuple[bytes, ...]:
+    """Return tokens that every block with a match of a term has; none: filters say nothing."""
+    if isinstance(node, (Word, Phrase)):
+        prefix = isinstance(node, Word) and node.prefix
+        return tuple(tokens_sought(fold(node.text), prefix=prefix))
+    if isinstance(node, Regex):
+        return tuple(tokens_inside(required_texts(node.pattern)))
+    if not isinstance(node, Field) or _is_of_records(node):
+        return ()
+    if node.name in WHOLE_COLUMNS and not node.prefix:
+        return (whole_token(node.name, node.value),)
+    return ()
 
 
 def found_names(name: str) -> tuple[str, str]:

@@ -33,6 +33,8 @@ from outrider_collector.store.reading.blocks import (
     records,
 )
 from outrider_collector.store.reading.expressions import MOST_RECORDS, answered, over_records
+from outrider_collector.store.reading.logic import TRUE
+from outrider_collector.store.reading.sheets import left_out
 from outrider_collector.store.reading.sieve import sieved, worth_it
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
 MANY_RECORDS: Final = 8_000_000
 """The filters of blocks with so many are asked by several processes of the server."""
 
+LEAST_BY_SHEETS: Final = timedelta(minutes=10)
+"""The filters of fewer blocks are asked at once. Most pages are full before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -63,9 +68,8 @@ class Slice:
 _UP_TO_CUT: Final = sql.SQL("""
     with tested as materialized (
         -- Once a block: a filter's test may fetch a page for each bit.
-        select {place}, b.ts_min, b.ts_max, b.n, ({block}) as opened
-        from blocks b
-        where {in_range}
+        select {place}, b.ts_min, b.ts_max, b.n, {opened} as opened
+        from {blocks}
     ), opened as (
         select ts_max,
                extract(epoch from {high} - least(ts_max, {high}))::float8 as above,
@@ -115,10 +119,18 @@ _SLICE: Final = sql.SQL("""
 _CUT_LOW: Final = sql.SQL("(select low from cut)")
 
 
-def _up_to_cut(conditions: Conditions) -> Composable:
-    return _UP_TO_CUT.format(
-        place=PLACE, block=conditions.block, in_range=IN_RANGE, low=LOW, high=HIGH
-    )
+_EACH: Final = sql.SQL("blocks b where {in_range}").format(in_range=IN_RANGE)
+# OFFSET 0: above all tables at once, so that what sheets leave out is hashed once and not by table.
+_TOGETHER: Final = sql.SQL("(select * from {} offset 0) b").format(_EACH)
+_BY_SHEETS: Final = sql.SQL("case when {sheets} then ({block}) else false end")
+
+
+def _up_to_cut(conditions: Conditions, *, by_sheets: bool) -> Composable:
+    opened: Composable = sql.SQL("({})").format(conditions.block)
+    if by_sheets:
+        opened = _BY_SHEETS.format(sheets=conditions.sheets, block=conditions.block)
+    blocks = _TOGETHER if by_sheets else _EACH
+    return _UP_TO_CUT.format(place=PLACE, opened=opened, blocks=blocks, low=LOW, high=HIGH)
 
 
 class Slices:
@@ -160,12 +172,17 @@ class Slices:
             "after_stream": self.after and self.after.stream,
             "after_offset": self.after and self.after.stream_offset,
         }
-        if conditions.filtered and parameters["budget"] >= MANY_RECORDS:
+        by_sheets = False
+        if conditions.sheets != TRUE and anchor - low >= LEAST_BY_SHEETS:
+            answers = await left_out(snapshot, conditions, parameters)
+            by_sheets = answers is not None
+            parameters |= answers or {}
+        if conditions.filtered and parameters["budget"] >= MANY_RECORDS and not by_sheets:
             await snapshot.use_cores()
         much = worth_it(conditions, parameters["budget"], self.high, scope.now)
         if much or over_records(conditions):
             # Asked for what this slice will read, and no further down.
-            low = await self._cut(snapshot, conditions, parameters)
+            low = await self._cut(snapshot, conditions, parameters, by_sheets=by_sheets)
             parameters |= between(low, self.high)
         if much:
             conditions = await sieved(snapshot, conditions, parameters)
@@ -174,7 +191,7 @@ class Slices:
             conditions = await answered(snapshot, conditions, parameters)
         rows = await snapshot.rows(
             _SLICE.format(
-                up_to_cut=_up_to_cut(conditions),
+                up_to_cut=_up_to_cut(conditions, by_sheets=by_sheets),
                 records=records(
                     conditions,
                     {"ts", "stream", "stream_offset"} | conditions.columns,
@@ -196,11 +213,16 @@ class Slices:
         return Slice(hits, cut, opened, total)
 
     async def _cut(
-        self, snapshot: Snapshot, conditions: Conditions, parameters: dict[str, Any]
+        self,
+        snapshot: Snapshot,
+        conditions: Conditions,
+        parameters: dict[str, Any],
+        *,
+        by_sheets: bool,
     ) -> datetime:
         """Return where the slice will end."""
         row = await snapshot.row(
-            _CUT.format(up_to_cut=_up_to_cut(conditions)),
+            _CUT.format(up_to_cut=_up_to_cut(conditions, by_sheets=by_sheets)),
             {**conditions.parameters, **parameters},
         )
         assert row is not None  # noqa: S101  an aggregate always returns one row
