@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 from cronsim import CronSim, CronSimError
@@ -36,6 +36,7 @@ from outrider_alerting.kinds import (
     rungs,
 )
 from outrider_alerting.program import key_names
+from outrider_alerting.schedules import zone_of
 from outrider_alerting.terms import is_threshold, is_within_a_day
 from outrider_alerting.wording import RESERVED_LABELS, SUMMARY_NAMES, label_names
 
@@ -98,6 +99,27 @@ def rule_faults(rule: Rule) -> Iterator[Fault]:
         yield from _record_rule(rule)
     yield from _summary(rule)
     yield from case_faults(rule)
+
+
+STAND_INS: Final[dict[str, Any]] = {
+    "name": "x", "filter": "x", "of": "x", "window": "1m", "above": 1, "within": "1h",
+    "field": "attributes.x", "cron": "0 3 * * *", "grace": "1m", "states": ["dead"],
+}  # fmt: skip
+"""For keys that are missing or cannot be read, so that the others can be checked."""
+
+_ALONE: Final = frozenset((
+    "name", "for", "keep_firing_for", "max_instances", "runbook", "labels", "summary", "by",
+    "evidence", "lateness", "window", "cron", "timezone", "max_runtime", "within", "learn",
+))  # fmt: skip
+"""Keys of which it can be said what is wrong whatever others say."""
+_NAMING: Final = frozenset(("by", "labels", "field"))
+"""What gives a summary its names."""
+
+
+def faults_beside(rule: Rule, wrong: set[str]) -> Iterator[Fault]:
+    """Yield what is surely wrong with a rule some of whose keys are wrong and stood in for."""
+    known = _ALONE - wrong - (frozenset(("summary",)) if wrong & _NAMING else frozenset())
+    yield from (fault for fault in rule_faults(normal(rule)) if fault.key in known)
 
 
 def member_faults(rule: Rule, rules: Iterable[Rule]) -> Iterator[Fault]:
@@ -230,7 +252,7 @@ def _schedule(rule: ScheduleRule) -> Iterator[Fault]:
         yield Fault("cron", f"`{rule.cron[:50]}` is not a cron expression: {error}",
                     'minute hour day month weekday, such as "0 3 * * *"')  # fmt: skip
     try:
-        ZoneInfo(rule.timezone)
+        zone_of(rule.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         near = suggest(rule.timezone, available_timezones())
         hint = f"did you mean `{near}`?" if near else "a name such as Europe/Berlin"

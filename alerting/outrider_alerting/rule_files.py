@@ -198,6 +198,7 @@ class _Reader:
             self._report(source, (*path, key), f"unknown key `{key}`", _hint(key, fields))
         left = {key: value for key, value in table.items() if key not in unknown}
         wrong: set[str] = set()
+        stand_ins = dict(rule_checks.STAND_INS) if path[0] == "rule" else {}
         while True:
             try:
                 value = msgspec.convert(left, shape, dec_hook=_hook_for(shape))
@@ -209,12 +210,18 @@ class _Reader:
                     where = path if found.is_missing else (*path, *found.path)
                     told = _in_toml(found.what.format(configuration.dotted(found.path)))
                     self._report(source, where, told, found.hint)
-                if found.is_missing:
-                    # The first of the missing keys ends the search: the rest cannot be asked for.
-                    return None
                 wrong.add(key)
-                del left[key]
+                if key in left:
+                    del left[key]
+                elif key in stand_ins:
+                    left[key] = stand_ins.pop(key)
+                else:
+                    # Nothing can be said of the others: there is no whole to check.
+                    return None
             else:
+                rule: Any = value
+                for fault in rule_checks.faults_beside(rule, wrong) if wrong and stand_ins else ():
+                    self._report(source, (*path, *_steps(fault.key)), fault.message, fault.hint)
                 return None if wrong else value
 
     def together(self) -> None:

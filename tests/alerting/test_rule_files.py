@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from outrider_alerting import ready, rule_files
-from outrider_alerting.kinds import CountRule, LivenessRule, MatchRule
+from outrider_alerting.kinds import KINDS, CountRule, LivenessRule, MatchRule
 from outrider_alerting.rule_files import RulesInvalid
 from outrider_alerting.rules import (
     EmailChannel,
@@ -248,6 +252,47 @@ def test_all_mistakes_of_one_rule_are_told_at_once() -> None:
         (6, "rule[0].window"), (7, "rule[0].above"), (8, "rule[0].priority"),
     ]  # fmt: skip
     assert [problem.key for problem in lacking] == ["rule[0]", "rule[0].priority"]
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    (
+        'kind = "count"\nfilter = "x"\nwindow = "2d"\nabove = "ten"\nsummary = "{cuont}"',
+        ["`window` is longer than 24h", "`above`: expected", "no value `{cuont}`"],
+    ),
+    (
+        'kind = "count"\nabove = 3\nresolve = 9\nsummary = "{cuont}"\nfor = "1ms"',
+        ["`filter` is missing", "`window` is missing", "no value `{cuont}`", "`for` is not whole"],
+    ),
+    # What the key gives a name to cannot be known.
+    ('kind = "count"\nfilter = "x"\nwindow = "5m"\nabove = 3\nby = 7\nsummary = "{worker}"',
+     ["`by`: expected"]),
+    ('kind = "schedule"\ntimezone = "Europe/Berln"', ["`filter` is missing", "`cron` is missing",
+                                                     "no time zone `Europe/Berln`"]),
+])  # fmt: skip
+def test_what_is_wrong_beside_a_mistake_is_told_with_it(text: str, told: list[str]) -> None:
+    """One run finds what is surely wrong, and nothing that a mistake beside it may have caused."""
+    found = problems(f'[[rule]]\nname = "r"\n{text}\n')
+
+    assert len(found) == len(told), found
+    for said in told:
+        assert any(said in problem for problem in found), (said, found)
+
+
+@given(st.dictionaries(
+    st.sampled_from(["filter", "of", "window", "above", "below", "by", "field", "summary", "cron",
+                     "for", "labels", "within", "states", "baseline", "test", "resolve"]),
+    st.sampled_from([1, "x", "5m", "", [], ["x"], {"info": 3}, True, -1, "{x}", [1, 2]]),
+), st.sampled_from(sorted(KINDS)))  # fmt: skip
+def test_no_mixture_of_mistakes_is_too_much(keys: dict[str, object], kind: str) -> None:
+    """Whatever stands in a rule, reading it ends with a list of what is wrong."""
+    lines = "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+    problems(f'[[rule]]\nname = "r"\nkind = "{kind}"\n{lines}')
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value)
 
 
 def test_a_name_is_unique_over_all_files() -> None:
