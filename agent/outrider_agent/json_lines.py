@@ -18,6 +18,7 @@ same records.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -155,7 +156,8 @@ class JsonReader:
         plain: Plain,
     ) -> None:
         for line, start in zip(lines, starts, strict=True):
-            loaded = json_fields.load(line)
+            # Who writes a file anew from pieces leaves byte order marks in its middle.
+            loaded = json_fields.load(line.removeprefix(BOM_UTF8))
             if loaded is None:
                 plain(line, start)
             else:

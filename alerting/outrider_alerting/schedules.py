@@ -18,6 +18,7 @@ from outrider_alerting.durations import MINUTE_US
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOWS_MAX: Final = 20
+_HOSTS_OWN: Final = {"localtime", "posixrules", "factory"}
 DAY_MINUTES: Final = 24 * 60
 
 _WINDOW = re.compile(r"(?:([a-z,\s-]+?)\s+)?(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)")
@@ -58,11 +59,21 @@ class Schedule(NamedTuple):
         )
 
 
+def zone_of(name: str) -> ZoneInfo:
+    """Return a zone by its name. Raises ZoneInfoNotFoundError, ValueError or OSError.
+
+    What a host calls its own is none: another collector would mean another.
+    """
+    if name.lower() in _HOSTS_OWN:
+        raise ZoneInfoNotFoundError(name)
+    return ZoneInfo(name)
+
+
 @lru_cache(maxsize=1_024)
 def parse(text: str, timezone: str) -> Schedule:
     """Read windows and the name of a time zone. Raises ScheduleError."""
     try:
-        zone = ZoneInfo(timezone)
+        zone = zone_of(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ScheduleError(
             f"no time zone '{timezone[:50]}': write a name such as Europe/Berlin or UTC"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -256,6 +257,15 @@ def test_bad_bytes_are_kept_and_marked() -> None:
     assert records.message == [b"a\\xffb\\x00", b"plain \\xff\\x00"]
     for raw in records.attributes:
         assert json.loads(raw or b"")["outrider.sanitized"] is True
+
+
+def test_a_byte_order_mark_hides_no_object() -> None:
+    """Files that were put together have marks in their middle, too."""
+    mark = codecs.BOM_UTF8
+    line = b'{"message":"m"}'
+    records = parse([mark + line, line, mark + line, mark + b"plain"])
+
+    assert records.message == [b"m", b"m", b"m", mark + b"plain"]
 
 
 def test_an_overlong_line_is_cut_and_marked() -> None:

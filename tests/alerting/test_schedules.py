@@ -111,6 +111,7 @@ def test_the_next_minute_is_later_and_whole() -> None:
     [
         ("22:00-07:00", "Mars/Olympus", "no time zone 'Mars/Olympus'"),
         ("22:00-07:00", "../../etc/passwd", "no time zone"),
+        ("22:00-07:00", "localtime", "no time zone 'localtime'"),
         ("mon-fri", "UTC", "is no window"),
         ("", "UTC", "is no window"),
         ("moon 22:00-07:00", "UTC", "'moon' is no day"),

@@ -120,9 +120,13 @@ async def add_silence(
     """Keep alerts that match from being told until ``ends_at``; ``starts_at`` None is now.
 
     With ``weekly`` only inside its windows. The same ``origin`` twice is one silence. Raises
-    FILTER_INVALID, or CONFIG_INVALID for times that make no span or windows that cannot be read.
+    FILTER_INVALID, or CONFIG_INVALID for times that make no span, windows that cannot be read or a
+    comment that is too long.
     """
     actor = _text("actor", actor, ACTOR_BYTES_MAX, needed=True)
+    if (length := len(comment.encode("utf-8", "replace"))) > COMMENT_BYTES_MAX:
+        what = f"the comment has {length:,} bytes: at most {COMMENT_BYTES_MAX}"
+        raise Fault(Reason.CONFIG_INVALID, detail=what)
     comment = _text("comment", comment, COMMENT_BYTES_MAX)
     chosen = parse_filter(filter_text)
     if weekly is not None:

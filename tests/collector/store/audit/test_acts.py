@@ -50,6 +50,11 @@ async def test_each_act_has_its_row_and_what_changed_nothing_has_none(store: Sto
         connection, filter_text="rule:r", starts_at=None, ends_at=now + timedelta(hours=1),
         actor="bob", comment="deploy",
     )  # fmt: skip
+    with pytest.raises(Fault, match="the comment has 513 bytes: at most 512"):
+        await acts.add_silence(
+            connection, filter_text="rule:r", starts_at=None, ends_at=now + timedelta(hours=1),
+            actor="bob", comment="x" * 513,
+        )  # fmt: skip
     for _ in range(2):
         await acts.end_silence(connection, 1, "anna")
         await acts.retire_worker(connection, "a/b@c", "anna")
