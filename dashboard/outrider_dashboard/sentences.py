@@ -83,7 +83,8 @@ def headline(overview: Overview, wrong: int) -> Headline:
         return _standing(overview.causes[0], overview)
     total = sum(n for state, n in overview.states.items() if state != "retired")
     up = overview.states.get("up", 0)
-    affected = overview.affected
+    affected, quiet = overview.affected, overview.quiet
+    besides = f" {plural(quiet, 'worker')} {'is' if quiet == 1 else 'are'} quiet." if quiet else ""
     if not wrong:
         if not total and overview.states:
             ended = sum(overview.states.values())
@@ -91,20 +92,21 @@ def headline(overview: Overview, wrong: int) -> Headline:
             return Headline("No worker runs", f"{plural(ended, 'worker')} reported, {verb}.")
         if not total:
             return Headline("No worker has reported yet", "The store is up and ready.")
-        return Headline(
-            "Nothing is wrong",
-            f"{plural(up, 'worker')} {'is' if up == 1 else 'are'} up and "
-            f"{'its' if up == 1 else 'their'} work advances.",
-        )
+        well = f"{'is' if up == 1 else 'are'} up and {'its' if up == 1 else 'their'} work advances"
+        support = f"{plural(up, 'worker')} {well}.{besides}" if up or not quiet else besides.strip()
+        return Headline("Nothing is wrong", support)
     title = f"{word(wrong).capitalize()} {'thing is' if wrong == 1 else 'things are'} wrong now"
     if not affected:
-        return Headline(title, f"No worker is affected. All {numbers.count(up)} are up.")
+        well = (
+            f"{numbers.count(up)} are up.{besides}" if quiet else f"All {numbers.count(up)} are up."
+        )
+        return Headline(title, f"No worker is affected. {well}")
     verb = "is" if affected == 1 else "are"
     support = f"{numbers.count(affected)} of {plural(total, 'worker')} {verb} affected."
     if up:
         rest = "is up and its work advances" if up == 1 else "are up and their work advances"
         support += f" The other {numbers.count(up) + ' ' if up > 1 else ''}{rest}."
-    return Headline(title, support)
+    return Headline(title, support + besides)
 
 
 def _standing(cause: Cause, overview: Overview) -> Headline:

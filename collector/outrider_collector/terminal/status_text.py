@@ -204,17 +204,18 @@ def headline(view: Overview) -> str:
     """Return the fact that decides whether to read on."""
     count = len(view.causes)
     up = view.states.get("up", 0)
+    quiet = f", {view.quiet} quiet" if view.quiet else ""
     if count:
         number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
         thing = "thing is" if count == 1 else "things are"
         if not view.affected:
-            return f"{number} {thing} wrong now; no worker is affected, {up} up."
+            return f"{number} {thing} wrong now; no worker is affected, {up} up{quiet}."
         return (
             f"{number} {thing} wrong now; {view.affected} of {len(view.workers)} workers affected."
         )
     if not view.workers:
         return "Nothing is wrong. No worker has reported yet."
-    return f"Nothing is wrong. {up} {'worker is' if up == 1 else 'workers are'} up."
+    return f"Nothing is wrong. {up} {'worker is' if up == 1 else 'workers are'} up{quiet}."
 
 
 def _cause(cause: Cause, alerts: Sequence[Alert], view: Overview, *, colours: bool) -> str:

@@ -194,9 +194,20 @@ class Overview:
     """Workers by state."""
 
     @property
+    def quiet(self) -> int:
+        """Workers of which nobody can tell whether they run, and nothing that is wrong explains it.
+
+        A file that nobody writes to any more is one: it is finished, or its worker has little to
+        say.
+        """
+        explained = {name for cause in self.causes for name in cause.explains}
+        return sum(one.state == "unknown" and one.name not in explained for one in self.workers)
+
+    @property
     def affected(self) -> int:
-        """Workers that are neither up nor retired."""
-        return sum(n for state, n in self.states.items() if state not in {"up", "retired"})
+        """Workers that are neither up nor retired nor quiet."""
+        ill = sum(n for state, n in self.states.items() if state not in {"up", "retired"})
+        return ill - self.quiet
 
 
 @dataclass(frozen=True, slots=True)
