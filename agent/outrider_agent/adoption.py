@@ -122,22 +122,21 @@ class Adoption:
 
     def remember(self, remembered: State) -> State:
         """Take up what an earlier process knew of files, besides streams; return the cache."""
-        self.generations.paths = {os.fsdecode(p): s for p, s in remembered.paths.items()}
+        self.generations.read(remembered)
         self._found.delivered_files = dict(remembered.delivered)
         return remembered
 
-    def completed(self, state: State) -> State:
-        """Put into the cache what the next process should know of files, besides streams."""
-        state.paths = {os.fsencode(p): s for p, s in self.generations.paths.items()}
-        state.delivered = list(self._found.delivered_files.items())
-        self.generations.changed = False
-        return state
+    def save(self, path: Path, cache: State, followed: Iterable[Followed]) -> None:
+        """Write the cache, with what the next process should know of files besides streams."""
+        cache.delivered = list(self._found.delivered_files.items())
+        self.generations.save(path, cache, followed, self._journal.births)
 
     # ---------------------------------------------------------------- looking
 
     def look(self, followed: Iterable[Followed], wall_s: float) -> None:
         """Look everywhere: open what is new, note what has gone or moved."""
         self._found.look(followed, wall_s)
+        self.generations.left_behind(followed)
         self._looked_anew = True
         self._looked_since_welcome = self._welcomed and self._found.complete
 
@@ -161,7 +160,7 @@ class Adoption:
             self.copies.seek_in_archives(remembered)
             self._give_up_orphans()
         if self._looked_anew and not self._orphans.streams:
-            self.generations.take(self._found)
+            self.generations.take(self._found, self._journal.births.values())
         return fresh
 
     def _ready(self, now: float) -> list[Candidate]:

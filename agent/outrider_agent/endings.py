@@ -43,7 +43,7 @@ def cannot_grow(followed: Followed, now: float, now_ns: int) -> bool:
     The kernel grants a read lease only while nobody has the file open for writing, to its owner
     and to root. Where it grants none for other reasons, ten quiet minutes decide.
     """
-    if followed.present or now < followed.next_growth_check:
+    if followed.present or not followed.remembered or now < followed.next_growth_check:
         return False
     followed.next_growth_check = now + CHECK_S
     written = has_writer(followed.tail.fd)

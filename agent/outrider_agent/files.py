@@ -375,7 +375,7 @@ class Files:
             self._state.keep_only(living, processes.boot_id())
         for stream_id, followed in self._by_stream.items():
             self._state.saw(stream_id, followed.tail.size, followed.tail.rested_mtime_ns)
-        state.save(self._state_path, self._adoption.completed(self._state))
+        self._adoption.save(self._state_path, self._state, self._by_stream.values())
 
     def finish(self, handover: Handover) -> None:
         """After the disk thread's end: take note of the last acknowledgements and close all."""

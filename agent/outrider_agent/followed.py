@@ -35,6 +35,8 @@ class Followed:
     """False once its content is gone: the descriptor serves another stream."""
     kept: bool = False
     """Whether what is read is a copy in `keep/`, which grows no more."""
+    remembered: bool = False
+    """Whether the cache says that no source finds it any more: before that it does not end."""
     gone: bool = False
     """Whether it was closed, and is nowhere now."""
     loss: Loss | None = None
@@ -55,6 +57,14 @@ class Followed:
     def stream_id(self) -> int:
         """Its stream."""
         return self.tail.stream.stream_id
+
+    @property
+    def has_no_name(self) -> bool:
+        """Whether its file was deleted."""
+        try:
+            return self.tail.status().st_nlink == 0
+        except OSError:
+            return True
 
     @property
     def backlog_bytes(self) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent import discovery
-from outrider_agent.digests import same
+from outrider_agent.digests import digest, same
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import digest_at, holds, is_telling
 from outrider_agent.generations import Sight, is_copy_of, rotated_names
@@ -170,6 +170,14 @@ class FoundFiles:
         """Whether no source finds a file by its own name."""
         source = self._finder.source_of(path)
         return source is None or discovery.excluded(path, source)
+
+    def begins_with(self, path: str, head_bytes: int, head_digest: bytes) -> bool:
+        """Whether a file begins with the bytes of a digest. Raises OSError."""
+        fd, _ = discovery.open_regular(path, follow_links=False)
+        try:
+            return same(digest(self._key, os.pread(fd, head_bytes, 0)), head_digest)
+        finally:
+            os.close(fd)
 
     def take_generation(self, found: Found, *, replayed: bool) -> bool:
         """Open a file that was renamed before anybody opened it; whether that went."""

@@ -19,24 +19,28 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from outrider_agent import discovery
+from outrider_agent import discovery, state
 from outrider_agent.digests import same
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import digest_at, holds, is_telling
 from outrider_agent.registry import Candidate
-from outrider_agent.state import Seen
+from outrider_agent.state import Left, Seen
 from outrider_agent.streams import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
+    from pathlib import Path
 
     from outrider_agent.followed import Followed
     from outrider_agent.found_files import FoundFiles
+    from outrider_agent.state import State
+    from outrider_agent.streams import Stream
 
 MOST_AT_ONCE = 1000
 """So many generations of a path are taken up in one look; the others in the next ones."""
 
 _MOST_PATHS = 20_000
+_MOST_LEFT = 4000
 _TICK_NS = 20_000_000
 """A file system's clock may be so far behind."""
 
@@ -59,6 +63,39 @@ class Generations:
         self.changed = False
         """Whether something is to be remembered that was not saved yet."""
         self._unfinished: set[str] = set()
+        self._left: dict[tuple[int, int], Left] = {}
+        """What an earlier process knew of, and had a stream of, that was to end."""
+
+    def read(self, cache: State) -> None:
+        """Take up what an earlier process knew."""
+        self.paths = {os.fsdecode(path): seen for path, seen in cache.paths.items()}
+        self._left = dict(cache.left)
+
+    def save(
+        self, path: Path, cache: State, followed: Iterable[Followed], births: Container[int]
+    ) -> None:
+        """Write the cache; ``births`` are streams of which Postgres may not know.
+
+        What no source finds any more may end after this: the next process can tell that it was a
+        stream. Where there is no room for that, only what has no name by which it could be met.
+        """
+        cache.paths = {os.fsencode(name): seen for name, seen in self.paths.items()}
+        left = [one for one in followed if not one.present and one.segment is None]
+        known = [(one, one.tail.stream) for one in left if one.stream_id not in births]
+        now = {f.key: Left(f.tail.size, s.head_bytes, s.head_digest) for f, s in known}
+        cache.left = list((self._left | now).items())[-_MOST_LEFT:]
+        self.changed = False
+        saved = state.save(path, cache)
+        for one in left:
+            one.remembered = saved or one.has_no_name
+
+    def left_behind(self, followed: Iterable[Followed]) -> None:
+        """Take note of what no source finds any more, after a look."""
+        for one in followed:
+            if one.present:
+                one.remembered = False
+            elif not one.remembered:
+                self.changed = True
 
     def remember(self, followed: Followed) -> None:
         """Take note of a stream that was found again elsewhere than at its path."""
@@ -68,8 +105,12 @@ class Generations:
             seen = Seen(*followed.key, stream.stream_id, mtime_ns)
             self.paths.setdefault(stream.path, seen)
 
-    def take(self, files: FoundFiles) -> None:
-        """Open what was born and renamed meanwhile; all streams were found again before."""
+    def take(self, files: FoundFiles, births: Iterable[Stream]) -> None:
+        """Open what was born and renamed meanwhile; all streams were found again before.
+
+        ``births`` are streams that a journal names and Postgres may not know.
+        """
+        _seek(births, files)
         homes = {
             known.stream_id: known.key
             for known in files.known.values()
@@ -132,6 +173,7 @@ class Generations:
                     and key not in files.known
                     and not files.was_delivered(key, status)
                     and files.is_free(sibling)
+                    and not self._had_ended(key, status.st_size, sibling, files)
                 ):
                     young.append((status.st_mtime_ns, sibling))
         young.sort()
@@ -139,11 +181,30 @@ class Generations:
             with suppress(OSError):
                 if files.is_copy(sibling, path):
                     continue
-                # Its stream ended after this was saved: what it had is stored, hardly anything not.
-                replayed = bool(seen.stream_id) and _key_of(sibling) == seen.key
+                # It was a stream, which ended otherwise than by its end: it may be stored.
+                key = _key_of(sibling)
+                replayed = key in self._left or (bool(seen.stream_id) and key == seen.key)
                 if not files.take_generation(Found(sibling, source, named=path), replayed=replayed):
                     return False
         return len(young) <= MOST_AT_ONCE
+
+    def _had_ended(self, key: tuple[int, int], size: int, path: str, files: FoundFiles) -> bool:
+        """Whether a file that is no stream now was one when the cache was saved, to its end."""
+        left = self._left.get(key)
+        if left is None or left.size != size:
+            return False
+        return files.begins_with(path, left.head_bytes, left.head_digest)
+
+
+def _seek(births: Iterable[Stream], files: FoundFiles) -> None:
+    """Open the files of streams of which nothing was sent, whatever they are called by now."""
+    missing = {(s.device, s.inode): s.path for s in births if s.source == "file"}
+    missing = {key: path for key, path in missing.items() if key not in files.known}
+    for path in discovery.with_keys(discovery.siblings(missing.values()), missing.keys()):
+        with suppress(OSError):
+            home = missing[_key_of(path)]
+            if (source := files.source_of(home)) is not None:
+                files.take_generation(Found(path, source, named=home), replayed=False)
 
 
 def rotated_names(path: str, siblings: list[str]) -> Iterator[str]:

@@ -50,6 +50,14 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes
 
 
+class Left(msgspec.Struct, frozen=True, array_like=True):
+    """What a file was when no source found it any more; no stream of it: that has ended since."""
+
+    size: int
+    head_bytes: int
+    head_digest: bytes
+
+
 class State(msgspec.Struct):
     """The cache's content."""
 
@@ -69,6 +77,8 @@ class State(msgspec.Struct):
     """Path -> what of its files is accounted for, see :mod:`outrider_agent.generations`."""
     delivered: list[tuple[tuple[int, int], Delivered]] = []
     """Device and inode of files whose streams have ended, the latest ones -> how they were."""
+    left: list[tuple[tuple[int, int], Left]] = []
+    """The same of files that no source finds any more: their streams end after this is saved."""
 
     def end(self, stream_id: int, now_s: int) -> None:
         """Take note that a stream ended; the oldest and those of long ago are forgotten."""
@@ -119,9 +129,11 @@ def load(path: Path) -> State:
         return State()
 
 
-def save(path: Path, state: State) -> None:
-    """Write the cache in one step; a disk that has no room leaves the old one."""
+def save(path: Path, state: State) -> bool:
+    """Write the cache in one step; a disk that has no room leaves the old one, and it is False."""
     draft = path.with_suffix(".new")
     with contextlib.suppress(OSError):
         draft.write_bytes(msgspec.json.encode(state))
         draft.replace(path)
+        return True
+    return False
