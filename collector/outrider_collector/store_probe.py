@@ -43,7 +43,7 @@ def look(asked: Spec[Ask], _deadline: Deadline) -> Result:
     seen = asked.target()
     if seen is None:
         return Result("unknown", "the database has not been measured yet")
-    facts: dict[str, Fact] = {"used_bytes": seen.measured.used_bytes}
+    facts: dict[str, Fact] = {"used_bytes": seen.used_bytes}
     if seen.budget is not None:
         facts["budget_bytes"] = seen.budget.limit_bytes
     if seen.coming is not None and seen.coming.full_in_days is not None:

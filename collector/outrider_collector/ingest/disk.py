@@ -1,7 +1,8 @@
 """The store's room as one collector sees it: measured, told, and what is done about it here.
 
 Every few seconds the database is measured. Nearly full, agents are told to keep all but audit
-records and errors (credit is withdrawn, see :mod:`.credit`), and the housekeeper is woken to drop
+records and errors (credit is withdrawn, see :mod:`.credit`), all of it where a budget is used up
+that no disk enforces, and the housekeeper is woken to drop
 days of debug records. Of several collectors the one that sees most decides for all: one may see the
 file system of the database, another only its address. So each publishes its level and its budget,
 and what one said that is gone holds for some minutes while nobody else sees that.
@@ -20,7 +21,16 @@ from outrider import severity
 from outrider.errors import Fault
 from outrider_collector.store.budget import growth, levels, services
 from outrider_collector.store.budget.forecast import Forecast, forecast
-from outrider_collector.store.budget.limits import Budget, Level, Measured, Room, budget_of, level
+from outrider_collector.store.budget.limits import (
+    Budget,
+    Level,
+    Measured,
+    Room,
+    budget_of,
+    is_full,
+    level,
+    used_of,
+)
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.budget.words import Judged, judge
 
@@ -52,6 +62,11 @@ class Seen(NamedTuple):
     coming: Forecast | None
     judged: Judged
 
+    @property
+    def used_bytes(self) -> int:
+        """What counts to the budget."""
+        return used_of(self.budget, self.measured)
+
 
 class DiskWatch:
     """Looks at the room, and says what follows."""
@@ -66,9 +81,13 @@ class DiskWatch:
         *,
         clock: Callable[[], float],
         hold: Callable[[bool], object],
+        hold_all: Callable[[bool], object],
         make_room: Callable[[], object],
     ) -> None:
-        """``hold`` withdraws and gives back credit; ``make_room`` wakes the housekeeper."""
+        """Prepare; ``hold`` withdraws and gives back credit, ``make_room`` wakes the housekeeper.
+
+        ``hold_all`` does as ``hold``, with what audit records and errors have left.
+        """
         self._name = name
         self._links = links
         self._wanted = wanted
@@ -76,6 +95,7 @@ class DiskWatch:
         self._quota = quota
         self._clock = clock
         self._hold = hold
+        self._hold_all = hold_all
         self._make_room = make_room
         self._forecast_s = float("-inf")
         self._coming: Forecast | None = None
@@ -83,6 +103,8 @@ class DiskWatch:
         self.seen: Seen | None = None
         self.level = Level.WELL
         """What is done, by what any collector measured."""
+        self.is_full = False
+        """A budget that no disk enforces is used up: agents keep everything."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -103,7 +125,7 @@ class DiskWatch:
         seen = self.seen
         if seen is None or self.level is not Level.WELL:
             return False
-        return seen.budget is None or seen.budget.share(seen.measured.used_bytes) < BUSY_SHARE
+        return seen.budget is None or seen.budget.share(seen.used_bytes) < BUSY_SHARE
 
     async def look(self) -> Seen:
         """Look once, and do what follows. Raises Fault when the database is away."""
@@ -121,11 +143,16 @@ class DiskWatch:
             except Exception:
                 log.exception("a look at what the store will take failed: the last one holds")
         own = self.seen.level if self.seen is not None else Level.WELL
-        own = level(own, measured.used_bytes, budget)
+        own = level(own, used_of(budget, measured), budget)
         decided = max(own, levels.others_level(others, budget))
-        judged = judge(measured, budget, decided, self._coming, self._beyond, self._quota)
+        rooms = [one.room for one in others if one.is_alive and one.room is not None]
+        rooms += [Room(budget, measured.wal_bytes)] if budget is not None else []
+        full = is_full(self.is_full, rooms, measured.database_bytes)
+        judged = judge(
+            measured, budget, decided, self._coming, self._beyond, self._quota, is_full=full
+        )
         self.seen = Seen(measured, budget, own, self._coming, judged)
-        self._decide(decided, judged)
+        self._decide(decided, full, judged)
         return self.seen
 
     async def _look_ahead(self, measured: Measured, budget: Budget | None) -> None:
@@ -133,18 +160,20 @@ class DiskWatch:
             stocks = await growth.read_stocks(connection, self._retention)
             now, since = await growth.read_since(connection)
         limit_bytes = budget.limit_bytes if budget is not None else None
-        self._coming = forecast(stocks, measured.used_bytes, limit_bytes, now, since)
+        self._coming = forecast(stocks, used_of(budget, measured), limit_bytes, now, since)
         if self._quota.is_set:
             async with self._links.use() as connection:
                 written = await services.read_written(connection)
             self._beyond = services.over(written, self._quota)
 
-    def _decide(self, decided: Level, judged: Judged) -> None:
+    def _decide(self, decided: Level, full: bool, judged: Judged) -> None:  # noqa: FBT001
         before, self.level = self.level, decided
-        self._hold(decided is Level.HOLD)
+        was_full, self.is_full = self.is_full, full
+        self._hold(full or decided is Level.HOLD)
+        self._hold_all(full)
         if decided >= Level.SHED and (before < Level.SHED or before < decided):
             self._make_room()
-        if decided is Level.HOLD and before is not Level.HOLD:
+        if (decided is Level.HOLD and before is not Level.HOLD) or (full and not was_full):
             # As an error: it is among what still gets through.
             log.event("pipeline.throttled", judged.reason, severity=severity.ERROR)
         elif decided > before:
@@ -158,9 +187,9 @@ class DiskWatch:
         if seen is None:
             return {}
         said: dict[str, Any] = {
-            "disk_used_bytes": seen.measured.used_bytes,
+            "disk_used_bytes": seen.used_bytes,
             "disk_level": seen.level.word,
-            "disk_holding": self.level is Level.HOLD,
+            "disk_holding": self.is_full or self.level is Level.HOLD,
             "disk_said": seen.judged.reason,
         }
         if seen.budget is not None:

@@ -62,6 +62,8 @@ class Roster:
         self.budget = budget
         self.wishes = wishes
         self.rivals = Rivals()
+        self._holds = False
+        self._holds_all = False
         self._by_agent: dict[int, Session] = {}
         self._by_number: dict[int, Session] = {}
 
@@ -124,11 +126,20 @@ class Roster:
 
     def hold(self, on: bool) -> None:  # noqa: FBT001  a switch
         """Let agents keep all but audit records and errors, or no more; again is harmless."""
-        vital_bytes = VITAL_CREDIT_BYTES if on else 0
+        self._holds = on
+        self._tell_holding()
+
+    def hold_all(self, on: bool) -> None:  # noqa: FBT001  a switch
+        """While agents keep things: let them keep audit records and errors too, or no more."""
+        self._holds_all = on
+        self._tell_holding()
+
+    def _tell_holding(self) -> None:
+        vital_bytes = VITAL_CREDIT_BYTES if self._holds and not self._holds_all else 0
         if vital_bytes != self.wishes.vital_credit_bytes:
             # Before the windows: an agent without one must know what it may send all the same.
             self.wish(replace(self.wishes, vital_credit_bytes=vital_bytes))
-            self.tell_credit(self.budget.hold(on=on))
+        self.tell_credit(self.budget.hold(on=self._holds))
 
     def end_all(self, fault: Fault) -> None:
         """End every session, with the reason its agent is told."""

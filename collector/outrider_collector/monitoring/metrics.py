@@ -41,7 +41,7 @@ _GAUGES: Final = (
     ("waiting_for_credit", "agents_without_credit", "Agents that wait for their turn to send."),
     ("failing_for_s", "commits_failing_seconds", "For how long every commit has failed; 0: none."),
     ("rule_set", "rule_set_version", "Version of the rules that matches are counted by."),
-    ("disk_used_bytes", "disk_used_bytes", "What the database and its write-ahead log take."),
+    ("disk_used_bytes", "disk_used_bytes", "What counts to the budget: of a disk the log too."),
     ("disk_budget_bytes", "disk_budget_bytes", "What they may take; absent without a budget."),
     ("disk_full_in_s", "disk_full_in_seconds", "When they will; absent: not within a year."),
     ("disk_holding", "disk_holding", "1: agents keep all but audit records and errors."),

@@ -11,7 +11,14 @@ from outrider.visible import visible
 from outrider_collector.store import partitions, schema
 from outrider_collector.store.budget import growth, services, words
 from outrider_collector.store.budget.forecast import forecast
-from outrider_collector.store.budget.limits import Level, budget_of, level
+from outrider_collector.store.budget.limits import (
+    Level,
+    Room,
+    budget_of,
+    is_full,
+    level,
+    used_of,
+)
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.stats import read_stats
@@ -44,9 +51,14 @@ class Disk(NamedTuple):
     @property
     def judged(self) -> words.Judged:
         """The room as a state, and why."""
-        now_level = level(Level.WELL, self.measured.used_bytes, self.budget)
+        used_bytes = used_of(self.budget, self.measured)
+        now_level = level(Level.WELL, used_bytes, self.budget)
         beyond = services.over(self.written, self.quota)
-        return words.judge(self.measured, self.budget, now_level, self.coming, beyond, self.quota)
+        rooms = [Room(self.budget, self.measured.wal_bytes)] if self.budget is not None else []
+        full = is_full(was_full=False, rooms=rooms, database_bytes=self.measured.database_bytes)
+        return words.judge(
+            self.measured, self.budget, now_level, self.coming, beyond, self.quota, is_full=full
+        )
 
 
 async def run(configuration: Configuration, *, as_json: bool) -> None:
@@ -68,7 +80,7 @@ async def _disk(connection: AsyncConnection, configuration: Configuration) -> Di
     stocks = await growth.read_stocks(connection, configuration.retention.by_class())
     now, since = await growth.read_since(connection)
     limit_bytes = budget.limit_bytes if budget is not None else None
-    coming = forecast(stocks, measured.used_bytes, limit_bytes, now, since)
+    coming = forecast(stocks, used_of(budget, measured), limit_bytes, now, since)
     written = await services.read_written(connection)
     return Disk(measured, budget, coming, written, configuration.store.quota.quota())
 
@@ -78,7 +90,7 @@ def _document(stats: Stats, hours_ahead: int, disk: Disk) -> dict[str, Any]:
     return {
         **stats.document(hours_ahead=hours_ahead),
         "disk": {
-            "used_bytes": disk.measured.used_bytes,
+            "used_bytes": used_of(disk.budget, disk.measured),
             "wal_bytes": disk.measured.wal_bytes,
             "budget_bytes": disk.budget.limit_bytes if disk.budget is not None else None,
             "state": disk.judged.state,
@@ -122,12 +134,20 @@ def _text(stats: Stats, hours_ahead: int, disk: Disk) -> str:
         f"partitions  {stats.partitions:,}, {hours_ahead} hours ahead",
         f"feed        number {stats.feed_number:,}",
         f"disk        {visible(disk.judged.reason)}",
+        f"wal         {_wal(disk)}",
     ]
     if stats.oldest is not None and stats.newest is not None:
         lines.insert(1, f"arrived     {stats.oldest:%Y-%m-%d %H:%M} to {stats.newest:%H:%M:%S} UTC")
     if disk.written:
         lines.append(f"last day    {shares(disk.written)}")
     return "\n".join([*lines, "", *_costs(disk.coming)])
+
+
+def _wal(disk: Disk) -> str:
+    counts = disk.budget is None or disk.budget.is_disk
+    return f"{size(disk.measured.wal_bytes)} of write-ahead log, " + (
+        "counted above" if counts else "beside the budget: max_wal_size bounds it"
+    )
 
 
 def _filling(records: int, blocks: int, size_bytes: int) -> str:

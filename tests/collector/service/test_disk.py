@@ -21,8 +21,11 @@ import pytest
 from outrider.probes.deadline import Deadline
 from outrider_collector import store_probe
 from outrider_collector.ingest import disk
+from outrider_collector.ingest.credit import CreditBudget
 from outrider_collector.ingest.disk import DiskWatch
 from outrider_collector.ingest.links import Links
+from outrider_collector.ingest.pace import Intervals
+from outrider_collector.ingest.roster import VITAL_CREDIT_BYTES, Roster, Wishes
 from outrider_collector.store.budget import growth
 from outrider_collector.store.budget.limits import Level, Measured, Wanted
 from outrider_collector.store.budget.services import Quota
@@ -49,11 +52,13 @@ class Told:
     def __init__(self, url: str, name: str = "one", quota: Quota | None = None) -> None:
         self.links = Links(url, "outrider test")
         self.held: list[bool] = []
+        self.held_all: list[bool] = []
         self.made_room = 0
         self.now_s = 0.0
         self.watch = DiskWatch(
             name, self.links, Wanted(100 * MB), KEEP, quota or Quota(),
-            clock=lambda: self.now_s, hold=self.held.append, make_room=self._make_room,
+            clock=lambda: self.now_s, hold=self.held.append, hold_all=self.held_all.append,
+            make_room=self._make_room,
         )  # fmt: skip
 
     def _make_room(self) -> None:
@@ -97,6 +102,43 @@ async def test_each_level_is_acted_on_once(told: Told, fill: Callable[[int], Non
         (Level.HOLD, True, 2), (Level.HOLD, True, 2), (Level.SHED, False, 2),
         (Level.WELL, False, 2),
     ]  # fmt: skip
+
+
+async def test_beyond_a_budget_that_no_disk_enforces_nothing_is_taken(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Audit records and errors are held too, from 100 % until 98; the log does not count."""
+    used = [0]
+
+    async def measured(_: object) -> Measured:
+        return Measured(used[0] * MB, 500 * MB, None)
+
+    monkeypatch.setattr(disk, "measure", measured)
+    seen = []
+    for percent in (50, 96, 101, 99, 97, 50):
+        used[0] = percent
+        await told.watch.look()
+        seen.append((told.held[-1], told.held_all[-1]))
+    assert seen == [
+        (False, False), (True, False), (True, True), (True, True), (True, False), (False, False)
+    ]  # fmt: skip
+    used[0] = 120
+    found = await told.watch.look()
+    assert found.judged.reason == "120.0 MB of 100.0 MB (120 %): agents keep everything"
+
+
+def test_audit_records_and_errors_are_held_where_everything_is() -> None:
+    """Of a roster that holds, the credit for what is vital goes and comes back by itself."""
+    roster = Roster(CreditBudget(), Wishes(Intervals(100, 10), 5_000))
+    for on, everything, vital in (
+        (True, False, VITAL_CREDIT_BYTES), (True, True, 0), (True, False, VITAL_CREDIT_BYTES),
+        (False, False, 0),
+    ):  # fmt: skip
+        roster.hold(on)
+        roster.hold_all(everything)
+        assert roster.wishes.vital_credit_bytes == vital
+        assert (roster.budget.join(1) == 0) is on
+        roster.budget.leave(1)
 
 
 async def test_what_another_collector_measures_counts_here(
@@ -281,6 +323,12 @@ def holding(running: Fleet) -> bool:
     )
 
 
+def keeps_everything(running: Fleet) -> bool:
+    """Whether the collector takes nothing at all."""
+    said = "select 1 from collectors where status ->> 'disk_said' ~ 'keep everything'"
+    return bool(ask(running.url, said))
+
+
 def with_budget(running: Fleet, budget: str) -> None:
     """Start the collector with a disk budget."""
     file = running.root / "collector.toml"
@@ -299,11 +347,11 @@ def database_bytes(url: str) -> int:
 async def test_only_audit_records_and_errors_get_through_while_the_store_is_nearly_full(
     postgres_url: str,
 ) -> None:
-    """A budget that is used up: the others stay on the agent's disk, in order, and come later."""
+    """From 95 % on the others stay on the agent's disk, in order, and come later; at 100 % all."""
     with fleet(postgres_url, database=f"disk_{os.getpid()}") as running:
         # No less than a budget may be.
         ask(running.url, FILLER.format(rows=800_000))
-        with_budget(running, f"{database_bytes(running.url) // MB}MB")
+        with_budget(running, f"{database_bytes(running.url) / 0.96 / MB:.0f}MB")
         await eventually(lambda: holding(running), within_s=60)
         running.start_agent()
         write(running, "plain", *map(app, range(500)))
@@ -321,10 +369,13 @@ async def test_only_audit_records_and_errors_get_through_while_the_store_is_near
         found = {**found, "order.filled": 52}
         await until_stored(running, found)
 
+        ask(running.url, FILLER.format(rows=400_000).replace("filler", "more"))
+        await eventually(lambda: keeps_everything(running), within_s=60)
+        write(running, "orders", audit(52))
         running.stop("collector")
         assert stored(running) == found
         with_budget(running, "off")
-        await until_stored(running, {**found, "INFO": 801})
+        await until_stored(running, {**found, "order.filled": 53, "INFO": 801})
         assert ask(running.url, "select count(*) from gaps") == [(0,)]
 
 

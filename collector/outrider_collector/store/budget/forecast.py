@@ -61,7 +61,7 @@ class Forecast(NamedTuple):
 
     courses: Sequence[Course]
     fixed_bytes: int
-    """What belongs to no class: fresh blocks, alerts, health, the write-ahead log."""
+    """What belongs to no class: fresh blocks, alerts, health; of a disk the write-ahead log."""
     limit_bytes: int | None
     full_in_days: float | None
     """None: not within HORIZON_DAYS, or there is no limit."""

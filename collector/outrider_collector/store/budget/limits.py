@@ -2,14 +2,19 @@
 
 The budget is what the configuration says. Where the file system of the database can be seen from
 here, it is not more than what the database has and what is free there; without a word in the
-configuration it is that. Of a file system the margins are shares too, but not more than some
+configuration it is that. The write-ahead log is of the file system: its size is the server's choice
+(``max_wal_size``), no record that goes makes it smaller, so a budget that the configuration says is
+the database's without it. Of a file system the margins are shares too, but not more than some
 gigabytes: 5 % of a large disk that is shared with others is no emergency.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 GB: Final = 1_000_000_000
 SOON_S: Final = 3 * 86_400.0
@@ -47,7 +52,7 @@ class Measured(NamedTuple):
 
     @property
     def used_bytes(self) -> int:
-        """All of it."""
+        """All of it: what a disk gives."""
         return self.database_bytes + self.wal_bytes
 
 
@@ -82,6 +87,15 @@ class Budget(NamedTuple):
         """92 %, or 16 GB free."""
         return self._below(8, 16 * GB)
 
+    @property
+    def full_until(self) -> int:
+        """98 %, of what the configuration says: from all of it on, nothing at all is taken."""
+        return self._below(2, 0)
+
+    def used_bytes(self, measured: Measured) -> int:
+        """Return what counts to it: the log where it is the disk's room."""
+        return measured.used_bytes if self.is_disk else measured.database_bytes
+
     def share(self, used_bytes: int) -> float:
         """Return how much of it is used, 1.0: all."""
         return used_bytes / max(1, self.limit_bytes)
@@ -96,7 +110,7 @@ class Room(NamedTuple):
 
     def used_bytes(self, database_bytes: int) -> int:
         """Return how much of the budget is used."""
-        return database_bytes + self.wal_bytes
+        return database_bytes + (self.wal_bytes if self.budget.is_disk else 0)
 
 
 class Wanted(NamedTuple):
@@ -120,7 +134,24 @@ def budget_of(wanted: Wanted, measured: Measured) -> Budget | None:
         found.append(Budget(wanted.limit_bytes, is_disk=False))
     if measured.free_bytes is not None:
         found.append(Budget(measured.used_bytes + measured.free_bytes, is_disk=True))
-    return min(found, key=lambda one: one.hold_from, default=None)
+    return min(found, key=lambda one: one.hold_from - one.used_bytes(measured), default=None)
+
+
+def used_of(budget: Budget | None, measured: Measured) -> int:
+    """Return what counts to a budget, all of it where there is none."""
+    return measured.used_bytes if budget is None else budget.used_bytes(measured)
+
+
+def is_full(was_full: bool, rooms: Iterable[Room], database_bytes: int) -> bool:  # noqa: FBT001
+    """Return whether nothing at all may be taken: a budget that no disk enforces is used up.
+
+    A disk needs no such word: it refuses by itself, and its last part is for audit and errors.
+    """
+    return any(
+        database_bytes >= (room.budget.full_until if was_full else room.budget.limit_bytes)
+        for room in rooms
+        if not room.budget.is_disk
+    )
 
 
 def level(before: Level, used_bytes: int, budget: Budget | None) -> Level:

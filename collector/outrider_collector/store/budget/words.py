@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from outrider.durations import said as length_said
 from outrider.sizes import said as size
-from outrider_collector.store.budget.limits import SOON_S, Level
+from outrider_collector.store.budget.limits import SOON_S, Level, used_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,16 @@ def judge(
     coming: Forecast | None,
     beyond: Sequence[Written] = (),
     quota: Quota | None = None,
+    *,
+    is_full: bool = False,
 ) -> Judged:
-    """Judge the room; ``coming`` is None before the first look, ``beyond`` who is over a quota."""
+    """Judge the room; ``coming`` is None before the first look, ``beyond`` who is over a quota.
+
+    ``is_full``: nothing at all is taken.
+    """
     filled = _filled(measured, budget)
+    if is_full:
+        return Judged("down", f"{filled}: agents keep everything")
     if now_level is Level.HOLD:
         return Judged("down", f"{filled}: agents keep all but audit records and errors")
     if now_level is Level.SHED:
@@ -47,11 +54,12 @@ def judge(
 
 
 def _filled(measured: Measured, budget: Budget | None) -> str:
-    used = size(measured.used_bytes)
+    used_bytes = used_of(budget, measured)
+    used = size(used_bytes)
     if budget is None:
         return f"{used}, without a budget"
     whose = "the disk's " if budget.is_disk else ""
-    percent = 100 * budget.share(measured.used_bytes)
+    percent = 100 * budget.share(used_bytes)
     return f"{used} of {whose}{size(budget.limit_bytes)} ({percent:.0f} %)"
 
 

@@ -10,9 +10,12 @@ from outrider_collector.store.budget.limits import (
     Budget,
     Level,
     Measured,
+    Room,
     Wanted,
     budget_of,
+    is_full,
     level,
+    used_of,
 )
 
 BUDGET = Budget(100 * GB, is_disk=False)
@@ -61,6 +64,10 @@ def test_of_a_large_disk_the_margins_are_gigabytes() -> None:
 def test_the_budget_is_what_binds_first() -> None:
     """A budget beyond the disk protects nobody; without a word the disk is it, where it is seen."""
     seen, unseen = Measured(10 * GB, GB, 20 * GB), Measured(10 * GB, GB, None)
+    # A log that fills the disk binds before a budget that does not count it.
+    assert budget_of(Wanted(20 * GB), Measured(10 * GB, 30 * GB, GB)) == Budget(
+        41 * GB, is_disk=True
+    )
 
     assert budget_of(Wanted(20 * GB), seen) == Budget(20 * GB, is_disk=False)
     assert budget_of(Wanted(200 * GB), seen) == Budget(31 * GB, is_disk=True)
@@ -68,3 +75,26 @@ def test_the_budget_is_what_binds_first() -> None:
     assert budget_of(Wanted(200 * GB), unseen) == Budget(200 * GB, is_disk=False)
     assert budget_of(Wanted(), unseen) is None
     assert budget_of(Wanted(is_off=True), seen) is None
+
+
+def test_the_write_ahead_log_never_fills_a_budget_that_is_no_disk() -> None:
+    """Its size is the server's choice, which no shedding changes. Of a disk it counts."""
+    measured = Measured(GB // 5, 2 * GB, None)
+    budget = budget_of(Wanted(GB), measured)
+
+    assert budget is not None
+    assert level(Level.WELL, used_of(budget, measured), budget) is Level.WELL
+    assert Room(budget, measured.wal_bytes).used_bytes(measured.database_bytes) == GB // 5
+    disk = Budget(GB, is_disk=True)
+    assert used_of(disk, measured) == Room(disk, 2 * GB).used_bytes(GB // 5) == measured.used_bytes
+
+
+def test_a_budget_that_no_disk_enforces_is_full_at_all_of_it() -> None:
+    """From 100 % until 98: nothing is taken. A disk refuses by itself."""
+    rooms = [Room(BUDGET, 50 * GB), Room(Budget(GB, is_disk=True), 0)]
+    found, full = [], False
+    for share in (99, 100, 99, 98, 97, 99):
+        full = is_full(full, rooms, share * GB)
+        found.append(full)
+    assert found == [False, True, True, True, False, False]
+    assert not is_full(True, rooms[1:], 1000 * GB)

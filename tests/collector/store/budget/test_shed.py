@@ -238,7 +238,7 @@ async def test_housekeeping_sheds_by_what_it_measures(
     assert (await keep_house(store.connection, retention)).shed == []
 
     # The database of a test is small: the least budget that a file may name is more.
-    done = await keep_house(store.connection, retention, Wanted(measured.used_bytes // 2))
+    done = await keep_house(store.connection, retention, Wanted(measured.database_bytes // 2))
     assert len(done.shed) == 1
     assert await ages(store) == set()
 
