@@ -192,8 +192,9 @@ class Keeper:
             )
         if changes:
             self._wake()
-        self.silent += len(changes)
-        for change in changes:
+        fell_silent = [change for change in changes if change.to_state == "silent"]
+        self.silent += len(fell_silent)
+        for change in fell_silent:
             log.warning("a component fell silent", component=change.component.name)
 
     async def _publish(self, watched_s: float) -> None:

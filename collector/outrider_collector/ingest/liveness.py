@@ -31,6 +31,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from outrider_collector.store.overdue import GONE_WORKER
 from outrider_protos.v1 import ingest_pb2
 
 LAGGING_MS = 60_000
@@ -113,8 +114,7 @@ def worker_verdict(
 
 def gone_verdict(*, is_worker: bool) -> Verdict:
     """Decide the state of what its agent or collector used to report and does not any more."""
-    who = "its agent does not report it" if is_worker else "nobody looks at it"
-    return Verdict("retired", f"{who} any more")
+    return Verdict(*GONE_WORKER) if is_worker else Verdict("retired", "nobody looks at it any more")
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ downtime is never counted against a worker.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from outrider_collector.store import feed
 from outrider_collector.store.health import PROBED_KINDS, Change, Component, store
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from psycopg import AsyncConnection
+
+
+GONE_WORKER: Final = ("retired", "its agent does not report it any more")
 
 
 async def mark_silent(
@@ -28,7 +31,9 @@ async def mark_silent(
     """Declare silent who is overdue by the database's clock, in one transaction.
 
     What probes look at is expired then: nobody has said how it is. Where the agent or collector
-    that looked has stopped on purpose, nobody is to say it: it is retired, until somebody does.
+    that looked has stopped on purpose, nobody is to say it: it is retired, until somebody does. A
+    worker is retired too of whose agent a later heartbeat is there, which is not overdue: it lives,
+    and does not report the worker any more.
 
     ``collector`` is who asks. Nobody is overdue whose collector is gone, or was until less than
     ``reconnect_grace_s`` ago. Another collector is there if it has said so after the heartbeat was
@@ -48,7 +53,11 @@ async def _overdue(
         """
         select s.component_kind, s.component, s.agent, s.team, s.host, s.service, s.worker,
                s.state, h.seen_at, clock_timestamp(),
-               coalesce(a.state = 'retired', s.agent is null and c.stopped_at is not null)
+               coalesce(a.state = 'retired', s.agent is null and c.stopped_at is not null),
+               s.component_kind = 'worker' and exists (
+                   select from heartbeats b
+                   where b.component_kind = 'agent' and b.component = s.agent::text
+                       and b.seen_at > h.seen_at and b.due_at >= clock_timestamp())
         from heartbeats h
         join system_health s using (component_kind, component)
         left join collectors c on c.name = h.collector
@@ -71,18 +80,23 @@ async def _overdue(
         Change(
             Component(kind, name, agent, team, host or "", service, worker),
             state,
-            *_unheard(kind, seen_at, on_purpose=on_purpose),
+            *_unheard(kind, seen_at, on_purpose=on_purpose, is_left_out=is_left_out),
             now,
         )
-        for kind, name, agent, team, host, service, worker, state, seen_at, now, on_purpose in (
-            await cursor.fetchall()
-        )
-    ]
+        for (
+            kind, name, agent, team, host, service, worker, state, seen_at, now, on_purpose,
+            is_left_out,
+        ) in await cursor.fetchall()
+    ]  # fmt: skip
 
 
-def _unheard(kind: str, seen_at: datetime, *, on_purpose: bool) -> tuple[str, str]:
+def _unheard(
+    kind: str, seen_at: datetime, *, on_purpose: bool, is_left_out: bool
+) -> tuple[str, str]:
     """Return the state of who is not heard from any more, and why."""
     since = f"since {seen_at:%Y-%m-%d %H:%M:%S} UTC"
+    if is_left_out:
+        return GONE_WORKER
     if kind not in PROBED_KINDS:
         return "silent", f"no heartbeat {since}"
     if on_purpose:

@@ -97,3 +97,41 @@ async def test_silence_is_declared_once(database_url: str) -> None:
         second = await overdue.mark_silent(two, "two", reconnect_grace_s=GRACE_S)
 
     assert (len(first), len(second)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("agent_seen_s", "agent_due_s", "state"),
+    [
+        # It beats on without the worker: a file that was put away, for one.
+        (1, -19, "retired"),
+        # It has not beaten since: whether the worker lives, nobody knows.
+        (7200, -19, "silent"),
+        # It has, but is overdue itself, if not yet declared so.
+        (20, 0, "silent"),
+    ],
+)
+async def test_a_worker_that_its_living_agent_does_not_report_is_retired(
+    database_url: str, agent_seen_s: int, agent_due_s: int, state: str
+) -> None:
+    """It never counts as silent, nor as time in which it was down."""
+    given(database_url, state="up", overdue_s=2, seen_s=1, watched_s=90, stopped=False)
+    ask(database_url, "update system_health set component_kind = 'worker'")
+    ask(database_url, "update heartbeats set component_kind = 'worker'")
+    ask(
+        database_url,
+        """
+        insert into heartbeats (component_kind, component, seen_at, due_at, collector, gauges)
+        select 'agent', '1', case when %s = 7200 then seen_at
+            else now() - make_interval(secs => %s) end, now() - make_interval(secs => %s), 'one',
+            '{}' from heartbeats
+        """,
+        agent_seen_s,
+        agent_seen_s,
+        agent_due_s,
+    )
+    async with await connect(database_url, application_name="test") as connection:
+        (change,) = await overdue.mark_silent(connection, "two", reconnect_grace_s=GRACE_S)
+
+    assert change.to_state == state
+    history = ask(database_url, "select from_state, to_state from system_health_history")
+    assert history == [("up", state)]
