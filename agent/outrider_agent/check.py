@@ -13,6 +13,7 @@ from outrider.probes.look import look as look_once
 from outrider.probes.result import WELL
 from outrider.visible import visible
 from outrider_agent import encodings, identity
+from outrider_agent.configuration import SourceConfig
 from outrider_agent.discovery import (
     COMPRESSED,
     Discovery,
@@ -28,11 +29,12 @@ from outrider_agent.wide_framing import framer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outrider_agent.configuration import Configuration, SourceConfig
+    from outrider_agent.configuration import Configuration
 
 READ_FROM_ARCHIVES = "read only for what was not delivered of a file before it was compressed"
 
 _SHOWN = 20
+_DEFAULTS = SourceConfig(paths=("/",), service="s")
 
 
 def run(config: Configuration, write: Callable[[str], object], *, probe: bool = False) -> int:
@@ -53,7 +55,12 @@ def run(config: Configuration, write: Callable[[str], object], *, probe: bool = 
     problems += _check_enrolment(config, write)
     finder = Discovery(config.agent.source, config.inbox)
     for number, source in enumerate(config.agent.source, start=1):
-        write(f"source {number}     service {source.service}, format {source.format}\n")
+        set_here = "".join(
+            f", {key} {value}"
+            for key in ("start", "when_full", "backlog_bytes")
+            if (value := getattr(source, key)) != getattr(_DEFAULTS, key)
+        )
+        write(f"source {number}     service {source.service}, format {source.format}{set_here}\n")
         for pattern in source.paths:
             problems += _check_pattern(finder, pattern, source, write)
     problems += _check_probes(config, write, look=probe)

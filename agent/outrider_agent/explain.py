@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from outrider import durations
 from outrider.command import DONE, FOUND
 from outrider.visible import visible
-from outrider_agent import archives, check, control, status
+from outrider_agent import archives, check, control, state, status
 from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
 from outrider_agent.status import size
 
@@ -34,6 +34,9 @@ def run(config: Configuration, name: str, write: Callable[[str], object]) -> int
         _print(file, write)
     if known:
         return DONE
+    if opened is not None and (read := _was_read(config, opened[0])):
+        write(f"stream       {read}\n")
+        return DONE
     if opened is None or source is None:
         return FOUND
     write(f"format       {check.format_of(opened[1], source)}\n")
@@ -55,6 +58,17 @@ def _open(path: str, write: Callable[[str], object]) -> tuple[tuple[int, int], b
         return None
     write(f"now          {size(found.st_size)}, device {found.st_dev}, inode {found.st_ino}\n")
     return (found.st_dev, found.st_ino), head
+
+
+def _was_read(config: Configuration, key: tuple[int, int]) -> str:
+    """Say of a file whose stream has ended how far it was read; empty where none is remembered."""
+    remembered = state.load(config.state_dir / "cache.json")
+    ended = dict(remembered.delivered).get(key)
+    if ended is None:
+        return ""
+    streams = (seen.stream_id for seen in remembered.paths.values() if seen.key == key)
+    named = next((f" {stream}" for stream in streams if stream), "")
+    return f"ended{named}: it was read to its end, {ended.size} bytes, and all of it is stored"
 
 
 def _source(

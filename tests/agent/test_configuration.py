@@ -131,6 +131,23 @@ def test_check_says_what_each_source_would_match(tmp_path: Path) -> None:
     assert "problem: " + str(logs / "c.log") + ": it is a directory" in text
 
 
+def test_check_shows_what_a_source_leaves_out(tmp_path: Path) -> None:
+    """Where a file begins and what goes when it is full, where the source says so."""
+    config = load(
+        tmp_path,
+        f'data_dir = "{tmp_path}"\n'
+        "[[agent.source]]\npaths = ['/x']\nservice = 's'\n"
+        "[[agent.source]]\npaths = ['/y']\nservice = 't'\nstart = '1h'\nwhen_full = 'block'\n"
+        "backlog_bytes = 1000\n",
+    )
+    written: list[str] = []
+    check.run(config, written.append)
+    text = "".join(written)
+
+    assert "source 1     service s, format auto\n" in text
+    assert "service t, format auto, start 1h, when_full block, backlog_bytes 1000\n" in text
+
+
 def test_check_says_what_to_do(tmp_path: Path) -> None:
     """Each problem ends with what to do; what is merely not there yet is told and is none."""
     (tmp_path / "logs").mkdir()

@@ -16,7 +16,7 @@ import pytest
 from outrider import command
 from outrider.configuration import ConfigError
 from outrider_agent import agent as agent_module
-from outrider_agent import check, cli, configuration, control, explain, status
+from outrider_agent import check, cli, configuration, control, explain, state, status
 from outrider_agent.account import Account
 from outrider_agent.reports import Reports
 from outrider_agent.supervisor import Supervisor
@@ -179,6 +179,25 @@ async def test_explain_says_how_far_a_file_is_read_and_in_which_format(
     assert "none matches it by this name: it is read to its end" in text
 
 
+def test_explain_knows_a_file_whose_stream_has_ended(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A rotated file that no source matches any more was read, as the agent's cache remembers."""
+    site = Site(tmp_path, collector)
+    path = site.write("a.old", "one\n")
+    config, status_of = loaded(site), path.stat()
+    key = (status_of.st_dev, status_of.st_ino)
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    said: list[str] = []
+    assert explain.run(config, str(path), said.append) == command.FOUND
+
+    kept = state.State(delivered=[(key, state.Delivered(4, status_of.st_mtime_ns, b"d"))])
+    state.save(config.state_dir / "cache.json", kept)
+    said.clear()
+    assert explain.run(config, str(path), said.append) == command.DONE
+    assert "ended: it was read to its end, 4 bytes, and all of it is stored" in "".join(said)
+
+
 async def test_errors_after_a_banner_are_errors(tmp_path: Path, collector: FakeCollector) -> None:
     """A banner is in no format, which explain says; what is written after it is looked at anew."""
     site = Site(tmp_path, collector)
@@ -236,6 +255,34 @@ async def test_a_reload_follows_new_sources_and_keeps_the_old_ones_files(
 
     assert collector.database.messages() == ["one", "two", "three"]
     assert any("was read anew" in said for said in site.said)
+
+
+@pytest.mark.parametrize("more", ["same\n", ""])
+async def test_a_source_that_comes_back_marks_what_may_be_stored(
+    tmp_path: Path, collector: FakeCollector, more: str
+) -> None:
+    """Its stream has ended; equal lines, written to since, are no proof of how far it was read."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # as the command does: it tells of writers
+    site = Site(tmp_path, collector)
+    path = site.write("a.log", "same\n" * 3)
+    rows, streams = collector.database.rows, collector.database.streams
+    async with reloadable(site) as hangup:
+        await collector.until(lambda: len(rows) == 3)
+        text = site.config_file.read_text()
+        site.config_file.write_text(text.replace("*.log", "*.txt"))
+        hangup.set()
+        await collector.until(lambda: any(stream.closed for stream in streams.values()))
+        while (await explained(site, path))[0] == command.DONE:
+            await asyncio.sleep(0.05)
+        site.write("a.log", more)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        site.config_file.write_text(text)
+        hangup.set()
+        await collector.until(lambda: len(rows) == 6 + len(more.split()))
+    signal.signal(signal.SIGIO, before)
+
+    assert [row.replayed for row in rows[:3]] == [False] * 3
+    assert [row.replayed for row in rows[3:6]] == [True] * 3
 
 
 async def test_a_reload_of_a_bad_file_changes_nothing_and_says_what_is_wrong(
