@@ -40,6 +40,8 @@ NAMES = ("a.log", "b.log")
 SERVICE = "bots"
 LOOK_S = 0.3
 """Longer than the time between two looks for files."""
+SAVED_S = 2.0
+"""Longer than it takes until a cache has what a look saw."""
 
 
 @dataclass(eq=False, repr=False)
@@ -84,6 +86,10 @@ class Tailing(RuleBasedStateMachine):
         self.packed: list[Life] = []
         """Those of them that are in an archive, and were known by more than their first bytes."""
         self.generations = count(1)
+        self.seen: set[str] = set()
+        """Names under which the agent has followed a file, and had the time to remember it."""
+        self.placed = False
+        """Whether this process has had a session and the time to find again what is there."""
         self.backup: Database | None = None
 
     # ---------------------------------------------------------------- what writers do
@@ -137,17 +143,42 @@ class Tailing(RuleBasedStateMachine):
     @rule(data=st.data(), compressed=st.booleans())
     def rename(self, data: st.DataObject, compressed: bool) -> None:
         """Rename and create: the usual rotation, with compression or without."""
-        name = data.draw(st.sampled_from(sorted(self.lives)))
+        self._rename(data.draw(st.sampled_from(sorted(self.lives))), compressed=compressed)
+
+    def _rename(self, name: str, *, compressed: bool) -> None:
         life = self.lives.pop(name)
         target = life.path.with_name(f"{name}.{next(self.generations)}")
         life.path.rename(target)
         life.path = target
         self.rotated.append(life)
-        if not life.known:
-            # Renamed out of the globs before anybody saw it.
+        if not life.known and (compressed or name not in self.seen):
+            # Renamed out of the globs before anybody saw it, or anything under its name.
             life.destroyed, life.told = True, False
         if compressed:
             self._compress(life)
+
+    @rule(name=st.sampled_from(NAMES), times=st.integers(2, 4))
+    def rotate_often(self, name: str, times: int) -> None:
+        """Several generations are born and renamed between two looks, if there are looks."""
+        for _ in range(times):
+            self._append(self._life(name), 3, partial=False)
+            self._rename(name, compressed=False)
+
+    @precondition(lambda self: self.host.agent is not None)
+    @rule(
+        name=st.sampled_from(NAMES),
+        times=st.integers(2, 4),
+        in_order=st.booleans(),
+        connected=st.booleans(),
+    )
+    def rotate_while_down(self, name: str, times: int, in_order: bool, connected: bool) -> None:
+        """The agent rests, ends, and comes back after several rotations."""
+        self._append(self._life(name), 3, partial=False)
+        self.work(SAVED_S)
+        self.end(in_order)
+        self.rotate_often(name, times)
+        self.start(connected)
+        self.work(LOOK_S)
 
     @precondition(lambda self: self.lives)
     @rule(data=st.data(), copied=st.booleans(), lines=st.integers(0, 40))
@@ -177,7 +208,7 @@ class Tailing(RuleBasedStateMachine):
             self.rotated.remove(life)
         else:
             del self.lives[life.path.name]
-        if self.host.agent is not None and life.known:
+        if self.placed and life.known:
             self.past.append(life)  # held by its descriptor: nothing is lost, unless a crash comes
             return
         self._destroy(life)
@@ -218,13 +249,17 @@ class Tailing(RuleBasedStateMachine):
     def _note_known(self, seconds: float) -> None:
         if not self.host.connected or self.host.full or seconds < LOOK_S:
             return
-        for life in self.lives.values():
+        self.placed = True
+        for name, life in self.lives.items():
             life.known = life.known or life.size > 0
+            if life.known and seconds >= SAVED_S:
+                self.seen.add(name)
 
     @precondition(lambda self: self.host.agent is not None)
     @rule(in_order=st.booleans())
     def end(self, in_order: bool) -> None:
         """The agent stops, or is killed; or has no room to keep what its descriptors held."""
+        self.placed = False
         if in_order:
             self.host.stop()
         else:
@@ -269,6 +304,7 @@ class Tailing(RuleBasedStateMachine):
         self.collector.database = copy.deepcopy(self.backup)
         for life in (*self.past, *self.rotated):
             life.destroyed, life.told = True, False
+        self.seen.clear()
         for life in self.lives.values():
             life.known = False  # its stream may be younger than the copy
         if self.host.agent is not None:
