@@ -84,6 +84,11 @@ def main(argv: list[str]) -> int:
     aside.add_argument(
         "--limit", type=int, default=100, metavar="N", help="list the newest N; default 100"
     )
+    for command in commands.choices.values():
+        # Before the command or after it; after it must not undo what was said before.
+        command.add_argument(
+            "--config", metavar="FILE", default=argparse.SUPPRESS, help="outrider.toml to read"
+        )
     arguments = parser.parse_args(argv)
     configuration = config.load(arguments.config)
     if arguments.command == "migrate":

@@ -73,7 +73,7 @@ def test_stats_say_how_full_the_disk_is_and_what_a_day_costs(
     assert "\ndisk        " in said
     assert "stays under it, at most" in said
     assert re.search(r"\ndebug +3d +0 B +0 B +0 B\n", said)
-    assert store_command.main([*named, "stats", "--json"]) == 0
+    assert store_command.main(["stats", "--json", *named]) == 0
     disk = json.loads(capsys.readouterr().out)["disk"]
     assert disk["budget_bytes"] <= 900 * 10**9
     assert (disk["state"], disk["full_in_days"]) == ("up", None)
