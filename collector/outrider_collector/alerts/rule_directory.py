@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.configuration import ConfigError, Source, dotted, parse, read_secret
 from outrider_alerting.rule_files import Problem
+from outrider_collector.store.connect import UP_LOCK
 from outrider_collector.store.rules import FILES_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 RULES_DIRECTORY: Final = "rules"
 """Inside the data directory of `outrider up`: what it applies at each start."""
-UP_LOCK: Final = "up.lock"
-"""Inside the data directory of `outrider up`: held while it runs, left where it ran."""
 
 
 def read_directory(directory: str | Path) -> dict[str, str]:

@@ -54,6 +54,9 @@ _SOCKET = {
 EMBEDDED_SOCKET = "run"
 """Inside the data directory: where the embedded server of `outrider up` listens."""
 
+UP_LOCK: Final = "up.lock"
+"""Inside the data directory of `outrider up`: held while it runs, with its pid, and left there."""
+
 _URL_HINT: Final = "write it like postgresql://user@host:5432/outrider"
 
 
@@ -366,7 +369,27 @@ def _embedded_in(url: str | None) -> Path | None:
     return host.parent if host.is_absolute() and url == _embedded_url(host.parent) else None
 
 
+def _runs_up(data_dir: Path) -> int | None:
+    """Return the pid of the `outrider up` that runs there; None: none does.
+
+    Its lock is not tried: who starts at this moment would find it taken.
+    """
+    try:
+        pid = int((data_dir / UP_LOCK).read_text().rpartition("pid ")[2])
+        os.kill(pid, 0)
+    except PermissionError:
+        return pid
+    except (OSError, ValueError, OverflowError):
+        return None
+    return pid if pid > 0 else None
+
+
 def _not_running(data_dir: Path) -> str:
+    if (pid := _runs_up(data_dir)) is not None:
+        return (
+            f"the embedded database does not run, 'outrider up' (pid {pid}) starts it again: "
+            f"{data_dir}: what it prints says why, and {data_dir / 'postgres' / 'server.log'}"
+        )
     if (data_dir / "postgres").is_dir():
         what = f"the embedded database does not run: {data_dir}"
     else:

@@ -27,10 +27,12 @@ from typing import TypedDict
 from urllib.parse import quote
 
 from outrider.errors import Fault
+from outrider_collector.up import server_log
 
 SUPERUSER = "outrider"
 _SOCKET_PATH_BYTES_MAX = 107
 _PR_SET_PDEATHSIG = 1
+_LOOKED_AT_BYTES = 16_000
 
 
 class PostgresError(Fault):
@@ -139,6 +141,7 @@ class Postgres:
     binaries: Binaries | None = None
     account: Account | None = field(default_factory=server_account)
     process: subprocess.Popen[bytes] | None = None
+    _log_begin: int = 0
 
     @property
     def data(self) -> Path:
@@ -160,6 +163,21 @@ class Postgres:
         name = "psql" if shutil.which("psql") else program
         return f"{name} '{self.url()}'"
 
+    def last_words(self) -> str:
+        """Return whole lines of what the server wrote since it was started last, the cause first.
+
+        At most 1,000 characters, as a terminal may show them.
+        """
+        try:
+            with self.log.open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(begin := max(self._log_begin, end - _LOOKED_AT_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        # The first was cut off, unless it is where the server began to write.
+        return server_log.said(lines if begin == self._log_begin else lines[1:])
+
     def start(self, timeout_s: float = 60.0) -> None:
         """Make the cluster if there is none, start the server and wait until it answers.
 
@@ -171,6 +189,7 @@ class Postgres:
             self._initdb(binaries)
         self._stop_leftover()
         with self.log.open("ab") as log:
+            self._log_begin = log.tell()
             self.process = subprocess.Popen(  # noqa: S603  our own binaries
                 [
                     binaries.program("postgres"),
@@ -304,7 +323,7 @@ class Postgres:
             if answer.returncode == 0:
                 return
             if self.process.poll() is not None or time.monotonic() > deadline:
-                words = self.log.read_text(errors="replace").strip()
+                words = self.last_words()
                 self.stop()
-                raise PostgresError(f"Postgres did not start in {self.data}: {words[-500:]}")
+                raise PostgresError(f"Postgres did not start in {self.data}: {words}")
             time.sleep(0.02)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from outrider.retry import Backoff
-from outrider_collector.up.children import STEADY_S, how_it_ended, last_words
+from outrider_collector.up.children import STEADY_S, how_it_ended
 from outrider_collector.up.postgres import PostgresError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class PostgresKeeper:
             code = await asyncio.to_thread(self.server.process.wait)
             if loop.time() - started > STEADY_S:
                 self._backoff.reset()
-            trouble = f"Postgres ended with {how_it_ended(code)}: {last_words(self.server.log)}"
+            trouble = f"Postgres ended with {how_it_ended(code)}: {self.server.last_words()}"
             while trouble:
                 trouble = await self._start_again(trouble)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from outrider_collector.store.connect import (
     fault_of,
     read_url,
 )
+from outrider_collector.up.layout import Layout
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -192,6 +194,24 @@ async def test_the_embedded_server_that_does_not_run_is_named(tmp_path: Path) ->
         await connect(url, application_name="test")
     assert missing.value.reason is stopped.value.reason is Reason.STORE_DOWN
     assert f"'outrider up --data {tmp_path}'" in stopped.value.text
+
+
+async def test_an_embedded_server_that_is_being_started_again_is_not_to_be_started(
+    tmp_path: Path,
+) -> None:
+    """While `outrider up` runs, it is named, and where the reason is."""
+    url = database_url(DatabaseConfig(), tmp_path, {})
+    (tmp_path / "postgres").mkdir()
+    held = Layout(tmp_path).hold()
+    try:
+        with pytest.raises(Fault, match=f"'outrider up' .pid {os.getpid()}. starts it again"):
+            await connect(url, application_name="test")
+    finally:
+        os.close(held)
+    # A lock that was left where it ran names nobody who lives.
+    (tmp_path / "up.lock").write_text("outrider up, pid 99999999")
+    with pytest.raises(Fault, match="start it with 'outrider up --data"):
+        await connect(url, application_name="test")
 
 
 def test_a_full_disk_that_takes_no_connection_is_full_and_not_away(tmp_path: Path) -> None:

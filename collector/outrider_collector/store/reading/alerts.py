@@ -192,14 +192,15 @@ async def newest_transition(conn: AsyncConnection[Any]) -> int:
 
 
 async def transitions_after(conn: AsyncConnection[Any], last: int) -> list[Told]:
-    """Return what fired and what ended after that transition, in their order, at most 100."""
+    """Return what fired, and what ended of it, after that transition, in order, at most 100."""
     async with snapshot(conn) as open_snapshot:
         rows = await open_snapshot.rows(
             sql.SQL(
                 "select t.id, t.to_state, t.concluded_at, a.id, a.priority, a.summary"
                 " from alert_transitions t join alerts a on a.id = t.alert"
                 " where t.id > %(last)s and t.to_state in ('firing', 'resolved')"
-                " order by t.id limit 100"
+                # Of what never fired nobody was told, and so nobody is told that it ended.
+                " and a.fired_at is not null order by t.id limit 100"
             ),
             {"last": last},
         )
