@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from outrider import durations
 from outrider.command import DONE, FOUND
 from outrider.visible import visible
-from outrider_agent import archives, check, control, state, status
+from outrider_agent import archives, check, control, generations, state, status
 from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
 from outrider_agent.status import size
 
@@ -98,7 +98,18 @@ def _source(
         patterns = [pattern for source in config.agent.source for pattern in source.paths]
         shown = visible(", ".join(patterns))
         write(f"source       none matches it: {shown or 'none is configured'}\n")
+        _say_rotated(path, finder, write)
     return None
+
+
+def _say_rotated(path: str, finder: Discovery, write: Callable[[str], object]) -> None:
+    """Say of which path that a source has the file may be a generation."""
+    homes = [one for one in generations.homes(path) if finder.source_of(one) is not None]
+    if homes and not path.endswith(COMPRESSED):
+        write(
+            f"rotated      by its name from {visible(homes[0])}: read if it was written after the\n"
+        )
+        write("             agent had last seen that path, and no stream has, or had, its bytes\n")
 
 
 def _left_alone(path: str, source: SourceConfig) -> str | None:

@@ -74,9 +74,8 @@ class Files:
         self.unpacks = False
         """Whether :meth:`unpack` has more to do at once."""
         self._by_stream: dict[int, Followed] = {}
-        self._dirty, self._next_save = False, 0.0
+        self._dirty, self._next_save, self._last_ack_us = False, 0.0, 0
         self._hurry = hurry
-        self._last_ack_us = 0
 
     @property
     def last_feed(self) -> tuple[int, bytes]:
@@ -252,7 +251,8 @@ class Files:
         self._adoption.copies.retry()
         for followed in living:
             try:
-                self._see_to(followed, now, now_us, now_ns)
+                with suppress(FileNotFoundError):  # the next look finds it, or tells what is lost
+                    self._see_to(followed, now, now_us, now_ns)
             except OSError as error:
                 self._reports.say(f"see {followed.path}", f"{followed.path}: {error}")
         relieve(living, self._reports)

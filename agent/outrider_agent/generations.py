@@ -228,6 +228,14 @@ def rotated_names(path: str, siblings: list[str]) -> Iterator[str]:
             yield sibling
 
 
+def homes(path: str) -> list[str]:
+    """Return the paths of which a name can be a rotated one, the longest first."""
+    cuts = [at for at in range(len(path) - 1, path.rfind("/") + 1, -1) if path[at] in ".-_"]
+    suffix = os.path.splitext(path)[1]  # noqa: PTH122  a string
+    possible = [path[:at] + end for at in cuts for end in ("", suffix)]
+    return [one for one in possible if list(rotated_names(one, [path]))]
+
+
 def is_copy_of(fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed]) -> bool:
     """Whether an open file has what one of ``path`` has: a backup of it, no file of its own."""
     size = os.fstat(fd).st_size

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider_agent import adoption
-from outrider_agent.generations import rotated_names
+from outrider_agent.generations import homes, rotated_names
 from tests.agent.fake_collector import FakeCollector
 from tests.agent.harness import Site, numbered
 from tests.agent.stepped import TOKEN, Stepped
@@ -215,3 +215,10 @@ def test_names_that_rotation_gives() -> None:
     rotated = ["/l/b-1.log", "/l/b.1.log", "/l/b.log-2026", "/l/b.log.1", "/l/b.log.old"]
     others = ["/l/b.log", "/l/b.login.1", "/l/b.txt.1", "/l/b2.log", "/l/b.log.html", "/l/c.log.1"]
     assert list(rotated_names("/l/b.log", sorted(rotated + others))) == rotated
+
+
+def test_a_rotated_name_says_of_which_path_it_may_be() -> None:
+    """As the agent looks from the path to its generations, so `explain` looks back."""
+    assert "/l/b.log" in homes("/l/b.log.1")
+    assert "/l/b.log" in homes("/l/b-2026-11-30.log")
+    assert homes("/l/b.log") == []
