@@ -314,7 +314,7 @@ def fault_of(error: psycopg.Error, url: str | None = None) -> Fault:
     if state in _BEHIND:
         cure = "run 'outrider store migrate'"
         if state == _NO_TABLE:
-            cure = f"is it the right one? Correct the URL, else {cure}"
+            cure = f"is this the right database? Correct the URL, else {cure}"
         detail = f"the database lacks something of Outrider{where}: {said}: {cure}"
         return Fault(Reason.STORE_BEHIND, detail=detail, sqlstate=state)
     if "conflict with recovery" in said:

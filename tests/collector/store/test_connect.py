@@ -169,7 +169,7 @@ async def test_a_database_without_our_tables_is_asked_about_first(
         await connection.execute("select * from no_such_table")
 
     assert caught.value.text.endswith(
-        "is it the right one? Correct the URL, else run 'outrider store migrate'"
+        "is this the right database? Correct the URL, else run 'outrider store migrate'"
     )
 
 
