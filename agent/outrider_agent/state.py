@@ -1,11 +1,11 @@
-"""What the agent remembers only to be quick and polite: a cache, lost without loss.
+"""What the agent remembers only to be quick, polite and thorough: a cache.
 
 Postgres says how far each stream is committed. The cache adds the last feed position acknowledged
 (so that a database that forgot is noticed) and how far each stream was acknowledged (so that what
 is sent again after such a loss is marked ``replayed``), and how each file looked last, which tells
 a file that was rewritten while no agent ran where its bytes alone would not. And it says what of
-each path was seen last, which finds files that were born and renamed while no agent ran. A cache
-that is damaged anywhere is ignored.
+each path was seen last, which finds files that were born and renamed while no agent ran. Without
+it nothing is lost of what is a stream. A cache that is damaged anywhere is ignored.
 """
 
 from __future__ import annotations

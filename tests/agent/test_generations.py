@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outrider_agent import adoption
+from outrider.command import FOUND
+from outrider_agent import adoption, configuration, explain
 from outrider_agent.generations import homes, rotated_names
 from tests.agent.fake_collector import FakeCollector
 from tests.agent.harness import Site, numbered
@@ -222,3 +223,12 @@ def test_a_rotated_name_says_of_which_path_it_may_be() -> None:
     assert "/l/b.log" in homes("/l/b.log.1")
     assert "/l/b.log" in homes("/l/b-2026-11-30.log")
     assert homes("/l/b.log") == []
+
+
+def test_explain_names_the_path_of_a_rotated_file(host: Stepped) -> None:
+    """What no source matches, and may be a generation, is said to be one, and when it is read."""
+    host.site.write("b.log.3", "line\n")
+    said: list[str] = []
+    config = configuration.load(host.site.config_file, {})
+    assert explain.run(config, str(host.site.logs / "b.log.3"), said.append) == FOUND
+    assert f"rotated      by its name from {host.site.logs}/b.log: read if it was" in "".join(said)
