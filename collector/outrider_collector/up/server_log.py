@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 MOST_CHARACTERS: Final = 1_000
 _LAST_LINES: Final = 2
 _LOOKED_AT: Final = 50
-# The likeliest first. What it tells clients while it starts or stops is no cause.
+# What it tells clients while it starts or stops, and whom it does not let in, is no cause.
+_TO_CLIENTS: Final = (
+    'the database system is|terminating|role |database "|password|.*authentication|no pg_hba'
+    "|sorry, too many|remaining connection|unsupported frontend|canceling|connection"
+)
+# The likeliest first.
 _CAUSES: Final = (
     re.compile("No space left on device"),
     re.compile(r"\bPANIC: "),
-    re.compile(r"\bFATAL: (?!\s*(the database system is|terminating connection))"),
+    re.compile(rf"\bFATAL: \s*(?!\s|{_TO_CLIENTS})"),
 )
 
 

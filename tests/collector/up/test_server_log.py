@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FULL = "10:00 [1] PANIC:  could not write to file: No space left on device"
 STARTING = "10:01 [9] FATAL:  the database system is starting up"
+ROOT = '10:01 [9] FATAL:  role "root" does not exist'
 CRASHED = "10:02 [1] LOG:  server process (PID 7) was terminated by signal 6: Aborted"
 DOWN = "10:03 [1] LOG:  database system is shut down"
 
@@ -22,6 +23,7 @@ DOWN = "10:03 [1] LOG:  database system is shut down"
 def test_the_cause_comes_first_then_the_last_lines_whole() -> None:
     """What clients were told while it started or ended is no cause."""
     assert said([FULL, STARTING, CRASHED, DOWN]) == f"{FULL}; {CRASHED}; {DOWN}"
+    assert said([ROOT, CRASHED, DOWN]) == f"{CRASHED}; {DOWN}"
     assert said([STARTING, CRASHED, DOWN, ""]) == f"{CRASHED}; {DOWN}"
     assert said(["x: FATAL:  bad setting"]) == "x: FATAL:  bad setting"
     assert said([]) == ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from psycopg import sql
 from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int8BinaryLoader
 
@@ -35,17 +36,19 @@ _SEALS: Final = """
 select number, month, after_id, up_to_id, ids, leaves, previous, sealed_at, tree, root
 from audit_seals where number > %s order by number limit %s
 """
-# A login that may not look at the sequence sees nothing of it.
-_BEYOND: Final = """
-select id from audit_log
-where id > (select coalesce(last_value, 0) from pg_sequences
-            where (schemaname, sequencename) = (current_schema(), 'audit_ids'))
-order by id limit %s
-"""
-_UNSEALED: Final = """
+# Null for a login that may not look at the sequence, which then is told nothing by it.
+_GIVEN_OUT: Final = sql.SQL("""(
+    select case when has_sequence_privilege('audit_ids', 'select, usage')
+        then coalesce(last_value, 0) end
+    from pg_sequences where (schemaname, sequencename) = (current_schema(), 'audit_ids'))
+""")
+_BEYOND: Final = sql.SQL("select id from audit_log where id > {} order by id limit %s").format(
+    _GIVEN_OUT
+)
+_UNSEALED: Final = sql.SQL("""
 select count(*), count(*) filter (where received_at < clock_timestamp() - make_interval(secs => %s))
-from audit_log where id > %s
-"""
+from audit_log where id > %s and id <= coalesce({}, id)
+""").format(_GIVEN_OUT)
 
 
 @dataclass(slots=True)

@@ -117,6 +117,16 @@ async def test_a_row_with_an_id_that_was_never_given_out_is_named_and_not_sealed
     assert await seal(store) == 3
     report = await verify(store.connection)
     assert [(f.what, f.where) for f in report.findings] == [("row inserted", "row 7000")]
+    assert (report.unsealed, report.late) == (0, 0)
+    # Who may not look at the sequence accuses nobody.
+    await store.connection.execute("create role outrider_blind in role outrider_admin")
+    try:
+        await store.connection.execute("revoke usage on sequence audit_ids from outrider_admin")
+        await store.connection.execute("set role outrider_blind")
+        assert (await verify(store.connection)).findings == []
+    finally:
+        await store.connection.execute("reset role")
+        await store.connection.execute("drop role outrider_blind")
 
 
 def test_rows_that_waited_behind_a_full_seal_are_not_called_backdated() -> None:
