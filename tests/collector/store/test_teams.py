@@ -331,6 +331,12 @@ async def test_a_login_of_one_team_reads_no_configuration_of_others(
     assert len(await _all(filled, "select id from streams")) == 2
     ((status,),) = await _all(filled, "select status from collector_states")
     assert "channels" in status
+    # The owner and admin see all without choosing, as they do by policies.
+    await filled.execute("reset session authorization")
+    await filled.execute("select set_config('outrider.teams', '', false)")
+    for role in ("none", roles.ADMIN_ROLE):
+        await filled.execute(f"set role {role}".encode())
+        assert await _all(filled, "select status from collector_states") == [(status,)]
 
 
 async def test_each_role_may_do_its_own_and_nothing_else(
