@@ -205,17 +205,17 @@ class FoundFiles:
                 os.close(candidate.fd)
         return None
 
-    def is_copy(self, path: str, home: str) -> bool:
+    def is_copy(self, path: str, home: str, *, proved: bool = True) -> bool:
         """Whether a file has what one of ``home`` has, or had when its stream ended: a backup.
 
-        Raises OSError.
+        ``proved``: by bytes that are hardly in another file too. Raises OSError.
         """
         fd, status = discovery.open_regular(path, follow_links=False)
         try:
-            return is_copy_of(fd, self._key, home, self.known.values()) or any(
+            return is_copy_of(fd, self._key, home, self.known.values(), proved=proved) or any(
                 ended.size == status.st_size
                 and same(digest_at(fd, self._key, ended.size), ended.digest)
-                and is_telling(fd, ended.size)
+                and (not proved or is_telling(fd, ended.size))
                 for key, ended in self.delivered_files.items()
                 if key != (status.st_dev, status.st_ino)
             )

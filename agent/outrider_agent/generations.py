@@ -184,6 +184,7 @@ class Generations:
                 # It was a stream, which ended otherwise than by its end: it may be stored.
                 key = _key_of(sibling)
                 replayed = key in self._left or (bool(seen.stream_id) and key == seen.key)
+                replayed = replayed or files.is_copy(sibling, path, proved=False)
                 if not files.take_generation(Found(sibling, source, named=path), replayed=replayed):
                     return False
         return len(young) <= MOST_AT_ONCE
@@ -236,7 +237,9 @@ def homes(path: str) -> list[str]:
     return [one for one in possible if list(rotated_names(one, [path]))]
 
 
-def is_copy_of(fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed]) -> bool:
+def is_copy_of(
+    fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed], *, proved: bool
+) -> bool:
     """Whether an open file has what one of ``path`` has: a backup of it, no file of its own."""
     size = os.fstat(fd).st_size
     for one in known:
@@ -250,7 +253,7 @@ def is_copy_of(fd: int, key: bytes, path: str, known: Iterable[Candidate | Follo
                 continue
             place = Place(tail.begin, tail.begin_digest)
             if place.digest and holds(fd, key, tail.stream, place):
-                if is_telling(fd, place.committed):
+                if not proved or is_telling(fd, place.committed):
                     return True
                 continue
             if not tail.is_open:
@@ -259,7 +262,7 @@ def is_copy_of(fd: int, key: bytes, path: str, known: Iterable[Candidate | Follo
         # As long as the other, or shorter: what is longer may only begin like it.
         if (
             0 < size <= os.fstat(other).st_size
-            and is_telling(fd, size)
+            and (not proved or is_telling(fd, size))
             and same(digest_at(fd, key, size), digest_at(other, key, size))
         ):
             return True
