@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent import discovery
-from outrider_agent.digests import digest, same
+from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import digest_at, holds, is_telling
 from outrider_agent.generations import Sight, is_copy_of, rotated_names
@@ -171,11 +171,19 @@ class FoundFiles:
         source = self._finder.source_of(path)
         return source is None or discovery.excluded(path, source)
 
-    def begins_with(self, path: str, head_bytes: int, head_digest: bytes) -> bool:
-        """Whether a file begins with the bytes of a digest. Raises OSError."""
+    def had_ended(self, path: str, key: tuple[int, int]) -> bool:
+        """Whether a file is one whose stream has ended, also if it grew since. Raises OSError."""
+        ended = self.delivered_files.get(key)
+        if ended is None:
+            return False
+        length = tail_length(ended.size)
+        return self.has(path, ended.size - length, length, ended.digest)
+
+    def has(self, path: str, begin: int, length: int, wanted: bytes) -> bool:
+        """Whether a file has the bytes of a digest at a place. Raises OSError."""
         fd, _ = discovery.open_regular(path, follow_links=False)
         try:
-            return same(digest(self._key, os.pread(fd, head_bytes, 0)), head_digest)
+            return same(digest(self._key, os.pread(fd, length, begin)), wanted)
         finally:
             os.close(fd)
 

@@ -171,7 +171,7 @@ class Generations:
                     status.st_mtime_ns >= seen.since_ns - _TICK_NS
                     and status.st_size
                     and key not in files.known
-                    and not files.was_delivered(key, status)
+                    and not files.had_ended(sibling, key)
                     and files.is_free(sibling)
                     and not self._had_ended(key, status.st_size, sibling, files)
                 ):
@@ -194,7 +194,7 @@ class Generations:
         left = self._left.get(key)
         if left is None or left.size != size:
             return False
-        return files.begins_with(path, left.head_bytes, left.head_digest)
+        return files.has(path, 0, left.head_bytes, left.head_digest)
 
 
 def _seek(births: Iterable[Stream], files: FoundFiles) -> None:

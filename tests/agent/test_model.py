@@ -301,6 +301,8 @@ class Tailing(RuleBasedStateMachine):
         """The database is what it was; what ended meanwhile is nowhere any more."""
         assert self.backup is not None
         self.host.disconnect()
+        if self.host.agent is not None:
+            self.host.step(0.02)  # what an earlier welcome named is not named by the next
         self.collector.database = copy.deepcopy(self.backup)
         for life in (*self.past, *self.rotated):
             life.destroyed, life.told = True, False
