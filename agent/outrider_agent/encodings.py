@@ -9,6 +9,7 @@ UTF-16. Without one UTF-16 is little-endian, as it is written on Windows.
 from __future__ import annotations
 
 import codecs
+import re
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -34,6 +35,8 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
 )
 _SWITCHED_BYTES = 16
+# Lines of ASCII, as a line of UTF-16 hardly ever begins: that would be Chinese by chance.
+_NARROW = re.compile(rb"[\t\x20-\x7e]{15,}\r?\n(?:[\t\r\x20-\x7e]+\n)*")
 
 
 class Decoded(NamedTuple):
@@ -87,6 +90,10 @@ def decoded(line: bytes, encoding: str) -> Decoded:
             with suppress(UnicodeDecodeError):
                 # Somebody went on in UTF-8 within a file of UTF-16.
                 return Decoded(line.decode().encode(), is_clean=False)
+        if narrow := _NARROW.match(line):
+            # The same, and somebody else went on in UTF-16.
+            rest = line[narrow.end() :].decode(encoding, "backslashreplace")
+            return Decoded(narrow[0] + rest.encode(), is_clean=False)
     elif line.isascii():
         return Decoded(line, is_clean=True)
     try:

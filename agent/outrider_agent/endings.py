@@ -139,7 +139,8 @@ class Endings:
         stream, place = lost.stream, lost.place
         reason, detail = "vanished", "its file is gone"
         if lost.is_there:
-            reason, detail = "truncated", "it was truncated or rewritten while no agent ran"
+            reason = "truncated"
+            detail = "it was truncated or rewritten while no agent ran, or another has its inode"
         if lost.trouble:
             reason, detail = DAMAGED, f"what compressed it cannot be read: {lost.trouble}"
         told = self._tell(stream, place, end, reason, f"{stream.path}: {detail}")

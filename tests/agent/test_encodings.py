@@ -113,3 +113,13 @@ def test_records_of_several_lines_are_judged_by_their_text() -> None:
     assert isinstance(framer, RecordFramer)
 
     assert framer.feed("é 1\nmore\né 2\n".encode("latin-1")).lines == [b"\xe9 1\nmore"]
+
+
+@pytest.mark.parametrize("line", ["hello wonderful world\n", "hello wonderful worlds\n"])
+def test_utf_8_within_utf_16_is_read_and_marked(line: str) -> None:
+    """Of an even or odd number of bytes: it is no Chinese, and what follows it is read on."""
+    mixed = (line + line).encode() + "Größe 5 µm".encode("utf-16-le")
+
+    assert encodings.decoded(mixed, "utf-16-le") == ((line + line + "Größe 5 µm").encode(), False)
+    chinese = "订单能源服务器启动失败请检查日志"
+    assert encodings.decoded(chinese.encode("utf-16-le"), "utf-16-le") == (chinese.encode(), True)
