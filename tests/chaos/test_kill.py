@@ -292,6 +292,6 @@ def _messages_about(bot: BotApi, alarm: int, kept: str) -> set[int]:
         if m.message_id not in resolves
         and (
             named.search(m.text)
-            or (str(m.message_id) == kept and "more in the list of alerts" in m.text)
+            or (str(m.message_id) == kept and "in the list of alerts" in m.text)
         )
     }
