@@ -124,7 +124,6 @@ class Adoption:
         """Take up what an earlier process knew of files, besides streams; return the cache."""
         self.generations.read(remembered)
         self._found.delivered_files = dict(remembered.delivered)
-        self._found.left_files = dict(remembered.left)
         return remembered
 
     def save(self, path: Path, cache: State, followed: Iterable[Followed]) -> None:
@@ -270,6 +269,10 @@ class Adoption:
                 os.close(candidate.fd)
                 del self._found.known[candidate.key]
         return fresh
+
+    def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
+        """Seek, beside a file that was truncated, the copy that has what it had before."""
+        return self._found.copy_of(followed, place)
 
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():

@@ -106,8 +106,9 @@ class Files:
             )
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
-            if highest := followed.tail.highest_acknowledged:
+            if followed.tail.highest_acknowledged:
                 # Outlives a restart: what is sent again then is marked as well.
+                highest = followed.tail.highest_acknowledged
                 self._state.acknowledged[followed.stream_id] = highest
                 self._dirty = True
         for lost in self._adoption.take_lost():
@@ -210,7 +211,6 @@ class Files:
             reason, detail = HELD_FULL, f"{followed.path} {_TOO_MUCH_HELD}"
         self._endings.lose(followed, notice.place, end, detail, reason=reason)
         if had_file:
-            self._adoption.copies.note_copies(followed, notice.place)
             # What the file has now may be in Postgres already, under the stream that ended.
             self._adoption.again(followed, 0.0, replay_below=followed.tail.size)
         return None
@@ -229,7 +229,7 @@ class Files:
         tail = followed.tail
         place = Place(tail.begin, tail.begin_digest)
         detail = f"{followed.path} was truncated or rewritten"
-        copied = self._adoption.copies.copy_of(followed, place)
+        copied = self._adoption.copy_of(followed, place)
         if copied is None:
             sought = Sought(tail.stream, place, tail.rested_mtime_ns, followed, is_copy=True)
             if not self._adoption.unpacking.seek(sought):

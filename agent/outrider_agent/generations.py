@@ -22,9 +22,10 @@ import msgspec
 from outrider_agent import discovery, state
 from outrider_agent.digests import same
 from outrider_agent.discovery import Found
-from outrider_agent.evidence import digest_at, is_telling
+from outrider_agent.evidence import digest_at, holds, is_telling
 from outrider_agent.registry import Candidate
 from outrider_agent.state import Left, Seen
+from outrider_agent.streams import Place
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -172,7 +173,7 @@ class Generations:
                     and key not in files.known
                     and not files.had_ended(sibling, key)
                     and files.is_free(sibling)
-                    and not files.had_left(sibling, status)
+                    and not self._had_ended(key, status.st_size, sibling, files)
                 ):
                     young.append((status.st_mtime_ns, sibling))
         young.sort()
@@ -182,11 +183,18 @@ class Generations:
                     continue
                 # It was a stream, which ended otherwise than by its end: it may be stored.
                 key = _key_of(sibling)
-                replayed = key in files.left_files or (bool(seen.stream_id) and key == seen.key)
+                replayed = key in self._left or (bool(seen.stream_id) and key == seen.key)
                 replayed = replayed or files.is_copy(sibling, path, proved=False)
                 if not files.take_generation(Found(sibling, source, named=path), replayed=replayed):
                     return False
         return len(young) <= MOST_AT_ONCE
+
+    def _had_ended(self, key: tuple[int, int], size: int, path: str, files: FoundFiles) -> bool:
+        """Whether a file that is no stream now was one when the cache was saved, to its end."""
+        left = self._left.get(key)
+        if left is None or left.size != size:
+            return False
+        return files.has(path, 0, left.head_bytes, left.head_digest)
 
 
 def _seek(births: Iterable[Stream], files: FoundFiles) -> None:
@@ -243,8 +251,9 @@ def is_copy_of(
             tail = one.tail
             if path not in {one.found.home, tail.stream.path}:
                 continue
-            if tail.position > tail.stream.start_offset and tail.is_in(fd):
-                if not proved or is_telling(fd, tail.position):
+            place = Place(tail.begin, tail.begin_digest)
+            if place.digest and holds(fd, key, tail.stream, place):
+                if not proved or is_telling(fd, place.committed):
                     return True
                 continue
             if not tail.is_open:

@@ -47,7 +47,6 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True):
     size: int
     """Where the stream ended; the file may have grown since."""
     mtime_ns: int
-    """0: this is no such file, but a copy of one that was truncated, which may have more."""
     digest: bytes
 
 
