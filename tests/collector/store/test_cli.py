@@ -53,7 +53,8 @@ def test_stats_are_sentences_or_json(capsys: pytest.CaptureFixture[str]) -> None
     assert store_command.main(["stats", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["records"] == 0
-    assert figures["hours_ahead"] == figures["partitions"] - 1
+    # The hour in which they were made may be over.
+    assert figures["partitions"] - figures["hours_ahead"] in {1, 2}
 
 
 def test_stats_say_how_full_the_disk_is_and_what_a_day_costs(
