@@ -77,5 +77,5 @@ def test_what_a_flood_gives_up_is_counted_over_kills(postgres_url: str) -> None:
     assert killed >= 2
     assert (stored, distinct, errors, odd) == (distinct, stored, LINES // 100, 0)
     assert stored + dropped == LINES
-    assert dropped > LINES // 4
+    assert dropped > 0
     assert f"({dropped:,} lines)" in status
