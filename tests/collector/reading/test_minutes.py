@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider_collector.store.reading import minutes
-from outrider_collector.store.reading.minutes import LEVELS
+from outrider_collector.store.reading.minutes import LEVELS, Shares
 
 MINUTE = timedelta(minutes=1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ def sent(values: list[int]) -> bytes:
 
 def test_counts_are_read_as_postgres_sends_them() -> None:
     """The elements, without their lengths and the header."""
-    assert list(minutes.counts(sent([0, 1, 255, 256, 4_000, 32_767]))) == [
+    assert list(minutes.counts_of(sent([0, 1, 255, 256, 4_000, 32_767]))) == [
         0, 1, 255, 256, 4_000, 32_767,
     ]  # fmt: skip
 
@@ -51,12 +51,13 @@ def test_each_minute_counts_in_its_bucket_once(
             for level in range(LEVELS):
                 wanted[bucket, level] += row[level]
 
-    found: Counter[tuple[datetime, int]] = Counter()
-    shares = minutes.shares(
-        first, minutes.counts(sent([n for row in rows for n in row])),
-        low=since, high=until, origin=since, width=width * MINUTE,
-    )  # fmt: skip
-    for bucket, counts in shares:
-        for level, count in enumerate(counts):
-            found[bucket, level] += count
+    shares = Shares(since, until, since, width * MINUTE)
+    shares.add(first, sent([n for row in rows for n in row]))
+    found = Counter(
+        {
+            (bucket, level): count
+            for bucket, counts in shares.by_begin().items()
+            for level, count in enumerate(counts)
+        }
+    )
     assert +found == +wanted

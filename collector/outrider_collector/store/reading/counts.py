@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store.reading import blocks, minutes
+from outrider_collector.store.reading import blocks
 from outrider_collector.store.reading.expressions import (
     answered,
     most_counted,
     read_filter,
 )
-from outrider_collector.store.reading.minutes import LEVELS
+from outrider_collector.store.reading.minutes import LEVELS, Shares
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.sieve import sieved, worth_it
 from outrider_collector.store.reading.types import Bucket
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from psycopg import AsyncConnection
 
@@ -244,23 +243,20 @@ class Counting:
             ),
             {**self.parameters, "width": width, "by_minute": self._by_minute(width)},
         )
-        found: dict[datetime, list[int]] = defaultdict(lambda: [0] * LEVELS)
+        low, high, origin = (self.parameters[name] for name in ("low", "high", "origin"))
+        shares = Shares(low, high, origin, width)
+        found: defaultdict[datetime, list[int]] = defaultdict(lambda: [0] * LEVELS)
         for start, *summed, minute_counts in rows:
             if minute_counts is None:
                 _add(found[start], summed)
             else:
-                for bucket, shared in self._shares(start, minutes.counts(minute_counts), width):
-                    _add(found[bucket], shared)
+                shares.add(start, minute_counts)
+        for start, shared in shares.by_begin().items():
+            _add(found[start], shared)
         return {
             start: tuple(int(n) if i in levels else 0 for i, n in enumerate(counts))
             for start, counts in found.items()
         }
-
-    def _shares(
-        self, first: datetime, minute_counts: array[int], width: timedelta
-    ) -> Iterator[tuple[datetime, list[int]]]:
-        low, high, origin = (self.parameters[name] for name in ("low", "high", "origin"))
-        return minutes.shares(first, minute_counts, low=low, high=high, origin=origin, width=width)
 
     def _by_minute(self, width: timedelta) -> bool:
         """Tell whether every bucket begins with a minute, and the last ends so: roll-ups fit."""
