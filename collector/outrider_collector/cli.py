@@ -20,7 +20,8 @@ from outrider_collector import config as configuration
 from outrider_collector.store import agents, schema
 from outrider_collector.store.audit import log
 from outrider_collector.store.audit.log import Act
-from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.store.database_url import target
 from outrider_collector.store.reading import health
 from outrider_collector.terminal.commands import actor
 

@@ -25,7 +25,7 @@ from outrider_collector import probe_kinds
 from outrider_collector.store.budget.limits import Wanted
 from outrider_collector.store.budget.services import Quota
 from outrider_collector.store.compaction.classes import RecordClass
-from outrider_collector.store.connect import DatabaseConfig, database_url
+from outrider_collector.store.database_url import DatabaseConfig, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

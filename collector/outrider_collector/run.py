@@ -60,7 +60,8 @@ from outrider_collector.service.push import Pushes
 from outrider_collector.service.server import Server
 from outrider_collector.service.tokens import ADMIN_FILE, ENROL_FILE, token_file
 from outrider_collector.store import schema
-from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.store.database_url import target
 from outrider_collector.store.writer import Writer
 
 if TYPE_CHECKING:

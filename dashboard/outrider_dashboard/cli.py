@@ -22,7 +22,7 @@ import outrider
 from outrider import configuration
 from outrider.configuration import ConfigError
 from outrider.standard_streams import tell
-from outrider_collector.store.connect import DatabaseConfig, read_url
+from outrider_collector.store.database_url import DatabaseConfig, read_url
 from outrider_collector.store.reading.availability import HealthConfig
 from outrider_dashboard.app import build
 from outrider_dashboard.config import DashboardConfig, listen_address

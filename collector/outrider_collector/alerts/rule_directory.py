@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from outrider.configuration import ConfigError, Source, dotted, parse, read_secret
 from outrider_alerting.rule_files import Problem
-from outrider_collector.store.connect import UP_LOCK
+from outrider_collector.store.database_url import UP_LOCK
 from outrider_collector.store.rules import FILES_BYTES_MAX
 
 if TYPE_CHECKING:

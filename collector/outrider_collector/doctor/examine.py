@@ -16,13 +16,12 @@ from outrider_collector.doctor import agent_settings, judge
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.service.tokens import ADMIN_FILE
 from outrider_collector.store import advisory, partitions, rules, schema
-from outrider_collector.store.connect import (
+from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
+from outrider_collector.store.database_url import (
+    EMBEDDED_HOME,
     EMBEDDED_SOCKET,
-    READ_ROLE,
     DatabaseConfig,
-    connect,
     database_url,
-    driver_errors,
     target,
 )
 from outrider_collector.store.reading import alerts, fleet, health, room
@@ -84,7 +83,7 @@ def _two_installations(config: Configuration, file: str | None) -> Finding | Non
         return None
     database: DatabaseConfig = load(file, msgspec.convert, {"database": DatabaseConfig})["database"]
     is_configured = bool(database.url or database.url_file)
-    if not is_configured and not (config.data_dir / "postgres").exists():
+    if not is_configured and not (config.data_dir / EMBEDDED_HOME).exists():
         return None
     settings = target(database_url(database, config.data_dir, {}))
     return judge.installations(target(config.database_url), settings, is_configured=is_configured)
@@ -92,7 +91,7 @@ def _two_installations(config: Configuration, file: str | None) -> Finding | Non
 
 def _disks(config: Configuration) -> Iterator[Finding]:
     # The embedded database may have been given a disk of its own.
-    paths = [_existing(config.data_dir), _existing(config.data_dir / "postgres")]
+    paths = [_existing(config.data_dir), _existing(config.data_dir / EMBEDDED_HOME)]
     for path in {path.stat().st_dev: path for path in reversed(paths)}.values():
         usage = shutil.disk_usage(path)
         yield judge.disk(str(path), usage.total, usage.free)

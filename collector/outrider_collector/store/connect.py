@@ -13,23 +13,25 @@ the same call may succeed later.
 
 from __future__ import annotations
 
-import os
-import re
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
-import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
 from outrider_collector.store import binary
+from outrider_collector.store.database_url import (
+    URL_HINT,
+    embedded_in,
+    mistake,
+    not_running,
+    target,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
     from psycopg import AsyncConnection
 
@@ -49,80 +51,6 @@ _SOCKET = {
     "keepalives_interval": "5",
     "keepalives_count": "3",
 }
-
-
-EMBEDDED_SOCKET = "run"
-"""Inside the data directory: where the embedded server of `outrider up` listens."""
-
-UP_LOCK: Final = "up.lock"
-"""Inside the data directory of `outrider up`: held while it runs, with its pid, and left there."""
-
-_URL_HINT: Final = "write it like postgresql://user@host:5432/outrider"
-
-
-class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Table ``[database]`` of the configuration."""
-
-    url: str | None = None
-    """A Postgres URL or conninfo string; absent: the embedded server under ``data_dir``."""
-    url_file: str | None = None
-    """File that holds the URL, for deployments where it contains a password."""
-    read_url: str | None = None
-    """Where pages and ``outrider logs`` read, such as a replica; absent: as ``url``."""
-    read_url_file: str | None = None
-    """File that holds that URL."""
-
-
-def database_url(
-    config: DatabaseConfig, data_dir: Path, environ: Mapping[str, str] = os.environ
-) -> str:
-    """Return where the database is: environment, else configuration, else the embedded server.
-
-    Raises ConfigError when ``url_file`` cannot be read, or the environment names no URL.
-    """
-    return (
-        _of_environment("OUTRIDER_DATABASE_URL", environ)
-        or config.url
-        or _of_file("url_file", config.url_file)
-        or _embedded_url(data_dir)
-    )
-
-
-def read_url(
-    config: DatabaseConfig, data_dir: Path, environ: Mapping[str, str] = os.environ
-) -> str:
-    """Return where is read what may be a little behind, as on a replica; else the database's URL.
-
-    The environment goes before the settings here too: who names a database there reads that one.
-    """
-    given = _of_environment("OUTRIDER_DATABASE_READ_URL", environ)
-    if not given and not environ.get("OUTRIDER_DATABASE_URL"):
-        given = config.read_url or _of_file("read_url_file", config.read_url_file)
-    return given or database_url(config, data_dir, environ)
-
-
-def _of_environment(name: str, environ: Mapping[str, str]) -> str | None:
-    given = environ.get(name)
-    if given and (wrong := _mistake(given)):
-        raise ConfigError(wrong, f"{name} in the environment", _URL_HINT)
-    return given
-
-
-def _of_file(key: str, path: str | None) -> str | None:
-    if not path:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"`database.{key}`: cannot be read, {error}", path, "correct the path"
-        ) from None
-
-
-def _embedded_url(data_dir: Path) -> str:
-    return make_conninfo(
-        host=str(data_dir / EMBEDDED_SOCKET), user="outrider", dbname="outrider", port="5432"
-    )
 
 
 async def connect(
@@ -188,30 +116,9 @@ async def read_pool(
         await pool.close()
 
 
-def _without_text(message: str) -> str:
-    """Return libpq's words without what it quotes of the URL, which may be a password."""
-    return re.sub(r'".*"', "...", message.strip(), flags=re.DOTALL)
-
-
-def _mistake(url: str) -> str | None:
-    """Say what is wrong with a URL, without what may be a password; None: it can be read."""
-    try:
-        conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        kind, is_url, _ = url.partition("://")
-        # libpq takes any other scheme for a list of key=value, and misses a "=".
-        what = (
-            f"{kind}:// is no Postgres"
-            if is_url and kind not in {"postgresql", "postgres"} and kind.isalnum()
-            else f"it cannot be read, {_without_text(str(error))}"
-        )
-        return f"the database's URL is wrong: {what}"
-    return None
-
-
 def _conninfo(url: str, application_name: str) -> str:
-    if wrong := _mistake(url):
-        raise Fault(Reason.CONFIG_INVALID, detail=f"{wrong}: {_URL_HINT}")
+    if wrong := mistake(url):
+        raise Fault(Reason.CONFIG_INVALID, detail=f"{wrong}: {URL_HINT}")
     given = conninfo_to_dict(url)
     known = {key: str(value) for key, value in given.items() if value is not None}
     return make_conninfo(
@@ -351,53 +258,12 @@ def _connection_fault(error: psycopg.Error, said: str, url: str | None) -> Fault
                 Reason.CONFIG_INVALID,
                 detail=f"cannot use the database{where}: {said}: {what_to_do}",
             )
-    if embedded := _embedded_in(url):
-        return Fault(Reason.STORE_DOWN, detail=_not_running(embedded))
+    if embedded := embedded_in(url):
+        return Fault(Reason.STORE_DOWN, detail=not_running(embedded))
     return Fault(
         Reason.STORE_DOWN,
         detail=f"cannot reach the database{where}: {said}: "
         "check that it runs and that the URL is right",
-    )
-
-
-def _embedded_in(url: str | None) -> Path | None:
-    """Return the data directory of `outrider up` whose own server the URL means, or None."""
-    try:
-        host = Path(str(conninfo_to_dict(url or "").get("host") or ""))
-    except psycopg.ProgrammingError:
-        return None
-    return host.parent if host.is_absolute() and url == _embedded_url(host.parent) else None
-
-
-def _runs_up(data_dir: Path) -> int | None:
-    """Return the pid of the `outrider up` that runs there; None: none does.
-
-    Its lock is not tried: who starts at this moment would find it taken.
-    """
-    try:
-        pid = int((data_dir / UP_LOCK).read_text().rpartition("pid ")[2])
-        os.kill(pid, 0)
-    except PermissionError:
-        return pid
-    except (OSError, ValueError, OverflowError):
-        return None
-    return pid if pid > 0 else None
-
-
-def _not_running(data_dir: Path) -> str:
-    if (pid := _runs_up(data_dir)) is not None:
-        return (
-            f"the embedded database does not run, 'outrider up' (pid {pid}) starts it again: "
-            f"{data_dir}: what it prints says why, and {data_dir / 'postgres' / 'server.log'}"
-        )
-    if (data_dir / "postgres").is_dir():
-        what = f"the embedded database does not run: {data_dir}"
-    else:
-        what = f"there is no embedded database yet: {data_dir}"
-    # Settings of another place are the usual reason to look here at all.
-    return (
-        f"{what}: start it with 'outrider up --data {data_dir}', or name your database with "
-        "OUTRIDER_DATABASE_URL, your settings with --config"
     )
 
 
@@ -406,16 +272,3 @@ def _said(error: psycopg.Error) -> str:
     text = (error.diag.message_primary or str(error)).strip() or type(error).__name__
     line = text.splitlines()[0]
     return line.rpartition("FATAL:")[2].strip() if "FATAL:" in line else line
-
-
-def target(url: str) -> str:
-    """Return host, port, database and user of a URL, never its password."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return "(unreadable URL)"
-    host = parts.get("host") or parts.get("hostaddr") or "local socket"
-    port = parts.get("port")
-    place = f"{host}:{port}" if port else f"{host}"
-    user = f" as {parts['user']}" if parts.get("user") else ""
-    return f"{place}/{parts.get('dbname') or ''}{user}"

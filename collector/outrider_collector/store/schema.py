@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault, Reason
 from outrider_collector.store import advisory, housekeeping, partitions, roles
-from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.store.database_url import target
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -14,13 +14,8 @@ import msgspec
 
 from outrider.configuration import default_data_dir, load, suggest
 from outrider_collector import config as configuration
-from outrider_collector.store.connect import (
-    READ_ROLE,
-    DatabaseConfig,
-    connect,
-    driver_errors,
-    read_url,
-)
+from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
+from outrider_collector.store.database_url import DatabaseConfig, read_url
 from outrider_collector.terminal.arguments import join_values
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from outrider.errors import Fault, Reason
 from outrider_collector.store import schema
 from outrider_collector.store.compaction.compactor import Compactor, Pace
-from outrider_collector.store.connect import connect, driver_errors, target
+from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.store.database_url import target
 
 if TYPE_CHECKING:
     from outrider_collector.config import Configuration

@@ -13,7 +13,8 @@ from outrider.errors import Fault, Reason
 from outrider.visible import visible
 from outrider_collector import config
 from outrider_collector.store import schema
-from outrider_collector.store.connect import READ_ROLE, connect, driver_errors, target
+from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
+from outrider_collector.store.database_url import target
 from outrider_collector.store.reading import quarantine
 from outrider_collector.terminal import compact, purge, store_stats, store_upkeep
 from outrider_collector.terminal.documents import document

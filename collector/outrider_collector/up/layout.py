@@ -20,7 +20,7 @@ from pathlib import Path
 
 from outrider.configuration import ConfigError
 from outrider_collector.alerts.rule_directory import RULES_DIRECTORY
-from outrider_collector.store.connect import UP_LOCK
+from outrider_collector.store.database_url import UP_LOCK
 
 _CONFIGURATION = """\
 # Written by `outrider up` at its first start; yours to edit. agent/README.md, collector/README.md

@@ -27,6 +27,7 @@ from typing import TypedDict
 from urllib.parse import quote
 
 from outrider.errors import Fault
+from outrider_collector.store.database_url import EMBEDDED_LOG
 from outrider_collector.up import server_log
 
 SUPERUSER = "outrider"
@@ -132,7 +133,7 @@ class _RunAs(TypedDict, total=False):
 
 @dataclass(slots=True)
 class Postgres:
-    """One server: data in ``home/data``, socket in ``socket_dir``, log in ``home/server.log``."""
+    """One server: data in ``home/data``, socket in ``socket_dir``, the log beside it."""
 
     home: Path
     socket_dir: Path
@@ -151,7 +152,7 @@ class Postgres:
     @property
     def log(self) -> Path:
         """What the server prints."""
-        return self.home / "server.log"
+        return self.home / EMBEDDED_LOG
 
     def url(self, database: str = "outrider", user: str = SUPERUSER) -> str:
         """Connection URL over the socket."""

@@ -24,7 +24,13 @@ from outrider.configuration import inbox as find_inbox
 from outrider.errors import Fault
 from outrider.standard_streams import tell
 from outrider_collector.config import is_reached
-from outrider_collector.store.connect import DatabaseConfig, connect, database_url, driver_errors
+from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.store.database_url import (
+    EMBEDDED_HOME,
+    EMBEDDED_SOCKET,
+    DatabaseConfig,
+    database_url,
+)
 from outrider_collector.store.schema import migrate
 from outrider_collector.up.announce import announce_alerts
 from outrider_collector.up.apply import apply_rules
@@ -194,7 +200,7 @@ async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
         url = database_url(config, layout.root)
         await migrate(url)
         return url
-    postgres = Postgres(layout.root / "postgres", layout.root / "run")
+    postgres = Postgres(layout.root / EMBEDDED_HOME, layout.root / EMBEDDED_SOCKET)
     keeper = PostgresKeeper(postgres, warn)
     await keeper.start()
     stack.push_async_callback(keeper.stop)

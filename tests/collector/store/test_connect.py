@@ -12,14 +12,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from outrider.configuration import ConfigError
 from outrider.errors import Fault, Reason
-from outrider_collector.store.connect import (
-    DatabaseConfig,
-    connect,
-    database_url,
-    driver_errors,
-    fault_of,
-    read_url,
-)
+from outrider_collector.store.connect import connect, driver_errors, fault_of
+from outrider_collector.store.database_url import DatabaseConfig, database_url, read_url
 from outrider_collector.up.layout import Layout
 
 if TYPE_CHECKING:
