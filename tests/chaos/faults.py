@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Fault = Callable[[Stage], Awaitable[None]]
 
 _DIES_WITHIN_S = 12.0
+_STARTS = ("STORE_DOWN", "COLLECTOR_UNREACHABLE")
 _LEASE_S = 8.0
 _STEPS_S = (-86_400, -3_600, -5, 5, 3_600, 86_400)
 
@@ -195,13 +196,14 @@ async def apply_rules(stage: Stage) -> None:
         '[[rule]]\nname = "changing"\nkind = "count"\nfilter = "service:chaos severity>=error"\n'
         f'window = "1h"\nabove = {1_000_000 + stage.applied}\npriority = "info"\n'
     )
-    # The server may still recover from the round before: somebody who is told so tries again.
+    # Server or collector may still start after the round before: who is told so tries again.
     deadline = time.monotonic() + _DIES_WITHIN_S
     while True:
         try:
             await asyncio.to_thread(stage.fleet.run, "rules", "apply", str(stage.fleet.rules))
         except SystemExit as refused:
-            if "STORE_DOWN" not in str(refused) or time.monotonic() > deadline:
+            starts = any(reason in str(refused) for reason in _STARTS)
+            if not starts or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.2)
         else:
