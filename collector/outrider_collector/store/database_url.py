@@ -147,12 +147,19 @@ def _runs_up(data_dir: Path) -> int | None:
     """
     try:
         pid = int((data_dir / UP_LOCK).read_text().rpartition("pid ")[2])
+    except (OSError, ValueError):
+        return None
+    return pid if pid > 0 and _is_alive(pid) else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
         os.kill(pid, 0)
     except PermissionError:
-        return pid
-    except (OSError, ValueError, OverflowError):
-        return None
-    return pid if pid > 0 else None
+        return True  # somebody else's
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def not_running(data_dir: Path) -> str:

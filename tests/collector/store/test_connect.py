@@ -208,6 +208,23 @@ async def test_an_embedded_server_that_is_being_started_again_is_not_to_be_start
         await connect(url, application_name="test")
 
 
+async def test_a_lock_of_the_data_directory_that_may_not_be_read_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command of another account says that the database does not run, as without a lock."""
+    (tmp_path / "up.lock").write_text(f"outrider up, pid {os.getpid()}")
+    read_text = Path.read_text
+
+    def refused(path: Path) -> str:
+        if path.name == "up.lock":
+            raise PermissionError(path)
+        return read_text(path)
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(Fault, match="start it with 'outrider up --data"):
+        await connect(database_url(DatabaseConfig(), tmp_path, {}), application_name="test")
+
+
 def test_a_full_disk_that_takes_no_connection_is_full_and_not_away(tmp_path: Path) -> None:
     """Postgres then answers before it can name an SQLSTATE; to start it would not help."""
     url = database_url(DatabaseConfig(), tmp_path, {})
