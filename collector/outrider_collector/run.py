@@ -66,6 +66,7 @@ from outrider_collector.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
 
     from outrider_collector.config import CollectorConfig, Configuration
 
@@ -204,19 +205,7 @@ class _Collector:
             heard=self.roster.rivals.heard,
             audit_head=lambda: self.background.sealer.head,
         )
-        self.server = Server(
-            Authenticator(
-                backend,
-                token_file(secrets_dir, ENROL_FILE),
-                token_file(secrets_dir, ADMIN_FILE),
-                monotonic,
-            )
-        )
-        self.server.add(
-            IngestServicer(self.pushes, self.heartbeats),
-            EnrollServicer(backend),
-            AdminServicer(self.links, self.name),
-        )
+        self.server = self._server(backend, secrets_dir)
         self.readiness = Readiness(
             self.links, config.database_url, serving=self.server.serving, trouble=self.trouble
         )
@@ -225,6 +214,22 @@ class _Collector:
             lambda: self.figures.commits,
         )  # fmt: skip
         self.listener = Listener(Pages(self.links, self.readiness, self.facts).by_path())
+
+    def _server(self, backend: Backend, secrets_dir: Path) -> Server:
+        server = Server(
+            Authenticator(
+                backend,
+                token_file(secrets_dir, ENROL_FILE),
+                token_file(secrets_dir, ADMIN_FILE),
+                time.monotonic,
+            )
+        )
+        server.add(
+            IngestServicer(self.pushes, self.heartbeats),
+            EnrollServicer(backend),
+            AdminServicer(self.links, self.name),
+        )
+        return server
 
     async def serve_figures(self, config: CollectorConfig) -> None:
         """Serve /healthz, /readyz and /metrics. Raises ConfigError where the address is taken.

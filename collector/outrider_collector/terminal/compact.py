@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from outrider.command import DONE
 from outrider.errors import Fault, Reason
 from outrider_collector.store import schema
 from outrider_collector.store.compaction.compactor import Compactor, Pace
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from outrider_collector.store.compaction.compactor import Totals
 
 
-async def run(configuration: Configuration, *, follow: bool, as_json: bool = False) -> None:
+async def run(configuration: Configuration, *, follow: bool, as_json: bool) -> int:
     """Compact all that is old enough, without rests; ``follow``: until interrupted, with rests.
 
-    With ``as_json`` the sum is a JSON document.
+    With ``as_json`` the sum is a JSON document. Returns the exit code.
 
     Raises a Fault where another process compacts, and those of the store.
     """
@@ -57,6 +58,7 @@ async def run(configuration: Configuration, *, follow: bool, as_json: bool = Fal
             "set `store.compact = false` there to do it by hand",
         )
     shown.end(compactor.totals, as_json=as_json)
+    return DONE
 
 
 class _Progress:

@@ -39,6 +39,30 @@ On a terminal, what is longer than the screen is shown by $PAGER (less)."""
 
 def logs(argv: list[str]) -> int:
     """Search and follow the logs; return the exit code."""
+    parser = _parser()
+    words, options = split_filter(argv, parser)
+    arguments = parser.parse_args(options)
+    form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
+    exports = form != "text" and not arguments.follow
+    _check(parser, arguments, form, exports=exports)
+    command = Command(
+        filter=parse_filter(" ".join([*arguments.filter, *words])),
+        since=parse_time(arguments.since, "--since"),
+        until=parse_time(arguments.until, "--until") if arguments.until else None,
+        limit=arguments.limit or (None if exports else DEFAULT_LIMIT),
+        follow=arguments.follow,
+        newest_first=exports,
+        context=arguments.context,
+    )
+    url = reading_url(arguments.config)
+    with _compressing(sys.stdout) if arguments.gzip else nullcontext(sys.stdout) as out:
+        output = Output(form, out, sys.stderr, paged=not arguments.follow)
+        asyncio.run(run(url, command, output))
+        output.end()
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="outrider logs",
         description="Lines that match a filter: the newest 100, oldest of them first. With --json "
@@ -86,37 +110,25 @@ def logs(argv: list[str]) -> int:
         help="show N lines of its stream before and after each line, as grep does",
     )
     parser.add_argument("--config", metavar="FILE", help="outrider.toml to read")
-    words, options = split_filter(argv, parser)
-    arguments = parser.parse_args(options)
+    return parser
+
+
+def _check(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, form: Form, *, exports: bool
+) -> None:
+    """End with a usage error where options do not go together."""
     if arguments.follow and arguments.until:
         parser.error("--follow has no end: leave out --until")
     if arguments.limit is not None and arguments.limit < 1:
         parser.error("--limit must be at least 1")
-    form_name: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
-    exports = form_name != "text" and not arguments.follow
     if not exports and (arguments.limit or 0) > MOST_HELD:
         parser.error(f"--limit is at most {MOST_HELD:,} here: --json and --csv stream any number")
     if not 0 <= arguments.context <= MOST_AROUND:
         parser.error(f"--context must be 0 to {MOST_AROUND}")
-    if arguments.gzip and (form_name == "text" or sys.stdout.isatty()):
+    if arguments.gzip and (form == "text" or sys.stdout.isatty()):
         parser.error("--gzip is for files: add --json or --csv, and > FILE.gz")
-    if arguments.context and (form_name != "text" or arguments.follow):
+    if arguments.context and (form != "text" or arguments.follow):
         parser.error("--context is for reading what is there: leave out --json, --csv and --follow")
-    command = Command(
-        filter=parse_filter(" ".join([*arguments.filter, *words])),
-        since=parse_time(arguments.since, "--since"),
-        until=parse_time(arguments.until, "--until") if arguments.until else None,
-        limit=arguments.limit or (None if exports else DEFAULT_LIMIT),
-        follow=arguments.follow,
-        newest_first=exports,
-        context=arguments.context,
-    )
-    url = reading_url(arguments.config)
-    with _compressing(sys.stdout) if arguments.gzip else nullcontext(sys.stdout) as out:
-        output = Output(form_name, out, sys.stderr, paged=not arguments.follow)
-        asyncio.run(run(url, command, output))
-        output.end()
-    return DONE
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from outrider.command import DONE, FOUND
 from outrider.errors import Fault, Reason
@@ -21,7 +21,7 @@ from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from outrider_collector.config import Configuration
     from outrider_collector.store.reading.quarantine import Kept
@@ -29,6 +29,29 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run one of the subcommands; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    return asyncio.run(_act(config.load(arguments.config), arguments))
+
+
+def _act(configuration: Configuration, arguments: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    match arguments.command:
+        case "migrate":
+            return _check(configuration) if arguments.check else _migrate(configuration)
+        case "stats":
+            return store_stats.run(configuration, as_json=arguments.json)
+        case "compact":
+            return compact.run(configuration, follow=arguments.follow, as_json=arguments.json)
+        case "verify":
+            return store_upkeep.verify(configuration, quick=arguments.quick, as_json=arguments.json)
+        case "retention":
+            return store_upkeep.retention(configuration, as_json=arguments.json)
+        case "purge":
+            return purge.run(configuration, arguments)
+        case _:
+            return _quarantine(configuration, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         allow_abbrev=False,
         prog="outrider store",
@@ -90,23 +113,7 @@ def main(argv: list[str]) -> int:
         command.add_argument(
             "--config", metavar="FILE", default=argparse.SUPPRESS, help="outrider.toml to read"
         )
-    arguments = parser.parse_args(argv)
-    configuration = config.load(arguments.config)
-    if arguments.command == "migrate":
-        act = _check(configuration) if arguments.check else _migrate(configuration)
-    elif arguments.command == "stats":
-        act = _stats(configuration, as_json=arguments.json)
-    elif arguments.command == "quarantine":
-        act = _quarantine(configuration, arguments)
-    elif arguments.command == "verify":
-        act = store_upkeep.verify(configuration, quick=arguments.quick, as_json=arguments.json)
-    elif arguments.command == "purge":
-        act = _purge(configuration, arguments)
-    elif arguments.command == "compact":
-        act = _compact(configuration, follow=arguments.follow, as_json=arguments.json)
-    else:
-        act = store_upkeep.retention(configuration, as_json=arguments.json)
-    return asyncio.run(act)
+    return parser
 
 
 async def _migrate(configuration: Configuration) -> int:
@@ -143,20 +150,6 @@ async def _check(configuration: Configuration) -> int:
     if state.pending or state.drifted or state.minimum is not None:
         return FOUND
     _say(f"schema {state.version} is in place: {target(url)}")
-    return DONE
-
-
-async def _stats(configuration: Configuration, *, as_json: bool) -> int:
-    await store_stats.run(configuration, as_json=as_json)
-    return DONE
-
-
-async def _purge(configuration: Configuration, arguments: argparse.Namespace) -> int:
-    return await purge.run(configuration, arguments)
-
-
-async def _compact(configuration: Configuration, *, follow: bool, as_json: bool) -> int:
-    await compact.run(configuration, follow=follow, as_json=as_json)
     return DONE
 
 

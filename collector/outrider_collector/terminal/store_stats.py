@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from outrider.command import DONE
 from outrider.sizes import said as size
 from outrider.visible import visible
 from outrider_collector.store import partitions, schema
@@ -61,8 +62,8 @@ class Disk(NamedTuple):
         )
 
 
-async def run(configuration: Configuration, *, as_json: bool) -> None:
-    """Count everything and say it."""
+async def run(configuration: Configuration, *, as_json: bool) -> int:
+    """Count everything and say it; return the exit code."""
     url = configuration.database_url
     async with await connect(url, application_name="outrider store") as connection:
         with driver_errors(url):
@@ -72,6 +73,7 @@ async def run(configuration: Configuration, *, as_json: bool) -> None:
             disk = await _disk(connection, configuration)
     text = json.dumps(_document(stats, left, disk)) if as_json else _text(stats, left, disk)
     sys.stdout.write(f"{text}\n")
+    return DONE
 
 
 async def _disk(connection: AsyncConnection, configuration: Configuration) -> Disk:
