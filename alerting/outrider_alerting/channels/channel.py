@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from outrider_alerting.channels.leaving import at_once
+
 if TYPE_CHECKING:
+    from outrider_alerting.channels.leaving import Leave
     from outrider_alerting.channels.outcome import Outcome
     from outrider_alerting.content import Content
 
@@ -53,9 +56,10 @@ class Message:
 class Channel(Protocol):
     """A way to tell somebody."""
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, leave: Leave = at_once) -> Outcome:
         """Try once, within SEND_TIMEOUT_S, and say what is known; raises nothing but cancellation.
 
+        Awaits ``leave`` right before the first byte that may tell somebody: what it refuses stays.
         An exception all the same is a bug; delivery takes it for an unknown outcome.
         """
         ...

@@ -30,6 +30,7 @@ from aiosmtplib import (
 )
 
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S
+from outrider_alerting.channels.leaving import StaysError, at_once
 from outrider_alerting.channels.mail_advice import advice
 from outrider_alerting.channels.mail_text import letter
 from outrider_alerting.channels.outcome import Failed, Outcome, Retry, Sent, Unknown
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import ssl
 
     from outrider_alerting.channels.channel import Message
+    from outrider_alerting.channels.leaving import Leave
 
 # Of each socket operation; the whole is bounded by SEND_TIMEOUT_S.
 _SOCKET_TIMEOUT_S = 10.0
@@ -89,7 +91,7 @@ class EmailChannel:
         self._idle: aiosmtplib.SMTP | None = None
         self._hang_up_at: asyncio.TimerHandle | None = None
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, leave: Leave = at_once) -> Outcome:
         """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
         try:
             mail = letter(
@@ -106,7 +108,7 @@ class EmailChannel:
         attempt = _Attempt(self._settings, self._take())
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                outcome = await attempt.run(mail, recipients)
+                outcome = await attempt.run(mail, recipients, leave)
         except TimeoutError:
             outcome = attempt.lost(f"no answer within {SEND_TIMEOUT_S:g} s")
         except BaseException:
@@ -169,14 +171,17 @@ class _Attempt:
             tls_context=settings.tls_context,
         )
 
-    async def run(self, mail: bytes, recipients: list[str]) -> Outcome:
+    async def run(self, mail: bytes, recipients: list[str], leave: Leave) -> Outcome:
         try:
             await self._begin()
             await self._offer(recipients)
             if not self._replies.accepted:
                 return self._outcome("")
+            await leave()
             self._data_begun = True
             response = await self.client.data(mail)
+        except StaysError as error:
+            return Retry(str(error))
         except SMTPResponseException as error:
             return self._answered(error)
         except (SMTPServerDisconnected, SMTPTimeoutError, SMTPConnectError, OSError) as error:

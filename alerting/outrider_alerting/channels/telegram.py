@@ -34,6 +34,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -60,6 +61,7 @@ from telegram.request import HTTPXRequest
 
 from outrider_alerting.channels.buttons import LABELS, button
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S
+from outrider_alerting.channels.leaving import StaysError, at_once, before_first_byte
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
 from outrider_alerting.channels.telegram_text import render_html, render_plain
 from outrider_alerting.content import OPEN, page
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 
     from outrider_alerting.channels.buttons import Action
     from outrider_alerting.channels.channel import Message
+    from outrider_alerting.channels.leaving import Leave
 
 # Asks for times as timedelta; without it the library warns of its own default at every 429.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
@@ -84,6 +87,8 @@ POOL_TIMEOUT_S = 2.0
 # The connection was never made, or none was free: not a byte has left.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+# Of the message that this task sends: the library passes nothing on to its requests.
+_leave: ContextVar[Leave] = ContextVar("leave", default=at_once)
 # Markup, link, topic, edited message and an address each: then the message as such is refused.
 _DETOURS_MAX = 6
 _NOT_MODIFIED = "message is not modified"
@@ -128,13 +133,16 @@ class TelegramChannel:
         self._request = request(read_timeout_s)
         self._bot = bot(settings.token, settings.base_url, self._request)
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, leave: Leave = at_once) -> Outcome:
         """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
+        before = _leave.set(leave)
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 return await self._send(message, only_edits=False)
         except TimeoutError:
             return Unknown(f"no answer within {SEND_TIMEOUT_S:g} s")
+        finally:
+            _leave.reset(before)
 
     async def refresh(self, message: Message) -> Outcome:
         """Edit, and send nothing; see :class:`outrider_alerting.channels.channel.Editable`."""
@@ -256,6 +264,8 @@ class TelegramChannel:
                     "wrong: @BotFather shows the token",
                     channel_broken=True,
                 )
+            case NetworkError() if isinstance(error.__cause__, StaysError):
+                return Retry(str(error.__cause__))
             case NetworkError() if isinstance(error.__cause__, _NOT_SENT):
                 place = self._settings.base_url
                 return Retry(f"{text}: check that this host reaches {place}")
@@ -316,6 +326,10 @@ class _Attempt:
         return True
 
 
+async def _ask_before_first_byte(request: httpx.Request) -> None:
+    request.extensions["trace"] = before_first_byte(_leave.get())
+
+
 def request(read_timeout_s: float) -> HTTPXRequest:
     """Make connections to a Bot API."""
     return HTTPXRequest(
@@ -324,7 +338,7 @@ def request(read_timeout_s: float) -> HTTPXRequest:
         read_timeout=read_timeout_s,
         write_timeout=5.0,
         pool_timeout=POOL_TIMEOUT_S,
-        httpx_kwargs={"verify": _trusted()},
+        httpx_kwargs={"verify": _trusted(), "event_hooks": {"request": [_ask_before_first_byte]}},
     )
 
 

@@ -39,6 +39,7 @@ import httpx
 
 from outrider.addresses import carried, is_loopback
 from outrider_alerting.channels.channel import SEND_TIMEOUT_S
+from outrider_alerting.channels.leaving import StaysError, at_once, before_first_byte
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
 from outrider_alerting.channels.webhook_text import body, identity
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from outrider_alerting.channels.channel import Message
+    from outrider_alerting.channels.leaving import Leave
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _LATER: Final = frozenset((408, 425, 429))
@@ -87,11 +89,11 @@ class WebhookChannel:
             timeout=settings.timeout_s, follow_redirects=False, trust_env=False
         )
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, leave: Leave = at_once) -> Outcome:
         """Try once; see :class:`outrider_alerting.channels.channel.Channel`."""
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                return await self._send(message)
+                return await self._send(message, leave)
         except TimeoutError:
             return Unknown(f"no answer within {SEND_TIMEOUT_S:g} s")
 
@@ -99,7 +101,7 @@ class WebhookChannel:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _send(self, message: Message) -> Outcome:
+    async def _send(self, message: Message, leave: Leave) -> Outcome:
         addresses = await self._addresses()
         if not isinstance(addresses, list):
             return addresses
@@ -107,18 +109,20 @@ class WebhookChannel:
         headers = self._headers(content, identity(message))
         outcome: Outcome = Retry(f"{self._place}: it has no address")
         for address in addresses:
-            outcome = await self._post(address, content, headers)
+            outcome = await self._post(address, content, headers, leave)
             if not isinstance(outcome, Retry) or outcome.after_s:
                 break
         return outcome
 
-    async def _post(self, address: str, content: bytes, headers: dict[str, str]) -> Outcome:
+    async def _post(
+        self, address: str, content: bytes, headers: dict[str, str], leave: Leave
+    ) -> Outcome:
         request = self._client.build_request(
             "POST",
             self._url.copy_with(host=address),
             content=content,
             headers=headers,
-            extensions={"sni_hostname": self._url.host},
+            extensions={"sni_hostname": self._url.host, "trace": before_first_byte(leave)},
         )
         try:
             response = await self._client.send(request, stream=True)
@@ -126,6 +130,8 @@ class WebhookChannel:
                 said = await _beginning(response)
             finally:
                 await response.aclose()
+        except StaysError as error:
+            return Retry(str(error))
         except _NOT_SENT as error:
             return Retry(f"{self._place}: {_words(error)}: check `url` and that the server runs")
         except httpx.HTTPError as error:
