@@ -18,12 +18,12 @@ from outrider_agent.reports import Reports
 from outrider_agent.wire.messages import joined, stream_message
 from outrider_agent.wire.push import PushSession, Settings
 from outrider_protos.v1 import ingest_pb2
+from tests.agent.fake_collector import FakeCollector
+from tests.agent.harness import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.agent.fake_collector import FakeCollector
-    from tests.agent.harness import Site
+    from pathlib import Path
 
 TOKEN = "stepped"
 _ROUNDS = 6
@@ -163,3 +163,19 @@ class Stepped:
         assert self._session is not None
         self._session._hear(response)
         self._session._settle()
+
+
+def new_host(root: Path, agent: str = "", source: str = "") -> Stepped:
+    """A host whose agent is not started yet; the collector knows it."""
+    collector = FakeCollector()
+    collector.port = 1  # nobody listens, and nobody asks
+    collector.database.tokens.add(TOKEN)
+    return Stepped(Site(root, collector, agent=agent, source=source), collector)
+
+
+def connected_host(root: Path, agent: str = "", source: str = "") -> Stepped:
+    """A host whose agent runs in steps and has a session."""
+    host = new_host(root, agent, source)
+    host.start()
+    host.connect()
+    return host

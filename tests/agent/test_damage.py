@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from outrider_agent.audit_heads import AuditHeads
 from tests.agent.harness import numbered
-from tests.agent.test_held import stepped
+from tests.agent.stepped import connected_host
 
 if TYPE_CHECKING:
     from tests.agent.fake_collector import Database
@@ -31,7 +31,7 @@ def lived() -> tuple[Stepped, Path, Database, list[tuple[str, int]]]:
     """A host whose agent stopped with something in each of its files, and every byte of them."""
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     root = Path(tempfile.mkdtemp(prefix="outrider-damage-"))
-    host = stepped(root / "host")
+    host = connected_host(root / "host")
     host.site.write("a.log", numbered(0, 10))
     deleted = host.site.write("b.log", numbered(100, 110))
     host.settle()

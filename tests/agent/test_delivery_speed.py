@@ -9,7 +9,7 @@ from outrider_agent.account import Account
 from outrider_agent.delivery_speed import DeliverySpeed
 from outrider_agent.status import _pace
 from tests.agent.harness import Site, numbered
-from tests.agent.test_held import stepped
+from tests.agent.stepped import connected_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ async def test_a_huge_backlog_holds_up_neither_the_start_nor_fresh_lines_nor_hea
 
 def test_a_backlog_is_read_at_its_rate_and_fresh_lines_at_once(tmp_path: Path) -> None:
     """What is behind gets so many bytes a second in all; a line of another file does not wait."""
-    host = stepped(tmp_path, "backfill_bytes_per_s = 500000")
+    host = connected_host(tmp_path, "backfill_bytes_per_s = 500000")
     for name in ("a", "b"):
         host.site.write(f"{name}.log", "x" * 99 + "\n" + ("x" * 99 + "\n") * 40_000)
     host.step(0.3)

@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider_agent import adoption
 from outrider_agent.control import Question
-from tests.agent.fake_collector import FakeCollector
 from tests.agent.harness import Site, numbered
-from tests.agent.stepped import TOKEN, Stepped
+from tests.agent.stepped import Stepped, connected_host, new_host
+
+if TYPE_CHECKING:
+    from tests.agent.fake_collector import FakeCollector
 
 MOST = 10
 FILES = 60
@@ -36,13 +39,7 @@ def open_logs(host: Stepped) -> int:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leases: None) -> Stepped:
     """A host whose agent may have ten files open, and has a collector."""
     monkeypatch.setattr(adoption, "most_open", lambda: MOST)
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    made = Stepped(Site(tmp_path / "host", collector, agent="window_bytes = 1048576"), collector)
-    made.start()
-    made.connect()
-    return made
+    return connected_host(tmp_path / "host", "window_bytes = 1048576")
 
 
 def write(host: Stepped, first: int, last: int, lines: str = "") -> None:
@@ -223,10 +220,7 @@ def test_a_start_at_the_end_holds_for_all_of_them(
 ) -> None:
     """Also for files that the first look found and had no descriptor for."""
     monkeypatch.setattr(adoption, "most_open", lambda: MOST)
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    host = Stepped(Site(tmp_path / "host", collector, source='start = "end"'), collector)
+    host = new_host(tmp_path / "host", source='start = "end"')
     write(host, 0, FILES)
     host.start()
     host.connect()
@@ -235,7 +229,7 @@ def test_a_start_at_the_end_holds_for_all_of_them(
     settle(host)
     host.crash()
 
-    assert collector.database.messages() == ["new"] * FILES
+    assert host.collector.database.messages() == ["new"] * FILES
 
 
 def test_the_inode_of_a_closed_file_may_be_anothers_by_then(host: Stepped) -> None:

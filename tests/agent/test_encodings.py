@@ -15,9 +15,7 @@ from outrider_agent.framing import Framer
 from outrider_agent.parsing import Parser
 from outrider_agent.record_framing import RecordFramer
 from outrider_agent.registry import framing
-from tests.agent.fake_collector import FakeCollector
-from tests.agent.harness import Site
-from tests.agent.stepped import TOKEN, Stepped
+from tests.agent.stepped import connected_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,20 +43,14 @@ def test_a_newline_is_a_newline_in_all_that_are_known(name: str) -> None:
 )
 def test_any_reads_give_the_same_lines(tmp_path: Path, name: str, text: str) -> None:
     """Characters of several bytes that a read cuts in two arrive whole, offsets are the file's."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    site = Site(tmp_path, collector, source=f'encoding = "{name}"\nmultiline = "indented"')
-    host = Stepped(site, collector)
+    host = connected_host(tmp_path, source=f'encoding = "{name}"\nmultiline = "indented"')
     data = f"{text} 1\n  {text}\n".encode(name) + f"{text} 2\nend\n".encode(name)
-    host.start()
-    host.connect()
     for byte in data:
-        site.write("a.log", bytes([byte]))
+        host.site.write("a.log", bytes([byte]))
         host.step(0.02)
     host.settle()
     host.crash()
-    rows = collector.database.rows
+    rows = host.collector.database.rows
 
     assert [row.message for row in rows] == [f"{text} 1\n  {text}", f"{text} 2", "end"]
     assert [row.offset for row in rows][:2] == [0, len(f"{text} 1\n  {text}\n".encode(name))]

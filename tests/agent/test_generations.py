@@ -12,9 +12,8 @@ import pytest
 from outrider.command import FOUND
 from outrider_agent import adoption, configuration, explain
 from outrider_agent.generations import homes, rotated_names
-from tests.agent.fake_collector import FakeCollector
-from tests.agent.harness import Site, numbered
-from tests.agent.stepped import TOKEN, Stepped
+from tests.agent.harness import numbered
+from tests.agent.stepped import Stepped, new_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +26,7 @@ LINES = 100
 @pytest.fixture
 def host(tmp_path: Path) -> Stepped:
     """A host whose agent is not started yet, with files that are older than any look."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    made = Stepped(Site(tmp_path / "host", collector), collector)
+    made = new_host(tmp_path / "host")
     made.now = time.time()  # ages of files count here
     return made
 

@@ -10,23 +10,11 @@ from typing import Any, cast
 import pytest
 
 from outrider_agent.held import Held, beyond
-from tests.agent.fake_collector import FakeCollector
-from tests.agent.harness import Site, numbered
-from tests.agent.stepped import TOKEN, Stepped
+from tests.agent.harness import numbered
+from tests.agent.stepped import Stepped, connected_host
 
 LINES = 100_000
 """More than a window holds."""
-
-
-def stepped(root: Path, agent: str = "", source: str = "") -> Stepped:
-    """A host whose agent runs in steps and has a collector."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    host = Stepped(Site(root, collector, agent=agent, source=source), collector)
-    host.start()
-    host.connect()
-    return host
 
 
 def one(
@@ -53,7 +41,7 @@ def test_the_oldest_go_first_and_no_more_than_must() -> None:
 
 def never_connected(root: Path, agent: str = "") -> Stepped:
     """A host whose agent has no collector yet."""
-    host = stepped(root, agent)
+    host = connected_host(root, agent)
     host.disconnect()
     host.crash()
     host.start()
@@ -87,7 +75,7 @@ def test_before_the_first_session_the_same_limits_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_stop_without_any_session_keeps_what_was_deleted(tmp_path: Path, known: bool) -> None:
     """Also where it is the rest of a stream that another process began: once, in that stream."""
-    host = stepped(tmp_path)
+    host = connected_host(tmp_path)
     if known:
         host.site.write("a.log", numbered(0, 100))
         host.settle()
@@ -114,7 +102,7 @@ def test_a_stop_without_any_session_keeps_what_was_deleted(tmp_path: Path, known
 @pytest.mark.parametrize("holds", [True, False])
 def test_what_was_read_to_its_end_counts_until_it_is_stored(tmp_path: Path, holds: bool) -> None:
     """While the store holds, read is not delivered: files are let go of, and told as gaps."""
-    host = stepped(tmp_path, "held_bytes = 100000")
+    host = connected_host(tmp_path, "held_bytes = 100000")
     host.site.write("a.log", numbered(0, 10))
     host.settle()
     assert host.agent is not None
@@ -149,7 +137,7 @@ def test_what_was_read_to_its_end_counts_until_it_is_stored(tmp_path: Path, hold
 @pytest.mark.usefixtures("leases")
 def test_what_is_given_up_after_it_was_read_is_a_gap_of_lines(tmp_path: Path) -> None:
     """Its writer still has it open, all of it was read, and the store took none of it."""
-    host = stepped(tmp_path, "held_bytes = 100000")
+    host = connected_host(tmp_path, "held_bytes = 100000")
     path = host.site.write("a.log", numbered(0, 10))
     host.settle()
     assert host.agent is not None
@@ -185,7 +173,7 @@ def open_files() -> set[str]:
 def test_what_is_held_beyond_the_limit_is_a_gap_or_stays(tmp_path: Path, when_full: str) -> None:
     """The gap names every byte, also what a crash took on its way; the descriptor is given back."""
     limits = "held_bytes = 1000\nwindow_bytes = 1048576"
-    host = stepped(tmp_path, limits, f'when_full = "{when_full}"')
+    host = connected_host(tmp_path, limits, f'when_full = "{when_full}"')
     path = host.site.write("a.log", numbered(0, 10))
     host.settle()
     host.disconnect()
@@ -218,7 +206,7 @@ def test_what_is_held_beyond_the_limit_is_a_gap_or_stays(tmp_path: Path, when_fu
 @pytest.mark.parametrize("known", [True, False], ids=["some-delivered", "never-opened"])
 def test_a_stop_keeps_what_is_not_delivered(tmp_path: Path, known: bool) -> None:
     """In the next process each line arrives once, in records as its source makes them."""
-    host = stepped(tmp_path, source='multiline = "indented"')
+    host = connected_host(tmp_path, source='multiline = "indented"')
     if known:
         host.site.write("a.log", "first " + "x" * 5000 + "\n" + numbered(0, 10))
         host.settle()
@@ -251,7 +239,7 @@ def test_a_stop_keeps_what_is_not_delivered(tmp_path: Path, known: bool) -> None
 @pytest.mark.usefixtures("leases")
 def test_beyond_the_limit_nothing_is_kept_and_it_is_said(tmp_path: Path) -> None:
     """What a stop cannot keep is named with its size, and is a gap for the next process."""
-    host = stepped(tmp_path, "held_bytes = 10", 'when_full = "block"')
+    host = connected_host(tmp_path, "held_bytes = 10", 'when_full = "block"')
     path = host.site.write("a.log", numbered(0, 10))
     host.settle()
     host.disconnect()

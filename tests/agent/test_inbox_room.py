@@ -10,7 +10,7 @@ from outrider.inbox import room
 from outrider.inbox.writer import Writer
 from outrider_agent.configuration import AgentConfig
 from outrider_agent.inbox import is_full
-from tests.agent.test_held import stepped
+from tests.agent.stepped import connected_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def beat(host: Stepped) -> None:
 
 def test_the_limit_holds_before_any_welcome(tmp_path: Path) -> None:
     """An agent that has found no collector since its start stops workers as well."""
-    host = stepped(tmp_path, "inbox_bytes = 400000")
+    host = connected_host(tmp_path, "inbox_bytes = 400000")
     host.crash()
     host.start()
     worker = Writer(host.site.inbox, "pay", "w1", numbered=True)
@@ -70,7 +70,7 @@ def test_the_limit_holds_before_any_welcome(tmp_path: Path) -> None:
 
 def test_workers_stop_at_the_limit_and_go_on(tmp_path: Path) -> None:
     """Each record is a row or counted in a gap, through an outage that fills the inbox."""
-    host = stepped(tmp_path, "inbox_bytes = 400000")
+    host = connected_host(tmp_path, "inbox_bytes = 400000")
     worker = Writer(host.site.inbox, "pay", "w1", numbered=True)
     worker.open()
     host.settle()

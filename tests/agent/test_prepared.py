@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from outrider_agent.framing import Framer
 from outrider_agent.prepared import read_settled
 from outrider_agent.tail import CHUNK_BYTES, Look
-from tests.agent.fake_collector import FakeCollector
-from tests.agent.harness import Site, numbered
-from tests.agent.stepped import TOKEN, Stepped
+from tests.agent.harness import numbered
+from tests.agent.stepped import Stepped, connected_host
 from tests.agent.test_tail import MAX_LOOKS, tail_of
 
 if TYPE_CHECKING:
@@ -28,13 +27,7 @@ LENGTHS = st.sampled_from([1, 30, 5000, 300_000])
 @pytest.fixture
 def host(tmp_path: Path) -> Stepped:
     """A host whose agent has a session."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    made = Stepped(Site(tmp_path / "host", collector, agent="window_bytes = 4194304"), collector)
-    made.start()
-    made.connect()
-    return made
+    return connected_host(tmp_path / "host", "window_bytes = 4194304")
 
 
 def filled(path: Path, offset: int, content: bytes) -> int:

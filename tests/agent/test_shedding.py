@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from outrider_agent.records import Records
 from outrider_agent.shedding import ALL, Shed, Sieve, Sifter, Waiting, sieves
-from tests.agent.test_held import stepped
+from tests.agent.stepped import connected_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,7 +137,8 @@ def test_beyond_its_limit_a_source_gives_up_the_oldest(
 ) -> None:
     """Each line is a row or in an exact count; a crash on the way changes neither."""
     count = 60_000
-    host = stepped(tmp_path, "window_bytes = 1048576", source=f'{BOUNDED}when_full = "{when_full}"')
+    source = f'{BOUNDED}when_full = "{when_full}"'
+    host = connected_host(tmp_path, "window_bytes = 1048576", source)
     host.site.write("a.log", lines(0, 10))
     host.settle()
     host.disconnect()

@@ -14,9 +14,8 @@ import pytest
 import zstandard
 
 from outrider_agent import archives, check, configuration, explain, unpacking
-from tests.agent.fake_collector import FakeCollector
-from tests.agent.harness import Site, numbered
-from tests.agent.stepped import TOKEN, Stepped
+from tests.agent.harness import numbered
+from tests.agent.stepped import Stepped, connected_host, new_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +32,7 @@ KINDS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.fixture
 def host(tmp_path: Path) -> Stepped:
     """A host whose agent has delivered ten lines of `a.log` and is down."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    made = Stepped(Site(tmp_path / "host", collector, agent="window_bytes = 1048576"), collector)
-    made.start()
-    made.connect()
+    made = connected_host(tmp_path / "host", "window_bytes = 1048576")
     made.site.write("a.log", numbered(0, 10))
     made.settle()
     made.stop()
@@ -241,11 +235,8 @@ def test_parts_that_are_delivered_hold_nothing_up(
     tmp_path: Path, held_bytes: int, files: int
 ) -> None:
     """With room for a part and a bit, and for fewer parts than there are archives, all arrives."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
     settings = f"window_bytes = 1048576\nheld_bytes = {held_bytes}"
-    host = Stepped(Site(tmp_path / "host", collector, agent=settings), collector)
+    host = new_host(tmp_path / "host", settings)
     back(host)
     for n in range(files):
         host.site.write(f"{n}.log", numbered(0, 10).replace("line", f"{n} line"))

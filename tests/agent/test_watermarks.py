@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.agent.test_held import stepped
+from tests.agent.stepped import connected_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def test_watermarks_of_resting_streams_go_together(tmp_path: Path) -> None:
     """Files that came at different times are told of in the same second, and none less often."""
-    host = stepped(tmp_path)
+    host = connected_host(tmp_path)
     host.now = time.time()  # files have real times
     for number in range(6):
         host.site.write(f"{number}.log", "line\n")

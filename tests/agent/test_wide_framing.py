@@ -20,7 +20,7 @@ from outrider_agent.start import start_offset
 from outrider_agent.wide_framing import WideFramer
 from tests.agent.fake_collector import FakeCollector
 from tests.agent.harness import Site
-from tests.agent.stepped import TOKEN, Stepped
+from tests.agent.stepped import connected_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,18 +101,11 @@ def test_a_file_arrives_whole_over_restarts(
     tmp_path: Path, configured: str, name: str, mark: bytes
 ) -> None:
     """Written byte by byte; its mark decides, where the source names no other encoding."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    source = f'encoding = "{configured}"\nmultiline = "indented"'
-    site = Site(tmp_path, collector, source=source)
-    host = Stepped(site, collector)
+    host = connected_host(tmp_path, source=f'encoding = "{configured}"\nmultiline = "indented"')
     first = f"2026-11-24T20:02:31Z ERROR {NASTY[:4]}🙂\r\n  more\r\n".encode(name)
     second = '{"message":"json"}\nend\n'.encode(name)
-    host.start()
-    host.connect()
     for number, byte in enumerate(mark + first + second):
-        site.write("a.log", bytes([byte]))
+        host.site.write("a.log", bytes([byte]))
         host.step(0.02)
         if number % 40 == 39:
             host.crash()
@@ -120,7 +113,7 @@ def test_a_file_arrives_whole_over_restarts(
             host.connect()
     host.settle()
     host.crash()
-    rows = collector.database.rows
+    rows = host.collector.database.rows
 
     assert [row.message for row in rows] == [f"{NASTY[:4]}🙂\n  more", "json", "end"]
     assert rows[0].severity == 17
@@ -136,19 +129,14 @@ def test_a_file_arrives_whole_over_restarts(
 @pytest.mark.usefixtures("leases")
 def test_half_a_character_at_the_end_is_kept_and_marked(tmp_path: Path) -> None:
     """A file that was cut off within a character ends with all of its bytes."""
-    collector = FakeCollector()
-    collector.port = 1
-    collector.database.tokens.add(TOKEN)
-    host = Stepped(Site(tmp_path, collector), collector)
-    host.start()
-    host.connect()
+    host = connected_host(tmp_path)
     path = host.site.write("a.log", LE + "one\ntwo".encode("utf-16-le") + b"\x41")
     host.settle()
     path.unlink()
     host.settle()
     host.crash()
-    rows = collector.database.rows
-    (stored,) = collector.database.streams.values()
+    rows = host.collector.database.rows
+    (stored,) = host.collector.database.streams.values()
 
     assert [row.message for row in rows] == ["one", "two\\x41"]
     assert "outrider.partial" in (rows[1].attributes or "")
