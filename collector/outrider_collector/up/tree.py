@@ -191,7 +191,7 @@ def _exports(layout: Layout, url: str, inbox: Path) -> list[str]:
 
 async def _database(layout: Layout, stack: contextlib.AsyncExitStack) -> str:
     """Return the URL of a migrated database: the one given, else an embedded one, started here."""
-    configured = load(layout.configuration, _lenient_convert, {"database": DatabaseConfig})
+    configured = load(layout.configuration, msgspec.convert, {"database": DatabaseConfig})
     config: DatabaseConfig = configured["database"]
     named = os.environ.get("OUTRIDER_DATABASE_URL")
     if named or config.url or config.url_file:
@@ -232,7 +232,7 @@ def _addresses(layout: Layout) -> dict[str, str]:
     """
     tables = load(
         layout.configuration,
-        _lenient_convert,
+        msgspec.convert,
         {"data_dir": str, "collector": _Listen, "dashboard": _Listen, "agent": _Agent},
     )
     layout.check(tables.get("data_dir"))
@@ -253,10 +253,6 @@ def _addresses(layout: Layout) -> dict[str, str]:
             f'write collectors = ["127.0.0.1:{port}"] under [agent]',
         )
     return found
-
-
-def _lenient_convert(value: object, *, type: type) -> object:  # noqa: A002  msgspec's name
-    return msgspec.convert(value, type=type)
 
 
 async def _must_be_free(part: str, address: str, layout: Layout) -> None:
