@@ -2,10 +2,10 @@
 
 Every few seconds the database is measured. Nearly full, agents are told to keep all but audit
 records and errors (credit is withdrawn, see :mod:`.credit`), all of it where a budget is used up
-that no disk enforces, and the housekeeper is woken to drop
-days of debug records. Of several collectors the one that sees most decides for all: one may see the
-file system of the database, another only its address. So each publishes its level and its budget,
-and what one said that is gone holds for some minutes while nobody else sees that.
+that no disk enforces, and the housekeeper is woken to drop days of debug records. Of several
+collectors the one that sees most decides for all: one may see the file system of the database,
+another only its address. So each publishes its level and its budget, and what one said that is gone
+holds for some minutes while nobody else sees that.
 
 Nothing here may end the collector: while the database is away, or a look fails for whatever other
 reason, what was decided last holds.
@@ -20,7 +20,6 @@ import outrider
 from outrider import severity
 from outrider.errors import Fault
 from outrider_collector.store.budget import growth, levels, services
-from outrider_collector.store.budget.forecast import Forecast, forecast
 from outrider_collector.store.budget.limits import (
     Budget,
     Level,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from outrider_collector.ingest.links import Links
+    from outrider_collector.store.budget.forecast import Forecast
     from outrider_collector.store.budget.limits import Wanted
     from outrider_collector.store.budget.services import Quota, Written
     from outrider_collector.store.compaction.classes import Retention
@@ -145,28 +145,24 @@ class DiskWatch:
         own = self.seen.level if self.seen is not None else Level.WELL
         own = level(own, used_of(budget, measured), budget)
         decided = max(own, levels.others_level(others, budget))
-        rooms = [one.room for one in others if one.is_alive and one.room is not None]
-        rooms += [Room(budget, measured.wal_bytes)] if budget is not None else []
-        full = is_full(self.is_full, rooms, measured.database_bytes)
+        rooms = levels.rooms(budget, measured, others)
+        full = is_full(rooms, measured.database_bytes, was_full=self.is_full)
         judged = judge(
             measured, budget, decided, self._coming, self._beyond, self._quota, is_full=full
         )
         self.seen = Seen(measured, budget, own, self._coming, judged)
-        self._decide(decided, full, judged)
+        self._decide(decided, judged, full=full)
         return self.seen
 
     async def _look_ahead(self, measured: Measured, budget: Budget | None) -> None:
         async with self._links.use() as connection:
-            stocks = await growth.read_stocks(connection, self._retention)
-            now, since = await growth.read_since(connection)
-        limit_bytes = budget.limit_bytes if budget is not None else None
-        self._coming = forecast(stocks, used_of(budget, measured), limit_bytes, now, since)
+            self._coming = await growth.read_forecast(connection, self._retention, measured, budget)
         if self._quota.is_set:
             async with self._links.use() as connection:
                 written = await services.read_written(connection)
             self._beyond = services.over(written, self._quota)
 
-    def _decide(self, decided: Level, full: bool, judged: Judged) -> None:  # noqa: FBT001
+    def _decide(self, decided: Level, judged: Judged, *, full: bool) -> None:
         before, self.level = self.level, decided
         was_full, self.is_full = self.is_full, full
         self._hold(full or decided is Level.HOLD)

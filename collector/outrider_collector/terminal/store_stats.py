@@ -10,11 +10,9 @@ from outrider.command import DONE
 from outrider.sizes import said as size
 from outrider.visible import visible
 from outrider_collector.store import partitions, schema
-from outrider_collector.store.budget import growth, services, words
-from outrider_collector.store.budget.forecast import forecast
+from outrider_collector.store.budget import growth, levels, services, words
 from outrider_collector.store.budget.limits import (
     Level,
-    Room,
     budget_of,
     is_full,
     level,
@@ -55,8 +53,8 @@ class Disk(NamedTuple):
         used_bytes = used_of(self.budget, self.measured)
         now_level = level(Level.WELL, used_bytes, self.budget)
         beyond = services.over(self.written, self.quota)
-        rooms = [Room(self.budget, self.measured.wal_bytes)] if self.budget is not None else []
-        full = is_full(was_full=False, rooms=rooms, database_bytes=self.measured.database_bytes)
+        rooms = levels.rooms(self.budget, self.measured)
+        full = is_full(rooms, self.measured.database_bytes)
         return words.judge(
             self.measured, self.budget, now_level, self.coming, beyond, self.quota, is_full=full
         )
@@ -79,10 +77,8 @@ async def run(configuration: Configuration, *, as_json: bool) -> int:
 async def _disk(connection: AsyncConnection, configuration: Configuration) -> Disk:
     measured = await measure(connection)
     budget = budget_of(configuration.store.wanted(), measured)
-    stocks = await growth.read_stocks(connection, configuration.retention.by_class())
-    now, since = await growth.read_since(connection)
-    limit_bytes = budget.limit_bytes if budget is not None else None
-    coming = forecast(stocks, used_of(budget, measured), limit_bytes, now, since)
+    retention = configuration.retention.by_class()
+    coming = await growth.read_forecast(connection, retention, measured, budget)
     written = await services.read_written(connection)
     return Disk(measured, budget, coming, written, configuration.store.quota.quota())
 

@@ -1,4 +1,4 @@
-"""What a forecast is made of: the sizes of days and months, and since when there are logs.
+"""A forecast is made of the sizes of days and months, and since when there are logs.
 
 Only the catalogue and sizes are read, no block.
 """
@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from outrider_collector.store.audit import months
-from outrider_collector.store.budget.forecast import Stock, Table
+from outrider_collector.store.budget.forecast import Stock, Table, forecast
+from outrider_collector.store.budget.limits import used_of
 from outrider_collector.store.compaction import days
 from outrider_collector.store.compaction.classes import RecordClass
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from outrider_collector.store.budget.forecast import Forecast
+    from outrider_collector.store.budget.limits import Budget, Measured
     from outrider_collector.store.compaction.classes import Retention
 
 AUDIT_ROWS: Final = "audit log"
@@ -35,6 +38,16 @@ select day, class, sum(octet_length(slices))::bigint from block_sheets group by 
 """
 # Agents are few and stay; the first of them brought the first lines.
 _SINCE: Final = "select clock_timestamp(), min(created_at) from agents"
+
+
+async def read_forecast(
+    connection: AsyncConnection, retention: Retention, measured: Measured, budget: Budget | None
+) -> Forecast:
+    """Say how the store goes on, from what it takes now."""
+    stocks = await read_stocks(connection, retention)
+    now, since = await read_since(connection)
+    limit_bytes = budget.limit_bytes if budget is not None else None
+    return forecast(stocks, used_of(budget, measured), limit_bytes, now, since)
 
 
 async def read_stocks(connection: AsyncConnection, retention: Retention) -> list[Stock]:

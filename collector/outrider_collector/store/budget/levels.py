@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from outrider_collector.store.budget.limits import Measured
+
 KEPT_S: Final = 300.0
 """What a collector measured that is gone holds so long: nobody else may see the file system."""
 
@@ -60,6 +62,12 @@ def _room(status: dict[str, Any]) -> Room | None:
     if not (isinstance(limit, int) and isinstance(wal, int) and isinstance(is_disk, bool)):
         return None
     return Room(Budget(limit, is_disk), wal)
+
+
+def rooms(own: Budget | None, measured: Measured, found: Sequence[Other] = ()) -> list[Room]:
+    """Return the room as who asks sees it, then as others do that are there. Pure."""
+    seen = [Room(own, measured.wal_bytes)] if own is not None else []
+    return seen + [one.room for one in found if one.is_alive and one.room is not None]
 
 
 def others_level(found: Sequence[Other], own: Budget | None) -> Level:

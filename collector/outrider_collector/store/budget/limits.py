@@ -142,10 +142,11 @@ def used_of(budget: Budget | None, measured: Measured) -> int:
     return measured.used_bytes if budget is None else budget.used_bytes(measured)
 
 
-def is_full(was_full: bool, rooms: Iterable[Room], database_bytes: int) -> bool:  # noqa: FBT001
+def is_full(rooms: Iterable[Room], database_bytes: int, *, was_full: bool = False) -> bool:
     """Return whether nothing at all may be taken: a budget that no disk enforces is used up.
 
-    A disk needs no such word: it refuses by itself, and its last part is for audit and errors.
+    What was full is so until some of it is free. A disk needs no such word: it refuses by itself,
+    and its last part is for audit and errors.
     """
     return any(
         database_bytes >= (room.budget.full_until if was_full else room.budget.limit_bytes)

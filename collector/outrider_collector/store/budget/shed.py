@@ -18,9 +18,9 @@ import psycopg
 import outrider
 from outrider.sizes import said as size
 from outrider_collector.store import attaching
+from outrider_collector.store.budget import levels
 from outrider_collector.store.budget.account import Account, take_back
-from outrider_collector.store.budget.levels import others
-from outrider_collector.store.budget.limits import Room, budget_of
+from outrider_collector.store.budget.limits import budget_of
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.compaction.days import PARENT, Day, forget_sheets
@@ -63,10 +63,11 @@ async def shed(
     """
     gone: list[Shed] = []
     measured = await measure(connection)
+    seen = levels.rooms(
+        budget_of(wanted, measured), measured, await levels.others(connection, name)
+    )
     full = [
-        room
-        for room in await _rooms(connection, wanted, measured, name)
-        if room.used_bytes(measured.database_bytes) >= room.budget.shed_from
+        room for room in seen if room.used_bytes(measured.database_bytes) >= room.budget.shed_from
     ]
     if not full:
         # What a round that was cut off told of days that have stayed.
@@ -99,14 +100,6 @@ async def shed(
         if not full:
             break
     return gone
-
-
-async def _rooms(
-    connection: AsyncConnection, wanted: Wanted, measured: Measured, name: str
-) -> list[Room]:
-    own = budget_of(wanted, measured)
-    rooms = [one.room for one in await others(connection, name) if one.is_alive and one.room]
-    return rooms if own is None else [Room(own, measured.wal_bytes), *rooms]
 
 
 async def _debug_days(connection: AsyncConnection) -> list[Day]:

@@ -94,7 +94,7 @@ def test_a_budget_that_no_disk_enforces_is_full_at_all_of_it() -> None:
     rooms = [Room(BUDGET, 50 * GB), Room(Budget(GB, is_disk=True), 0)]
     found, full = [], False
     for share in (99, 100, 99, 98, 97, 99):
-        full = is_full(full, rooms, share * GB)
+        full = is_full(rooms, share * GB, was_full=full)
         found.append(full)
     assert found == [False, True, True, True, False, False]
-    assert not is_full(True, rooms[1:], 1000 * GB)
+    assert not is_full(rooms[1:], 1000 * GB, was_full=True)
