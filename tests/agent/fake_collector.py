@@ -254,6 +254,10 @@ class FakeCollector:
 
     # ------------------------------------------------------------ for tests
 
+    async def until_rows(self, count: int, timeout_s: float = 15.0) -> None:
+        """Wait until so many records are stored; fails as :meth:`until` does."""
+        await self.until(lambda: len(self.database.rows) == count, timeout_s)
+
     async def until(self, condition: Any, timeout_s: float = 15.0) -> None:
         """Wait until a condition holds; fails with what there is at the deadline."""
         deadline = time.monotonic() + timeout_s

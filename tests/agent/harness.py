@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outrider_agent import configuration
@@ -12,7 +13,6 @@ from outrider_agent.reports import Reports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from tests.agent.fake_collector import FakeCollector
 
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 def numbered(first: int, last: int) -> str:
     """Lines that each name their number."""
     return "".join(f"line {n}\n" for n in range(first, last))
+
+
+def numbers(collector: FakeCollector) -> list[int]:
+    """The numbers of the stored lines, in the order in which they were stored."""
+    return [int((message or "").split()[1]) for message in collector.database.messages()]
+
+
+def open_files() -> list[str]:
+    """What this process has open, by each descriptor; a file that was deleted says so."""
+    names = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            names.append(str(link.readlink()))
+    return names
 
 
 class Site:

@@ -31,10 +31,10 @@ async def test_lines_arrive_once_with_offset_and_watermark(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 50))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 50)
+        await collector.until_rows(50)
         site.write("a.log", numbered(50, 60))
         before_us = now_us()
-        await collector.until(lambda: len(collector.database.rows) == 60)
+        await collector.until_rows(60)
         (stored,) = (s for s in collector.database.streams.values() if s.info.service == "bots")
         await collector.until(lambda: stored.watermark_us > before_us + 500_000)
 
@@ -54,10 +54,10 @@ async def test_small_batches_share_a_message_where_the_collector_takes_several(
     for number in range(40):
         site.write(f"{number}.log", "first\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 40)
+        await collector.until_rows(40)
         for number in range(40):
             site.write(f"{number}.log", "second\n")
-        await collector.until(lambda: len(collector.database.rows) == 80)
+        await collector.until_rows(80)
 
     assert collector.most_together == 5
     assert collector.rewinds == 0
@@ -103,7 +103,7 @@ async def test_the_next_collector_takes_over(tmp_path: Path, collector: FakeColl
     site = Site(tmp_path, collector, second)
     async with site.agent():
         site.write("a.log", numbered(0, 10))
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         await collector.stop()
         site.write("a.log", numbered(10, 20))
         await second.until(lambda: len(collector.database.rows) == 20)
@@ -129,7 +129,7 @@ async def test_the_first_of_several_collectors_may_be_down_and_come_back(
         await collector.start(port)
         await second.stop()
         site.write("a.log", numbered(10, 20))
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
         assert collector.hellos
 
     assert collector.database.messages() == [f"line {n}" for n in range(20)]
@@ -142,12 +142,12 @@ async def test_a_restarted_agent_goes_on_where_postgres_stands(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     site.write("a.log", numbered(10, 20))
     (site.state_dir / "cache.json").unlink()
     (site.state_dir / "journal").unlink()
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
 
     assert collector.database.messages() == [f"line {n}" for n in range(20)]
     bots = [s for s in collector.database.streams.values() if s.info.service == "bots"]
@@ -162,7 +162,7 @@ async def test_a_quiet_file_is_as_fresh_after_a_restart_as_before(
     site = Site(tmp_path, collector)
     path = site.write("a.log", "a line\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
     collector.heartbeats.clear()
     async with site.agent():
         await collector.until(lambda: any(beat.workers for beat in collector.heartbeats))
@@ -180,7 +180,7 @@ async def test_a_damaged_cache_harms_nothing(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 5))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 5)
+        await collector.until_rows(5)
     path = site.state_dir / name
     good = path.read_bytes()
     expected = 5
@@ -189,7 +189,7 @@ async def test_a_damaged_cache_harms_nothing(
         site.write("a.log", numbered(expected, expected + 1))
         expected += 1
         async with site.agent():
-            await collector.until(lambda: len(collector.database.rows) == expected)  # noqa: B023
+            await collector.until_rows(expected)
 
     assert collector.database.messages() == [f"line {n}" for n in range(expected)]
 
@@ -209,7 +209,7 @@ async def test_without_credit_only_watermarks_travel(
         await collector.stop()
         collector.credit_bytes = 1 << 20
         await collector.start(port)
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
 
     assert backlog >= len(numbered(0, 10))
 
@@ -230,7 +230,7 @@ async def test_a_full_window_stops_reading_and_nothing_else(
         await collector.stop()
         collector.acknowledge = True
         await collector.start(port)
-        await collector.until(lambda: len(collector.database.rows) == 5000)
+        await collector.until_rows(5000)
 
     assert collector.database.messages() == lines
 
@@ -242,20 +242,20 @@ async def test_what_the_database_forgot_is_sent_again_and_marked(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         (stored,) = (s for s in collector.database.streams.values() if s.info.service == "bots")
         earlier = (stored.committed, stored.tail)
         site.write("a.log", numbered(10, 20))
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
         port = collector.port
         await collector.stop()
         stored.committed, stored.tail = earlier
         del collector.database.rows[10:]
         collector.store_regressed = True
         await collector.start(port)
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
         site.write("a.log", numbered(20, 30))
-        await collector.until(lambda: len(collector.database.rows) == 30)
+        await collector.until_rows(30)
 
     assert collector.database.messages() == [f"line {n}" for n in range(30)]
     assert [row.replayed for row in collector.database.rows] == [False] * 10 + [True] * 10 + [
@@ -268,12 +268,12 @@ async def test_an_unknown_token_enrols_again(tmp_path: Path, collector: FakeColl
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         port = collector.port
         await collector.stop()
         fresh = FakeCollector()
         await fresh.start(port)
-        await fresh.until(lambda: len(fresh.database.rows) == 10)
+        await fresh.until_rows(10)
     await fresh.stop()
 
     assert (site.state_dir / "identity" / "token").stat().st_mode & 0o777 == 0o600
@@ -304,9 +304,9 @@ async def test_urgent_lines_leave_at_once(tmp_path: Path, collector: FakeCollect
         await asyncio.sleep(0.3)
         assert collector.database.messages() == []
         site.write("a.log", "2026-11-24 20:02:31 ERROR loud\n")
-        await collector.until(lambda: len(collector.database.rows) == 2, timeout_s=5)
+        await collector.until_rows(2, timeout_s=5)
         site.write("b.log", "panicked\n")
-        await collector.until(lambda: len(collector.database.rows) == 3, timeout_s=5)
+        await collector.until_rows(3, timeout_s=5)
         site.write("a.log", "left at the stop\n")
         await asyncio.sleep(0.2)
 
@@ -321,7 +321,7 @@ async def test_times_are_the_databases(tmp_path: Path, collector: FakeCollector)
         await collector.until(lambda: len(collector.heartbeats) >= 2)
         line = {"ts": time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime()), "message": "m"}
         site.write("a.log", json.dumps(line) + "\n")
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
 
     (row,) = collector.database.rows
     expected_us = now_us() + collector.clock_offset_us
@@ -338,7 +338,7 @@ async def test_what_cannot_be_read_is_said_once_and_watched(
     (site.logs / "dangling.log").symlink_to(site.logs / "nowhere")
     site.write("a.log", numbered(0, 3))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 3)
+        await collector.until_rows(3)
         (site.logs / "dir.log").rmdir()
         site.write("dir.log", "now a file\n")
         await collector.until(lambda: "now a file" in collector.database.messages())
@@ -356,11 +356,11 @@ async def test_a_file_whose_reads_fail_is_said_once(
     (site.logs / "mem.log").symlink_to("/proc/self/mem")
     site.write("a.log", numbered(0, 3))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 3)
+        await collector.until_rows(3)
         await collector.until(lambda: any("mem.log" in line for line in site.said))
         await asyncio.sleep(0.5)
         site.write("b.log", "one more\n")
-        await collector.until(lambda: len(collector.database.rows) == 4)
+        await collector.until_rows(4)
 
     (told,) = [line for line in site.said if "mem.log" in line]
     assert "input/output error" in told
@@ -400,10 +400,10 @@ async def test_start_end_takes_only_what_comes(tmp_path: Path, collector: FakeCo
             lambda: any(s.info.service == "bots" for s in collector.database.streams.values())
         )
         site.write("a.log", numbered(10, 12))
-        await collector.until(lambda: len(collector.database.rows) == 2)
+        await collector.until_rows(2)
     site.write("b.log", numbered(12, 14))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 4)
+        await collector.until_rows(4)
 
     assert collector.database.messages() == [f"line {n}" for n in range(10, 14)]
 
@@ -426,7 +426,7 @@ async def test_a_bug_ends_a_session_and_not_the_agent(
         site.write("a.log", numbered(0, 3))
         await collector.until(lambda: len(collector.hellos) == 2)
         site.write("a.log", numbered(3, 5))
-        await collector.until(lambda: len(collector.database.rows) == 5)
+        await collector.until_rows(5)
         told: list[str] = []
         config = configuration.load(site.config_file, {})
         await asyncio.to_thread(status.run, config, told.append, json=False)

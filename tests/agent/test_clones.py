@@ -23,7 +23,7 @@ async def test_a_copy_enrols_as_an_agent_of_its_own(
     original = Site(tmp_path / "one", collector)
     original.write("a.log", "".join(f"line {n}\n" for n in range(10)))
     async with original.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     (token,) = collector.database.tokens
     copy = Site(tmp_path / "two", collector)
     for made, wanted in ((original.state_dir, copy.state_dir), (original.logs, copy.logs)):
@@ -36,10 +36,10 @@ async def test_a_copy_enrols_as_an_agent_of_its_own(
     running = asyncio.create_task(
         agent.run(configuration.load(copy.config_file, {}), Reports(write=copy.said.append), stop)
     )
-    await collector.until(lambda: len(collector.database.rows) == 20)
+    await collector.until_rows(20)
     copy.write("a.log", "a new line\n")
     copy.write("b.log", "a new file\n")
-    await collector.until(lambda: len(collector.database.rows) == 22)
+    await collector.until_rows(22)
     stop.set()
     await running
 
@@ -58,18 +58,18 @@ async def test_a_copy_is_a_copy_once(tmp_path: Path, collector: FakeCollector) -
     site = Site(tmp_path, collector)
     site.write("a.log", "one\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
     (collector.cloned_token,) = collector.database.tokens
     stop = asyncio.Event()
     running = asyncio.create_task(
         agent.run(configuration.load(site.config_file, {}), Reports(write=site.said.append), stop)
     )
-    await collector.until(lambda: len(collector.database.rows) == 2)
+    await collector.until_rows(2)
     stop.set()
     await running
     site.write("b.log", "two\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 3)
+        await collector.until_rows(3)
         await asyncio.sleep(0.3)
 
     assert [row.replayed for row in collector.database.rows] == [False, True, False]

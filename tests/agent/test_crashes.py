@@ -35,11 +35,11 @@ async def test_a_line_that_was_half_written_at_a_restart_is_one_line(
     site = Site(tmp_path, collector)
     site.write("a.log", "whole\nhal")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
     site.write("a.log", "f")
     async with site.agent():
         site.write("a.log", "\nnext\n")
-        await collector.until(lambda: len(collector.database.rows) == 3)
+        await collector.until_rows(3)
 
     assert collector.database.messages() == ["whole", "half", "next"]
 
@@ -51,7 +51,7 @@ async def test_a_giant_line_is_cut_and_what_follows_it_arrives(
     site = Site(tmp_path, collector)
     site.write("a.log", "before\n" + "x" * (5 << 20) + "\nafter\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 3)
+        await collector.until_rows(3)
 
     before, giant, after = collector.database.rows
     assert (before.message, after.message) == ("before", "after")
@@ -71,7 +71,7 @@ async def test_a_poisonous_line_harms_no_neighbour(
     for line in poison:
         site.write("a.log", line + b"\nneighbour\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 2 * len(poison))
+        await collector.until_rows(2 * len(poison))
 
     assert collector.database.messages()[1::2] == ["neighbour"] * len(poison)
 
@@ -85,7 +85,7 @@ async def test_a_damaged_state_file_needs_nobody(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     path = site.state_dir / name
     before = path.read_bytes()
     made = {"empty": b"", "zeros": bytes(len(before)), "junk": b"\xff\n\x00{" * 50}
@@ -111,7 +111,7 @@ async def test_a_damaged_token_is_said(tmp_path: Path, collector: FakeCollector)
     async with site.agent():
         await collector.until(lambda: any("not enrolled" in line for line in site.said))
         (tmp_path / "elsewhere").rename(secret)
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
 
     (said,) = [line for line in site.said if "is damaged" in line]
     assert str(token) in said
@@ -128,7 +128,7 @@ async def test_a_secret_that_is_no_text_is_said(tmp_path: Path, collector: FakeC
     async with site.agent():
         await collector.until(lambda: any("not enrolled" in line for line in site.said))
         secret.write_text(text)
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
 
     assert not any("bug" in line for line in site.said)
 
@@ -140,7 +140,7 @@ async def test_a_stop_without_a_collector_is_quick_and_loses_nothing(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         collector.acknowledge = False
         site.write("a.log", numbered(10, 50_000))
         before = len(collector.batches)
@@ -149,7 +149,7 @@ async def test_a_stop_without_a_collector_is_quick_and_loses_nothing(
     assert time.monotonic() - began < 2 * DRAIN_S + 1
     collector.acknowledge = True
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 50_000)
+        await collector.until_rows(50_000)
 
     assert collector.database.messages() == [f"line {n}" for n in range(50_000)]
 
@@ -183,12 +183,12 @@ async def test_a_source_that_is_configured_no_more_is_read_to_its_end(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     site.write("a.log", numbered(10, 20))
     text = site.config_file.read_text().replace("/*.log", "/*.other")
     site.config_file.write_text(text)
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
 
     assert collector.database.gaps == {}
 
@@ -224,18 +224,18 @@ async def test_a_full_disk_under_the_state_stops_nothing_that_is_followed(
     site.state_dir = small_disk / "agent"
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         ballast = small_disk / "ballast"
         fill(ballast)
         site.write("a.log", numbered(10, 20))
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
         for n in range(40):
             site.write(f"b{n}.log", f"new {n}\n")
         os.truncate(site.logs / "a.log", 0)
         site.write("a.log", "again\n")
         await collector.until(lambda: any("free space" in said for said in site.said))
         ballast.unlink()
-        await collector.until(lambda: len(collector.database.rows) == 61)
+        await collector.until_rows(61)
         await collector.until(lambda: bool(collector.database.gaps))
 
 
@@ -256,7 +256,7 @@ async def test_an_agent_that_nobody_can_hear_goes_on(
             stderr=full,
         )
     try:
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         assert agent.poll() is None
     finally:
         agent.kill()
@@ -271,20 +271,20 @@ async def test_an_agent_starts_anew_on_a_full_disk(
     site.state_dir = small_disk / "agent"
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     ballast = small_disk / "ballast"
     fill(ballast)
     site.write("a.log", numbered(10, 20))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
         for n in range(40):
             site.write(f"b{n}.log", f"new {n}\n")
         await collector.until(lambda: any("free space" in said for said in site.said))
         ballast.unlink()
-        await collector.until(lambda: len(collector.database.rows) == 60)
+        await collector.until_rows(60)
     async with site.agent():
         site.write("b0.log", "more\n")
-        await collector.until(lambda: len(collector.database.rows) == 61)
+        await collector.until_rows(61)
 
     assert collector.database.gaps == {}
 
@@ -357,7 +357,7 @@ async def test_an_outage_of_any_length_ends_with_all_lines(
     site = Site(tmp_path, collector, agent="window_bytes = 1048576")
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         await collector.stop()
         for part in range(1, 6):
             site.write("a.log", numbered(part * 20_000, part * 20_000 + 20_000))
@@ -367,7 +367,7 @@ async def test_an_outage_of_any_length_ends_with_all_lines(
             await asyncio.sleep(0.3)
             (site.logs / f"a.log.{part}").unlink()
         await collector.start(collector.port)
-        await collector.until(lambda: len(collector.database.rows) == 100_010, timeout_s=40)
+        await collector.until_rows(100_010, timeout_s=40)
 
     assert collector.database.gaps == {}
 
@@ -382,6 +382,6 @@ async def test_equal_lines_are_all_stored(tmp_path: Path, collector: FakeCollect
         collector.lose_answers = False
         await collector.stop()
         await collector.start(collector.port)
-        await collector.until(lambda: len(collector.database.rows) == 10_000)
+        await collector.until_rows(10_000)
 
     assert set(collector.database.messages()) == {"equal"}

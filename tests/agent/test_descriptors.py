@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from pathlib import Path
@@ -13,10 +12,11 @@ import pytest
 
 from outrider_agent import adoption
 from outrider_agent.control import Question
-from tests.agent.harness import Site, numbered
+from tests.agent.harness import Site, numbered, open_files
 from tests.agent.stepped import Stepped, connected_host, new_host
 
 if TYPE_CHECKING:
+    from outrider_agent.followed import Followed
     from tests.agent.fake_collector import FakeCollector
 
 MOST = 10
@@ -25,14 +25,8 @@ FILES = 60
 
 def open_logs(host: Stepped) -> int:
     """How many files of the host this process has open."""
-    count = 0
-    for fd in os.listdir("/proc/self/fd"):  # noqa: PTH208  strings
-        try:
-            target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115  strings
-        except OSError:
-            continue
-        count += target.startswith((str(host.site.logs), f"{host.site.state_dir}/keep"))
-    return count
+    ours = (str(host.site.logs), f"{host.site.state_dir}/keep")
+    return sum(name.startswith(ours) for name in open_files())
 
 
 @pytest.fixture
@@ -52,6 +46,12 @@ def settle(host: Stepped, times: int = 3) -> None:
     """Let everything come to rest; twice as often as otherwise."""
     for _ in range(times):
         host.settle()
+
+
+def closed_file(host: Stepped) -> Followed:
+    """A file that is followed and was closed, so that others may be open."""
+    assert host.agent is not None
+    return next(one for one in host.agent._files._by_stream.values() if not one.tail.is_open)
 
 
 def test_living_files_are_read_in_turns(host: Stepped) -> None:
@@ -133,9 +133,7 @@ def test_a_closed_file_that_goes_away_unread_is_a_gap(host: Stepped) -> None:
     """It is no silence, and nothing of the others."""
     write(host, 0, FILES)
     settle(host)
-    assert host.agent is not None
-    files = host.agent._files._by_stream.values()
-    closed = next(one for one in files if not one.tail.is_open)
+    closed = closed_file(host)
     host.disconnect()
     path = host.site.logs / closed.path.rsplit("/", 1)[1]
     with path.open("a") as file:
@@ -166,22 +164,19 @@ async def test_a_process_with_few_descriptors_loses_nothing(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, str(site.config_file), stderr=asyncio.subprocess.PIPE
     )
-    expected = 150
     try:
-        await collector.until(lambda: len(collector.database.rows) == expected, 60)
+        await collector.until_rows(150, 60)
         for n in range(0, 150, 2):
             path = site.write(f"w{n}.log", f"more {n}\n")
             await asyncio.sleep(0.01)
             path.rename(path.with_name(f"w{n}.1"))
             site.write(f"w{n}.log", f"new {n}\n")
-        expected = 300
-        await collector.until(lambda: len(collector.database.rows) == expected, 60)
+        await collector.until_rows(300, 60)
         for path in site.logs.glob("*.1"):
             path.unlink()
         for n in range(150):
             site.write(f"w{n}.log", f"last {n}\n")
-        expected = 450
-        await collector.until(lambda: len(collector.database.rows) == expected, 60)
+        await collector.until_rows(450, 60)
     finally:
         process.send_signal(signal.SIGTERM)
         _, said = await process.communicate()
@@ -236,9 +231,7 @@ def test_the_inode_of_a_closed_file_may_be_anothers_by_then(host: Stepped) -> No
     """A new file under it is a file of its own; the one that is gone is told, once."""
     write(host, 0, FILES)
     settle(host)
-    assert host.agent is not None
-    files = host.agent._files._by_stream.values()
-    closed = next(one for one in files if not one.tail.is_open)
+    closed = closed_file(host)
     gone = Path(closed.path)
     gone.unlink()
     for n in range(100):

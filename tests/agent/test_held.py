@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from outrider_agent.held import Held, beyond
-from tests.agent.harness import numbered
+from tests.agent.harness import numbered, open_files
 from tests.agent.stepped import Stepped, connected_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LINES = 100_000
 """More than a window holds."""
@@ -157,15 +158,6 @@ def test_what_is_given_up_after_it_was_read_is_a_gap_of_lines(tmp_path: Path) ->
 
     assert (gap.reason, gap.begin, gap.records) == ("held_full", len(numbered(0, 10)), 1)
     assert gap.end == len(numbered(0, 20_000))
-
-
-def open_files() -> set[str]:
-    """What this process has open; a file that was deleted says so."""
-    names = set()
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the listing itself
-            names.add(str(link.readlink()))
-    return names
 
 
 @pytest.mark.usefixtures("leases")

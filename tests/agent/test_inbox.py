@@ -271,7 +271,7 @@ async def test_records_that_found_no_room_are_gaps_once(
         return [gap.records for _, gap in collector.database.gaps.values()]
 
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
         write("no", 3)
         # Without a further record: a watermark brings it.
         await collector.until(lambda: lost() == [3])
@@ -383,7 +383,7 @@ async def test_any_language_logs_by_appending_a_line(
     with (site.inbox / "cron.jsonl").open("a") as file:
         file.write('{"level":"warn","message":"from a shell script","disk":7}\n')
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
 
     (row,) = collector.database.rows
     assert (row.message, row.severity) == ("from a shell script", 13)
@@ -402,7 +402,7 @@ async def test_a_link_in_the_inbox_is_not_followed(
     os.mkfifo(site.inbox / "pipe.jsonl")
     site.write("a.log", "line\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
         await collector.until(lambda: any("link.jsonl" in line for line in site.said))
 
     assert collector.database.messages() == ["line"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider_agent import endings, state
-from tests.agent.harness import Site, numbered
+from tests.agent.harness import Site, numbered, numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,20 +29,18 @@ async def test_rename_and_create_loses_nothing(tmp_path: Path, collector: FakeCo
     site = Site(tmp_path, collector)
     old = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         for part in range(1, 4):
             with old.open("a") as held:
                 old.rename(old.with_name(f"a.log.{part}"))
                 held.write(numbered(part * 100, part * 100 + 5))
             site.write("a.log", numbered(part * 1000, part * 1000 + 5))
-            expected = 10 + part * 10
-            await collector.until(lambda: len(collector.database.rows) == expected)  # noqa: B023
+            await collector.until_rows(10 + part * 10)
 
-    stored = sorted(int((m or "").split()[1]) for m in collector.database.messages())
     wanted = [*range(10)]
     for part in range(1, 4):
         wanted += [*range(part * 100, part * 100 + 5), *range(part * 1000, part * 1000 + 5)]
-    assert stored == sorted(wanted)
+    assert sorted(numbers(collector)) == sorted(wanted)
     assert collector.database.gaps == {}
 
 
@@ -68,7 +66,7 @@ async def test_truncation_is_a_gap_and_the_rest_arrives(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 100))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 100)
+        await collector.until_rows(100)
         path.write_text("new\n")
         await collector.until(lambda: "new" in collector.database.messages())
         await collector.until(lambda: len(collector.database.gaps) == 1)
@@ -88,12 +86,12 @@ async def test_a_file_regrown_past_the_old_offset_is_noticed(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         draft = path.with_suffix(".draft")
         draft.write_text(numbered(500, 600))
         with draft.open("rb") as source, path.open("r+b") as target:
             target.write(source.read())
-        await collector.until(lambda: len(collector.database.rows) == 110)
+        await collector.until_rows(110)
 
     assert collector.database.messages()[10:] == [f"line {n}" for n in range(500, 600)]
     assert len(collector.database.gaps) == 1
@@ -106,16 +104,14 @@ async def test_a_file_rotated_while_the_agent_was_down_is_found(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     site.write("a.log", numbered(10, 20))
     path.rename(path.with_name("a.log.1"))
     site.write("a.log", numbered(20, 30))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 30)
+        await collector.until_rows(30)
 
-    assert sorted(collector.database.messages(), key=lambda m: int((m or "").split()[1])) == [
-        f"line {n}" for n in range(30)
-    ]
+    assert sorted(numbers(collector)) == [*range(30)]
     assert collector.database.gaps == {}
 
 
@@ -132,7 +128,7 @@ async def test_repeated_lines_written_anew_while_the_agent_was_down_arrive(
     stored = 60 if lines_after == 70 else 100
     path = site.write("a.log", "the same line\n" * stored)
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == stored)
+        await collector.until_rows(stored)
         if stored < 100:
             # The rest is seen and not stored; what is there afterwards reaches into it.
             collector.acknowledge = False
@@ -144,7 +140,7 @@ async def test_repeated_lines_written_anew_while_the_agent_was_down_arrive(
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == stored + lines_after)
+        await collector.until_rows(stored + lines_after)
 
     assert {row.replayed for row in collector.database.rows[stored:]} == {replayed}
     ((_, gap),) = collector.database.gaps.values()
@@ -158,11 +154,11 @@ async def test_repeated_lines_of_another_file_are_not_taken_for_a_lost_ones(
     site = Site(tmp_path, collector)
     path = site.write("a.log", "the same line\n" * 100)
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 100)
+        await collector.until_rows(100)
     site.write("b.log", "the same line\n" * 120)
     path.unlink()
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 220)
+        await collector.until_rows(220)
 
     assert [s.info.worker for s in collector.database.streams.values() if not s.closed][-1] == "b"
     ((_, gap),) = collector.database.gaps.values()
@@ -176,7 +172,7 @@ async def test_a_file_that_vanished_while_the_agent_was_down_is_a_gap(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     site.write("a.log", numbered(10, 20))
     path.unlink()
     collector.acknowledge = False
@@ -197,12 +193,12 @@ async def test_a_deleted_file_is_read_to_its_end(tmp_path: Path, collector: Fake
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         with path.open("a") as held:
             path.unlink()
             held.write(numbered(10, 20))
             held.flush()
-            await collector.until(lambda: len(collector.database.rows) == 20)
+            await collector.until_rows(20)
 
     assert collector.database.gaps == {}
 
@@ -215,7 +211,7 @@ async def test_a_file_that_lived_only_during_an_outage_arrives(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent() as agent:
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         port = collector.port
         await collector.stop()
         path = site.write("b.log", numbered(10, 20))
@@ -239,7 +235,7 @@ async def test_a_lost_answer_to_a_files_end_is_settled(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent() as agent:
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         (stored,) = (s for s in collector.database.streams.values() if s.info.service == "bots")
         await collector.until(lambda: held_ends(agent, "a") == [])
         collector.lose_answers = True
@@ -263,7 +259,7 @@ async def test_the_cache_forgets_streams_that_are_no_more(
     site = Site(tmp_path, collector)
     site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     cache = site.state_dir / "cache.json"
     (bots,) = (n for n, s in collector.database.streams.items() if s.info.service == "bots")
     content = state.load(cache)
@@ -280,7 +276,7 @@ async def test_the_cache_forgets_streams_that_are_no_more(
     await collector.start(port)
     async with site.agent():
         site.write("a.log", numbered(10, 11))
-        await collector.until(lambda: len(collector.database.rows) == 11)
+        await collector.until_rows(11)
     after = state.load(cache)
     assert after.acknowledged[bots] == 78
     assert set(after.acknowledged) <= set(collector.database.streams)

@@ -181,7 +181,7 @@ async def test_a_long_traceback_under_load_is_one_record(
             site.write("a.log", line)
             site.write("b.log", "2026-11-24 20:02:31,123 - pay - INFO - other\n")
             await asyncio.sleep(0.002)
-        await collector.until(lambda: len(collector.database.rows) == 504)
+        await collector.until_rows(504)
 
     (row,) = [row for row in collector.database.rows if "Traceback" in (row.message or "")]
     assert row.message is not None
@@ -210,7 +210,7 @@ async def test_what_comes_after_a_pause_and_a_restart_is_marked_as_continued(
     site = Site(tmp_path, collector, source='multiline = "auto"')
     site.write("a.log", "ERROR no\nTraceback (most recent call last):\n  File 1\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
         # A watermark alone does not forget what framing must know.
         before = len(collector.batches)
         await collector.until(
@@ -220,7 +220,7 @@ async def test_what_comes_after_a_pause_and_a_restart_is_marked_as_continued(
         )
     site.write("a.log", "KeyError: 'x'\nINFO next\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 3)
+        await collector.until_rows(3)
 
     _, continued, after = collector.database.rows
     assert continued.message == "KeyError: 'x'"

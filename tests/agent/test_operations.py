@@ -69,7 +69,7 @@ async def test_status_tells_files_backlog_and_collector(
     site.write("a.log", "2026-11-24 20:02:31,123 - pay - ERROR - no\n" * 10)
     site.write("b.log", "half a line")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         said: list[str] = []
         await asyncio.to_thread(status.run, loaded(site), said.append, json=True)
         document = msgspec.json.decode("".join(said))
@@ -118,7 +118,7 @@ async def test_names_of_files_are_shown_as_what_they_are(
         (tmp_path / "logs" / name).write_text("a line\n")
     said: list[str] = []
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 2)
+        await collector.until_rows(2)
         await asyncio.to_thread(status.run, loaded(site), said.append, json=False)
         await asyncio.to_thread(status.run, loaded(site), said.append, json=True)
         check.run(loaded(site), said.append)
@@ -167,7 +167,7 @@ async def test_explain_says_how_far_a_file_is_read_and_in_which_format(
     site = Site(tmp_path, collector)
     path = site.write("a.log", "E1124 20:02:31.123456    4711 charge.go:42] failed\n" * 4)
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 4)
+        await collector.until_rows(4)
         code, text = await explained(site, path)
         assert code == command.DONE
         for part in ("source       1:", "worker a of bots", "committed 204, read 204", "klog"):
@@ -203,10 +203,10 @@ async def test_errors_after_a_banner_are_errors(tmp_path: Path, collector: FakeC
     site = Site(tmp_path, collector)
     path = site.write("a.log", "Starting payments v1.2 ...\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
         _, before = await explained(site, path)
         site.write("a.log", "2026-11-24 20:02:31,230 ERROR charge failed 10\n" * 12)
-        await collector.until(lambda: len(collector.database.rows) == 13)
+        await collector.until_rows(13)
         _, after = await explained(site, path)
 
     assert "undecided so far, read as plain" in before
@@ -244,14 +244,14 @@ async def test_a_reload_follows_new_sources_and_keeps_the_old_ones_files(
     site.write("a.log", "one\n")
     site.write("b.txt", "two\n")
     async with reloadable(site) as hangup:
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
         text = site.config_file.read_text()
         more = f'[[agent.source]]\npaths = ["{site.logs}/*.txt"]\nservice = "other"\n'
         site.config_file.write_text(text + more)
         hangup.set()
-        await collector.until(lambda: len(collector.database.rows) == 2)
+        await collector.until_rows(2)
         site.write("a.log", "three\n")
-        await collector.until(lambda: len(collector.database.rows) == 3)
+        await collector.until_rows(3)
 
     assert collector.database.messages() == ["one", "two", "three"]
     assert any("was read anew" in said for said in site.said)

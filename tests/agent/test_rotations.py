@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider_agent import adoption, discovery
-from tests.agent.harness import Site, numbered
+from tests.agent.harness import Site, numbered, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from tests.agent.fake_collector import FakeCollector
 
 TRIES = 200
-
-
-def numbers(collector: FakeCollector) -> list[int]:
-    """The numbers of the stored lines, in the order in which they were stored."""
-    return [int((m or "").split()[1]) for m in collector.database.messages()]
 
 
 def recreated(path: Path, content: str) -> bool:
@@ -47,11 +43,11 @@ async def test_a_new_file_under_an_old_inode_is_read_from_its_beginning(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     if not recreated(path, numbered(100, 140)):
         pytest.skip("this file system gives no inode twice")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 50)
+        await collector.until_rows(50)
 
     assert numbers(collector)[10:] == [*range(100, 140)]
     assert not any(row.replayed for row in collector.database.rows)
@@ -67,8 +63,7 @@ async def test_a_file_deleted_and_made_again_under_a_running_agent(
     async with site.agent():
         for part in range(5):
             path = site.write("a.log", numbered(part * 10, part * 10 + 10))
-            expected = part * 10 + 10
-            await collector.until(lambda: len(collector.database.rows) == expected)  # noqa: B023
+            await collector.until_rows(part * 10 + 10)
             path.unlink()
 
     assert sorted(numbers(collector)) == [*range(50)]
@@ -84,7 +79,7 @@ async def test_files_that_begin_alike_are_different_files(
     for name, first in (("a.log", 1000), ("b.log", 2000), ("c.log", 3000)):
         site.write(name, banner + numbered(first, first + 5))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1515)
+        await collector.until_rows(1515)
     a, b = site.logs / "a.log", site.logs / "b.log"
     a.rename(site.logs / "swap")
     b.rename(a)
@@ -92,21 +87,22 @@ async def test_files_that_begin_alike_are_different_files(
     site.write("a.log", numbered(2005, 2010))
     site.write("b.log", numbered(1005, 1010))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1525)
+        await collector.until_rows(1525)
 
     stored = sorted(n for n in numbers(collector) if n >= 500)
     assert stored == [*range(1000, 1010), *range(2000, 2010), *range(3000, 3005)]
     assert collector.database.gaps == {}
 
 
-async def test_a_copytruncate_behind_which_nothing_was_sent_is_read_from_the_copy(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
-    """Copied and truncated while the collector takes nothing: the copy has what was not read."""
-    site = Site(tmp_path, collector, agent="window_bytes = 1048576")
+@asynccontextmanager
+async def copied_and_truncated(site: Site, collector: FakeCollector) -> AsyncIterator[None]:
+    """Run the agent; most of a file was read by nobody when it was copied and truncated.
+
+    The collector acknowledges nothing any more.
+    """
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         collector.acknowledge = False
         site.write("a.log", numbered(10, 200_000))
         before = len(collector.batches)
@@ -114,9 +110,19 @@ async def test_a_copytruncate_behind_which_nothing_was_sent_is_read_from_the_cop
         shutil.copy2(path, path.with_name("a.log.1"))
         os.truncate(path, 0)
         site.write("a.log", numbered(500_000, 500_010))
+        yield
+
+
+async def test_a_copytruncate_behind_which_nothing_was_sent_is_read_from_the_copy(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Copied and truncated while the collector takes nothing: the copy has what was not read."""
+    site = Site(tmp_path, collector, agent="window_bytes = 1048576")
+    async with copied_and_truncated(site, collector):
+        pass
     collector.acknowledge = True
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 200_010)
+        await collector.until_rows(200_010)
 
     assert sorted(numbers(collector)) == [*range(200_000), *range(500_000, 500_010)]
 
@@ -126,20 +132,11 @@ async def test_a_copytruncate_under_a_running_agent_is_read_from_the_copy(
 ) -> None:
     """What was not yet read is read from the copy; the stream says that some may lack."""
     site = Site(tmp_path, collector, agent="window_bytes = 1048576")
-    path = site.write("a.log", numbered(0, 10))
-    async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
-        collector.acknowledge = False
-        site.write("a.log", numbered(10, 200_000))
-        before = len(collector.batches)
-        await collector.until(lambda: len(collector.batches) > before)
-        shutil.copy2(path, path.with_name("a.log.1"))
-        os.truncate(path, 0)
-        site.write("a.log", numbered(500_000, 500_010))
+    async with copied_and_truncated(site, collector):
         collector.acknowledge = True
         await collector.stop()
         await collector.start(collector.port)
-        await collector.until(lambda: len(collector.database.rows) == 200_010)
+        await collector.until_rows(200_010)
         await collector.until(lambda: len(collector.database.gaps) == 1)
 
     assert sorted(numbers(collector)) == [*range(200_000), *range(500_000, 500_010)]
@@ -165,7 +162,7 @@ async def test_a_copy_that_is_renamed_while_it_is_sought_is_found(
 
     monkeypatch.setattr(discovery, "siblings", listed_and_renamed)
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1000)
+        await collector.until_rows(1000)
         collector.acknowledge = False
         site.write("a.log", numbered(1000, 1010))
         shutil.copy2(path, path.with_name("a.log.1"))
@@ -174,7 +171,7 @@ async def test_a_copy_that_is_renamed_while_it_is_sought_is_found(
         collector.acknowledge = True
         await collector.stop()
         await collector.start(collector.port)
-        await collector.until(lambda: len(collector.database.rows) == 1020)
+        await collector.until_rows(1020)
 
     assert moved
     assert sorted(numbers(collector)) == [*range(1010), *range(5000, 5010)]
@@ -185,13 +182,13 @@ async def test_several_rotations_within_one_look(tmp_path: Path, collector: Fake
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         for part in range(1, 5):
             for old in range(part, 0, -1):
                 source = path.with_name(f"a.{old - 1}.log") if old > 1 else path
                 source.rename(path.with_name(f"a.{old}.log"))
             site.write("a.log", numbered(part * 10, part * 10 + 10))
-        await collector.until(lambda: len(collector.database.rows) == 50)
+        await collector.until_rows(50)
 
     assert sorted(numbers(collector)) == [*range(50)]
     assert collector.database.gaps == {}
@@ -204,14 +201,14 @@ async def test_several_rotations_while_no_agent_runs(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
     site.write("a.log", numbered(10, 20))
     path.rename(path.with_name("a.2.log"))
     site.write("a.log", numbered(20, 30))
     path.rename(path.with_name("a.1.log"))
     site.write("a.log", numbered(30, 40))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 40)
+        await collector.until_rows(40)
 
     assert sorted(numbers(collector)) == [*range(40)]
     assert collector.database.gaps == {}
@@ -225,10 +222,10 @@ async def test_what_was_delivered_is_not_read_again_at_the_next_rotation(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 10))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 10)
+        await collector.until_rows(10)
         path.rename(path.with_name("a.log.1"))
         site.write("a.log", numbered(20, 30))
-        await collector.until(lambda: len(collector.database.rows) == 20)
+        await collector.until_rows(20)
         site.write("a.log.1", numbered(10, 20))
         await collector.until(
             lambda: any(s.closed for s in collector.database.streams.values()), timeout_s=30
@@ -250,7 +247,7 @@ async def test_a_copy_beside_a_rotation_is_not_read(
     site = Site(tmp_path, collector)
     path = site.write("a.log", numbered(0, 200))
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 200)
+        await collector.until_rows(200)
         shutil.copyfile(path, path.with_name("a.log.bak"))
         path.rename(path.with_name("a.log.1"))
         site.write("a.log", numbered(200, 210))
@@ -269,7 +266,7 @@ async def test_the_first_line_after_a_rotation_is_whole(
     path = site.write("a.log", "x\n")
     wanted = ["x"]
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 1)
+        await collector.until_rows(1)
         for part in range(20):
             first, last = f"first {part} " + "y" * 3000, f"last {part} " + "z" * 3000
             site.write("a.log", last + "\n")
@@ -277,7 +274,7 @@ async def test_the_first_line_after_a_rotation_is_whole(
             site.write("a.log", first[:1500])
             site.write("a.log", first[1500:] + "\n")
             wanted += [last, first]
-        await collector.until(lambda: len(collector.database.rows) == len(wanted))
+        await collector.until_rows(len(wanted))
 
     assert sorted(map(str, collector.database.messages())) == sorted(wanted)
     assert collector.database.gaps == {}
@@ -292,7 +289,7 @@ async def test_more_files_than_may_be_followed_wait_their_turn(
     for name in ("a.log", "b.log"):
         site.write(name, f"{name}\n")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 2)
+        await collector.until_rows(2)
         site.write("c.log", "c.log\n")
         await collector.until(lambda: any("too many files" in said for said in site.said))
         (site.logs / "a.log").unlink()
@@ -310,7 +307,7 @@ async def test_a_file_that_is_found_again_after_its_end_goes_on_there(
     path = site.write("a.log", numbered(0, 100))
     away = path.with_name("a.away")
     async with site.agent():
-        await collector.until(lambda: len(collector.database.rows) == 100)
+        await collector.until_rows(100)
         path.rename(away)
         (stored,) = (s for s in collector.database.streams.values() if s.info.service == "bots")
         await collector.until(lambda: stored.closed, timeout_s=30)
@@ -331,13 +328,13 @@ async def test_a_writer_that_does_not_append_leaves_a_hole_and_no_loss(
     with path.open("wb", buffering=0) as file:
         async with site.agent():
             file.write(numbered(0, 60_000).encode())
-            await collector.until(lambda: len(collector.database.rows) == 60_000)
+            await collector.until_rows(60_000)
             shutil.copy2(path, path.with_name("a.log.1"))
             os.truncate(path, 0)
             file.write(numbered(60_000, 60_010).encode())
-            await collector.until(lambda: len(collector.database.rows) == 60_010)
+            await collector.until_rows(60_010)
             file.write(numbered(60_010, 60_020).encode())
-            await collector.until(lambda: len(collector.database.rows) == 60_020)
+            await collector.until_rows(60_020)
 
     assert numbers(collector) == [*range(60_020)]
     assert path.stat().st_size > 600_000 > path.stat().st_blocks * 512
@@ -362,14 +359,13 @@ async def test_a_link_that_is_swapped_leaves_nothing_behind(
     others = 3 if few else 0
     async with site.agent():
         for n, day in enumerate(days):
-            expected = others + n * 10 + 9
-            await collector.until(lambda: len(collector.database.rows) == expected, 30)  # noqa: B023
+            await collector.until_rows(others + n * 10 + 9, 30)
             if n < 3:
                 fresh.symlink_to(days[n + 1])
                 fresh.rename(link)
             with day.open("a") as file:
                 file.write(numbered(n * 10 + 9, n * 10 + 10))
-        await collector.until(lambda: len(collector.database.rows) == others + 40, 30)
+        await collector.until_rows(others + 40, 30)
 
     assert sorted(n for n in numbers(collector) if n < 1000) == [*range(40)]
     assert collector.database.gaps == {}

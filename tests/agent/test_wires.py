@@ -32,11 +32,11 @@ async def test_a_half_open_connection_is_left_and_nothing_is_lost(
         site = behind(proxy, tmp_path, collector)
         async with site.agent():
             site.write("a.log", numbered(0, 10))
-            await collector.until(lambda: len(collector.database.rows) == 10)
+            await collector.until_rows(10)
             sessions = len(collector.hellos)
             proxy.strand()
             site.write("a.log", numbered(10, 20))
-            await collector.until(lambda: len(collector.database.rows) == 20, 40)
+            await collector.until_rows(20, 40)
 
     assert len(collector.hellos) > sessions
     assert any("heartbeats are not answered" in said for said in site.said)
@@ -53,14 +53,14 @@ async def test_slow_acknowledgements_cost_no_order_and_stop_nothing(
         site = behind(proxy, tmp_path, collector)
         async with site.agent():
             site.write("a.log", numbered(0, 10))
-            await collector.until(lambda: len(collector.database.rows) == 10)
+            await collector.until_rows(10)
             proxy.answering_after_s = 1.0
             known = len(collector.batches)
             for part in range(1, 20):
                 site.write("a.log", numbered(part * 10, part * 10 + 10))
                 await asyncio.sleep(0.05)
             under_way = len(collector.batches) - known
-            await collector.until(lambda: len(collector.database.rows) == 200)
+            await collector.until_rows(200)
 
     assert under_way >= 5
     assert collector.rewinds == 0
