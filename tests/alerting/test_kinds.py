@@ -1,23 +1,14 @@
-"""Rules that wait for the watermarks, ladders, N of M windows: each kind by its promise."""
+"""Ladders, N of M windows, shares, spikes, values, new errors, health: each by its promise."""
 
 from __future__ import annotations
 
 import pytest
 
 from outrider_alerting.components import ComponentState
-from outrider_alerting.gaps import GapSeen
-from tests.alerting.scene import COUNT, T0, S, Scene, component, source
+from tests.alerting.scene import COUNT, T0, S, Scene, component
 
 LADDER = COUNT.replace("above = 3", "above = { warning = 3, critical = 20 }")
 TWO_OF_THREE = COUNT + "of = [2, 3]\n"
-BELOW = COUNT.replace("above = 3", "below = 3")
-ABSENCE = """
-[[rule]]
-name = "no-orders"
-kind = "absence"
-filter = "event:order.filled"
-window = "60s"
-"""
 RATIO = """
 [[rule]]
 name = "failing"
@@ -64,12 +55,6 @@ kind = "new_error"
 within = "2h"
 learn = "60s"
 """
-GAP = """
-[[rule]]
-name = "gap"
-kind = "gap"
-keep_firing_for = "60s"
-"""
 HEALTH = """
 [[rule]]
 name = "exchange-down"
@@ -89,11 +74,6 @@ none = ["others"]
 for = "5s"
 """
 )
-
-
-def times(scene: Scene) -> list[tuple[str, str, float]]:
-    """What was told."""
-    return scene.told()
 
 
 # ---------------------------------------------------------------- ladders, N of M
@@ -131,7 +111,7 @@ def test_a_raised_alert_stays_raised_until_it_ends() -> None:
     for at in range(1, 60):
         scene.step(at, *([scene.hit(at)] if at < 30 else []))
 
-    assert times(scene) == [("inactive", "firing", 0), ("firing", "resolved", 36)]
+    assert scene.told() == [("inactive", "firing", 0), ("firing", "resolved", 36)]
     assert scene.transitions[-1].priority == "critical"
 
 
@@ -143,7 +123,7 @@ def test_n_of_m_windows() -> None:
         scene.step(at, *([scene.hit(at, 4)] if at == 22 else []))
 
     # Window ends 22..: of its three windows those of second 0 (until 30) and of 22 are above.
-    assert times(scene) == [("inactive", "firing", 22), ("firing", "resolved", 30)]
+    assert scene.told() == [("inactive", "firing", 22), ("firing", "resolved", 30)]
 
 
 def test_one_bad_window_of_three_is_not_enough() -> None:
@@ -152,135 +132,7 @@ def test_one_bad_window_of_three_is_not_enough() -> None:
     scene.step(0, scene.hit(0, 400))
     scene.run(1, 60)
 
-    assert times(scene) == []
-
-
-# ---------------------------------------------------------------- fewer than
-
-
-def test_below_is_concluded_by_the_watermark_alone() -> None:
-    """Fewer than three in a window fires when the sources are complete past it, dated by it."""
-    scene = Scene(BELOW)
-    for at in range(40):
-        scene.step(at, scene.hit(at))
-    scene.run(40, 70)
-    assert times(scene) == [("inactive", "firing", 47)]
-    assert scene.transitions[0].reason == "2 records in 10s, fewer than 3"
-
-    for at in range(70, 100):
-        scene.step(at, scene.hit(at))
-    assert times(scene)[1:] == [("firing", "resolved", 72)]
-
-
-def test_absence_is_never_concluded_from_lag() -> None:
-    """While the watermark stands still nothing is missing, however long nothing comes."""
-    scene = Scene(ABSENCE)
-    scene.step(0, scene.hit(0))
-    for at in range(1, 250):
-        scene.step(at, sources=[source(30, at)])
-    assert times(scene) == []
-
-    # The records were there all the time.
-    scene.step(250, *[scene.hit(at) for at in range(30, 250, 10)], sources=[source(250, 250)])
-    assert times(scene) == []
-
-
-def test_absence_of_what_never_came_at_all() -> None:
-    """A rule whose filter has never matched anything fires one window after it was applied."""
-    scene = Scene(ABSENCE)
-    scene.run(0, 100)
-
-    assert times(scene) == [("inactive", "firing", 60)]
-    assert scene.transitions[0].reason == "no records in 1m, fewer than 1"
-
-
-def test_absence_is_one_episode_and_ends_with_the_first_record() -> None:
-    """However long nothing comes it is one alert; the first record ends it."""
-    scene = Scene(ABSENCE)
-    scene.run(0, 400, every=5)
-    scene.step(400, scene.hit(400))
-    scene.run(401, 420)
-
-    assert times(scene) == [("inactive", "firing", 60), ("firing", "resolved", 400)]
-
-
-def test_absence_by_key_watches_what_was_seen() -> None:
-    """With `by`, each worker that was seen is watched; one that stops is told by name."""
-    scene = Scene(ABSENCE + 'by = ["worker"]\n', workers=("w1", "w2"))
-    for at in range(0, 200, 10):
-        keys = ["w1", "w2"] if at < 60 else ["w1"]
-        scene.step(at, *[scene.hit(at, key=(key,)) for key in keys])
-
-    assert [(t.key, t.to_state, t.at_us // S - T0) for t in scene.transitions] == [
-        (("w2",), "firing", 110)
-    ]
-
-
-def test_sources_that_are_gone_are_told() -> None:
-    """With `no_data = fire`, absence's default, it is told that nobody is left to tell."""
-    scene = Scene(ABSENCE)
-    scene.step(0, scene.hit(0))
-    for at in range(1, 300):
-        scene.step(at, sources=[source(0, 0)])
-
-    (fired,) = scene.transitions
-    assert fired.to_state == "firing"
-    assert fired.reason.startswith("cannot tell: the last source was heard at ")
-    # A minute until a source counts as silent, and the window.
-    assert fired.at_us // S - T0 == 120
-
-
-def test_for_holds_for_what_nobody_can_tell_too() -> None:
-    """With `for` the rule waits so much longer, and a source that comes back in time is enough."""
-    lasting, back = Scene(ABSENCE + 'for = "30s"\n'), Scene(ABSENCE + 'for = "30s"\n')
-    for scene, until in ((lasting, 300), (back, 140)):
-        scene.step(0, scene.hit(0))
-        for at in range(1, until):
-            scene.step(at, sources=[source(0, 0)])
-    back.step(140, back.hit(50), back.hit(100), sources=[source(140, 140)])
-
-    assert [t.at_us // S - T0 for t in lasting.transitions] == [150]
-    assert not back.transitions
-
-
-def test_no_data_keep_says_nothing_and_resolve_ends() -> None:
-    """`keep` leaves what is open as it is, stale; `resolve` ends it as not to be told."""
-    kept, ended = Scene(COUNT), Scene(COUNT + 'no_data = "resolve"\n')
-    for scene in (kept, ended):
-        scene.step(0, scene.hit(0, 4))
-        for at in range(1, 200):
-            scene.step(at, sources=[source(0, 0)])
-
-    assert times(kept) == [("inactive", "firing", 0)]
-    assert [change.stale for result in kept.results for change in result.stale] == [True]
-    assert times(ended) == [("inactive", "firing", 0), ("firing", "resolved", 61)]
-    assert ended.transitions[-1].reason.startswith("cannot tell")
-
-
-def test_a_late_record_does_not_mute_an_absence_that_was_told() -> None:
-    """What comes late for a time that was judged changes nothing that was told."""
-    scene = Scene(ABSENCE)
-    scene.run(0, 150)
-    before = times(scene)
-    scene.step(150, scene.hit(20))
-    scene.run(151, 200)
-
-    assert times(scene) == before
-
-
-def test_keep_firing_for_and_for_of_a_judged_rule() -> None:
-    """`for` and `keep_firing_for` count in the time of the records."""
-    scene = Scene(ABSENCE + 'for = "20s"\nkeep_firing_for = "30s"\n')
-    scene.run(0, 120)
-    scene.step(120, scene.hit(120))
-    scene.run(121, 180)
-
-    assert times(scene) == [
-        ("inactive", "pending", 60),
-        ("pending", "firing", 80),
-        ("firing", "recovering", 120),
-        ("recovering", "resolved", 150),
-    ]
+    assert scene.told() == []
 
 
 # ---------------------------------------------------------------- ratio, spike
@@ -307,7 +159,7 @@ def test_too_few_records_are_no_share() -> None:
     scene.step(0, scene.hit(0, 1), scene.hit(0, 1, watch=1))
     scene.run(1, 60)
 
-    assert times(scene) == []
+    assert scene.told() == []
 
 
 def test_a_spike_against_the_baseline_before() -> None:
@@ -330,7 +182,7 @@ def test_a_spike_needs_a_baseline() -> None:
         scene.step(at, scene.hit(at, 50))
     scene.run(60, 90)
 
-    assert times(scene) == []
+    assert scene.told() == []
 
 
 # ---------------------------------------------------------------- distinct, gauge
@@ -341,12 +193,12 @@ def test_different_values_are_counted_once_each() -> None:
     scene = Scene(DISTINCT)
     for at in range(20):
         scene.step(at, scene.hit(at, 50, ("anna",)), scene.hit(at, 50, ("bert",)))
-    assert times(scene) == []
+    assert scene.told() == []
     (fired,) = scene.step(20, scene.hit(20, 1, ("carla",)))
     scene.run(21, 60)
 
     assert fired.reason == "3 values of user in 10s, above 2"
-    assert times(scene) == [("inactive", "firing", 20), ("firing", "resolved", 29)]
+    assert scene.told() == [("inactive", "firing", 20), ("firing", "resolved", 29)]
 
 
 @pytest.mark.parametrize(
@@ -366,18 +218,18 @@ def test_a_gauge_keeps_its_state_without_readings() -> None:
     scene = Scene(GAUGE)
     scene.step(0, scene.hit(0, 1, numbers=(150.0, 150.0, 150.0, 150.0)))
     scene.run(1, 60)
-    assert times(scene) == [("inactive", "firing", 0)]
+    assert scene.told() == [("inactive", "firing", 0)]
     scene.step(60, scene.hit(60, 1, numbers=(70.0, 70.0, 70.0, 70.0)))
     scene.run(61, 80)
     assert len(scene.transitions) == 1
     scene.step(80, scene.hit(80, 1, numbers=(40.0, 40.0, 40.0, 40.0)))
     scene.run(81, 100)
 
-    assert times(scene)[1:] == [("firing", "resolved", 80)]
+    assert scene.told()[1:] == [("firing", "resolved", 80)]
     assert scene.transitions[0].reason == "last of depth 150 in 10s, above 100"
 
 
-# ---------------------------------------------------------------- new errors, gaps, health
+# ---------------------------------------------------------------- new errors, health
 
 
 def test_a_new_error_is_told_once() -> None:
@@ -385,7 +237,7 @@ def test_a_new_error_is_told_once() -> None:
     scene = Scene(NEW_ERROR)
     scene.step(0, scene.hit(0, 5, ("pay", "timed out")))
     scene.step(100, scene.hit(100, 5, ("pay", "timed out")))
-    assert times(scene) == []
+    assert scene.told() == []
     (fired,) = scene.step(101, scene.hit(101, 1, ("pay", "no such order #")))
     scene.run(102, 600, every=5)
     scene.step(600, scene.hit(600, 1, ("pay", "no such order #")))
@@ -393,7 +245,7 @@ def test_a_new_error_is_told_once() -> None:
 
     assert fired.labels["error"] == "no such order #"
     assert fired.summary == "new: an error not seen for 2h of service pay, error no such order #"
-    assert times(scene) == [("inactive", "firing", 101), ("firing", "resolved", 401)]
+    assert scene.told() == [("inactive", "firing", 101), ("firing", "resolved", 401)]
 
 
 def test_an_error_that_was_not_seen_for_long_is_new_again() -> None:
@@ -404,86 +256,6 @@ def test_an_error_that_was_not_seen_for_long_is_new_again() -> None:
     (fired,) = scene.step(7_600, scene.hit(7_600, 1, ("pay", "timed out")))
 
     assert fired.to_state == "firing"
-
-
-def _gap(at: float, n: int = 37, *, at_least: bool = False) -> GapSeen:
-    return GapSeen(
-        service="pay", worker="w1", host="h1", reason="disk_full", records=n,
-        at_least=at_least, detected_us=int((T0 + at) * S),
-    )  # fmt: skip
-
-
-WHOSE = "of service pay, worker w1, host h1"
-
-
-def test_a_gap_is_told_by_its_row() -> None:
-    """A gap row fires at once, more of it are the same alert, and it ends by the clock."""
-    scene = Scene(GAP)
-    (fired,) = scene.step(1, gaps=[_gap(1)])
-    scene.step(30, gaps=[_gap(30)])
-    for at in range(31, 120):
-        scene.step(at, sources=[])
-
-    assert fired.summary == "gap: 37 records lost of service pay, worker w1, host h1: disk_full"
-    assert times(scene) == [
-        ("inactive", "firing", 1), ("firing", "firing", 61), ("firing", "resolved", 90),
-    ]  # fmt: skip
-
-
-def test_a_loss_grows_with_each_gap() -> None:
-    """An open alert says once a minute what all its gaps come to, and its end says it too."""
-    scene = Scene(GAP, restarts=True)
-    scene.step(1, gaps=[_gap(1)])
-    for at in range(2, 200):
-        scene.step(at, sources=[], gaps=[_gap(at, 100)] if at in {20, 40, 70, 90} else ())
-
-    told = [(t.to_state, t.at_us // S - T0, t.value, t.summary.split(" of ")[0], t.reason)
-            for t in scene.transitions]  # fmt: skip
-    assert told == [
-        ("firing", 1, 37, "gap: 37 records lost", "37 records lost"),
-        ("firing", 61, 237, "gap: 237 records lost", "237 records lost"),
-        ("firing", 121, 437, "gap: 437 records lost", "437 records lost"),
-        ("resolved", 150, 437, "gap: 437 records lost",
-         "no more for 1m; in all 437 records lost"),
-    ]  # fmt: skip
-    (again,) = scene.step(200, gaps=[_gap(200, 5)])
-    assert again.value == 5
-
-
-def test_a_gap_that_comes_as_its_alert_ends_is_of_the_next() -> None:
-    """What is found in the second of the end is not counted with what is over."""
-    scene = Scene(GAP)
-    scene.step(1, gaps=[_gap(1)])
-    ended, fired = scene.step(80, gaps=[_gap(80, 5)])
-
-    assert (ended.to_state, ended.value, fired.to_state, fired.value) == (
-        "resolved",
-        37,
-        "firing",
-        5,
-    )
-
-
-@pytest.mark.parametrize(("gap", "summary", "value"), [
-    (_gap(1, 0), f"gap: lines lost {WHOSE}, nobody knows how many: disk_full", None),
-    (_gap(1, 1, at_least=True), f"gap: at least 1 record lost {WHOSE}: disk_full", 1),
-])  # fmt: skip
-def test_no_number_is_made_up(gap: GapSeen, summary: str, value: float | None) -> None:
-    """Where nobody knows how much was lost, an alert has no number."""
-    (fired,) = Scene(GAP).step(1, gaps=[gap])
-
-    assert (fired.summary, fired.value, fired.threshold) == (summary, value, None)
-    assert summary.split(": ")[1].replace(f" {WHOSE}", "") == fired.reason
-
-
-def test_a_summary_of_ones_own_says_how_much_is_known() -> None:
-    """`{count}` is a number, a lower bound, or says that there is none."""
-    scene = Scene(GAP + 'summary = "{count} records gone"\n')
-    scene.step(1, gaps=[_gap(1, 0)])
-    scene.step(80, gaps=[_gap(80, 5, at_least=True)])
-
-    fired = [t.summary for t in scene.transitions if t.from_state == "inactive"]
-    assert fired == ["an unknown number of records gone", "at least 5 records gone"]
 
 
 def test_a_component_of_any_kind() -> None:

@@ -8,97 +8,13 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outrider_alerting.ledger import Alert, Fate, LedgerRow, Plan, Silence
-from outrider_alerting.policy import plan
+from outrider_alerting.ledger import Fate, LedgerRow, Silence
 from outrider_alerting.rules import RuleSet
-from tests.alerting.scene import S, rules
+from tests.alerting.deciding import NO_ROUTES, NOW, RULES, alert, decide, row, short, silence
+from tests.alerting.scene import S
 
 if TYPE_CHECKING:
     from outrider_alerting.episodes import State
-    from outrider_alerting.rules import Priority
-
-CHANNELS = """
-[[channel]]
-name = "ops"
-type = "telegram"
-bot_token_file = "t"
-chat_id = -1
-[[channel]]
-name = "mail"
-type = "email"
-smtp_host = "localhost"
-tls = "none"
-from = "a@b"
-to = ["c@d"]
-"""
-ROUTES = """
-[[route]]
-match = "priority>=critical"
-channels = ["mail"]
-continue = true
-[[route]]
-match = "service:pay"
-channels = ["ops"]
-[[route]]
-channels = ["mail"]
-"""
-RULES = rules(CHANNELS + ROUTES)
-NO_ROUTES = rules(CHANNELS)
-NOW = 1_000 * S
-
-
-def alert(
-    state: State = "firing", *, priority: Priority = "warning", service: str = "pay",
-    fired: int | None = NOW, resolved: int | None = None, alert_id: int = 12,
-    kind: str = "count",
-) -> Alert:  # fmt: skip
-    """An alert as its row has it."""
-    return Alert(
-        id=alert_id,
-        rule="errors",
-        key=(service,),
-        labels={"rule": "errors", "kind": kind, "priority": priority, "service": service},
-        kind=kind,
-        priority=priority,
-        state=state,
-        summary="11 errors in 5m on w1",
-        value=11.0,
-        threshold=10.0,
-        started_us=NOW if fired is None else fired,
-        fired_us=fired,
-        resolved_us=NOW if resolved is None and state == "resolved" else resolved,
-        resolve_reason="no records in 5m" if state == "resolved" else None,
-    )
-
-
-def silence(text: str = "service:pay", *, start: int = 0, end: int = 2000, n: int = 31) -> Silence:
-    """A silence between two seconds."""
-    return Silence(id=n, filter=text, starts_us=start * S, ends_us=end * S, comment="at work")
-
-
-def row(
-    channel: str, fate: Fate, notice: str = "fired", *, why: str | None = None, attempts: int = 0
-) -> LedgerRow:
-    """A row of the alert's ledger."""
-    kinds = {"ops": ("telegram", "telegram:-1"), "mail": ("email", "email:mail")}
-    channel_type, conversation = kinds.get(channel, (channel, channel))
-    return LedgerRow(
-        alert=12, notice=notice, channel=channel, channel_type=channel_type,
-        conversation=conversation, fate=fate, why=why, attempts=attempts,
-    )  # fmt: skip
-
-
-def decide(
-    *alerts: Alert, ledger: tuple[LedgerRow, ...] = (), silences: tuple[Silence, ...] = (),
-    rule_set: RuleSet = RULES, now: int = NOW,
-) -> Plan:  # fmt: skip
-    """Call the policy for alerts that share one ledger."""
-    return plan(alerts, {12: ledger} if ledger else {}, silences, rule_set, now)
-
-
-def short(planned: Plan) -> list[tuple[str, str, str]]:
-    """(channel, notice, fate) of the new rows."""
-    return [(r.channel, r.notice, r.fate) for r in planned.rows]
 
 
 def test_a_firing_goes_by_the_routes_and_to_the_centre() -> None:
@@ -202,75 +118,6 @@ def test_fired_and_over_within_a_step_is_one_message() -> None:
         ("ops", "fired", "superseded"), ("ops", "resolved", "waiting"),
     ]  # fmt: skip
     assert planned.rows[-1].content.status == "fired and resolved"
-
-
-def test_what_came_late_and_is_over_is_one_digest() -> None:
-    """Several alerts of the past are one message for each destination; the others point to it."""
-    past = [alert("resolved", fired=i * S, resolved=(i + 5) * S, alert_id=12 + i) for i in range(3)]
-    planned = decide(*past)
-    ops = [r for r in planned.rows if r.channel == "ops" and r.notice == "resolved"]
-
-    assert [r.fate for r in ops] == ["waiting", "superseded", "superseded"]
-    assert ops[0].content.title == "3 alerts came and went before their records arrived"
-    assert len(ops[0].content.facts) == 3
-    assert ops[1].why == "told in the digest of A-12"
-
-
-def test_a_critical_alert_of_the_past_speaks_for_itself() -> None:
-    """Critical alerts that came late are not put into a digest, within an hour."""
-    now, ended = 10_000 * S, 6_500 * S
-    past = [
-        alert("resolved", priority="critical", fired=ended - S, resolved=ended, alert_id=i)
-        for i in (1, 2)
-    ]
-
-    rows = decide(*past, now=now).rows
-    fates = [r.fate for r in rows if r.channel == "ops" and r.notice == "resolved"]
-    assert fates == ["waiting", "waiting"]
-
-
-def test_a_week_of_old_errors_is_one_message_for_five_minutes() -> None:
-    """What old files bring up leaves together, critical or not, the critical first."""
-    now = 10_000 * S
-    old = [
-        alert("resolved", fired=S, resolved=2 * S, alert_id=1),
-        alert("resolved", priority="critical", fired=S, resolved=2 * S, alert_id=2),
-    ]
-    at_once, later = (
-        [r for r in decide(*old, now=now + i * S).rows if r.channel == "ops"] for i in (0, 7)
-    )
-    (digest,) = [r for r in at_once if r.fate == "waiting"]
-    (further,) = [r for r in later if r.fate == "waiting"]
-
-    assert digest.alert == 2
-    assert (digest.bundle, digest.not_before_us) == (further.bundle, further.not_before_us)
-    assert digest.not_before_us % (300 * S) == 0
-    firing = decide(alert(fired=S), now=now).rows[1]
-    assert firing.not_before_us == digest.not_before_us
-
-
-def test_a_critical_alert_that_still_holds_speaks_at_once_however_old_it_is() -> None:
-    """Being late mutes nothing that is still so."""
-    now = 10_000 * S
-    assert decide(alert(fired=S, priority="critical"), now=now).rows[1].not_before_us == now
-
-
-def test_a_late_firing_that_still_waits_is_in_the_digest_of_its_end() -> None:
-    """Whether its end was concluded in the same step as its begin is chance."""
-    old = [alert("resolved", fired=S, resolved=2 * S, alert_id=i) for i in (12, 13)]
-    rows = decide(*old, ledger=(row("in-app", "sent"), row("ops", "waiting")), now=10_000 * S).rows
-    ends = [(r.alert, r.fate) for r in rows if r.channel == "ops" and r.notice == "resolved"]
-
-    assert sorted(ends) == [(12, "waiting"), (13, "superseded")]
-
-
-def test_a_late_firing_waits_for_its_resolve() -> None:
-    """A firing older than a minute waits 30 s to be told with its end; a critical one does not."""
-    late = decide(alert(fired=NOW - 100 * S)).rows[1]
-    critical = decide(alert(fired=NOW - 100 * S, priority="critical")).rows[1]
-
-    assert late.not_before_us == NOW + 30 * S
-    assert critical.not_before_us == NOW
 
 
 def test_a_resolve_whose_firing_died_is_taken_back() -> None:

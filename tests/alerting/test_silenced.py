@@ -8,7 +8,7 @@ import msgspec
 
 from outrider_alerting.policy import plan
 from outrider_alerting.rules import RuleSet
-from tests.alerting.test_policy import NOW, RULES, alert, row, short, silence
+from tests.alerting.deciding import NOW, RULES, alert, row, short, silence
 
 if TYPE_CHECKING:
     from outrider_alerting.ledger import Alert, LedgerRow, Plan, Silence
