@@ -11,7 +11,7 @@ silencing an alert would raise it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from outrider import filter as filters
@@ -270,9 +270,7 @@ async def _made_by(connection: AsyncConnection, origin: str) -> int | None:
 async def _span(
     connection: AsyncConnection, starts_at: datetime | None, ends_at: datetime, *, forever: bool
 ) -> datetime:
-    cursor = await connection.execute("select clock_timestamp()")
-    row = await cursor.fetchone()
-    now: datetime = row[0] if row else datetime.now(UTC)
+    now = await health.clock(connection)
     begin = starts_at or now
     if ends_at <= max(begin, now):
         raise Fault(

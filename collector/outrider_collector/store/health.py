@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from psycopg.types.json import Jsonb
 
 from outrider_collector.store import feed
+from outrider_collector.store.reading.health import COLLECTOR_SILENT_S
 from outrider_collector.store.rows import int8_array, json_array, text_array, time_array
 
 if TYPE_CHECKING:
@@ -88,6 +89,33 @@ class Change:
     to_state: str
     reason: str
     at: datetime
+
+
+class Older(NamedTuple):
+    """A collector of an older version that is at work."""
+
+    name: str
+    knows: int
+    """Up to which number, of what it was asked about; 0: it does not say."""
+
+
+async def older(connection: AsyncConnection[Any], key: str, needed: int) -> Older | None:
+    """Return the collector at work that knows least of ``key``, less than ``needed``, or None.
+
+    ``key`` is a number of its status row: "schema" or "engine".
+    """
+    cursor = await connection.execute(
+        """
+        select name, coalesce((status ->> %(key)s::text)::integer, 0) as knows from collectors
+        where stopped_at is null
+          and seen_at > clock_timestamp() - make_interval(secs => %(silent)s)
+          and coalesce((status ->> %(key)s::text)::integer, 0) < %(needed)s
+        order by knows, name limit 1
+        """,
+        {"key": key, "needed": needed, "silent": COLLECTOR_SILENT_S},
+    )
+    row = await cursor.fetchone()
+    return None if row is None else Older(*row)
 
 
 async def clock(connection: AsyncConnection[Any]) -> datetime:

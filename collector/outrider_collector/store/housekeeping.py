@@ -38,7 +38,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault
-from outrider_collector.store import leases, partitions, uptime
+from outrider_collector.store import health, leases, partitions, uptime
 from outrider_collector.store.audit import months
 from outrider_collector.store.budget import shed
 from outrider_collector.store.budget.limits import OFF
@@ -220,7 +220,7 @@ async def keep_house(
 
     ``name`` is the collector that does it: what the others measured counts as its own.
     """
-    now = await _clock(connection)
+    now = await health.clock(connection)
     made = await ensure_ahead(connection)
     cutoff = now - max(retention.values())
     tell("hours of fresh blocks")
@@ -247,7 +247,7 @@ async def ensure_ahead(
 
     The connection is in autocommit mode. Safe to call by many at once.
     """
-    made = await months.ensure_ahead(connection, await _clock(connection))
+    made = await months.ensure_ahead(connection, await health.clock(connection))
     return made + await partitions.ensure_ahead(connection, hours)
 
 
@@ -338,14 +338,6 @@ class Housekeeper:
                     self._url, application_name="outrider housekeeper lease"
                 ) as beside:
                     is_mine = await leases.renew(beside, lease, self._ttl_s)
-
-
-async def _clock(connection: AsyncConnection) -> datetime:
-    cursor = await connection.execute("select clock_timestamp()")
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101  a select without from
-    now: datetime = row[0]
-    return now
 
 
 async def _trim(connection: AsyncConnection, statement: LiteralString, cutoff: datetime) -> int:

@@ -29,7 +29,7 @@ from outrider_alerting import rule_files
 from outrider_alerting.frozen import Frozen
 from outrider_alerting.rules import ENGINE_VERSION, Changes, RuleSet, definition, diff
 from outrider_alerting.watches import hits_key
-from outrider_collector.store import feed
+from outrider_collector.store import feed, health
 from outrider_collector.store.audit import log
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ FREEZER: Final = "outrider"
 """Who applies a set that freezes rules."""
 FREEZING_ENGINE: Final = 3
 """An older engine would go on evaluating what is frozen."""
-_TOO_OLD = """
-select name from collectors
-where stopped_at is null and seen_at > clock_timestamp() - interval '30 seconds'
-    and coalesce((status ->> 'engine')::integer, 0) < %s
-order by name limit 1
-"""
-
 _T = TypeVar("_T")
 
 
@@ -221,7 +214,7 @@ async def _freeze(connection: AsyncConnection, version: int, why: Mapping[str, s
         before = await _lock(connection)
         if before is None or before.version != version or not why.keys() - before.frozen.keys():
             return None
-        now_us = await _now_us(connection)
+        now_us = to_us(await health.clock(connection))
         new = {name: Frozen(why=text, since_us=now_us) for name, text in why.items()}
         frozen = new | before.frozen
         frozen_by = await _store(connection, before.files, before.rule_set, FREEZER, frozen)
@@ -236,20 +229,12 @@ async def _freeze(connection: AsyncConnection, version: int, why: Mapping[str, s
 
 async def _require_all_can_freeze(connection: AsyncConnection) -> None:
     """Nobody ordered a freeze, so it must not stop a collector of the version before."""
-    cursor = await connection.execute(_TOO_OLD, (FREEZING_ENGINE,))
-    if (row := await cursor.fetchone()) is not None:
+    if (old := await health.older(connection, "engine", FREEZING_ENGINE)) is not None:
         raise Fault(
             Reason.RULES_TOO_NEW,
-            detail=f"collector {row[0]} is of a version that would take no more batches: "
+            detail=f"collector {old.name} is of a version that would take no more batches: "
             "upgrade it",
         )
-
-
-async def _now_us(connection: AsyncConnection) -> int:
-    cursor = await connection.execute("select clock_timestamp()")
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101  a select without from
-    return to_us(row[0])
 
 
 async def _lock(connection: AsyncConnection) -> Active | None:

@@ -21,7 +21,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, LiteralString
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store import advisory, housekeeping, partitions, roles
+from outrider_collector.store import advisory, health, housekeeping, partitions, roles
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.database_url import target
 
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
 _LOCK_KEY = 7238114510
 _MINIMUM = re.compile(r"set minimum = (\d+)")
-_STILL_RUNNING = """
-select name, coalesce((status ->> 'schema')::integer, 0) from collectors
-where stopped_at is null and seen_at > clock_timestamp() - interval '30 seconds'
-    and coalesce((status ->> 'schema')::integer, 0) < %s
-order by 2, 1 limit 1
-"""
 _CREATE_LEDGER = """
 create table if not exists schema_migrations (
     version integer primary key,
@@ -199,13 +193,12 @@ async def _require_none_older(connection: AsyncConnection, state: State, url: st
     needed = max((migration.minimum for migration in state.pending), default=0)
     if not needed or not state.version:
         return
-    row = await (await connection.execute(_STILL_RUNNING, (needed,))).fetchone()
-    if row is not None:
+    if (old := await health.older(connection, "schema", needed)) is not None:
         raise Fault(
             Reason.STORE_BEHIND,
-            detail=f"collector {row[0]} is at work and knows schema {row[1] or '?'}, not {needed}, "
-            f"and a migration takes away what it needs: {target(url)}: stop it and run this again, "
-            "or upgrade by a version in between",
+            detail=f"collector {old.name} is at work and knows schema {old.knows or '?'}, not "
+            f"{needed}, and a migration takes away what it needs: {target(url)}: stop it and run "
+            "this again, or upgrade by a version in between",
         )
 
 

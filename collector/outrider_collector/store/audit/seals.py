@@ -25,7 +25,7 @@ import outrider
 from outrider import severity
 from outrider.errors import Fault
 from outrider.instants import from_us, to_us
-from outrider_collector.store import leases
+from outrider_collector.store import health, leases
 from outrider_collector.store.audit import months, proof, publishing
 from outrider_collector.store.audit.canonical import COLUMNS, NO_ROOT, Head, Seal, leaf_hash
 from outrider_collector.store.connect import connect, driver_errors
@@ -106,10 +106,8 @@ async def seal_all(connection: AsyncConnection, lease: Lease) -> int:
             if not found:
                 return sealed
             up_to = int(found[-1]["id"] or 0) if len(found) == MOST_ROWS else horizon
-            cursor = await connection.execute("select clock_timestamp()")
-            row = await cursor.fetchone()
-            assert row is not None  # noqa: S101  a select without from
-            for seal in seals_of(head, after, up_to, found, to_us(row[0])):
+            sealed_at_us = to_us(await health.clock(connection))
+            for seal in seals_of(head, after, up_to, found, sealed_at_us):
                 await _insert(connection, seal)
         for finding in proof.backdated(found, before_us, "row {}".format):
             _tell(finding)
