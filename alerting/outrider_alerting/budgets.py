@@ -31,7 +31,18 @@ class Overspent(NamedTuple):
     @property
     def share_pct(self) -> int:
         """Of the time that passed, at most 100."""
-        return min(100, round(100 * self.spent_s / max(self.within_s, self.spent_s)))
+        return min(100, round(100 * self.spent_s / self._passed_s))
+
+    @property
+    def _passed_s(self) -> float:
+        return max(self.within_s, self.spent_s)
+
+    def words(self, what: str, whose: str) -> str:
+        """Say what took so much of whose time: "its filter", "a collector's"."""
+        return (
+            f"{what} took {self.share_pct} % of {whose} time, "
+            f"{self.spent_s:.1f} s of {self._passed_s:.1f} s"
+        )
 
 
 @dataclass(slots=True)

@@ -53,10 +53,7 @@ class Spending:
             allowed_s = HIT_S * hits.get(rule, 0)
             over = self._budgets.spend(rule, took_s, allowed_s=allowed_s, now_s=now_s)
             if over is not None:
-                overspent[rule] = (
-                    f"its windows took {over.share_pct} % of the evaluator's time, "
-                    f"{over.spent_s:.1f} s of {max(over.within_s, over.spent_s):.1f} s"
-                )
+                overspent[rule] = over.words("its windows", "the evaluator's")
         return overspent
 
     def forget(self) -> None:

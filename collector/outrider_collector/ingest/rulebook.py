@@ -60,6 +60,9 @@ class Clocks(NamedTuple):
     cpu: Callable[[], float] = time.thread_time
 
 
+_CLOCKS: Final = Clocks()
+
+
 class ActiveRules:
     """One version of the rules; never changes."""
 
@@ -70,7 +73,7 @@ class ActiveRules:
         left_out: Callable[[Columns, Exception], object],
         *,
         frozen: Mapping[str, Frozen] | None = None,
-        clocks: Clocks = Clocks(),  # noqa: B008  an immutable tuple
+        clocks: Clocks = _CLOCKS,
     ) -> None:
         """``left_out`` is called with records that could not be counted, and what came of it."""
         self.version = version
@@ -130,10 +133,7 @@ class ActiveRules:
                 self._overspent(key, over)
 
     def _overspent(self, key: bytes, over: Overspent) -> None:
-        why = (
-            f"its filter took {over.share_pct} % of a collector's time, {over.spent_s:.1f} s of "
-            f"{max(over.within_s, over.spent_s):.1f} s"
-        )
+        why = over.words("its filter", "a collector's")
         for rule in self._rule_set.rules:
             if any(watch.key == key for watch in watches(rule)):
                 self.overspent.setdefault(rule.name, why)
