@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from outrider_collector.store.audit.verify import Report, verify
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.terminal.commands import Parser, say
 from outrider_collector.terminal.documents import document
+from outrider_collector.terminal.progress import Progress
 from outrider_collector.terminal.render import moment
 
 if TYPE_CHECKING:
@@ -63,16 +63,14 @@ async def _verify(arguments: argparse.Namespace) -> int:
     async with await connect(url, application_name="outrider audit") as connection:
         with driver_errors(url):
             (await schema.check(connection)).require(url)
-            report = await verify(connection, heads, _progress)
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+            with Progress() as progress:
+                report = await verify(
+                    connection,
+                    heads,
+                    lambda r: progress.show(f"{r.rows:,} rows, seal {r.head.number}"),
+                )
     say(json.dumps(_document(report)) if arguments.json else "\n".join(_lines(report, len(heads))))
     return FOUND if report.findings_count or report.late else DONE
-
-
-def _progress(report: Report) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{report.rows:,} rows, seal {report.head.number}\x1b[K")
 
 
 def _heads_of(path: Path) -> list[Head]:

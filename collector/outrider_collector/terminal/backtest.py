@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +25,7 @@ from outrider_alerting.rules import diff
 from outrider_collector.store import rules as store_rules
 from outrider_collector.store.reading import health, past
 from outrider_collector.terminal.arguments import parse_time, resolve
+from outrider_collector.terminal.progress import Progress
 from outrider_collector.terminal.render import moment, table
 
 if TYPE_CHECKING:
@@ -184,23 +184,21 @@ async def _play(
     at = 0
     wanted = backtest.wanted(rule_set.rules)
     if wanted is not None:
-        async for rows in past.records(connection, wanted, begin, until):
-            report.records += sum(row.ts >= report.since for row in rows)
-            report.odd_s.extend(_odd(rows))
-            for second, same in itertools.groupby(rows, key=_second_of):
-                before = bisect_left(seconds, second, lo=at)
-                for other in seconds[at:before]:
-                    play.happens(other, (), *others[other])
-                found = others.get(second, ((), ()))
-                at = before + (second in others)
-                play.happens(second, [_record(row) for row in same], *found)
-            if sys.stderr.isatty():
-                sys.stderr.write(f"\r{moment(rows[-1].ts)[:19]}  {report.records:,} records\x1b[K")
+        with Progress() as progress:
+            async for rows in past.records(connection, wanted, begin, until):
+                report.records += sum(row.ts >= report.since for row in rows)
+                report.odd_s.extend(_odd(rows))
+                for second, same in itertools.groupby(rows, key=_second_of):
+                    before = bisect_left(seconds, second, lo=at)
+                    for other in seconds[at:before]:
+                        play.happens(other, (), *others[other])
+                    found = others.get(second, ((), ()))
+                    at = before + (second in others)
+                    play.happens(second, [_record(row) for row in same], *found)
+                progress.show(f"{moment(rows[-1].ts)[:19]}  {report.records:,} records")
     for other in seconds[at:]:
         play.happens(other, (), *others[other])
     play.settle(_second(to_us(until)))
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
     return play
 
 

@@ -19,6 +19,8 @@ from outrider_collector.store import schema
 from outrider_collector.store.compaction.compactor import Compactor, Pace
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.database_url import target
+from outrider_collector.terminal.commands import say
+from outrider_collector.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from outrider_collector.config import Configuration
@@ -40,7 +42,7 @@ async def run(configuration: Configuration, *, follow: bool, as_json: bool) -> i
     pace = Pace(timedelta(microseconds=store.compact_after.us), store.compact_share)
     if not follow:
         pace = replace(pace, share=1.0, everything=True)
-    shown = _Progress()
+    shown = _Sum(Progress())
     compactor = Compactor(
         url, pace, holder=f"outrider store compact {os.getpid()} {secrets.token_hex(4)}",
         progress=shown.moved,
@@ -61,31 +63,29 @@ async def run(configuration: Configuration, *, follow: bool, as_json: bool) -> i
     return DONE
 
 
-class _Progress:
-    """One line, rewritten on a terminal, at most ten times a second."""
+class _Sum:
+    """What was moved, shown at most ten times a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._began = time.monotonic()
         self._shown_at = 0.0
-        self._terminal = sys.stderr.isatty()
 
     def moved(self, totals: Totals) -> None:
         """Show what was moved so far."""
         now = time.monotonic()
-        if self._terminal and now - self._shown_at > 0.1:
+        if now - self._shown_at > 0.1:
             self._shown_at = now
-            sys.stderr.write(f"\r{_sentence(totals, now - self._began)}\x1b[K")
-            sys.stderr.flush()
+            self._progress.show(_sentence(totals, now - self._began))
 
     def end(self, totals: Totals, *, as_json: bool) -> None:
         """Say the sum."""
-        if self._terminal:
-            sys.stderr.write("\r\x1b[K")
+        self._progress.clear()
         seconds = time.monotonic() - self._began
         said = _sentence(totals, seconds)
         if as_json:
             said = json.dumps({**asdict(totals), "seconds": round(seconds, 3)})
-        sys.stdout.write(f"{said}\n")
+        say(said)
 
 
 def _sentence(totals: Totals, seconds: float) -> str:

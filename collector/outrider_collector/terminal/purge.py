@@ -16,6 +16,7 @@ from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.erasing.purge import Erasure, Purge
 from outrider_collector.terminal.arguments import parse_filter
 from outrider_collector.terminal.commands import actor, say
+from outrider_collector.terminal.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
@@ -60,8 +61,9 @@ async def run(configuration: Configuration, arguments: argparse.Namespace) -> in
             return FAILED
         inbox = str(find_inbox(arguments.config))
         outrider.init(service="outrider", worker="cli", inbox=inbox)
-        done = await Purge(url, wanted, progress=_progress).erase(actor(), arguments.reason)
-        _progressed()
+        with Progress() as progress:
+            purge = Purge(url, wanted, progress=lambda done: progress.show(_looked_at(done)))
+            done = await purge.erase(actor(), arguments.reason)
     if arguments.json:
         say(json.dumps({"dry_run": arguments.dry_run, **asdict(done)}))
     else:
@@ -70,9 +72,10 @@ async def run(configuration: Configuration, arguments: argparse.Namespace) -> in
 
 
 async def _counted(url: str, wanted: Filter) -> Erasure:
-    done = await Purge(url, wanted, progress=_progress).count()
-    _progressed()
-    return done
+    with Progress() as progress:
+        return await Purge(
+            url, wanted, progress=lambda done: progress.show(_looked_at(done))
+        ).count()
 
 
 def _confirmed(counted: Erasure) -> bool:
@@ -95,17 +98,8 @@ def _filter(said: str) -> Filter:
     return parse_filter(text)
 
 
-def _progress(done: Erasure) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(
-            f"\r{done.looked_at:,} of {done.candidates:,} records looked at, "
-            f"{done.records:,} match\x1b[K"
-        )
-
-
-def _progressed() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+def _looked_at(done: Erasure) -> str:
+    return f"{done.looked_at:,} of {done.candidates:,} records looked at, {done.records:,} match"
 
 
 def _lines(done: Erasure, *, dry_run: bool) -> Iterator[str]:

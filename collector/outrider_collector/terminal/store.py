@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from outrider.command import DONE, FOUND
@@ -17,6 +16,7 @@ from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
 from outrider_collector.store.database_url import target
 from outrider_collector.store.reading import quarantine
 from outrider_collector.terminal import compact, purge, store_stats, store_upkeep
+from outrider_collector.terminal.commands import say
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.render import moment
 
@@ -119,17 +119,17 @@ def _parser() -> argparse.ArgumentParser:
 async def _migrate(configuration: Configuration) -> int:
     done = await schema.migrate(configuration.database_url)
     for migration in done.applied:
-        _say(f"applied {migration.version:04}_{migration.name}")
-    _say(f"schema {done.version} is in place: {target(configuration.database_url)}")
+        say(f"applied {migration.version:04}_{migration.name}")
+    say(f"schema {done.version} is in place: {target(configuration.database_url)}")
     if done.advised:
-        _say("Who only reads can stop commits or fill the disk; a superuser ends that with:")
+        say("Who only reads can stop commits or fill the disk; a superuser ends that with:")
         for statement in done.advised:
-            _say(f"  {statement};")
+            say(f"  {statement};")
     if done.not_permitted:
-        _say("This user may not do the following; ask an administrator of the database to run:")
+        say("This user may not do the following; ask an administrator of the database to run:")
         for statement in done.not_permitted:
-            _say(f"  {statement};")
-        _say("and then 'outrider store migrate' again: it goes on from there")
+            say(f"  {statement};")
+        say("and then 'outrider store migrate' again: it goes on from there")
         return FOUND
     return DONE
 
@@ -140,16 +140,16 @@ async def _check(configuration: Configuration) -> int:
         with driver_errors(url):
             state = await schema.check(connection)
     for migration in state.pending:
-        _say(f"to apply: {migration.version:04}_{migration.name}")
+        say(f"to apply: {migration.version:04}_{migration.name}")
     for name in state.drifted:
-        _say(f"changed after it was applied: {name}")
+        say(f"changed after it was applied: {name}")
     if state.minimum is not None:
-        _say(f"schema {state.newer} is too new for this version: upgrade Outrider")
+        say(f"schema {state.newer} is too new for this version: upgrade Outrider")
     elif state.newer is not None:
-        _say(f"schema {state.newer} is newer than this version, which works with it")
+        say(f"schema {state.newer} is newer than this version, which works with it")
     if state.pending or state.drifted or state.minimum is not None:
         return FOUND
-    _say(f"schema {state.version} is in place: {target(url)}")
+    say(f"schema {state.version} is in place: {target(url)}")
     return DONE
 
 
@@ -159,7 +159,7 @@ async def _quarantine(configuration: Configuration, arguments: argparse.Namespac
         with driver_errors(url):
             if arguments.id is None:
                 kept = await quarantine.newest(connection, max(1, arguments.limit))
-                _say(_kept_list(kept, as_json=arguments.json))
+                say(_kept_list(kept, as_json=arguments.json))
                 return DONE
             found = await quarantine.one(connection, arguments.id)
     if found is None:
@@ -172,9 +172,9 @@ async def _quarantine(configuration: Configuration, arguments: argparse.Namespac
     lines = payload.splitlines()
     if arguments.json:
         records = [json.loads(line) for line in lines]
-        _say(json.dumps(document(about) | {"records": records}))
+        say(json.dumps(document(about) | {"records": records}))
     else:
-        _say("\n".join([*_kept_lines(about), *(visible(line) for line in lines)]))
+        say("\n".join([*_kept_lines(about), *(visible(line) for line in lines)]))
     return DONE
 
 
@@ -194,7 +194,3 @@ def _kept_lines(kept: Kept) -> list[str]:
         f"{kept.bytes:,} bytes kept: {visible(kept.reason)}"
         + (f" ({visible(kept.sqlstate)})" if kept.sqlstate else ""),
     ]
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from outrider.command import DONE
@@ -21,6 +20,7 @@ from outrider_collector.store.budget.limits import (
 from outrider_collector.store.budget.measure import measure
 from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.stats import read_stats
+from outrider_collector.terminal.commands import say
 from outrider_collector.terminal.render import table
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def run(configuration: Configuration, *, as_json: bool) -> int:
             left = await partitions.hours_left(connection)
             disk = await _disk(connection, configuration)
     text = json.dumps(_document(stats, left, disk)) if as_json else _text(stats, left, disk)
-    sys.stdout.write(f"{text}\n")
+    say(text)
     return DONE
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from outrider.command import DONE, FOUND
 from outrider.visible import visible
 from outrider_collector.store import housekeeping, schema
 from outrider_collector.store.compaction.verify import verify as look_through
 from outrider_collector.store.connect import connect, driver_errors
+from outrider_collector.terminal.commands import say
+from outrider_collector.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from outrider_collector.config import Configuration
@@ -21,16 +22,16 @@ async def retention(configuration: Configuration, *, as_json: bool) -> int:
     """Drop what is older than its class is kept, now; return the exit code."""
     url = configuration.database_url
     keep = configuration.retention.by_class()
-    with _Line() as line:
-        line.show("looking for what is older than the retention")
+    with Progress() as progress:
+        progress.show("looking for what is older than the retention")
         async with await connect(url, application_name="outrider store") as connection:
             with driver_errors(url):
                 (await schema.check(connection)).require(url)
                 done = await housekeeping.keep_house(
-                    connection, keep, configuration.store.wanted(), tell=line.show
+                    connection, keep, configuration.store.wanted(), tell=progress.show
                 )
     kept = {one.label: str(getattr(configuration.retention, one.label)) for one in keep}
-    _say(json.dumps(_document(done, kept)) if as_json else _text(done, kept))
+    say(json.dumps(_document(done, kept)) if as_json else _text(done, kept))
     return DONE
 
 
@@ -57,7 +58,7 @@ async def verify(configuration: Configuration, *, quick: bool, as_json: bool) ->
     url = configuration.database_url
     blocks = records = found = 0
     findings: list[str] = []
-    with _Line() as line:
+    with Progress() as progress:
         # As the owner: the read role sees no table by itself.
         async with await connect(
             url, application_name="outrider store", read_only=True
@@ -71,39 +72,11 @@ async def verify(configuration: Configuration, *, quick: bool, as_json: bool) ->
                         if as_json:
                             findings.append(finding)
                         else:
-                            line.clear()
-                            _say(finding)
-                    line.show(f"{records:,} records, {looked.what}")
+                            progress.clear()
+                            say(finding)
+                    progress.show(f"{records:,} records, {looked.what}")
     if as_json:
-        _say(json.dumps({"records": records, "blocks": blocks, "findings": findings}))
+        say(json.dumps({"records": records, "blocks": blocks, "findings": findings}))
     else:
-        _say(f"{records:,} records in {blocks:,} blocks: {found or 'nothing'} found wrong")
+        say(f"{records:,} records in {blocks:,} blocks: {found or 'nothing'} found wrong")
     return FOUND if found else DONE
-
-
-class _Line:
-    """One line on a terminal that is written again and again, and is gone at the end."""
-
-    def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.clear()
-
-    def show(self, text: str) -> None:
-        """Say what is done now."""
-        if self._is_terminal:
-            sys.stderr.write(f"\r{visible(text)}\x1b[K")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Make room for a line that stays."""
-        if self._is_terminal:
-            sys.stderr.write("\r\x1b[K")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
