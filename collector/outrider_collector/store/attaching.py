@@ -162,15 +162,10 @@ async def drop_detached(
                 kept = keep is not None and await _locked_and_kept(
                     connection, partition.name, keep, "access exclusive"
                 )
-                if not kept and account is not None:
-                    await connection.execute(_exclusively(partition))
-                    await account(connection)
                 if not kept:
-                    await connection.execute(
-                        sql.SQL("drop table if exists {}").format(sql.Identifier(partition.name))
-                    )
-                if not kept and commit is not None:
-                    await commit(connection)
+                    await _drop(connection, partition.name, account)
+                    if commit is not None:
+                        await commit(connection)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if last:
                 raise
@@ -185,18 +180,24 @@ async def drop_detached(
 async def _locked_and_kept(
     connection: AsyncConnection, name: str, keep: sql.Composable, mode: str
 ) -> bool:
-    table = sql.Identifier(name)
-    await connection.execute(sql.SQL("lock table only {} in {} mode").format(table, _MODES[mode]))
+    await _lock(connection, name, mode)
     cursor = await connection.execute(
-        sql.SQL("select exists (select from only {} where {})").format(table, keep)
+        sql.SQL("select exists (select from only {} where {})").format(sql.Identifier(name), keep)
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
 
 
-def _exclusively(partition: Partition) -> sql.Composed:
-    table = sql.Identifier(partition.name)
-    return sql.SQL("lock table only {} in access exclusive mode").format(table)
+async def _drop(connection: AsyncConnection, name: str, account: Account | None) -> None:
+    if account is not None:
+        await _lock(connection, name, "access exclusive")
+        await account(connection)
+    await connection.execute(sql.SQL("drop table if exists {}").format(sql.Identifier(name)))
+
+
+async def _lock(connection: AsyncConnection, name: str, mode: str) -> None:
+    table = sql.Identifier(name)
+    await connection.execute(sql.SQL("lock table only {} in {} mode").format(table, _MODES[mode]))
 
 
 _MODES = {
