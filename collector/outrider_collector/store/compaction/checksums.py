@@ -40,8 +40,8 @@ _SHORT: Final = 8
 _LONGEST_BY_ARRAY: Final = 64
 """Runs are seldom longer; one by one they cost less than a step of all for each of their bytes."""
 _PADDING: Final = b" " * _SHORT
-# The first so many bytes of a little-endian word.
-_FIRST_BYTES: Final = np.array([(1 << 8 * n) - 1 for n in range(_SHORT + 1)], dtype="<u8")
+# The first so many bytes of a little-endian word; of a run that is longer, none.
+_FIRST_BYTES: Final = np.array([*((1 << 8 * n) - 1 for n in range(_SHORT + 1)), 0], dtype="<u8")
 
 
 def _crc_table() -> Checksums:
@@ -54,47 +54,48 @@ def _crc_table() -> Checksums:
 _CRC: Final = _crc_table()
 _START: Final = np.uint32(0xFFFFFFFF)
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_MOST_SLOT_BITS: Final = 14
+"""A table of so many slots stays in a processor's own cache."""
 _BYTE, _EIGHT = np.uint32(255), np.uint32(8)
 
 
 def of_columns(texts: Mapping[str, Sequence[bytes | None] | None]) -> Checksums:
     """Return the checksum of every token of some records, each once."""
-    plain: list[bytes] = []
-    for name in ("message", "event", "error_code"):
-        plain += _values(texts[name])
-    found = [of_texts(plain), of_texts(_values(texts["attributes"]), json=True)]
+    plain = list(filter(None, texts["message"] or ()))
+    plain += _different(texts["event"])
+    plain += _different(texts["error_code"])
+    found = [of_texts(plain, filter(None, texts["attributes"] or ()))]
     for name in WHOLE_COLUMNS:
         begin = crc32(f"{name}=".encode())
-        whole = set(_values(texts[name]))
+        whole = _different(texts[name])
         if name == "trace_id":
             whole = {value.hex().encode() for value in whole}
         found.append(_array(crc32(value, begin) for value in whole))
     return unique(np.concatenate(found))
 
 
-def of_texts(texts: Iterable[bytes], *, json: bool = False) -> Checksums:
-    """Return the checksums of the tokens of texts; ``json``: they are JSON, with its escapes."""
-    # A newline is no part of a word: the texts cannot grow together.
-    whole = b"\n".join(texts)
-    parts = [b" ", whole.translate(_TABLE)]
-    if json and b"\\" in whole:
-        parts += _BEHIND_ESCAPE.findall(whole.lower())
-    text = b" ".join(parts) + _PADDING
+def of_texts(texts: Iterable[bytes], json: Iterable[bytes] = ()) -> Checksums:
+    """Return the checksums of the tokens of texts, and of some that are JSON, with its escapes."""
+    escaped = b" ".join(json)
+    behind = _BEHIND_ESCAPE.findall(escaped.lower()) if b"\\" in escaped else []
+    # A space is no part of a word: the texts cannot grow together.
+    text = b" ".join([b"", *texts, escaped, *behind, _PADDING]).translate(_TABLE)
     letters = np.frombuffer(text, np.uint8)
     of_word = letters >= _FIRST_OF_WORDS
     edges = np.flatnonzero(of_word[1:] != of_word[:-1]) + 1
-    starts, ends = edges[0::2], edges[1::2]
-    pairs = _pairs(letters, starts, ends)
-    return np.concatenate([_of_runs(text, starts, ends), _of_runs(text, *pairs)])
+    first, last = _pairs(letters, edges)
+    return _of_runs(text, np.concatenate([edges[0::2], first]), np.concatenate([edges[1::2], last]))
 
 
-def _pairs(letters: NDArray[np.uint8], starts: Places, ends: Places) -> tuple[Places, Places]:
+def _pairs(letters: NDArray[np.uint8], edges: Places) -> tuple[Places, Places]:
     """Return where two numbers that are joined by one dot begin and end."""
-    joined = np.flatnonzero((ends[:-1] + 1 == starts[1:]) & (letters[ends[:-1]] == _DOT))
+    starts, ends = edges[0::2], edges[1::2]
+    before_dot = np.flatnonzero(letters.take(ends[:-1], mode="clip") == _DOT)
+    joined = before_dot[ends[before_dot] + 1 == starts[before_dot + 1]]
     if not joined.size:
         return joined, joined
-    # Of two numbers and the dot between them no byte has the bit that letters and _ have.
     first, last = starts[joined], ends[joined + 1]
+    # Of two numbers and the dot between them no byte has the bit that letters and _ have.
     every_second = np.column_stack((first, last)).ravel()
     numbers = np.bitwise_or.reduceat(letters, every_second)[0::2] & _OF_LETTERS == 0
     return first[numbers], last[numbers]
@@ -102,22 +103,22 @@ def _pairs(letters: NDArray[np.uint8], starts: Places, ends: Places) -> tuple[Pl
 
 def _of_runs(text: bytes, starts: Places, ends: Places) -> Checksums:
     sizes = ends - starts
-    short = sizes <= _SHORT
-    long = (sizes <= _LONGEST_BY_ARRAY) & ~short
-    rest = sizes > _LONGEST_BY_ARRAY
+    longer = np.flatnonzero(sizes > _SHORT)
+    by_array = longer[sizes[longer] <= _LONGEST_BY_ARRAY]
+    rest = longer[sizes[longer] > _LONGEST_BY_ARRAY]
     one_by_one = (
         crc32(text[start:end])
         for start, end in zip(starts[rest].tolist(), ends[rest].tolist(), strict=True)
     )
     return np.concatenate([
-        _of_short(text, starts[short], sizes[short]),
-        _stepwise(np.frombuffer(text, np.uint8), starts[long], sizes[long]),
+        _of_short(text, starts, sizes),
+        _stepwise(np.frombuffer(text, np.uint8), starts[by_array], sizes[by_array]),
         _array(one_by_one),
     ])  # fmt: skip
 
 
 def _of_short(text: bytes, starts: Places, sizes: Places) -> Checksums:
-    """Return the checksums of runs of at most 8 bytes.
+    """Return the checksums of those runs that have at most 8 bytes.
 
     Such a run is an integer, and there are few of them that are often there: what is computed is
     the checksum of each that is different.
@@ -125,10 +126,10 @@ def _of_short(text: bytes, starts: Places, sizes: Places) -> Checksums:
     words: NDArray[Any] = np.ndarray(
         (max(len(text) - _SHORT + 1, 0),), dtype="<u8", buffer=text, strides=(1,)
     )
-    different = unique(words[starts] & _FIRST_BYTES[sizes])
+    different = _unique_but_zero(words[starts] & _FIRST_BYTES.take(sizes, mode="clip"))
     letters = different.view(np.uint8)
     # No run has a byte of zero, so what is left of the word is its size.
-    sizes = np.searchsorted(_FIRST_BYTES[:-1], different, side="right")
+    sizes = np.searchsorted(_FIRST_BYTES[:_SHORT], different, side="right")
     return _stepwise(letters, np.arange(0, letters.size, _SHORT), sizes)
 
 
@@ -177,18 +178,23 @@ def _places(checksums: Checksums, size: int) -> Iterator[Checksums]:
 
 
 def unique(values: NDArray[Any]) -> NDArray[Any]:
-    """Return each value once: by a table, which costs a third of sorting or numpy's hashing."""
-    if not values.size:
-        return values
-    bits = int(values.size).bit_length() + 1
-    slots = (values.astype(np.uint64) * _GOLDEN >> np.uint64(64 - bits)).astype(np.int64)
-    here = np.arange(values.size, dtype=np.int32)
-    holder = np.empty(1 << bits, dtype=np.int32)
-    holder[slots] = here
-    held = holder[slots]
+    """Return each value once."""
+    different = _unique_but_zero(values)
+    return different if values.all() else np.append(different, values.dtype.type(0))
+
+
+def _unique_but_zero(values: NDArray[Any]) -> NDArray[Any]:
+    """Return each value once, by a table: a third of what sorting or numpy's hashing costs."""
+    bits = min(int(values.size).bit_length() + 1, _MOST_SLOT_BITS)
+    slots = np.multiply(values, _GOLDEN, dtype=np.uint64)
+    slots >>= np.uint64(64 - bits)
+    places = slots.view(np.int64)
+    table = np.zeros(1 << bits, dtype=values.dtype)
+    table[places] = values
     # Of those with another value's slot, which are few, there may be several of one value.
-    displaced = np.sort(values[values[held] != values])
-    return np.concatenate([values[held == here], displaced[_changes(displaced)]])
+    displaced = np.sort(values[table[places] != values])
+    found = np.concatenate([table, displaced[_changes(displaced)]])
+    return np.compress(found != 0, found)
 
 
 def _changes(ordered: NDArray[Any]) -> NDArray[np.bool_]:
@@ -198,8 +204,8 @@ def _changes(ordered: NDArray[Any]) -> NDArray[np.bool_]:
     return changes
 
 
-def _values(column: Sequence[bytes | None] | None) -> list[bytes]:
-    return [] if column is None else [value for value in column if value is not None]
+def _different(column: Sequence[bytes | None] | None) -> set[bytes]:
+    return {value for value in set(column or ()) if value is not None}
 
 
 def _array(checksums: Iterable[int]) -> Checksums:

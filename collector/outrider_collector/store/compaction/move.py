@@ -64,14 +64,18 @@ _TAKE: Final = sql.SQL("""
     returning b.team, b.service, b.replayed, b.received_at, {columns}
     """)
 
-_INSERT: Final = sql.SQL("""
+_INSERT: Final = (
+    sql.SQL("""
     insert into blocks_compacted (day, class, team, service, replayed, n, ts_min, ts_max,
         received_min, received_max, level_counts, minute_counts, stream_ids, events, error_codes,
         bloom, received_at, {columns})
     values ({values})
-    """).format(
-    columns=sql.SQL(", ").join(map(sql.Identifier, RECORD_COLUMNS)),
-    values=sql.SQL(", ").join([sql.SQL("%s")] * (17 + len(RECORD_COLUMNS))),
+    """)
+    .format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, RECORD_COLUMNS)),
+        values=sql.SQL(", ").join([sql.SQL("%s")] * (17 + len(RECORD_COLUMNS))),
+    )
+    .as_bytes()
 )
 
 
