@@ -3,7 +3,8 @@
 Every collector runs one deliverer; several share the work by claims
 (:mod:`outrider_collector.store.outbox`). A round looks for rows that are due, lets the limiter
 choose, claims them and records their attempts in one transaction, then sends each in a task of its
-own, so that a channel that hangs delays nobody else.
+own, so that a channel that hangs delays nobody else. When the channel is connected and about to
+write, the attempt is marked (:mod:`.leaves`): only from then on it may have arrived.
 
 * A claim outlives every socket time-out. Before the socket is written its age is checked by the
   monotonic clock, which goes on while a process is stopped: who wakes up too late sends nothing.
@@ -32,7 +33,8 @@ from outrider_alerting.channels.channel import SEND_TIMEOUT_S
 from outrider_alerting.channels.limiter import Candidate, Limiter
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Unknown
 from outrider_alerting.ledger import RANK
-from outrider_collector.alerts.fates import judge
+from outrider_collector.alerts.fates import judge, judge_cut_short
+from outrider_collector.alerts.leaves import STOPPED, Leave, Leaves
 from outrider_collector.alerts.messages import message_of
 from outrider_collector.alerts.rewriting import edited, rewrite
 from outrider_collector.store import outbox, outcomes, outdated, pressed, rules
@@ -54,6 +56,7 @@ IN_FLIGHT_MAX: Final = 64
 LOOK_AHEAD: Final = 500
 """Rows that are considered in a round."""
 STOP_WITHIN_S: Final = 4.0
+_STOPPING_LOOK_S = 0.02
 _EXPIRED_EVERY_S = 1.0
 _HOLD_MARGIN_S = 0.3
 _LISTENED_EVERY_S = 1.0
@@ -89,6 +92,7 @@ class Deliverer:
         self._clock = clock
         self._jitter = jitter
         self._limiter = Limiter()
+        self._leaves = Leaves(wake)
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: list[outcomes.Finish] = []
         self._edited: list[outdated.Edited] = []
@@ -131,21 +135,26 @@ class Deliverer:
         url = self._settings.database_url
         connection = await connect(url, application_name="outrider delivery")
         async with connection:
-            with driver_errors(url):
-                while not stop.is_set():
-                    self._wake.clear()
-                    await self._flush(connection)
-                    wait_s = await self._round(connection)
-                    backoff.reset()
-                    await first_of(wait_s, self._wake, stop)
-                await self._end(connection)
+            self._leaves.open()
+            try:
+                with driver_errors(url):
+                    while not stop.is_set():
+                        self._wake.clear()
+                        await self._leaves.mark(connection, self._settings.holder)
+                        await self._flush(connection)
+                        wait_s = await self._round(connection)
+                        backoff.reset()
+                        await first_of(wait_s, self._wake, stop)
+                    await self._end(connection)
+            finally:
+                self._leaves.close()
 
     async def _round(self, connection: AsyncConnection) -> float:
         """Send what may leave now; returns the seconds until there can be more to do."""
         now = self._clock()
         if now - self._expired_looked_at > _EXPIRED_EVERY_S:
             self._expired_looked_at = now
-            await outcomes.release_expired(connection)
+            await outcomes.release_expired(connection, judge_cut_short)
         waiting = await outbox.due(connection, limit=LOOK_AHEAD)
         edits = await outdated.due(connection, limit=LOOK_AHEAD)
         if not waiting and not edits:
@@ -236,22 +245,25 @@ class Deliverer:
 
     async def _attempt(self, claim: outbox.Claim, latest: float) -> None:
         """Send one message, unless it is later than ``latest``, and keep what became of it."""
+        leave = Leave(self._leaves, claim.attempt_ids, self._clock, latest)
         try:
-            outcome = await self._outcome(claim, latest)
+            outcome = await self._outcome(claim, latest, leave)
         except asyncio.CancelledError:
             outcome = Unknown("the collector stopped before an answer came")
         except Exception as error:  # noqa: BLE001  the border to code that may be anybody's
             # A channel must not raise; whether its socket was written, nobody can tell.
             _log.exception("channel %s failed on notification %d", claim.channel, claim.id)
             outcome = Unknown(f"bug in the channel: {type(error).__name__}")
+        if isinstance(outcome, Unknown) and not leave.may_have_left:
+            outcome = Retry(outcome.reason)
         await self._outlets.note(claim.channel, outcome)
         self._hold(claim, outcome)
         self._finished.append(judge(claim, outcome, jitter=self._jitter))
         self._wake.set()
 
-    async def _outcome(self, claim: outbox.Claim, latest: float) -> Outcome:
+    async def _outcome(self, claim: outbox.Claim, latest: float, leave: Leave) -> Outcome:
         if self._clock() > latest:
-            return Retry("this collector was stopped too long to send in time")
+            return Retry(STOPPED)
         outlet = self._outlets.get(claim.channel)
         if not isinstance(outlet, Outlet):
             return outlet
@@ -259,7 +271,7 @@ class Deliverer:
             message = message_of(claim, buttons=outlet.sender in self._listened)
         except msgspec.ValidationError as error:
             return Failed(f"what was to be said cannot be read by this version: {error}")
-        return await outlet.channel.send(message)
+        return await outlet.channel.send(message, leave)
 
     def _hold(self, claim: outbox.Claim | outdated.Outdated, outcome: Outcome) -> None:
         if not isinstance(outcome, Retry) or outcome.after_s <= 0:
@@ -287,8 +299,10 @@ class Deliverer:
 
     async def _end(self, connection: AsyncConnection) -> None:
         """Give what is on its way a little time, then store what is known."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_WITHIN_S)
+        deadline = self._clock() + STOP_WITHIN_S
+        while self._tasks and self._clock() < deadline:
+            await self._leaves.mark(connection, self._settings.holder)
+            await asyncio.wait(self._tasks, timeout=_STOPPING_LOOK_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -10,6 +10,9 @@ unknown    waits for its one marked repeat; the second time its fate is unknown.
            which it joins another message, has four: arriving twice, it reads the same
 =========  ================================================================================
 
+An attempt whose deliverer ended without a word is unknown where something may have left; where
+nothing did it is a retry, and dead after CUT_SHORT_MAX of them: then the message is what ends them.
+
 A retry after a marked repeat that was surely not sent does not use the repeat up: only outcomes
 that may have arrived count. A test of a channel is tried once: its first outcome is its fate,
 unless that is a demand to wait.
@@ -18,10 +21,12 @@ unless that is a demand to wait.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from outrider.retry import Backoff
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
+from outrider_collector.store.outbox import CUT_SHORT
 from outrider_collector.store.outcomes import EDITS_UNKNOWN_MAX, Finish
 from outrider_collector.store.trials import NOTICE as TRIAL_NOTICE
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from outrider_alerting.ledger import Fate
+    from outrider_collector.store.leaving import CutShort
     from outrider_collector.store.outbox import Claim
 
 GIVE_UP_AFTER_S: Final = 86_400.0
@@ -36,6 +42,20 @@ FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 300.0
 REPEAT_WAIT_S: Final = 3.0
 """Before a marked repeat: what made the outcome unknown is often over a little later."""
+CUT_SHORT_MAX: Final = 20
+"""Deliverers that may end over one message before anything left; with the waits, about an hour."""
+
+
+def judge_cut_short(late: CutShort, *, jitter: Callable[[], float] = random.random) -> Finish:
+    """Say what becomes of a row whose deliverer ended without a word; its lease is over."""
+    if late.may_have_left:
+        finish = judge(late.claim, Unknown("the deliverer ended before it knew"), jitter=jitter)
+        # The lease was wait enough.
+        return replace(finish, retry_in_s=0.0)
+    finish = judge(late.claim, Retry(CUT_SHORT), jitter=jitter)
+    if late.claim.cut_short + 1 >= CUT_SHORT_MAX:
+        return replace(finish, fate="dead")
+    return finish
 
 
 def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = random.random) -> Finish:

@@ -1,9 +1,10 @@
 """SQL of the outbox, which is a ledger: rows of ``notifications`` on their way to their one fate.
 
 A row is ``waiting`` until a deliverer claims it. Claiming and recording the attempt are one
-transaction, committed before the channel's socket is written; so an attempt without an outcome,
-whose claim ran out, belongs to a deliverer that died or froze, and its outcome is unknown. Claims
-skip locked rows and end by the database's clock.
+transaction; right before the channel's socket is written the attempt is marked ``may_have_left``.
+An attempt without an outcome, whose claim ran out, belongs to a deliverer that died or froze: its
+outcome is unknown if it is marked, else nothing was sent. Claims skip locked rows and end by the
+database's clock.
 
 Order: an alert's notices for one channel go one after the other, and a conversation has one message
 on its way at a time. What is urgent goes first between alerts.
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+CUT_SHORT: Final = "the deliverer ended before anything left"
+"""What the ledger says of such an attempt."""
 STORM: Final = 5
 TOGETHER_MAX: Final = 2_000
 """Rows that leave as one message at most."""
@@ -73,6 +76,8 @@ class Claim:
     attempts: int
     # Outcomes of earlier attempts that may have arrived.
     unknown: int
+    # Earlier attempts whose deliverer ended before anything left.
+    cut_short: int
     # What the channel called the firing, and how far that got.
     firing_provider_id: str | None
     delivered: list[str]
@@ -245,7 +250,8 @@ async def _take(
                   select distinct conversation from notifications where fate = 'claimed'))
             returning n.id
         )
-        insert into notification_attempts (notification) select id from taken order by id
+        insert into notification_attempts (notification, may_have_left)
+        select id, false from taken order by id
         """,
         {
             "ids": list(messages),
@@ -267,6 +273,8 @@ async def claimed(
                a.started_at as episode_started_at, n.attempts,
                (select count(*)::int from notification_attempts u
                 where u.notification = n.id and u.outcome = 'unknown') as unknown,
+               (select count(*)::int from notification_attempts u
+                where u.notification = n.id and u.error = %s and not u.may_have_left) as cut_short,
                f.provider_id as firing_provider_id, f.message as firing_message,
                n.channel_type, n.delivered, m.alias as address,
                (select j.provider_id from notifications j where j.id = n.joins) as joins
@@ -281,7 +289,7 @@ async def claimed(
         where n.id = any(%s) and n.fate = 'claimed'
         order by n.id
         """,
-        (list(leads),),
+        (CUT_SHORT, list(leads)),
     )
     rows = await cursor.fetchall()
     members: dict[int, list[int]] = {lead: [lead] for lead in leads}

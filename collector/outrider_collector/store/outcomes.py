@@ -6,21 +6,23 @@ whose destination was not reached, so that the policy can find them another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from outrider_alerting.durations import SECOND_US
 from outrider_alerting.policy import OVERDUE_US
-from outrider_collector.store import feed, outdated
+from outrider_collector.store import feed, leaving, outdated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg import AsyncConnection
 
     from outrider_alerting.ledger import Fate
     from outrider_collector.store.outbox import Claim
 
+RELEASED_MAX: Final = 64
+"""Messages whose claims ran out that are taken back in one transaction."""
 EDITS_UNKNOWN_MAX: Final = 4
 """An edit may be tried again so often without an answer: arriving twice, it reads the same."""
 
@@ -56,28 +58,42 @@ async def finish(connection: AsyncConnection, finishes: Sequence[Finish], *, hol
     left alone, except that this attempt gets the outcome it had: the truth about a message that was
     sent late is worth keeping.
     """
-    touched: set[int] = set()
-    look: set[int] = set()
     rows = 0
     async with feed.transaction(connection):
+        news = _News()
         for item in sorted(finishes, key=lambda f: f.claim.id):
-            await _finish_attempts(connection, item)
-            alerts, kept = await _finish_rows(connection, item, holder)
-            rows += kept
-            if item.moved_to:
-                await _remember(connection, item.claim.conversation, item.moved_to)
-            if item.fate in {"failed", "dead"}:
-                await _drop_resolves(connection, item, alerts)
-            await _have_edited(connection, item, alerts)
-            if item.is_undelivered:
-                await _tell_in_app(connection, item, alerts)
-                look.update(alerts)
-            touched.update(alerts)
-        if touched:
-            await feed.commit(
-                connection, "alerts", detail={"alerts": sorted(touched), "look": sorted(look)}
-            )
+            rows += await _record(connection, item, holder, news)
+        await news.commit(connection)
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """Alerts that a transaction is about, and those of them whose destination was not reached."""
+
+    touched: set[int] = field(default_factory=set)
+    look: set[int] = field(default_factory=set)
+
+    async def commit(self, connection: AsyncConnection) -> None:
+        if self.touched:
+            detail = {"alerts": sorted(self.touched), "look": sorted(self.look)}
+            await feed.commit(connection, "alerts", detail=detail)
+
+
+async def _record(connection: AsyncConnection, item: Finish, holder: str, news: _News) -> int:
+    """Record what became of one message; returns how many rows it had."""
+    alerts, kept = await _finish_rows(connection, item, holder)
+    await _finish_attempts(connection, item)
+    if item.moved_to:
+        await _remember(connection, item.claim.conversation, item.moved_to)
+    if item.fate in {"failed", "dead"}:
+        await _drop_resolves(connection, item, alerts)
+    await _have_edited(connection, item, alerts)
+    if item.is_undelivered:
+        await _tell_in_app(connection, item, alerts)
+        news.look.update(alerts)
+    news.touched.update(alerts)
+    return kept
 
 
 async def _finish_attempts(connection: AsyncConnection, item: Finish) -> None:
@@ -183,54 +199,18 @@ async def _tell_in_app(connection: AsyncConnection, item: Finish, alerts: list[i
     )
 
 
-async def release_expired(connection: AsyncConnection) -> int:
-    """Take back claims that ran out; returns how many.
+async def release_expired(
+    connection: AsyncConnection, judge: Callable[[leaving.CutShort], Finish]
+) -> int:
+    """Take back claims that ran out and record what ``judge`` makes of them; returns how many.
 
-    Their last attempt has no outcome and never will: it is unknown. The first time the row waits
-    for its one marked repeat, the second time unknown is its fate; what joins another message by an
-    edit has EDITS_UNKNOWN_MAX repeats.
+    Their last attempt has no outcome and never will, unless its deliverer was only frozen: then it
+    tells its own later.
     """
+    rows = 0
     async with feed.transaction(connection):
-        cursor = await connection.execute(
-            """
-            with late as (
-                select id from notifications
-                where fate = 'claimed' and lease_until < clock_timestamp()
-                order by id limit 2000
-                for update skip locked
-            )
-            update notification_attempts a
-            set finished_at = clock_timestamp(), outcome = 'unknown',
-                error = 'the deliverer ended before it knew'
-            from late where a.notification = late.id and a.outcome is null
-            returning a.notification
-            """
-        )
-        late = sorted({row[0] for row in await cursor.fetchall()})
-        if not late:
-            return 0
-        rows = await connection.execute(
-            """
-            update notifications n
-            set fate = case when c.unknown > c.most then 'unknown' else 'waiting' end,
-                why = 'the deliverer ended before it knew', claimed_by = null, lease_until = null,
-                not_before = clock_timestamp(),
-                finished_at = case when c.unknown > c.most then clock_timestamp() end
-            from (
-                select a.notification, count(*) as unknown,
-                       case when min(o.joins) is null then 1 else %s end as most
-                from notification_attempts a join notifications o on o.id = a.notification
-                where a.notification = any(%s) and a.outcome = 'unknown' group by 1
-            ) c
-            where n.id = c.notification and n.fate = 'claimed'
-              and n.lease_until < clock_timestamp()
-            returning n.alert, n.fate
-            """,
-            (EDITS_UNKNOWN_MAX, late),
-        )
-        found = [(alert, fate) for alert, fate in await rows.fetchall() if alert is not None]
-        if found:
-            look = sorted({alert for alert, fate in found if fate == "unknown"})
-            alerts = sorted({alert for alert, _ in found})
-            await feed.commit(connection, "alerts", detail={"alerts": alerts, "look": look})
-    return len(late)
+        news = _News()
+        for late in await leaving.cut_short(connection, limit=RELEASED_MAX):
+            rows += await _record(connection, judge(late), late.holder, news)
+        await news.commit(connection)
+    return rows

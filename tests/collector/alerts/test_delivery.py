@@ -229,13 +229,13 @@ async def test_two_deliverers_send_each_message_once(world: World, telegram: Bot
 async def test_a_deliverer_killed_before_the_answer_leaves_one_marked_repeat(
     world: World, telegram: BotApi
 ) -> None:
-    """Killed between the recorded attempt and the socket: the next one repeats once, marked."""
+    """Killed when it was about to write the socket: the next one repeats once, marked."""
     await world.apply(rules=samples.MATCH, notify=samples.notify(telegram.url))
     async with world.evaluating():
         await world.log("charge failed")
         await world.until("select count(*) from notifications where fate = 'waiting'")
 
-    process = await deliverer_process(world, "attempt recorded/socket=kill")
+    process = await deliverer_process(world, "leave recorded/socket=kill")
     assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
     assert await world.value("select count(*) from notification_attempts") == 1
     assert not telegram.messages
@@ -278,7 +278,7 @@ async def test_a_repeat_tells_what_its_first_attempt_told(world: World) -> None:
             await world.until("select count(*) from alerts", partial(eq, n))
             if n == 3:
                 await world.connection.execute(at_once)
-                process = await deliverer_process(world, "attempt recorded/socket=kill")
+                process = await deliverer_process(world, "leave recorded/socket=kill")
                 assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
         await world.connection.execute(at_once)
         async with world.delivering("two"):
@@ -303,7 +303,7 @@ async def test_a_deliverer_killed_at_a_resolve_leaves_it_to_the_next(
         await world.set_state("up")
         await world.until("select count(*) from notifications where fate = 'waiting'")
 
-    process = await deliverer_process(world, "attempt recorded/socket=kill")
+    process = await deliverer_process(world, "leave recorded/socket=kill")
     assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
     await world.connection.execute(
         "update notifications set lease_until = now() - interval '1 s' where fate = 'claimed'"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from outrider_collector.alerts.fates import judge_cut_short
 from outrider_collector.store import acts, feed, outbox, outcomes, rules
 from outrider_collector.store.connect import connect
 from outrider_collector.store.feed import Position
@@ -240,7 +241,7 @@ async def _finish(connection: AsyncConnection) -> None:
 
 async def _release(connection: AsyncConnection) -> None:
     await outbox.claim(connection, [1], holder="h", lease_s=-1)
-    assert await outcomes.release_expired(connection) == 1
+    assert await outcomes.release_expired(connection, judge_cut_short) == 1
 
 
 @pytest.mark.parametrize("act", [_acknowledge, _silence, _end_silence, _apply, _finish, _release])
