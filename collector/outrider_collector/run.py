@@ -189,8 +189,7 @@ class _Collector:
         self.disk = DiskWatch(
             self.name, self.links, config.store.wanted(), config.retention.by_class(),
             config.store.quota.quota(),
-            clock=monotonic, hold=self.roster.hold, hold_all=self.roster.hold_all,
-            make_room=self.background.housekeeper.wake,
+            clock=monotonic, hold=self.roster.hold, make_room=self.background.housekeeper.wake,
         )  # fmt: skip
         self.probing = Probing(
             (*config.probes, store_probe.spec(lambda: self.disk.seen)),

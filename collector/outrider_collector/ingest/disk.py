@@ -22,6 +22,7 @@ from outrider.errors import Fault
 from outrider_collector.store.budget import growth, levels, services
 from outrider_collector.store.budget.limits import (
     Budget,
+    Keeping,
     Level,
     Measured,
     Room,
@@ -80,14 +81,10 @@ class DiskWatch:
         quota: Quota,
         *,
         clock: Callable[[], float],
-        hold: Callable[[bool], object],
-        hold_all: Callable[[bool], object],
+        hold: Callable[[Keeping], object],
         make_room: Callable[[], object],
     ) -> None:
-        """Prepare; ``hold`` withdraws and gives back credit, ``make_room`` wakes the housekeeper.
-
-        ``hold_all`` does as ``hold``, with what audit records and errors have left.
-        """
+        """``hold`` is told what agents are to keep; ``make_room`` wakes the housekeeper."""
         self._name = name
         self._links = links
         self._wanted = wanted
@@ -95,7 +92,6 @@ class DiskWatch:
         self._quota = quota
         self._clock = clock
         self._hold = hold
-        self._hold_all = hold_all
         self._make_room = make_room
         self._forecast_s = float("-inf")
         self._coming: Forecast | None = None
@@ -165,8 +161,7 @@ class DiskWatch:
     def _decide(self, decided: Level, judged: Judged, *, full: bool) -> None:
         before, self.level = self.level, decided
         was_full, self.is_full = self.is_full, full
-        self._hold(full or decided is Level.HOLD)
-        self._hold_all(full)
+        self._hold(_keeping(decided, full=full))
         if decided >= Level.SHED and (before < Level.SHED or before < decided):
             self._make_room()
         if (decided is Level.HOLD and before is not Level.HOLD) or (full and not was_full):
@@ -195,3 +190,9 @@ class DiskWatch:
             if seen.coming.full_in_days is not None:
                 said["disk_full_in_s"] = round(seen.coming.full_in_days * 86_400)
         return said
+
+
+def _keeping(decided: Level, *, full: bool) -> Keeping:
+    if full:
+        return Keeping.EVERYTHING
+    return Keeping.ALL_BUT_VITAL if decided is Level.HOLD else Keeping.NOTHING

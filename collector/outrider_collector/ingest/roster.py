@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from outrider.errors import Fault, Reason
 from outrider_collector.ingest.rivals import Rivals
+from outrider_collector.store.budget.limits import Keeping
 from outrider_protos.v1 import ingest_pb2, log_pb2
 
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ class Roster:
         self.budget = budget
         self.wishes = wishes
         self.rivals = Rivals()
-        self._holds = False
-        self._holds_all = False
         self._by_agent: dict[int, Session] = {}
         self._by_number: dict[int, Session] = {}
 
@@ -124,22 +123,13 @@ class Roster:
         for session in self:
             session.outbox.send(ingest_pb2.PushResponse(settings=settings))
 
-    def hold(self, on: bool) -> None:  # noqa: FBT001  a switch
-        """Let agents keep all but audit records and errors, or no more; again is harmless."""
-        self._holds = on
-        self._tell_holding()
-
-    def hold_all(self, on: bool) -> None:  # noqa: FBT001  a switch
-        """While agents keep things: let them keep audit records and errors too, or no more."""
-        self._holds_all = on
-        self._tell_holding()
-
-    def _tell_holding(self) -> None:
-        vital_bytes = VITAL_CREDIT_BYTES if self._holds and not self._holds_all else 0
+    def hold(self, keeping: Keeping) -> None:
+        """Let agents keep so much of what they have; again is harmless."""
+        vital_bytes = VITAL_CREDIT_BYTES if keeping is Keeping.ALL_BUT_VITAL else 0
         if vital_bytes != self.wishes.vital_credit_bytes:
             # Before the windows: an agent without one must know what it may send all the same.
             self.wish(replace(self.wishes, vital_credit_bytes=vital_bytes))
-        self.tell_credit(self.budget.hold(on=self._holds))
+        self.tell_credit(self.budget.hold(on=keeping is not Keeping.NOTHING))
 
     def end_all(self, fault: Fault) -> None:
         """End every session, with the reason its agent is told."""

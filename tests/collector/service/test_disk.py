@@ -27,7 +27,7 @@ from outrider_collector.ingest.links import Links
 from outrider_collector.ingest.pace import Intervals
 from outrider_collector.ingest.roster import VITAL_CREDIT_BYTES, Roster, Wishes
 from outrider_collector.store.budget import growth
-from outrider_collector.store.budget.limits import Level, Measured, Wanted
+from outrider_collector.store.budget.limits import Keeping, Level, Measured, Wanted
 from outrider_collector.store.budget.services import Quota
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.up.postgres import Postgres
@@ -51,14 +51,12 @@ class Told:
 
     def __init__(self, url: str, name: str = "one", quota: Quota | None = None) -> None:
         self.links = Links(url, "outrider test")
-        self.held: list[bool] = []
-        self.held_all: list[bool] = []
+        self.held: list[Keeping] = []
         self.made_room = 0
         self.now_s = 0.0
         self.watch = DiskWatch(
             name, self.links, Wanted(100 * MB), KEEP, quota or Quota(),
-            clock=lambda: self.now_s, hold=self.held.append, hold_all=self.held_all.append,
-            make_room=self._make_room,
+            clock=lambda: self.now_s, hold=self.held.append, make_room=self._make_room,
         )  # fmt: skip
 
     def _make_room(self) -> None:
@@ -98,9 +96,10 @@ async def test_each_level_is_acted_on_once(told: Told, fill: Callable[[int], Non
         seen.append((told.watch.level, told.held[-1], told.made_room))
 
     assert seen == [
-        (Level.WELL, False, 0), (Level.SHED, False, 1), (Level.SHED, False, 1),
-        (Level.HOLD, True, 2), (Level.HOLD, True, 2), (Level.SHED, False, 2),
-        (Level.WELL, False, 2),
+        (Level.WELL, Keeping.NOTHING, 0), (Level.SHED, Keeping.NOTHING, 1),
+        (Level.SHED, Keeping.NOTHING, 1), (Level.HOLD, Keeping.ALL_BUT_VITAL, 2),
+        (Level.HOLD, Keeping.ALL_BUT_VITAL, 2), (Level.SHED, Keeping.NOTHING, 2),
+        (Level.WELL, Keeping.NOTHING, 2),
     ]  # fmt: skip
 
 
@@ -118,9 +117,10 @@ async def test_beyond_a_budget_that_no_disk_enforces_nothing_is_taken(
     for percent in (50, 96, 101, 99, 97, 50):
         used[0] = percent
         await told.watch.look()
-        seen.append((told.held[-1], told.held_all[-1]))
+        seen.append(told.held[-1])
     assert seen == [
-        (False, False), (True, False), (True, True), (True, True), (True, False), (False, False)
+        Keeping.NOTHING, Keeping.ALL_BUT_VITAL, Keeping.EVERYTHING, Keeping.EVERYTHING,
+        Keeping.ALL_BUT_VITAL, Keeping.NOTHING,
     ]  # fmt: skip
     used[0] = 120
     found = await told.watch.look()
@@ -130,14 +130,13 @@ async def test_beyond_a_budget_that_no_disk_enforces_nothing_is_taken(
 def test_audit_records_and_errors_are_held_where_everything_is() -> None:
     """Of a roster that holds, the credit for what is vital goes and comes back by itself."""
     roster = Roster(CreditBudget(), Wishes(Intervals(100, 10), 5_000))
-    for on, everything, vital in (
-        (True, False, VITAL_CREDIT_BYTES), (True, True, 0), (True, False, VITAL_CREDIT_BYTES),
-        (False, False, 0),
+    for keeping, vital in (
+        (Keeping.ALL_BUT_VITAL, VITAL_CREDIT_BYTES), (Keeping.EVERYTHING, 0),
+        (Keeping.ALL_BUT_VITAL, VITAL_CREDIT_BYTES), (Keeping.NOTHING, 0),
     ):  # fmt: skip
-        roster.hold(on)
-        roster.hold_all(everything)
+        roster.hold(keeping)
         assert roster.wishes.vital_credit_bytes == vital
-        assert (roster.budget.join(1) == 0) is on
+        assert (roster.budget.join(1) == 0) is (keeping is not Keeping.NOTHING)
         roster.budget.leave(1)
 
 
@@ -152,12 +151,13 @@ async def test_what_another_collector_measures_counts_here(
         beside.execute(other, ("now", json.dumps({"disk_level": "hold"})))
         fill(10)
         await told.watch.look()
-        assert (told.watch.level, told.held) == (Level.HOLD, [True])
+        assert (told.watch.level, told.held) == (Level.HOLD, [Keeping.ALL_BUT_VITAL])
         # What is told to others is what was measured here: two do not hold each other.
         assert told.watch.status()["disk_level"] == "well"
         beside.execute("update collectors set seen_at = now() - interval '1 minute'")
         await told.watch.look()
-        assert (told.watch.level, told.held) == (Level.WELL, [True, False])
+        assert told.watch.level is Level.WELL
+        assert told.held == [Keeping.ALL_BUT_VITAL, Keeping.NOTHING]
 
 
 async def test_a_hold_outlasts_the_one_collector_that_sees_the_disk(

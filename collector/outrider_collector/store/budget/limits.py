@@ -10,7 +10,7 @@ gigabytes: 5 % of a large disk that is shared with others is no emergency.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -39,6 +39,15 @@ class Level(IntEnum):
     def of_word(cls, word: object) -> Level:
         """Return the level of that name; of any other, WELL."""
         return next((one for one in cls if one.word == word), cls.WELL)
+
+
+class Keeping(Enum):
+    """What agents keep for want of room here."""
+
+    NOTHING = auto()
+    ALL_BUT_VITAL = auto()
+    """All but audit records and errors."""
+    EVERYTHING = auto()
 
 
 class Measured(NamedTuple):
