@@ -50,7 +50,7 @@ _GAUGES: Final = (
 EVALUATOR_STATES: Final = ("evaluating", "waiting", "refused", "failing", "down", "stopped")
 
 
-def process_families(ready: bool, status: Mapping[str, Any]) -> list[Family]:  # noqa: FBT001
+def process_families(status: Mapping[str, Any], *, ready: bool) -> list[Family]:
     """Return the figures of this collector; ``status`` is what its row carries."""
     prefix = "outrider_collector"
     info = Family(f"{prefix}_info", "gauge", "Always 1; the label names the running version.")

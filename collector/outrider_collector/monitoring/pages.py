@@ -58,7 +58,7 @@ class Pages:
 
     async def metrics(self) -> Answer:
         """Return all figures; those of the store only while it answers."""
-        families = process_families(not self._readiness.reason, self._status())
+        families = process_families(self._status(), ready=not self._readiness.reason)
         if not self._readiness.reason:
             counted = await self._counted()
             families += store_families(counted) if counted else []

@@ -41,7 +41,7 @@ def headline(found: Sequence[Row], clock: Clock) -> Headline:
     wrong = [row for row in found if row.state not in WELL]
     up = sum(row.state == "up" for row in found)
     closed = [row for row in found if row.state == "maintenance"]
-    support = " ".join([*_rest(up, bool(wrong)), *(_closed(row, clock) for row in closed)])
+    support = " ".join([*_rest(up, others=bool(wrong)), *(_closed(row, clock) for row in closed)])
     if not found:
         return Headline("Nothing is looked at yet", "No host and no probe has reported.")
     if not wrong:
@@ -79,7 +79,7 @@ def _verb(state: str, count: int) -> str:
     return one if count == 1 else several
 
 
-def _rest(up: int, others: bool) -> list[str]:  # noqa: FBT001  whether there are others
+def _rest(up: int, *, others: bool) -> list[str]:
     if not up:
         return []
     if not others:

@@ -62,7 +62,7 @@ class Keys:
             raise self.mistake(key, what, f"{hint}One of: {', '.join(choices)}")
         return word
 
-    def flag(self, key: str, default: bool | None = None) -> bool:  # noqa: FBT001
+    def flag(self, key: str, *, default: bool | None = None) -> bool:
         """Return true or false."""
         return bool(self._get(key, default, bool, "true or false"))
 

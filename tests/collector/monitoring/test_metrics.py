@@ -25,7 +25,7 @@ def test_the_figures_of_a_process() -> None:
         "channels": {"ops": {"state": "broken", "error": "token 123:secret was refused"}},
     }
 
-    lines = exposition(process_families(True, status)).decode().splitlines()
+    lines = exposition(process_families(status, ready=True)).decode().splitlines()
 
     for line in (
         'outrider_collector_info{version="0.1.0"} 1',
