@@ -103,9 +103,9 @@ def state_sentence(alert: Alert, clock: timing.Clock, *, is_frozen: bool = False
         text += " It flaps."
     if is_frozen:
         text += (
-            " Its rule is frozen for what it costs: this stays as it is, and nothing new alerts,"
+            " Its rule is frozen for what it costs: this stays as it is, and nothing new alerts, "
+            "until the rules are applied again."
         )
-        text += " until the rules are applied again."
     elif alert.stale:
         text += " Its sources are behind, so this may be old."
     return text

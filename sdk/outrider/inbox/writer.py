@@ -2,11 +2,11 @@
 
 One ``os.write`` per record, no thread, no buffer: a record whose call returned is in the kernel and
 survives whatever becomes of the process. Now and then it asks whether the inbox has room
-(:mod:`.room`). A write that finds none never raises into the program:
-the record is counted in the slot, and standard error is told, at most once a minute. The slot is
-written when the segment is opened, so that its room is there when none is left; where there was
-none even then, the count waits in memory until there is. After a short
-write the next record begins with a newline, so that a torn record spoils no other.
+(:mod:`.room`). A write that finds none never raises into the program: the record is counted in the
+slot, and standard error is told, at most once a minute. The slot is written when the segment is
+opened, so that its room is there when none is left; where there was none even then, the count waits
+in memory until there is. After a short write the next record begins with a newline, so that a torn
+record spoils no other.
 
 The descriptor's number stays the same for the life of the process. A new segment is put under it
 with dup2, so that a thread that is about to write finds either the old file or the new one.
