@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _DIES_WITHIN_S = 12.0
 _STARTS = ("STORE_DOWN", "COLLECTOR_UNREACHABLE")
 _LEASE_S = 8.0
+_REPEATED_WITHIN_S = 60.0
 _STEPS_S = (-86_400, -3_600, -5, 5, 3_600, 86_400)
 
 
@@ -229,6 +230,28 @@ def failpoint(process: str, name: str, most: int = 1) -> Fault:
     return _named(fault, f"failpoint {name}")
 
 
+async def die_at_the_socket(stage: Stage) -> None:
+    """A collector dies when it may write a message; never twice over one: nobody could tell it."""
+    deadline = time.monotonic() + _REPEATED_WITHIN_S
+    while await asyncio.to_thread(_is_in_doubt, stage) and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    await failpoint("collector", "leave recorded/socket")(stage)
+
+
+def _is_in_doubt(stage: Stage) -> bool:
+    """Whether a message may have left and waits for its answer or its repeat."""
+    with contextlib.suppress(psycopg.OperationalError), stage.connect() as connection:
+        return (
+            connection.execute(
+                "select from notification_attempts a join notifications n on n.id = a.notification"
+                " where n.fate in ('waiting', 'claimed') and a.may_have_left"
+                " and coalesce(a.outcome, 'unknown') = 'unknown' limit 1"
+            ).fetchone()
+            is not None
+        )
+    return True
+
+
 def _named(fault: Fault, name: str) -> Fault:
     fault.__name__ = name
     return fault
@@ -266,6 +289,7 @@ FAULTS: tuple[Fault, ...] = (
     failpoint("collector", "COMMIT sent/answer", 9),
     failpoint("collector", "COMMIT/ack", 9),
     failpoint("collector", "attempt recorded/socket"),
+    die_at_the_socket,
     failpoint("agent", "ack/cache", 3),
     failpoint("agent", "LOCK_EX/move"),
     failpoint("agent", "move/unlink"),

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from outrider_collector.store.connect import connect
+from tests.chaos import alarms
 from tests.chaos.checker import disordered, hits_of
 from tests.chaos.conftest import LAST_LINES
 from tests.chaos.faults import FAULTS, name_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from tests.chaos.faults import Fault
     from tests.chaos.oracle import Oracle, Totals
-    from tests.servers.bot_api import BotApi
 
 ROUNDS = int(os.environ.get("OUTRIDER_CHAOS_ROUNDS", "30"))
 SEED = int(os.environ.get("OUTRIDER_CHAOS_SEED", "1"))
@@ -222,11 +222,7 @@ def _judge(run: Run, total: Row) -> None:
         fates = connection.execute(
             "select fate, count(*) from notifications where channel = 'ops' group by fate"
         ).fetchall()
-        alarms = connection.execute(
-            "select a.id, n.provider_id, n.fate"
-            " from alerts a join notifications n on n.alert = a.id where a.rule = 'alarm'"
-            " and n.channel = 'ops' and n.notice = 'fired'"
-        ).fetchall()
+        notices = alarms.read(connection)
         doubled = connection.execute(
             "select rule, key from alerts where rule = 'alarm'"
             " group by rule, key having count(*) > 1"
@@ -241,14 +237,13 @@ def _judge(run: Run, total: Row) -> None:
     assert hits == errors[0]
     assert doubled == []
     # Each alarm was told, and in one more message at most where an outcome was never known.
-    assert len(alarms) == run.rounds
-    # Superseded: who was never told that it began is told of begin and end at once.
+    assert sum(row.notice == "fired" for row in notices.values()) == run.rounds
     assert set(dict(fates)) <= {"sent", "unknown", "superseded"}
-    for alarm, message, fate in alarms:
-        told = _messages_about(stage.bot, alarm, message)
-        # Of an unknown outcome that is the truth: two attempts began, and may have got no further.
-        least = 0 if fate == "unknown" else 1
-        assert least <= len(told) <= 2, (alarm, fate, told)
+    for row in notices.values():
+        teller = alarms.teller(notices, row)
+        if row.notice == "fired":
+            told = alarms.messages_about(stage.bot.versions, row.alert, teller.message)
+            assert 1 <= len(told) <= 2, (row, teller, told)
 
 
 async def _replay(stage: Stage) -> None:
@@ -277,21 +272,3 @@ async def _told(stage: Stage) -> None:
         if row == (0,):
             return
         await asyncio.sleep(0.5)
-
-
-def _messages_about(bot: BotApi, alarm: int, kept: str) -> set[int]:
-    """Return the messages that told an alarm: as their own, or by an edit as one of several.
-
-    A message names ten followers and counts the rest; of those the ledger has ``kept`` which it is.
-    """
-    resolves = {m.message_id for m in bot.versions if m.reply_to is not None}
-    named = re.compile(rf"\bA-{alarm}\b")
-    return {
-        m.message_id
-        for m in bot.versions
-        if m.message_id not in resolves
-        and (
-            named.search(m.text)
-            or (str(m.message_id) == kept and "in the list of alerts" in m.text)
-        )
-    }
