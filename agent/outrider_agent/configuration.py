@@ -16,6 +16,7 @@ from outrider import configuration, severity
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError, Source, suggest
 from outrider.durations import microseconds
+from outrider.places import COLLECTOR_ADDRESS
 from outrider_agent import encodings, multiline, probe_kinds, shedding
 from outrider_agent.expected import Expected
 from outrider_agent.formats import FORMATS
@@ -96,7 +97,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The agent of one host."""
 
     collectors: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=64)] = (
-        "127.0.0.1:4510",
+        COLLECTOR_ADDRESS,
     )
     """Tried in order. Loopback only: this version speaks plain text."""
     state_dir: str = ""
@@ -266,7 +267,7 @@ def _check_address(address: str, where: str) -> None:
         raise ConfigError(
             f"`{address}` is no address",
             where,
-            "write host:port, such as 127.0.0.1:4510",
+            f"write host:port, such as {COLLECTOR_ADDRESS}",
         )
     if not is_loopback(host.strip("[]")):
         raise ConfigError(

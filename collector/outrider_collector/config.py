@@ -19,6 +19,7 @@ import msgspec
 from outrider import configuration
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
+from outrider.places import COLLECTOR_ADDRESS
 from outrider.sizes import size_bytes
 from outrider_alerting.durations import Duration
 from outrider_collector import probe_kinds
@@ -41,7 +42,7 @@ HTTP_LISTEN = "127.0.0.1:4511"
 class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One collector process."""
 
-    listen: str = "127.0.0.1:4510"
+    listen: str = COLLECTOR_ADDRESS
     """Address of the gRPC server; port 0 takes a free one. Loopback only: there is no TLS yet."""
     http_listen: str | None = None
     """Where /healthz, /readyz and /metrics are, loopback only; "": nowhere. Absent: HTTP_LISTEN,
@@ -94,7 +95,7 @@ def _loopback(key: str, listen: str, who: str) -> tuple[str, int]:
     if not separator or number is None or number > 65_535:
         raise ConfigError(
             f"`{key}`: {listen!r} is no address",
-            what_to_do="write host:port, such as 127.0.0.1:4510",
+            what_to_do=f"write host:port, such as {COLLECTOR_ADDRESS}",
         )
     if not is_loopback(host.strip("[]")):
         raise ConfigError(

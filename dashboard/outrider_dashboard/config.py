@@ -6,12 +6,13 @@ import msgspec
 
 from outrider.addresses import is_loopback
 from outrider.configuration import ConfigError
+from outrider.places import DASHBOARD_ADDRESS
 
 
 class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the dashboard needs to know; every key has a default."""
 
-    listen: str = "127.0.0.1:4580"
+    listen: str = DASHBOARD_ADDRESS
     """Address and port of the pages. Only loopback: there is no sign-in."""
     environment: str | None = None
     """Name shown beside the mark, so that nobody reads the wrong fleet; absent: the host's name."""
@@ -30,7 +31,7 @@ def listen_address(listen: str) -> tuple[str, int]:
     host = host.strip("[]")
     if not colon or not host or not port_text.isascii() or not port_text.isdigit():
         raise ConfigError(
-            f"cannot listen on {listen!r}", "dashboard.listen", "write it like 127.0.0.1:4580"
+            f"cannot listen on {listen!r}", "dashboard.listen", f"write it like {DASHBOARD_ADDRESS}"
         )
     # Python reads no number of thousands of digits.
     port = int(port_text) if len(port_text) <= 5 else 65_536

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+COLLECTOR_PORT: Final = 4510
+COLLECTOR_ADDRESS: Final = f"127.0.0.1:{COLLECTOR_PORT}"
+"""Where a collector listens, and an agent looks for one."""
+DASHBOARD_PORT: Final = 4580
+DASHBOARD_ADDRESS: Final = f"127.0.0.1:{DASHBOARD_PORT}"
 SYSTEM_INBOX = Path("/var/lib/outrider/inbox")
 """The inbox of a machine whose agent was installed for all users."""
 

@@ -8,6 +8,7 @@ import msgspec
 
 from outrider.command import DONE, FOUND, USAGE
 from outrider.configuration import ConfigError, load
+from outrider.places import COLLECTOR_ADDRESS
 from outrider_collector import settings_check
 from outrider_collector.doctor import judge
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Agent(msgspec.Struct):
-    collectors: tuple[str, ...] = ("127.0.0.1:4510",)
+    collectors: tuple[str, ...] = (COLLECTOR_ADDRESS,)
 
 
 def collectors(file: str | None) -> tuple[str, ...]:

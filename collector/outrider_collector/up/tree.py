@@ -22,6 +22,7 @@ from outrider.command import USAGE, version
 from outrider.configuration import ConfigError, find, load
 from outrider.configuration import inbox as find_inbox
 from outrider.errors import Fault
+from outrider.places import COLLECTOR_ADDRESS, COLLECTOR_PORT, DASHBOARD_ADDRESS, DASHBOARD_PORT
 from outrider.standard_streams import tell
 from outrider_collector.config import is_reached
 from outrider_collector.store.connect import connect, driver_errors
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-COLLECTOR_PORT = 4510
-DASHBOARD_PORT = 4580
 _READY_WITHIN_S = 30.0
 _DEMO_RESTART_PAUSE_S = 15.0
 
@@ -236,8 +235,8 @@ def _addresses(layout: Layout) -> dict[str, str]:
         {"data_dir": str, "collector": _Listen, "dashboard": _Listen, "agent": _Agent},
     )
     layout.check(tables.get("data_dir"))
-    defaults = {"collector": COLLECTOR_PORT, "dashboard": DASHBOARD_PORT}
-    found = {name: tables[name].listen or f"127.0.0.1:{port}" for name, port in defaults.items()}
+    defaults = {"collector": COLLECTOR_ADDRESS, "dashboard": DASHBOARD_ADDRESS}
+    found = {name: tables[name].listen or address for name, address in defaults.items()}
     port = found["collector"].rpartition(":")[2]
     told = tables["agent"].collectors
     if told is not None and not is_reached(found["collector"], told):
@@ -248,7 +247,7 @@ def _addresses(layout: Layout) -> dict[str, str]:
     if told is None and port != str(COLLECTOR_PORT):
         raise ConfigError(
             f"the collector listens on {found['collector']}, and the agent would look for it "
-            f"on 127.0.0.1:{COLLECTOR_PORT}",
+            f"on {COLLECTOR_ADDRESS}",
             str(layout.configuration),
             f'write collectors = ["127.0.0.1:{port}"] under [agent]',
         )
