@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -18,41 +15,13 @@ from outrider_agent import segments
 from outrider_agent.segments import Kept, over_budget
 from outrider_protos.v1 import ingest_pb2
 from tests.agent.harness import Site
+from tests.agent.sdk_workers import WORKER, ended, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from outrider_protos.v1.ingest_pb2 import WorkerHeartbeat
     from tests.agent.fake_collector import FakeCollector
-
-WORKER = """
-import os, sys, time, outrider
-outrider.init(service="pay", worker="w1")
-log = outrider.get_logger("pay")
-outrider.progress(done=3, total=10, note="half")
-log.error("charged", order_id=42)
-print("ready", flush=True)
-sys.stdin.readline()
-"""
-
-
-def worker(inbox: Path, program: str = WORKER) -> subprocess.Popen[str]:
-    """Start a real worker that logs, and ends when its standard input does."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, "OUTRIDER_INBOX": str(inbox)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def ended(process: subprocess.Popen[str]) -> None:
-    """Wait for a worker and close its pipes."""
-    process.communicate()
 
 
 def told(collector: FakeCollector) -> WorkerHeartbeat | None:
@@ -168,141 +137,6 @@ def deaths(collector: FakeCollector) -> list[int]:
     """Return the process ids of the deaths that are stored."""
     rows = [row for row in collector.database.rows if row.event == "worker.died"]
     return [json.loads(row.attributes or "")["pid"] for row in rows]
-
-
-async def test_a_worker_that_found_no_room_even_to_count_is_a_gap(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
-    """An empty slot is a gap of an unknown number, once, and its segment is taken away."""
-    site = Site(tmp_path, collector)
-    path = site.inbox / "pay~w1~0123456789abcdef.jsonl"
-    path.touch()
-    path.with_suffix(".slot").touch()
-    async with site.agent():
-        await collector.until(lambda: bool(collector.database.gaps))
-        await collector.until(lambda: any(s.closed for s in collector.database.streams.values()))
-    async with site.agent():
-        await collector.until(lambda: len(collector.heartbeats) > 3)
-        await asyncio.sleep(1.2)
-
-    ((_, gap),) = collector.database.gaps.values()
-    assert (gap.reason, gap.records, gap.at_least) == ("inbox_full", 0, True)
-    assert not list(site.inbox.glob("pay~*"))
-
-
-async def test_a_worker_that_only_could_count_is_a_gap(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
-    """No record of it found room, its slot did: what it says is told, though the segment is empty.
-
-    So it is over a restart of the agent, and where the worker still runs.
-    """
-    site = Site(tmp_path, collector)
-    path = site.inbox / "pay~w1~0123456789abcdef.jsonl"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(fd, fcntl.LOCK_SH)
-
-    def dropped(records: int) -> None:
-        said = slot.pack(slot.Slot(os.getpid(), 1, dropped=records))
-        path.with_suffix(".slot").write_bytes(said)
-
-    dropped(3)
-    async with site.agent():
-        await collector.until(lambda: len(collector.database.gaps) == 1)
-    dropped(5)
-    async with site.agent():
-        await collector.until(lambda: len(collector.database.gaps) == 2)
-    os.close(fd)
-
-    assert sorted(gap.records for _, gap in collector.database.gaps.values()) == [2, 3]
-    assert {gap.reason for _, gap in collector.database.gaps.values()} == {"inbox_full"}
-
-
-async def test_a_slot_of_garbage_is_no_exact_loss(tmp_path: Path, collector: FakeCollector) -> None:
-    """More records than can have been dropped are an unknown number of them."""
-    site = Site(tmp_path, collector)
-    path = site.inbox / "pay~w1~0123456789abcdef.jsonl"
-    path.touch()
-    raw = bytearray(b"\xff" * slot.SIZE)
-    raw[:4], raw[44:46] = slot.MAGIC, bytes([slot.VERSION, 0])
-    path.with_suffix(".slot").write_bytes(raw)
-    async with site.agent():
-        await collector.until(lambda: len(collector.database.gaps) == 1)
-
-    ((_, gap),) = collector.database.gaps.values()
-    assert (gap.reason, gap.at_least, gap.records) == ("inbox_full", True, 0)
-
-
-FULL = """
-import os, resource, signal, sys
-from pathlib import Path
-from outrider.inbox.writer import Writer
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-mine = Writer(Path(os.environ["OUTRIDER_INBOX"]), "pay", "w1", numbered=False)
-mine.open()
-mine.append(b"before".ljust(80, b".") + b"\\n")
-print("ready", flush=True)
-for line in sys.stdin:
-    room, records = line.split()
-    size = mine.path.stat().st_size
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size if room == "no" else 1 << 30, -1))
-    for _ in range(int(records)):
-        mine.append(b"a record\\n")
-    print("done", flush=True)
-mine.end()
-"""
-
-
-async def test_records_that_found_no_room_are_gaps_once(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
-    """What a worker could not write becomes gap rows that add up, whatever is restarted."""
-    site = Site(tmp_path, collector, agent="retire_after_s = 1")
-    process = worker(site.inbox, FULL)
-
-    def write(room: str, records: int) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{room} {records}\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "done\n"
-
-    def lost() -> list[int]:
-        return [gap.records for _, gap in collector.database.gaps.values()]
-
-    async with site.agent():
-        await collector.until_rows(1)
-        write("no", 3)
-        # Without a further record: a watermark brings it.
-        await collector.until(lambda: lost() == [3])
-        collector.acknowledge = False
-        write("no", 2)
-        await collector.until(lambda: any(b.gaps for b in collector.batches[-1:]))
-    # The agent was stopped before this gap was stored: it comes again, under the same name.
-    collector.acknowledge = True
-    async with site.agent():
-        await collector.until(lambda: lost() == [3, 2])
-        write("yes", 1)
-        await collector.until(lambda: "a record" in collector.database.messages())
-    process.communicate()
-    # The next process takes the segment over, and the count with it.
-    process = worker(site.inbox, FULL)
-    write("no", 4)
-    process.communicate()
-    async with site.agent():
-        await collector.until(lambda: lost() == [3, 2, 4])
-        await collector.until(
-            lambda: any(
-                s.closed for s in collector.database.streams.values() if s.info.service == "pay"
-            )
-        )
-    async with site.agent():
-        await collector.until(lambda: len(collector.heartbeats) > 3)
-        await asyncio.sleep(1.2)
-
-    assert lost() == [3, 2, 4]
-    reasons = {(gap.reason, gap.at_least) for _, gap in collector.database.gaps.values()}
-    assert reasons == {("inbox_full", False)}
 
 
 async def test_a_left_segment_is_retired_and_a_late_line_is_kept(

@@ -1,13 +1,10 @@
-"""What an operator asks and does: status, explain, reload, and what systemd is told."""
+"""What an operator asks and does: status, explain, reload."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import signal
-import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +16,6 @@ from outrider_agent import agent as agent_module
 from outrider_agent import check, cli, configuration, control, explain, state, status
 from outrider_agent.account import Account
 from outrider_agent.reports import Reports
-from outrider_agent.supervisor import Supervisor
 from tests.agent.harness import Site
 
 if TYPE_CHECKING:
@@ -257,12 +253,12 @@ async def test_a_reload_follows_new_sources_and_keeps_the_old_ones_files(
     assert any("was read anew" in said for said in site.said)
 
 
+@pytest.mark.usefixtures("leases")
 @pytest.mark.parametrize("more", ["same\n", ""])
 async def test_a_source_that_comes_back_marks_what_may_be_stored(
     tmp_path: Path, collector: FakeCollector, more: str
 ) -> None:
     """Its stream has ended; equal lines, written to since, are no proof of how far it was read."""
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # as the command does: it tells of writers
     site = Site(tmp_path, collector)
     path = site.write("a.log", "same\n" * 3)
     rows, streams = collector.database.rows, collector.database.streams
@@ -279,7 +275,6 @@ async def test_a_source_that_comes_back_marks_what_may_be_stored(
         site.config_file.write_text(text)
         hangup.set()
         await collector.until(lambda: len(rows) == 6 + len(more.split()))
-    signal.signal(signal.SIGIO, before)
 
     assert [row.replayed for row in rows[:3]] == [False] * 3
     assert [row.replayed for row in rows[3:6]] == [True] * 3
@@ -349,63 +344,6 @@ async def test_what_the_agent_says_is_not_read_by_itself(
 
     assert not any(path.endswith("own.log") for path in paths)
     assert not any(path.startswith(str(site.state_dir)) for path in paths)
-
-
-def listening(path: Path) -> socket.socket:
-    """A socket that stands for systemd's."""
-    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    receiver.bind(str(path))
-    receiver.settimeout(20)
-    return receiver
-
-
-async def test_systemd_is_told_the_life_of_a_real_process(
-    tmp_path: Path, collector: FakeCollector
-) -> None:
-    """READY, signs of life with a status, RELOADING and READY again, STOPPING, and exit code 0."""
-    site = Site(tmp_path, collector)
-    with listening(tmp_path / "n") as receiver:
-        environment = {
-            **os.environ, "NOTIFY_SOCKET": str(tmp_path / "n"), "WATCHDOG_USEC": "400000",
-        }  # fmt: skip
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "outrider.command", "agent", "--config", str(site.config_file),
-            env=environment, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        heard = await asyncio.to_thread(hear, receiver, "WATCHDOG=1")
-        assert heard[0].startswith("READY=1")
-        assert "files" in heard[-1]
-        process.send_signal(signal.SIGHUP)
-        assert "MONOTONIC_USEC=" in (await asyncio.to_thread(hear, receiver, "RELOADING=1"))[-1]
-        await asyncio.to_thread(hear, receiver, "READY=1")
-        process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(hear, receiver, "STOPPING=1")
-        assert await process.wait() == 0
-
-
-def hear(receiver: socket.socket, until: str) -> list[str]:
-    """Receive until a message begins so."""
-    heard: list[str] = []
-    while not heard or not heard[-1].startswith(until):
-        heard.append(receiver.recv(4096).decode())
-    return heard
-
-
-@pytest.mark.parametrize(
-    ("environ", "interval_s"),
-    [
-        ({}, 0.0),
-        ({"WATCHDOG_USEC": "3000000"}, 1.5),
-        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0.0),
-        ({"WATCHDOG_USEC": "junk"}, 0.0),
-    ],
-)
-def test_a_watchdog_is_for_the_process_that_it_names(
-    environ: dict[str, str], interval_s: float
-) -> None:
-    """Nobody else answers it, and what cannot be read is no watchdog."""
-    assert Supervisor(environ).interval_s == interval_s
-    Supervisor({"NOTIFY_SOCKET": "/nowhere/at/all"}).tell("READY=1")
 
 
 def test_the_socket_takes_any_directory(tmp_path: Path) -> None:
