@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from outrider_alerting.components import ComponentState
 from tests.alerting.scene import COUNT, T0, S, Scene, component
@@ -183,6 +185,36 @@ def test_a_spike_needs_a_baseline() -> None:
     scene.run(60, 90)
 
     assert scene.told() == []
+
+
+@given(
+    bursts=st.sets(st.integers(0, 29)),
+    steps=st.sets(st.integers(0, 29)),
+    n=st.sampled_from([4, 5, 20]),
+)
+def test_a_spike_is_judged_by_its_time_however_seldom_steps_are_taken(
+    bursts: set[int], steps: set[int], n: int
+) -> None:
+    """Windows of a second: the transitions are those of a step each second, times and numbers too.
+
+    Where steps are far apart, a firing and its end are of one step.
+    """
+    of_second = SPIKE.replace("10s", "1s").replace("60s", "2s").replace("at_least = 10", "")
+    rule = of_second + 'at_least = 5\nlateness = "0s"\n'
+
+    def told(seconds: set[int]) -> list[tuple[str, str, int, str, float | None]]:
+        scene = Scene(rule)
+        waiting: list[int] = []
+        for at in range(30):
+            waiting += [at] if at in bursts else []
+            if at in seconds | {0}:
+                scene.step(at, *[scene.hit(burst, n) for burst in waiting])
+                waiting.clear()
+        scene.run(30, 40)
+        return [(t.from_state, t.to_state, t.at_us, t.reason, t.value) for t in scene.transitions]
+
+    # A last step takes what nobody has evaluated yet.
+    assert told({*steps, 29}) == told(set(range(30)))
 
 
 # ---------------------------------------------------------------- distinct, gauge

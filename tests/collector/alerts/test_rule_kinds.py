@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HEAD = '[[rule]]\nname = "r"\nlateness = "0s"\n'
 FIRING = "select count(*) from alerts where rule = 'r' and state = 'firing'"
 RESOLVED = "select count(*) from alerts where rule = 'r' and state = 'resolved'"
+FIRED = "select count(*) from alert_transitions where to_state = 'firing'"
+BURST = [("inactive", "firing", 0), ("firing", "resolved", 1)]
 
 
 async def beat(world: World, *messages: str, level: str = "info", times: int = 1) -> None:
@@ -85,21 +87,53 @@ async def test_ratio(world: World) -> None:
     assert reason.endswith("of records in 3s, above 30 %")
 
 
+SPIKE = 'kind = "spike"\nfilter = "severity>=error"\nwindow = "1s"\nbaseline = "2s"\n'
+SPIKE += "above = 3\nat_least = 5\n"
+
+
+async def told_of_the_burst(world: World) -> list[tuple[str, str, int]]:
+    """Return what was stored of the one alert: from, to, seconds after that of the burst."""
+    rows = await world.rows(
+        "select t.from_state, t.to_state, extract(epoch from t.at - h.bucket)::int as after_s"
+        " from alert_transitions t, hits h order by t.id"
+    )
+    return [(row["from_state"], row["to_state"], row["after_s"]) for row in rows]
+
+
 async def test_spike(world: World) -> None:
-    """After a quiet baseline a burst fires; it ends when the burst has left the window."""
-    rule = 'kind = "spike"\nfilter = "severity>=error"\nwindow = "1s"\nbaseline = "2s"\n'
-    await world.apply(rules=HEAD + rule + "above = 3\nat_least = 5\n")
+    """After a quiet baseline a burst fires; it ends when the burst has left the window.
+
+    It lasts one second of the records' time: steps further apart tell both ends at once.
+    """
+    await world.apply(rules=HEAD + SPIKE)
 
     async with world.evaluating():
         await world.until("select count(*) from evaluator_state where step > 0")
-        # A window of a second may pass by an evaluator that was held up.
-        for _ in range(4):
-            await beat(world, "fine", times=14)
-            await world.log(*["no"] * 20)
-            await beat(world, "fine", times=7)
-            if await world.value("select count(*) from alerts where rule = 'r'"):
-                break
+        await beat(world, "fine", times=14)
+        await world.log(*["no"] * 20)
+        await until_beating(world, FIRED, "fine")
         await until_beating(world, RESOLVED, "fine")
+
+    assert await told_of_the_burst(world) == BURST
+    assert await world.value("select count(*) from alerts") == 1
+    assert await world.value("select value from alert_transitions order by id limit 1") == 20
+
+
+async def test_a_spike_that_was_over_before_it_was_evaluated(world: World) -> None:
+    """Nobody evaluates during the burst and for seconds after it: all the same it is told."""
+    await world.apply(rules=HEAD + SPIKE)
+
+    async with world.evaluating("one"):
+        await world.until("select count(*) from evaluator_state where step > 0")
+        await beat(world, "fine", times=7)
+    await beat(world, "fine", times=7)
+    await world.log(*["no"] * 20)
+    await beat(world, "fine", times=14)
+    async with world.evaluating("two"):
+        await until_beating(world, RESOLVED, "fine")
+
+    assert await told_of_the_burst(world) == BURST
+    assert await replayed(world.connection) == await stored(world.connection)
 
 
 async def test_distinct(world: World) -> None:
