@@ -21,6 +21,7 @@ from outrider_dashboard.pages import logs
 from outrider_dashboard.source import open_source
 from tests.dashboard import seed_alerts, seed_audit, seed_fleet, seed_health
 from tests.dashboard.serving import serving
+from tests.lacking import lacks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -141,10 +142,9 @@ def served(fleet: Fleet) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The system's Chromium; skips where there is none, unless OUTRIDER_REQUIRE_BROWSER is set."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    if os.environ.get("OUTRIDER_REQUIRE_BROWSER"):
-        pytest.fail("OUTRIDER_REQUIRE_BROWSER is set and there is no Chromium")
-    pytest.skip("there is no Chromium on this machine")
+    """The system's Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        lacks("browser", "there is no Chromium on this machine")
+    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 import subprocess
 from dataclasses import replace
@@ -17,6 +16,7 @@ from outrider_alerting.channels.email import EmailChannel, EmailSettings
 from outrider_alerting.channels.mail_text import letter
 from outrider_alerting.channels.outcome import Failed, Retry, Sent, Unknown
 from tests.alerting.channels.notices import HOSTILE, content, line, message
+from tests.lacking import need_openssl
 from tests.servers.smtp import Fault, SmtpServer
 
 if TYPE_CHECKING:
@@ -316,6 +316,7 @@ def test_the_password_is_in_no_repr() -> None:
 
 def certified(tmp_path: Path, *, days: int = 2) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Make the context of a server called localhost, and of a client that trusts it."""
+    need_openssl()
     key, asked, certificate = (str(tmp_path / name) for name in ("key.pem", "cert.csr", "cert.pem"))
     names = tmp_path / "names"
     names.write_text("subjectAltName=DNS:localhost")
@@ -331,12 +332,6 @@ def certified(tmp_path: Path, *, days: int = 2) -> tuple[ssl.SSLContext, ssl.SSL
     return server_side, ssl.create_default_context(cafile=str(certificate))
 
 
-NEEDS_OPENSSL = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="openssl makes the certificate"
-)
-
-
-@NEEDS_OPENSSL
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, security: str) -> None:
     """A trusted certificate: sent encrypted. An unknown one: surely not sent."""
@@ -353,7 +348,6 @@ async def test_tls_is_used_and_the_certificate_is_checked(tmp_path: Path, securi
     assert [letter.tls for letter in server.letters] == [True]
 
 
-@NEEDS_OPENSSL
 async def test_a_certificate_that_has_ended_gets_nothing(tmp_path: Path) -> None:
     """However trusted it was: surely not sent, and the reason says that it has ended."""
     server_side, trusting = certified(tmp_path, days=-1)

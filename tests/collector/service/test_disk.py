@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +33,7 @@ from outrider_collector.up.postgres import Postgres
 from tests.collector.service.agent_client import batch_of, lines
 from tests.collector.service.running import ask, eventually
 from tests.fleet import Fleet, fleet
+from tests.small_disk import small_disk as mounted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -381,20 +381,9 @@ async def test_only_audit_records_and_errors_get_through_while_the_store_is_near
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 300 MB; skipped where none may be mounted."""
-    path = Path(f"/tmp/outrider-disk-{os.getpid()}")
-    path.mkdir(mode=0o755)
-    command = ["mount", "-t", "tmpfs", "-o", "size=300m,mode=0755", "tmpfs", str(path)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        path.rmdir()
-        pytest.skip(f"no file system may be mounted here: {error}")
-    try:
+    """A file system of 300 MB, where the server's account may go too."""
+    with mounted(Path(f"/tmp/outrider-disk-{os.getpid()}"), "300m") as path:
         yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=False)
-        path.rmdir()
 
 
 def fill_up(path: Path, leave_bytes: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -13,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.lacking import need_openssl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,8 +113,7 @@ def http(body: bytes = b"", status: str = "200 OK", *headers: str) -> bytes:
 
 def certified(directory: Path, name: str, days: int) -> Certificate:
     """Make a certificate for 127.0.0.1 that ends in so many days, or ended."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    need_openssl()
     made = Certificate(f"{directory}/{name}.pem", f"{directory}/{name}.key")
     request = f"{directory}/{name}.csr"
     run = partial(subprocess.run, check=True, capture_output=True)
