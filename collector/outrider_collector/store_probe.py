@@ -46,6 +46,6 @@ def look(asked: Spec[Ask], _deadline: Deadline) -> Result:
     facts: dict[str, Fact] = {"used_bytes": seen.used_bytes}
     if seen.budget is not None:
         facts["budget_bytes"] = seen.budget.limit_bytes
-    if seen.coming is not None and seen.coming.full_in_days is not None:
-        facts["full_in_s"] = round(seen.coming.full_in_days * 86_400)
+    if seen.coming is not None and seen.coming.full_in_s is not None:
+        facts["full_in_s"] = round(seen.coming.full_in_s)
     return Result(seen.judged.state, seen.judged.reason, facts=facts)

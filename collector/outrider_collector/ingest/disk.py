@@ -187,8 +187,8 @@ class DiskWatch:
             said |= levels.status_of(Room(seen.budget, seen.measured.wal_bytes))
         if seen.coming is not None and seen.coming.is_known:
             said["disk_a_day_bytes"] = round(seen.coming.a_day_bytes)
-            if seen.coming.full_in_days is not None:
-                said["disk_full_in_s"] = round(seen.coming.full_in_days * 86_400)
+            if seen.coming.full_in_s is not None:
+                said["disk_full_in_s"] = round(seen.coming.full_in_s)
         return said
 
 

@@ -75,6 +75,11 @@ class Forecast(NamedTuple):
         """What came in the last day."""
         return sum(course.a_day_bytes for course in self.courses)
 
+    @property
+    def full_in_s(self) -> float | None:
+        """As ``full_in_days``, in seconds."""
+        return None if self.full_in_days is None else self.full_in_days * _DAY.total_seconds()
+
 
 def forecast(
     stocks: Sequence[Stock],

@@ -44,7 +44,7 @@ def judge(
         return Judged("down", f"{filled}: agents keep all but audit records and errors")
     if now_level is Level.SHED:
         return Judged("degraded", f"{filled}: debug records go before their time")
-    full_s = None if coming is None or coming.full_in_days is None else coming.full_in_days * 86_400
+    full_s = coming.full_in_s if coming is not None else None
     if full_s is not None and full_s < SOON_S:
         return Judged("degraded", f"{filled}, {course(coming)}")
     if beyond and quota is not None:
@@ -70,8 +70,8 @@ def course(coming: Forecast | None) -> str:
     if not coming.is_known:
         return "too early for a forecast"
     rate = f"{size(round(coming.a_day_bytes))} a day"
-    if coming.full_in_days is not None:
-        return f"full in {length_said(coming.full_in_days * 86_400)} at the last day's rate, {rate}"
+    if coming.full_in_s is not None:
+        return f"full in {length_said(coming.full_in_s)} at the last day's rate, {rate}"
     most = f"at most {size(round(coming.most_bytes))} within a year"
     if coming.limit_bytes is None:
         return f"{most} at the last day's rate, {rate}"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from outrider_collector.store.erasing.records import Erased
 
-REASON: Final = ERASED
 
 _SOURCES: Final = "select id, worker, host, source from stream_info"
 _GAPS: Final = """
@@ -84,7 +83,7 @@ async def add_gaps(
         by_stream.setdefault(record.stream, []).append(record)
     for stream, members in sorted(by_stream.items()):
         source = known.get(stream, NAMELESS)
-        name = hashlib.blake2b(f"{REASON} {digest} {stream}".encode(), digest_size=16).digest()
+        name = hashlib.blake2b(f"{ERASED} {digest} {stream}".encode(), digest_size=16).digest()
         offsets = [record.stream_offset for record in members]
         times = [record.ts_us for record in members]
         await connection.execute(
@@ -92,7 +91,7 @@ async def add_gaps(
             (
                 name, team, stream, stream, service, source.worker, source.host, min(offsets),
                 max(offsets) + 1, len(members), sum(record.text_bytes for record in members),
-                REASON, f"by the filter with SHA-256 {digest[:16]}", from_us(min(times)),
+                ERASED, f"by the filter with SHA-256 {digest[:16]}", from_us(min(times)),
                 from_us(max(times)),
             ),
         )  # fmt: skip
