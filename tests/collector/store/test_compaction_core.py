@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from zlib import crc32
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from outrider.filter.folding import fold, word_pattern
 from outrider_collector.store.compaction import bloom, checksums
-from outrider_collector.store.compaction.compactor import PATIENCE, rest_s
+from outrider_collector.store.compaction.compactor import PATIENCE, PATIENT_S, rest_s
 from outrider_collector.store.compaction.plan import (
     FULL_RECORDS,
     MOVE_BYTES,
@@ -195,6 +196,14 @@ def test_a_plan_moves_each_block_once_within_its_limits(
 
 def test_compaction_rests_longer_while_others_want_the_processor() -> None:
     """Alone as long as it works, with a share of a half; without rest, with a share of 1."""
-    assert rest_s(2.0, 0.0, 0.5) == 2.0
-    assert rest_s(2.0, 1.0, 0.5) == 2.0 + PATIENCE
-    assert rest_s(2.0, 1.0, 1.0) == 0.0
+    assert rest_s(2.0, 0.0, 0.5, -math.inf) == 2.0
+    assert rest_s(2.0, 1.0, 0.5, -math.inf) == 2.0 + PATIENCE
+    assert rest_s(2.0, 1.0, 1.0, -math.inf) == 0.0
+
+
+def test_compaction_is_never_starved() -> None:
+    """The longer something is overdue the less it gives way, until its share is all its own."""
+    rests = [rest_s(2.0, 18.0, 0.5, PATIENT_S * part) for part in (0, 0.25, 0.5, 1, 2)]
+    assert rests == sorted(rests, reverse=True)
+    assert rests[0] == 2.0 + 18 * PATIENCE
+    assert rests[-2:] == [2.0, 2.0]

@@ -3,7 +3,8 @@
 It runs in a process of its own (:mod:`outrider_collector.compacting` starts it): merging records is
 computing, and would take the collector's loop from ingest. After each move it rests, so that it
 takes at most ``share`` of a core and of the server's attention; longer where others wanted the
-processor too, for then it is ingest that it takes from.
+processor too, for then it is ingest that it takes from. A burst is given way to, a host that is
+always busy is not: what is overdue ends its patience.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from outrider_collector.waiting import first_of
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from datetime import datetime
 
     from psycopg import AsyncConnection
 
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 LEASE = "compactor"
 LEASE_S = 60.0
 PATIENCE = 4.0
-"""Seconds of rest for each that the process waited for a processor."""
+"""Seconds of rest for each that the process waited for a processor, while nothing is overdue."""
+PATIENT_S = 3_600.0
+"""What is overdue for so long is moved whoever else wants the processor."""
 PERIOD_S = 10.0
 """Between two looks for work when there was none."""
 SHEETS_PERIOD_S = 900.0
@@ -174,7 +176,9 @@ class Compactor:
         row = await cursor.fetchone()
         if begin is None or row is None or begin > row[0]:
             return 0
-        everything = self._pace.everything or _is_over(begin, row[0], self._pace.age)
+        overdue = row[0] - begin - _HOUR_OVER - self._pace.age
+        due_at = time.monotonic() - overdue.total_seconds()
+        everything = self._pace.everything or overdue >= timedelta(0)
         found = await candidates(connection, hour, self._pace.age)
         done = 0
         for planned in moves(found, all_of_them=everything):
@@ -185,7 +189,7 @@ class Compactor:
             self.totals.add(moved, time.monotonic() - began)
             done += 1
             self._progress(self.totals)
-            await self._rest(began, waited_s, stop)
+            await self._rest(began, waited_s, stop, due_at)
         return done
 
     async def _sheets(self, connection: AsyncConnection, lease: Lease, stop: asyncio.Event) -> None:
@@ -202,20 +206,25 @@ class Compactor:
                 _LOG.info("no sheet is made of blocks of %s: %s", due.table, error)
             await self._rest(began, waited_s, stop)
 
-    async def _rest(self, began: float, waited_s: float, stop: asyncio.Event) -> None:
+    async def _rest(
+        self, began: float, waited_s: float, stop: asyncio.Event, due_at: float = math.inf
+    ) -> None:
         """Rest from what began then, when this process had waited so long for a processor."""
-        busy_s = time.monotonic() - began
-        await first_of(rest_s(busy_s, _waited_s() - waited_s, self._pace.share), stop)
+        now = time.monotonic()
+        waited_s = _waited_s() - waited_s
+        await first_of(rest_s(now - began, waited_s, self._pace.share, now - due_at), stop)
 
 
-def rest_s(busy_s: float, waited_s: float, share: float) -> float:
+def rest_s(busy_s: float, waited_s: float, share: float, overdue_s: float) -> float:
     """Return how long to rest after a move of ``busy_s``.
 
-    For ``waited_s`` of it this process could have run, and others did.
+    For ``waited_s`` of it this process could have run, and others did. ``overdue_s``: for how long
+    what was moved could have been moved with all of its hour; below 0 before.
     """
     if share >= 1.0:
         return 0.0
-    return busy_s * (1 - share) / share + PATIENCE * waited_s
+    patience = PATIENCE * (1 - min(max(overdue_s / PATIENT_S, 0.0), 1.0))
+    return busy_s * (1 - share) / share + patience * waited_s
 
 
 def _waited_s() -> float:
@@ -224,8 +233,3 @@ def _waited_s() -> float:
         return int(_SCHEDSTAT.read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return 0.0
-
-
-def _is_over(begin: datetime, now: datetime, age: timedelta) -> bool:
-    """Tell whether all that arrived in the hour is old enough."""
-    return begin + _HOUR_OVER + age <= now
