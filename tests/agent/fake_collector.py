@@ -264,7 +264,8 @@ class FakeCollector:
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(
-                    f"{len(self.database.rows)} rows, {len(self.database.gaps)} gaps, "
+                    f"{len(self.database.rows)} rows, "
+                    f"gaps {[(gap.reason, gap.detail) for _, gap in self.database.gaps.values()]}, "
                     f"{len(self.batches)} batches, last messages {self.database.messages()[-3:]}"
                 )
             await asyncio.sleep(0.005)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outrider_agent import configuration
 from outrider_agent.agent import Agent
 from outrider_agent.reports import Reports
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from outrider_agent.picture import Picture
     from tests.agent.fake_collector import FakeCollector
 
 
-def numbered(first: int, last: int) -> str:
-    """Lines that each name their number."""
-    return "".join(f"line {n}\n" for n in range(first, last))
+def numbered(first: int, last: int, *, size: int = 0) -> str:
+    """Lines that each name their number, and are so many bytes long where that is more."""
+    return "".join(
+        f"{f'line {n} ':x<{size - 1}}\n" if size else f"line {n}\n" for n in range(first, last)
+    )
 
 
 def numbers(collector: FakeCollector) -> list[int]:
@@ -34,6 +39,28 @@ def open_files() -> list[str]:
         with suppress(FileNotFoundError):  # that of the listing itself
             names.append(str(link.readlink()))
     return names
+
+
+async def looked_anew(agent: Agent) -> None:
+    """Wait until the disk thread has seen to everything once more, which it does every second."""
+
+    def painted_since(before: Picture) -> bool:
+        return agent._files.picture is not before
+
+    for _ in range(2):  # the first may have begun before
+        await eventually(partial(painted_since, agent._files.picture))
+
+
+def reborn(old: Path, new: Path, content: str) -> None:
+    """Delete ``old`` and make ``new`` with the inode that it had.
+
+    By a link: whether a file system gives an inode again at once, and to whom, is chance.
+    """
+    link = old.parent.with_name("the-inode")
+    link.hardlink_to(old)
+    old.unlink()
+    link.write_text(content)
+    link.rename(new)
 
 
 class Site:

@@ -14,7 +14,7 @@ from outrider.instants import from_unix_us
 from outrider_agent import configuration, status
 from outrider_agent.delivery import Delivery
 from tests.agent.fake_collector import FakeCollector, now_us
-from tests.agent.harness import Site, numbered
+from tests.agent.harness import Site, looked_anew, numbered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,9 +63,9 @@ async def test_a_partial_line_waits_for_its_end(tmp_path: Path, collector: FakeC
     """No timer ends a line."""
     site = Site(tmp_path, collector)
     site.write("a.log", "whole\npart")
-    async with site.agent():
+    async with site.agent() as agent:
         await collector.until(lambda: collector.database.messages() == ["whole"])
-        await asyncio.sleep(0.3)
+        await looked_anew(agent)
         assert collector.database.messages() == ["whole"]
         site.write("a.log", "ial\n")
         await collector.until(lambda: collector.database.messages() == ["whole", "partial"])
@@ -76,7 +76,7 @@ async def test_a_broken_connection_loses_and_repeats_nothing(
 ) -> None:
     """Answers that get lost, a collector that restarts: each line is there once."""
     site = Site(tmp_path, collector)
-    async with site.agent():
+    async with site.agent() as agent:
         for part in range(5):
             collector.lose_answers = part % 2 == 0
             before = len(collector.batches)
@@ -87,7 +87,7 @@ async def test_a_broken_connection_loses_and_repeats_nothing(
             await collector.start(port)
         collector.lose_answers = False
         await collector.until(lambda: len(collector.database.rows) >= 100)
-        await asyncio.sleep(0.2)
+        await looked_anew(agent)
 
     assert collector.database.messages() == [f"line {n}" for n in range(100)]
 
@@ -218,9 +218,9 @@ async def test_a_full_window_stops_reading_and_nothing_else(
     site = Site(tmp_path, collector, agent="window_bytes = 1048576")
     lines = [f"{n} " + "x" * 1000 for n in range(5000)]
     site.write("a.log", "\n".join(lines) + "\n")
-    async with site.agent():
+    async with site.agent() as agent:
         await collector.until(lambda: sum(b.ByteSize() for b in collector.batches) > 500_000)
-        await asyncio.sleep(0.3)
+        await looked_anew(agent)
         assert sum(b.ByteSize() for b in collector.batches) < 2_500_000
         port = collector.port
         await collector.stop()
@@ -294,17 +294,17 @@ async def test_urgent_lines_leave_at_once(tmp_path: Path, collector: FakeCollect
     collector.settings.flush_interval_ms = 60_000
     collector.settings.urgent_filters.append("panic*")
     site = Site(tmp_path, collector)
-    async with site.agent():
+    async with site.agent() as agent:
         await collector.until(lambda: bool(collector.heartbeats))
         site.write("a.log", "2026-11-24 20:02:31 INFO calm\n")
-        await asyncio.sleep(0.3)
+        await looked_anew(agent)
         assert collector.database.messages() == []
         site.write("a.log", "2026-11-24 20:02:31 ERROR loud\n")
         await collector.until_rows(2, timeout_s=5)
         site.write("b.log", "panicked\n")
         await collector.until_rows(3, timeout_s=5)
         site.write("a.log", "left at the stop\n")
-        await asyncio.sleep(0.2)
+        await looked_anew(agent)
 
     assert collector.database.messages() == ["calm", "loud", "panicked", "left at the stop"]
 

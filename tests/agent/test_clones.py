@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from outrider_agent import agent, configuration
 from outrider_agent.reports import Reports
-from tests.agent.harness import Site
+from tests.agent.harness import Site, looked_anew
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +68,8 @@ async def test_a_copy_is_a_copy_once(tmp_path: Path, collector: FakeCollector) -
     stop.set()
     await running
     site.write("b.log", "two\n")
-    async with site.agent():
+    async with site.agent() as running_again:
         await collector.until_rows(3)
-        await asyncio.sleep(0.3)
+        await looked_anew(running_again)
 
     assert [row.replayed for row in collector.database.rows] == [False, True, False]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outrider_agent.agent import DRAIN_S
-from tests.agent.harness import Site, numbered
+from tests.agent.harness import Site, numbered, open_files
+from tests.small_disk import small_disk as mounted
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,18 +196,9 @@ async def test_a_source_that_is_configured_no_more_is_read_to_its_end(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB; skips where none may be mounted."""
-    path = tmp_path / "small"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)],
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode:
-        pytest.skip("this account may not mount a file system")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    """A file system of 1 MiB."""
+    with mounted(tmp_path / "small", "1m") as path:
+        yield path
 
 
 def fill(path: Path) -> None:
@@ -356,16 +348,17 @@ async def test_an_outage_of_any_length_ends_with_all_lines(
     """No retry is the last one: files rotated and deleted during the outage arrive after it."""
     site = Site(tmp_path, collector, agent="window_bytes = 1048576")
     site.write("a.log", numbered(0, 10))
+    path = site.logs / "a.log"
     async with site.agent():
         await collector.until_rows(10)
         await collector.stop()
         for part in range(1, 6):
             site.write("a.log", numbered(part * 20_000, part * 20_000 + 20_000))
-            await asyncio.sleep(0.3)
-            (site.logs / "a.log").rename(site.logs / f"a.log.{part}")
+            await eventually(lambda: str(path) in open_files())
+            rotated = path.rename(path.with_name(f"a.log.{part}"))
             site.write("a.log", "")
-            await asyncio.sleep(0.3)
-            (site.logs / f"a.log.{part}").unlink()
+            await eventually(lambda: str(path) in open_files())
+            rotated.unlink()
         await collector.start(collector.port)
         await collector.until_rows(100_010, timeout_s=40)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ from outrider.inbox.writer import Writer
 from outrider_agent import segments
 from outrider_agent.segments import Kept, over_budget
 from outrider_protos.v1 import ingest_pb2
-from tests.agent.harness import Site
+from tests.agent.harness import Site, looked_anew
 from tests.agent.sdk_workers import WORKER, ended, worker
 
 if TYPE_CHECKING:
@@ -74,9 +73,9 @@ async def test_a_killed_worker_is_recorded_once(tmp_path: Path, collector: FakeC
             lambda: (w := told(collector)) is not None and w.end == ingest_pb2.WORKER_END_DIED
         )
         await collector.until(lambda: "worker.died" in [r.event for r in collector.database.rows])
-    async with site.agent():
+    async with site.agent() as agent:
         await collector.until(lambda: len(collector.heartbeats) > 3)
-        await asyncio.sleep(1.2)
+        await looked_anew(agent)
 
     deaths = [row for row in collector.database.rows if row.event == "worker.died"]
     assert len(deaths) == 1
@@ -120,7 +119,7 @@ async def test_every_death_of_a_crash_loop_is_a_record(
     site = Site(tmp_path, collector)
     program = WORKER.replace("sys.stdin.readline()", "os.kill(os.getpid(), 9)")
     pids = []
-    async with site.agent():
+    async with site.agent() as agent:
         for number in range(10):
             process = worker(site.inbox, program)
             ended(process)
@@ -128,7 +127,7 @@ async def test_every_death_of_a_crash_loop_is_a_record(
             if number % 3 == 2:
                 await collector.until(lambda: len(deaths(collector)) == len(pids))
         await collector.until(lambda: len(deaths(collector)) >= len(pids))
-        await asyncio.sleep(1.2)
+        await looked_anew(agent)
 
     assert sorted(deaths(collector)) == sorted(pids)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 from typing import TYPE_CHECKING
 
 from outrider.inbox import slot
-from tests.agent.harness import Site
+from tests.agent.harness import Site, looked_anew
 from tests.agent.sdk_workers import worker
 
 if TYPE_CHECKING:
@@ -28,9 +27,9 @@ async def test_a_worker_that_found_no_room_even_to_count_is_a_gap(
     async with site.agent():
         await collector.until(lambda: bool(collector.database.gaps))
         await collector.until(lambda: any(s.closed for s in collector.database.streams.values()))
-    async with site.agent():
+    async with site.agent() as agent:
         await collector.until(lambda: len(collector.heartbeats) > 3)
-        await asyncio.sleep(1.2)
+        await looked_anew(agent)
 
     ((_, gap),) = collector.database.gaps.values()
     assert (gap.reason, gap.records, gap.at_least) == ("inbox_full", 0, True)
@@ -143,9 +142,9 @@ async def test_records_that_found_no_room_are_gaps_once(
                 s.closed for s in collector.database.streams.values() if s.info.service == "pay"
             )
         )
-    async with site.agent():
+    async with site.agent() as agent:
         await collector.until(lambda: len(collector.heartbeats) > 3)
-        await asyncio.sleep(1.2)
+        await looked_anew(agent)
 
     assert lost() == [3, 2, 4]
     reasons = {(gap.reason, gap.at_least) for _, gap in collector.database.gaps.values()}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider_agent import endings, state
-from tests.agent.harness import Site, numbered, numbers
+from tests.agent.harness import Site, looked_anew, numbered, numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,8 +267,8 @@ async def test_the_cache_forgets_streams_that_are_no_more(
     state.save(cache, content)
     port = collector.port
     await collector.stop()
-    async with site.agent():
-        await asyncio.sleep(0.2)
+    async with site.agent() as agent:
+        await looked_anew(agent)
     kept = state.load(cache)
     assert (kept.acknowledged, kept.sizes) == (content.acknowledged, content.sizes)
 

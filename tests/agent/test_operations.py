@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,7 @@ from outrider_agent import check, cli, configuration, control, explain, state, s
 from outrider_agent.account import Account
 from outrider_agent.reports import Reports
 from tests.agent.harness import Site
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +37,11 @@ async def explained(site: Site, path: Path) -> tuple[int, str]:
     said: list[str] = []
     code = await asyncio.to_thread(explain.run, loaded(site), str(path), said.append)
     return code, "".join(said)
+
+
+async def not_followed(site: Site, path: Path) -> bool:
+    """Whether `explain` finds that nobody reads a file."""
+    return (await explained(site, path))[0] != command.DONE
 
 
 @contextlib.asynccontextmanager
@@ -268,8 +275,7 @@ async def test_a_source_that_comes_back_marks_what_may_be_stored(
         site.config_file.write_text(text.replace("*.log", "*.txt"))
         hangup.set()
         await collector.until(lambda: any(stream.closed for stream in streams.values()))
-        while (await explained(site, path))[0] == command.DONE:
-            await asyncio.sleep(0.05)
+        await eventually(partial(not_followed, site, path))
         site.write("a.log", more)
         os.utime(path, (1_000_000_000, 1_000_000_000))
         site.config_file.write_text(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import textwrap
@@ -16,9 +15,9 @@ from outrider_agent.heartbeats import EVERYTHING_EVERY, Heartbeats
 from outrider_agent.picture import Picture
 from outrider_protos.v1 import ingest_pb2
 from tests.agent.harness import Site
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.agent.fake_collector import FakeCollector
@@ -52,13 +51,6 @@ def said(collector: FakeCollector) -> dict[str, str]:
         for component in heartbeat.components
         if component.state
     }
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.02)
 
 
 async def test_what_probes_find_comes_with_heartbeats(

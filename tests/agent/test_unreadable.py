@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from typing import TYPE_CHECKING
 
 from outrider_agent.registry import Candidate, Minter
-from tests.agent.harness import Site, numbered
+from tests.agent.harness import Site, looked_anew, numbered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +43,10 @@ async def test_a_file_whose_reads_fail_is_said_once(
     site = Site(tmp_path, collector)
     (site.logs / "mem.log").symlink_to("/proc/self/mem")
     site.write("a.log", numbered(0, 3))
-    async with site.agent():
+    async with site.agent() as agent:
         await collector.until_rows(3)
         await collector.until(lambda: any("mem.log" in line for line in site.said))
-        await asyncio.sleep(0.5)
+        await looked_anew(agent)
         site.write("b.log", "one more\n")
         await collector.until_rows(4)
 
