@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from outrider import configuration
@@ -19,6 +20,12 @@ from outrider_collector.up.postgres import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How long an example takes is the machine's pace. Where a change is judged, as in CI, it is judged
+# by the same examples each time; everywhere else new ones are tried.
+settings.register_profile("explore", deadline=None)
+settings.register_profile("judge", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("OUTRIDER_EXAMPLES", "explore"))
 
 _TEMPLATE = f"outrider_template_{os.getpid()}"
 
