@@ -15,7 +15,7 @@ from outrider.errors import Fault
 from outrider_collector.doctor import agent_settings, judge
 from outrider_collector.doctor.finding import Finding
 from outrider_collector.service.tokens import ADMIN_FILE
-from outrider_collector.store import advisory, partitions, rules, schema
+from outrider_collector.store import advisory, partitions, roles, rules, schema
 from outrider_collector.store.connect import READ_ROLE, connect, driver_errors
 from outrider_collector.store.database_url import (
     EMBEDDED_HOME,
@@ -42,12 +42,6 @@ _ROLE = """
 select exists (select from pg_roles where rolname = %(role)s),
        coalesce((select pg_has_role(current_user, oid, 'member') from pg_roles
                  where rolname = %(role)s), false)
-"""
-# Who reads chooses all teams that its login may see.
-_SEEN = """
-select session_user::text, cardinality(visible_teams()), (select count(*) from teams),
-       case when pg_is_in_recovery() then greatest(extract(epoch from
-           clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8 end
 """
 
 
@@ -157,10 +151,10 @@ async def _readers(url: str) -> Finding:
     try:
         async with await connect(url, application_name="outrider doctor", role=READ_ROLE) as conn:
             with driver_errors(url):
-                login, seen, teams, behind_s = await _one(conn, _SEEN, {})
+                sight = await roles.sight(conn)
     except Fault as fault:
         return Finding("bad", "readers", fault.text)
-    return judge.readers(target(url), login, seen=seen, teams=teams, behind_s=behind_s)
+    return judge.readers(target(url), sight)
 
 
 def _channels(rule_set: RuleSet | None, config: Configuration) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from outrider_collector.doctor.finding import Level
     from outrider_collector.store.reading.room import Room
     from outrider_collector.store.reading.types import Agent, Collector
+    from outrider_collector.store.roles import Sight
     from outrider_collector.store.schema import State
 
 SERVER_MIN: Final = 150_000
@@ -144,20 +145,22 @@ def room_of_readers(*, fillable_by_all: bool) -> Finding:
     return Finding("ok", "roles", "large objects and temporary tables are not for who only reads")
 
 
-def readers(where: str, login: str, *, seen: int, teams: int, behind_s: float | None) -> Finding:
-    """Judge what pages and ``outrider logs`` see; ``behind_s``: of a replica, else None."""
-    if not seen:
+def readers(where: str, sight: Sight) -> Finding:
+    """Judge what pages and ``outrider logs`` see."""
+    login = sight.login
+    if not sight.seen:
         return Finding(
             "bad", "readers", f"the login {login} sees no team, so no line: {where}",
             cure_of_blind(login),
         )  # fmt: skip
-    if behind_s is not None:
-        fact = f"a replica, {behind_s:.0f} s behind: {where}"
-        if behind_s > REPLICA_BEHIND_S:
+    if sight.behind_s is not None:
+        fact = f"a replica, {sight.behind_s:.0f} s behind: {where}"
+        if sight.behind_s > REPLICA_BEHIND_S:
             return Finding("warn", "readers", fact, "see pg_stat_replication on its primary")
         return Finding("ok", "readers", fact)
-    if seen < teams:
-        return Finding("note", "readers", f"{login} sees {seen} of {teams} teams: {where}")
+    if sight.seen < sight.teams:
+        fact = f"{login} sees {sight.seen} of {sight.teams} teams: {where}"
+        return Finding("note", "readers", fact)
     return Finding("ok", "readers", f"{login} sees every team: {where}")
 
 

@@ -26,13 +26,14 @@ on with what it has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from outrider_collector.store.audit.canonical import COLUMNS
 from outrider_collector.store.connect import INGEST_ROLE, READ_ROLE
+from outrider_collector.store.reading import replica
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,9 +90,14 @@ _BY_OTHERS: Final = {
 # What tells of every team's records, alerts or settings at once. The views `alert_rules` and
 # `collector_states` have what everybody may know of rules and collectors.
 _OF_ALL_TEAMS: Final = (
-    "hits", "rule_states", "evaluation_steps", "evaluator_state", "feed", "conversation_aliases",
-    "rule_sets", "collectors", "leases", "button_offsets",
+    "hits", "rule_states", "rule_state_journal", "evaluation_steps", "evaluator_state", "feed",
+    "conversation_aliases", "rule_sets", "collectors", "leases", "button_offsets",
 )  # fmt: skip
+_SIGHT: Final = sql.SQL("""
+    select session_user::text, cardinality(visible_teams()), (select count(*) from teams),
+           case when pg_is_in_recovery() then
+               greatest(extract(epoch from clock_timestamp() - {as_of}), 0)::float8 end
+    """).format(as_of=replica.AS_OF)
 _UNBOUND: Final = """
 select c.oid::regclass::text, c.relname::text
 from pg_class c
@@ -125,6 +131,25 @@ async def ensure_roles(connection: AsyncConnection) -> list[str]:
         for statement in await _memberships(connection, role):
             await _try(connection, statement, refused)
     return refused
+
+
+class Sight(NamedTuple):
+    """What a login sees."""
+
+    login: str
+    seen: int
+    """Teams; who reads chooses all that its login may see."""
+    teams: int
+    """All that there are."""
+    behind_s: float | None
+    """How far the server is behind its primary; None: it is no replica."""
+
+
+async def sight(connection: AsyncConnection) -> Sight:
+    """Return what this session sees."""
+    row = await (await connection.execute(_SIGHT)).fetchone()
+    assert row is not None  # noqa: S101  a select without from returns one row
+    return Sight(*row)
 
 
 def committing() -> tuple[str, ...]:

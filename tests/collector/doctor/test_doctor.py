@@ -18,6 +18,7 @@ from outrider_collector.doctor.finding import Finding, worst
 from outrider_collector.store.reading import room
 from outrider_collector.store.reading.alerts import undelivered
 from outrider_collector.store.reading.types import Agent, Collector, Gauges
+from outrider_collector.store.roles import Sight
 from outrider_collector.store.schema import Migration, State
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ def collector(*, alive: bool) -> Collector:
         (judge.read_role("r", exists=False, may_take=False), "warn", "no role r"),
         (judge.read_role("r", exists=True, may_take=False), "warn", "may not take"),
         (judge.read_role("r", exists=True, may_take=True), "ok", "cannot write"),
-        (judge.readers("h/d", "pages", seen=0, teams=2, behind_s=None), "bad", "('pages', null)"),
-        (judge.readers("h/d", "pages", seen=1, teams=2, behind_s=None), "note", "1 of 2 teams"),
-        (judge.readers("h/d", "pages", seen=2, teams=2, behind_s=None), "ok", "every team"),
+        (judge.readers("h/d", Sight("pages", 0, 2, None)), "bad", "('pages', null)"),
+        (judge.readers("h/d", Sight("pages", 1, 2, None)), "note", "1 of 2 teams"),
+        (judge.readers("h/d", Sight("pages", 2, 2, None)), "ok", "every team"),
         (
-            judge.readers("h/d", "pages", seen=2, teams=2, behind_s=4.2),
+            judge.readers("h/d", Sight("pages", 2, 2, 4.2)),
             "ok",
             "a replica, 4 s behind",
         ),
-        (judge.readers("h/d", "pages", seen=2, teams=2, behind_s=99), "warn", "99 s behind"),
+        (judge.readers("h/d", Sight("pages", 2, 2, 99)), "warn", "99 s behind"),
         (judge.agent_settings("", ["a: b", "c"]), "note", "a: b, and 1 more"),
         (judge.agent_settings("", [], is_done=False), "note", "takes long"),
         (
