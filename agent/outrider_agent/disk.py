@@ -27,7 +27,7 @@ from outrider_agent.orders import (
     Tell,
     Welcomed,
 )
-from outrider_agent.schedule import FIRST_LOOK_S, Schedule
+from outrider_agent.schedule import FIRST_LOOK_S, WHOLE_LOOK_S, Schedule, on_grid
 from outrider_agent.tail import Look
 
 if TYPE_CHECKING:
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from outrider_agent.reports import Reports
 
 _FULL_LOOK_S = 10.0
-_CHECK_DIRECTORIES_S = 0.200
 _HOUSEKEEPING_S = 1.0
 # A stream in backlog leaves this part of the window to the others.
 _BACKLOG_SHARE = 4
+# A batch leaves so much early rather than have a turn of its own right after another.
+_SLACK_S = 0.002
 QUIET_S = 0.5
 """A file that has been read to its end and quiet for so long has a whole record at its end."""
 
@@ -106,7 +107,7 @@ class DiskThread:
             self._close_quiet(now)
         self._flush_due(now)
         if now >= self._next_housekeeping:
-            self._next_housekeeping = now + _HOUSEKEEPING_S
+            self._next_housekeeping = on_grid(now, _HOUSEKEEPING_S)
             self._look_at_waiting(now)
             self._files.housekeeping(now, self._wall_us(), time.time_ns())
         return 0.0 if self._files.unpacks else max(0.0, self._next_due() - self._clock())
@@ -158,7 +159,7 @@ class DiskThread:
     def _look_for_files(self, now: float) -> None:
         if now < self._next_check:
             return
-        self._next_check = (now // _CHECK_DIRECTORIES_S + 1) * _CHECK_DIRECTORIES_S
+        self._next_check = on_grid(now, WHOLE_LOOK_S)
         started_us = self._wall_us()
         if now >= self._next_full_look or self._files.directories_changed(time.time_ns()):
             self._next_full_look = now + _FULL_LOOK_S
@@ -174,6 +175,9 @@ class DiskThread:
                 self._schedule.at(followed, now)
         due = self._schedule.take_due(now)
         due += self._schedule.take_awake(now, self._wall_us())
+        # What a batch that is due can take along does not wait for the next, nor for a turn of its
+        # own.
+        due += [f for f in self._due_batches(now) if self._schedule.has_appointment(f)]
         for followed in due:
             if self._look_at(followed, now):
                 self._schedule.at(followed, now)
@@ -213,7 +217,7 @@ class DiskThread:
         followed.interval_s = FIRST_LOOK_S
         self._after_reading(followed, now)
         if look is Look.READ:
-            self._schedule.at(followed, now + FIRST_LOOK_S)
+            self._schedule.again(followed, now)
         return look is Look.MORE
 
     def _close_quiet(self, now: float) -> None:
@@ -249,7 +253,7 @@ class DiskThread:
             return
         if not tail.pending_urgent:
             tail.pending_urgent = self._pace.urgent(tail)
-        if self._pace.due(tail) <= now:
+        if self._pace.due(tail) <= now + _SLACK_S:
             self._flush(followed)
         else:
             self._flushes.add(followed)
@@ -257,8 +261,11 @@ class DiskThread:
     # ---------------------------------------------------------------- handing over
 
     def _flush_due(self, now: float) -> None:
-        for followed in [f for f in self._flushes if self._pace.due(f.tail) <= now]:
+        for followed in self._due_batches(now):
             self._flush(followed)
+
+    def _due_batches(self, now: float) -> list[Followed]:
+        return [one for one in self._flushes if self._pace.due(one.tail) <= now + _SLACK_S]
 
     def _flush(self, followed: Followed) -> None:
         self._flushes.discard(followed)

@@ -42,6 +42,8 @@ class Followed:
     loss: Loss | None = None
     """What its final batch tells, if anything."""
     interval_s: float = 0.010
+    grows: bool = False
+    """Whether it had grown when it was looked at last."""
     turn: int = -1
     """Names its next look; an older appointment is void."""
     next_growth_check: float = 0.0

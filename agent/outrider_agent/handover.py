@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from outrider_agent.delivery import Batch
+from outrider_agent.delivery import Acknowledged, Batch
+from outrider_agent.orders import Committed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +47,11 @@ class Handover:
 
     def __init__(self, window_bytes: int) -> None:
         self._window = window_bytes
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        # Held while there is nothing to hear. Waiting for it costs a fraction of what a condition
+        # does, which makes a lock for each wait.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._items: deque[Item] = deque()
         self._orders: deque[object] = deque()
         self._held = 0
@@ -78,9 +84,12 @@ class Handover:
 
     def orders(self, wait_s: float) -> list[object]:
         """Take what the loop has said, after waiting up to ``wait_s`` for something."""
+        # What rings from here on is heard at the next call, if its order is not taken below.
+        if self._orders or wait_s <= 0:
+            self._bell.acquire(blocking=False)
+        else:
+            self._bell.acquire(timeout=min(wait_s, threading.TIMEOUT_MAX))
         with self._lock:
-            if not self._orders and wait_s > 0:
-                self._lock.wait(wait_s)
             taken = list(self._orders)
             self._orders.clear()
             return taken
@@ -106,13 +115,27 @@ class Handover:
         with self._lock:
             was_full = self._held * 2 > self._window
             self._held -= size_bytes
-            if was_full:
-                self._lock.notify()
+        if was_full:
+            self._ring()
 
     def tell(self, *orders: object) -> None:
-        """Say something to the disk thread."""
+        """Say something to the disk thread, and wake it unless that may wait for its next turn."""
         if not orders:
             return
         with self._lock:
             self._orders.extend(orders)
-            self._lock.notify()
+        if not all(map(_may_wait, orders)):
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wake the disk thread, or keep it from falling asleep."""
+        with suppress(RuntimeError):  # it rings already
+            self._bell.release()
+
+
+def _may_wait(order: object) -> bool:
+    """Whether nothing waits for an order but what is done once a second.
+
+    So it is with acknowledgements, of which there is one for each batch.
+    """
+    return isinstance(order, Committed) or (isinstance(order, Acknowledged) and not order.final)

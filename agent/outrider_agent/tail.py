@@ -236,6 +236,7 @@ class Tail(OpenFile):
         if observed_us - self.last_line_us > _REST_US:
             self._mark.rest()
         self._is_at_end(observed_us)
+        self.rest_bytes = -1 if self.padding_bytes or self._framer.partial_bytes else size
         return True
 
     def _is_at_end(self, observed_us: int) -> None:
@@ -244,6 +245,7 @@ class Tail(OpenFile):
 
     def look(self, observed_us: int, now: float, *, may_read: bool) -> Look:
         """Look at the file's size and read on where there is more. Raises OSError."""
+        self.rest_bytes = -1
         status = os.fstat(self.fd)
         self.size = self._without_padding(status.st_size)
         if status.st_size < self._framer.next:
