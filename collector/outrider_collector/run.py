@@ -60,7 +60,6 @@ from outrider_collector.service.push import Pushes
 from outrider_collector.service.server import Server
 from outrider_collector.service.tokens import ADMIN_FILE, ENROL_FILE, token_file
 from outrider_collector.store import schema
-from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.database_url import target
 from outrider_collector.store.writer import Writer
 
@@ -345,10 +344,8 @@ async def _database_ready(url: str, stop: asyncio.Event, readiness: Readiness) -
     said = ""
     while not stop.is_set():
         try:
-            connection = await connect(url, application_name="outrider collector")
-            async with connection:
-                with driver_errors(url):
-                    (await schema.check(connection)).require(url)
+            async with schema.opened(url, "outrider collector"):
+                pass
         except Fault as fault:
             if fault.retry is RetryClass.NEVER:
                 raise

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -26,6 +27,8 @@ from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.database_url import target
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from psycopg import AsyncConnection
 
 _LOCK_KEY = 7238114510
@@ -158,6 +161,22 @@ async def migrate(url: str, *, hours_ahead: int = partitions.HOURS_AHEAD) -> Mig
                     await connection.execute("select pg_advisory_unlock(%s)", (_LOCK_KEY,))
     version = max((m.version for m in state.pending), default=state.version)
     return Migrated(state.pending, version, tuple(not_permitted), tuple(advised))
+
+
+@asynccontextmanager
+async def opened(
+    url: str, application_name: str = "outrider store", *, read_only: bool = False
+) -> AsyncIterator[AsyncConnection]:
+    """Connect as the owner; what the driver raises in the block becomes a fault.
+
+    Raises STORE_BEHIND for a schema that this version cannot work with.
+    """
+    async with await connect(
+        url, application_name=application_name, read_only=read_only
+    ) as connection:
+        with driver_errors(url):
+            (await check(connection)).require(url)
+            yield connection
 
 
 async def check(connection: AsyncConnection) -> State:

@@ -14,7 +14,6 @@ from outrider_collector import config
 from outrider_collector.store import schema
 from outrider_collector.store.audit.canonical import HASH_BYTES, Head
 from outrider_collector.store.audit.verify import Report, verify
-from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.terminal.commands import Parser, say
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.progress import Progress
@@ -60,15 +59,13 @@ async def _verify(arguments: argparse.Namespace) -> int:
         heads += _heads_of(Path(name))
     url = config.load(arguments.config).database_url
     # As the owner: every row of every team.
-    async with await connect(url, application_name="outrider audit") as connection:
-        with driver_errors(url):
-            (await schema.check(connection)).require(url)
-            with Progress() as progress:
-                report = await verify(
-                    connection,
-                    heads,
-                    lambda r: progress.show(f"{r.rows:,} rows, seal {r.head.number}"),
-                )
+    async with schema.opened(url, "outrider audit") as connection:
+        with Progress() as progress:
+            report = await verify(
+                connection,
+                heads,
+                lambda r: progress.show(f"{r.rows:,} rows, seal {r.head.number}"),
+            )
     say(json.dumps(_document(report)) if arguments.json else "\n".join(_lines(report, len(heads))))
     return FOUND if report.findings_count or report.late else DONE
 

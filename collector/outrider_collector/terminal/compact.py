@@ -17,7 +17,6 @@ from outrider.command import DONE
 from outrider.errors import Fault, Reason
 from outrider_collector.store import schema
 from outrider_collector.store.compaction.compactor import Compactor, Pace
-from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.database_url import target
 from outrider_collector.terminal.commands import say
 from outrider_collector.terminal.progress import Progress
@@ -35,9 +34,8 @@ async def run(configuration: Configuration, *, follow: bool, as_json: bool) -> i
     Raises a Fault where another process compacts, and those of the store.
     """
     url = configuration.database_url
-    async with await connect(url, application_name="outrider store") as connection:
-        with driver_errors(url):
-            (await schema.check(connection)).require(url)
+    async with schema.opened(url):
+        pass  # a schema that is not right is told before a process waits for the lease
     store = configuration.store
     pace = Pace(timedelta(microseconds=store.compact_after.us), store.compact_share)
     if not follow:

@@ -12,7 +12,6 @@ from outrider.command import DONE, FAILED
 from outrider.configuration import ConfigError
 from outrider.configuration import inbox as find_inbox
 from outrider_collector.store import schema
-from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.erasing.purge import Erasure, Purge
 from outrider_collector.terminal.arguments import parse_filter
 from outrider_collector.terminal.commands import actor, say
@@ -51,9 +50,8 @@ async def run(configuration: Configuration, arguments: argparse.Namespace) -> in
     """
     wanted = _filter(arguments.filter)
     url = configuration.database_url
-    async with await connect(url, application_name="outrider store") as connection:
-        with driver_errors(url):
-            (await schema.check(connection)).require(url)
+    async with schema.opened(url):
+        pass  # a schema that is not right is told before anybody is asked
     if arguments.dry_run:
         done = await _counted(url, wanted)
     else:

@@ -18,7 +18,6 @@ from outrider_collector.store.budget.limits import (
     used_of,
 )
 from outrider_collector.store.budget.measure import measure
-from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.store.stats import read_stats
 from outrider_collector.terminal.commands import say
 from outrider_collector.terminal.render import table
@@ -62,13 +61,10 @@ class Disk(NamedTuple):
 
 async def run(configuration: Configuration, *, as_json: bool) -> int:
     """Count everything and say it; return the exit code."""
-    url = configuration.database_url
-    async with await connect(url, application_name="outrider store") as connection:
-        with driver_errors(url):
-            (await schema.check(connection)).require(url)
-            stats = await read_stats(connection)
-            left = await partitions.hours_left(connection)
-            disk = await _disk(connection, configuration)
+    async with schema.opened(configuration.database_url) as connection:
+        stats = await read_stats(connection)
+        left = await partitions.hours_left(connection)
+        disk = await _disk(connection, configuration)
     text = json.dumps(_document(stats, left, disk)) if as_json else _text(stats, left, disk)
     say(text)
     return DONE

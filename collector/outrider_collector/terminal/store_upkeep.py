@@ -9,7 +9,6 @@ from outrider.command import DONE, FOUND
 from outrider.visible import visible
 from outrider_collector.store import housekeeping, schema
 from outrider_collector.store.compaction.verify import verify as look_through
-from outrider_collector.store.connect import connect, driver_errors
 from outrider_collector.terminal.commands import say
 from outrider_collector.terminal.progress import Progress
 
@@ -20,16 +19,13 @@ if TYPE_CHECKING:
 
 async def retention(configuration: Configuration, *, as_json: bool) -> int:
     """Drop what is older than its class is kept, now; return the exit code."""
-    url = configuration.database_url
     keep = configuration.retention.by_class()
     with Progress() as progress:
         progress.show("looking for what is older than the retention")
-        async with await connect(url, application_name="outrider store") as connection:
-            with driver_errors(url):
-                (await schema.check(connection)).require(url)
-                done = await housekeeping.keep_house(
-                    connection, keep, configuration.store.wanted(), tell=progress.show
-                )
+        async with schema.opened(configuration.database_url) as connection:
+            done = await housekeeping.keep_house(
+                connection, keep, configuration.store.wanted(), tell=progress.show
+            )
     kept = {one.label: str(getattr(configuration.retention, one.label)) for one in keep}
     say(json.dumps(_document(done, kept)) if as_json else _text(done, kept))
     return DONE
@@ -55,26 +51,21 @@ def _text(done: Round, kept: dict[str, str]) -> str:
 
 async def verify(configuration: Configuration, *, quick: bool, as_json: bool) -> int:
     """Look whether every block is right about its records; return the exit code."""
-    url = configuration.database_url
     blocks = records = found = 0
     findings: list[str] = []
     with Progress() as progress:
         # As the owner: the read role sees no table by itself.
-        async with await connect(
-            url, application_name="outrider store", read_only=True
-        ) as connection:
-            with driver_errors(url):
-                (await schema.check(connection)).require(url)
-                async for looked in look_through(connection, quick=quick):
-                    blocks, records = blocks + looked.blocks, records + looked.records
-                    found += len(looked.findings)
-                    for finding in map(visible, looked.findings):
-                        if as_json:
-                            findings.append(finding)
-                        else:
-                            progress.clear()
-                            say(finding)
-                    progress.show(f"{records:,} records, {looked.what}")
+        async with schema.opened(configuration.database_url, read_only=True) as connection:
+            async for looked in look_through(connection, quick=quick):
+                blocks, records = blocks + looked.blocks, records + looked.records
+                found += len(looked.findings)
+                for finding in map(visible, looked.findings):
+                    if as_json:
+                        findings.append(finding)
+                    else:
+                        progress.clear()
+                        say(finding)
+                progress.show(f"{records:,} records, {looked.what}")
     if as_json:
         say(json.dumps({"records": records, "blocks": blocks, "findings": findings}))
     else:
