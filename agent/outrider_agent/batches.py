@@ -231,5 +231,9 @@ class BatchMaker:
             return 0
         return max(0, min(tail.read_to_end_us, looked_us) + self._offset_us())
 
+    def latest_watermark_us(self, looked_us: int) -> int:
+        """Return what :meth:`watermark_us` is at most, for any stream."""
+        return looked_us + self._offset_us()
+
     def _offset_us(self) -> int:
         return self.clock_offset_us if abs(self.clock_offset_us) >= self.CLOCK_NOISE_US else 0

@@ -33,10 +33,15 @@ def tell(
     one message every ten seconds and not one for each stream.
     """
     often_us = min(max(len(living) / _A_SECOND, 1.0), _SELDOM_S) * 1_000_000
+    # Whoever told less long ago has nothing to tell, whatever else is to be said of it.
+    least_us = min(often_us - 500_000, _SELDOM_S * 500_000)
+    latest_us = batches.latest_watermark_us(looked_us)
     resting: list[tuple[Tail, int]] = []
     is_due = False
     for followed in living:
         tail = followed.tail
+        if latest_us - tail.watermark_us < least_us:
+            continue
         quiet_us = now_us - tail.active_us
         if tail.has_pending or followed.behind or quiet_us > _ACTIVE_US:
             continue
