@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider_alerting.durations import Duration
+from outrider_alerting.kinds import CountRule
 from outrider_alerting.terms import MAX_BUCKETS_A_WINDOW, threshold
 from tests.alerting.scene import COUNT, T0, S, Scene, rules, source
 
@@ -277,8 +278,8 @@ def test_two_rules_of_one_filter_share_their_hits() -> None:
 def test_long_windows_are_coarse_but_never_too_long(window: str) -> None:
     """A window of any length has at most 600 buckets and never counts more than its length."""
     rule = rules(COUNT.replace("10s", window)).rules[0]
-    assert rule.kind == "count"
-    spec = threshold(rule)  # type: ignore[arg-type]  # a count rule by its kind
+    assert isinstance(rule, CountRule)
+    spec = threshold(rule)
 
     assert spec.window_s % spec.step_s == 0
     assert spec.window_s // spec.step_s <= MAX_BUCKETS_A_WINDOW

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -51,9 +51,9 @@ CHANNELS = {"ops": ("telegram", "telegram:-1"), "mail": ("email", "email:mail"),
             "boss": ("telegram", "telegram:5")}  # fmt: skip
 
 
-def alert(number: int = 12, **changes: object) -> Alert:
+def alert(number: int = 12, **changes: Any) -> Alert:
     """An alert that fires since now."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "id": number,
         "rule": "errors",
         "key": (str(number),),
@@ -65,7 +65,7 @@ def alert(number: int = 12, **changes: object) -> Alert:
         "fired_us": NOW,
     } | changes
     named = {"rule": fields["rule"], "kind": fields["kind"], "priority": fields["priority"]}
-    labels = {**named, **changes.get("labels", {})}  # type: ignore[dict-item]
+    labels = {**named, **changes.get("labels", {})}
     return msgspec.convert(fields | {"labels": labels}, Alert)
 
 
@@ -188,16 +188,16 @@ def test_a_raise_overtakes_a_firing_that_still_waits() -> None:
 
 # ------------------------------------------------------------------ explaining
 
-AGENT = {"kind": "liveness", "rule": "agent-gone",
+AGENT: dict[str, Any] = {"kind": "liveness", "rule": "agent-gone",
          "labels": {"host": "h1", "agent": "7", "state": "silent"}}  # fmt: skip
-WORKER = {"kind": "liveness", "rule": "worker-gone",
+WORKER: dict[str, Any] = {"kind": "liveness", "rule": "worker-gone",
           "labels": {"host": "h1", "service": "pay", "worker": "w1",
                      "state": "silent"}}  # fmt: skip
 
 
 def test_one_cause_is_one_message_that_lists_what_it_explains() -> None:
     """A silent agent is told; its host's workers are suppressed by it, another host's are not."""
-    elsewhere = {**WORKER, "labels": {**WORKER["labels"], "host": "h2"}}  # type: ignore[dict-item]
+    elsewhere = {**WORKER, "labels": {**WORKER["labels"], "host": "h2"}}
     alerts = [alert(1, **AGENT), alert(2, **WORKER), alert(3, **elsewhere)]
     planned = plan(alerts, {}, (), RULES, NOW, causes=alerts)
 
@@ -215,7 +215,7 @@ def test_one_cause_is_one_message_that_lists_what_it_explains() -> None:
 @pytest.mark.parametrize("state", ["lagging", "degraded"])
 def test_who_is_slow_explains_nothing(state: str) -> None:
     """Only silent and dead hide what runs there."""
-    slow = {**AGENT, "labels": {**AGENT["labels"], "state": state}}  # type: ignore[dict-item]
+    slow = {**AGENT, "labels": {**AGENT["labels"], "state": state}}
     alerts = [alert(1, **slow), alert(2, **WORKER)]
     planned = plan(alerts, {}, (), RULES, NOW, causes=alerts)
 

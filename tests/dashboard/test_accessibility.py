@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -14,7 +14,7 @@ from tests.dashboard.test_browser import ARGUMENTS, PAGES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
     from tests.dashboard.serving import Served
 
@@ -125,8 +125,8 @@ def test_the_first_run_fits(browser: Browser, database_url: str) -> None:
     """The pages of a database where nothing has happened fit at every width and break no policy."""
     with serving(database_url) as served:
         for width in (320, 390, 1440):
-            viewport = {"width": width, "height": 844}
-            context = browser.new_context(base_url=served.url, viewport=viewport)  # type: ignore[arg-type]
+            viewport: ViewportSize = {"width": width, "height": 844}
+            context = browser.new_context(base_url=served.url, viewport=viewport)
             page, complaints = _watched(context)
             for path in ("/", "/logs", "/workers", "/health", "/alerts"):
                 page.goto(path)
@@ -137,12 +137,14 @@ def test_the_first_run_fits(browser: Browser, database_url: str) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_every_text_can_be_read(browser: Browser, served: Served, scheme: str) -> None:
+def test_every_text_can_be_read(
+    browser: Browser, served: Served, scheme: Literal["dark", "light"]
+) -> None:
     """Every text of every page has a contrast of 4.5 or more with what is behind it."""
     context = browser.new_context(
         base_url=served.url,
         viewport={"width": 1440, "height": 900},
-        color_scheme=scheme,  # type: ignore[arg-type]
+        color_scheme=scheme,
     )
     page, complaints = _watched(context)
     for path in ALL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import psycopg
 import pytest
@@ -193,9 +193,9 @@ def test_unread_marks_live_in_the_browser(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_the_theme_follows_the_system(page: Page, scheme: str) -> None:
+def test_the_theme_follows_the_system(page: Page, scheme: Literal["dark", "light"]) -> None:
     """Without a choice the pages follow the system; a choice overrules it."""
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=scheme)
     page.goto("/")
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     grounds = {"dark": "rgb(13, 15, 18)", "light": "rgb(250, 250, 248)"}

@@ -68,10 +68,10 @@ def message(notice: str = "fired", **changes: Any) -> Message:
 
 def telegram(api: BotApi, **changes: object) -> TelegramChannel:
     """Make a channel with a short read time-out."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": "ops",
         "token": api.token,
         "chat_id": 77,
         "base_url": api.url,
     }
-    return TelegramChannel(TelegramSettings(**(fields | changes)), read_timeout_s=0.3)  # type: ignore[arg-type]
+    return TelegramChannel(TelegramSettings(**(fields | changes)), read_timeout_s=0.3)

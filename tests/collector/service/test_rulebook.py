@@ -134,13 +134,15 @@ def test_what_is_left_out_is_counted_and_told_now_and_then(
     ]  # fmt: skip
 
 
-def test_a_costly_filter_is_overspent_and_its_neighbours_are_not() -> None:
+def test_a_costly_filter_is_overspent_and_its_neighbours_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Lines of a megabyte: who takes 0.3 s of each is found, with what it took."""
     text = ERRORS + ERRORS.replace('"errors"', '"slow"').replace("severity>=error", "costly*")
     spent = _spending({"costly*": 0.3})
     columns = batch({"message": "costly " + "x" * 1_000_000})
     active = ActiveRules(1, rules(text), lambda *_: None, clocks=spent.clocks)
-    active._counter.count = spent.counting(active)  # type: ignore[method-assign]
+    monkeypatch.setattr(active._counter, "count", spent.counting(active))
 
     for _ in range(100):
         assert len(active.hits(columns)) == 2
@@ -151,11 +153,11 @@ def test_a_costly_filter_is_overspent_and_its_neighbours_are_not() -> None:
     assert "% of a collector's time" in active.overspent["slow"]
 
 
-def test_what_all_filters_take_is_no_cost_of_one() -> None:
+def test_what_all_filters_take_is_no_cost_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """While this process is stopped, the wall's clock goes on and no filter has worked."""
     spent = _spending({"severity>=error": 100.0}, cpu_s=0.001)
     active = ActiveRules(1, rules(ERRORS), lambda *_: None, clocks=spent.clocks)
-    active._counter.count = spent.counting(active)  # type: ignore[method-assign]
+    monkeypatch.setattr(active._counter, "count", spent.counting(active))
 
     for _ in range(50):
         active.hits(batch({"message": "a"}))

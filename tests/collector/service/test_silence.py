@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from outrider_collector.store import overdue
@@ -71,13 +73,19 @@ def given(
 )
 async def test_silence_needs_somebody_who_would_have_seen(
     database_url: str,
-    facts: dict[str, object],
+    facts: dict[str, Any],
     silent: bool,
 ) -> None:
     """Overdue is silent only where a collector was there for long enough to have seen it."""
-    usual = {"state": "up", "overdue_s": 2, "seen_s": 1, "watched_s": 90, "stopped": False}
+    usual: dict[str, Any] = {
+        "state": "up",
+        "overdue_s": 2,
+        "seen_s": 1,
+        "watched_s": 90,
+        "stopped": False,
+    }
     asker = str(facts.get("asker", "two"))
-    given(database_url, **(usual | {k: v for k, v in facts.items() if k != "asker"}))  # type: ignore[arg-type]
+    given(database_url, **(usual | {k: v for k, v in facts.items() if k != "asker"}))
     connection = await connect(database_url, application_name="test")
     async with connection:
         changes = await overdue.mark_silent(connection, asker, reconnect_grace_s=GRACE_S)

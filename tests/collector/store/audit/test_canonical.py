@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 from outrider_collector.store.audit.canonical import Seal, Value, canonical, leaf_hash, tree_hash
 
@@ -40,7 +41,7 @@ def test_the_tree_is_that_of_rfc_6962() -> None:
 
 def test_a_root_depends_on_every_value_of_its_seal() -> None:
     """Each value of a seal changed by itself gives another root."""
-    values = {
+    values: dict[str, Any] = {
         "number": 2, "month": 0, "after_id": 1, "up_to_id": 3, "ids": (2, 3), "leaves": b"l" * 64,
         "previous": b"p" * 32, "sealed_at": 5,
     }  # fmt: skip
@@ -48,6 +49,6 @@ def test_a_root_depends_on_every_value_of_its_seal() -> None:
         "number": 3, "month": 1, "after_id": 0, "up_to_id": 4, "ids": (2,), "leaves": b"m" * 64,
         "previous": b"q" * 32, "sealed_at": 6,
     }  # fmt: skip
-    roots = {Seal(**values).root}  # type: ignore[arg-type]
-    roots |= {Seal(**{**values, name: other}).root for name, other in others.items()}  # type: ignore[arg-type]
+    roots = {Seal(**values).root}
+    roots |= {Seal(**{**values, name: other}).root for name, other in others.items()}
     assert len(roots) == 1 + len(others)
