@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from outrider_collector.store.audit.seals import LATE_S
+from outrider_collector.store.audit.proof import LATE_S
 from outrider_collector.store.reading import audit
 from outrider_collector.store.reading.audit import Asked
 from outrider_dashboard.numbers import plural, stored

@@ -23,6 +23,8 @@ MOST_COMPARED: Final = 100
 """Of rows that are wrong in one group so many are compared with each other, for their order."""
 
 
+LATE_S: Final = 300.0
+"""A row that waits longer for its seal means that nobody seals, or that its seal was removed."""
 BACKDATED_S: Final = 300.0
 """A row that says it came so long before the seal of smaller ids did not come when it says.
 

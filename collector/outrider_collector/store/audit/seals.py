@@ -48,8 +48,6 @@ PERIOD_S: Final = 5.0
 """Between two looks at what there is to seal."""
 AGE_S: Final = 60.0
 """A row is sealed when it is so old, or has MOST_ROWS - 1 others for company."""
-LATE_S: Final = 300.0
-"""One that waits longer means that nobody seals, or that its seal was removed."""
 MOST_ROWS: Final = 1_000
 TELL_S: Final = 600.0
 """How often it is looked whether the channel has had its head today."""

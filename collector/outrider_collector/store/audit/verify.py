@@ -16,7 +16,7 @@ from psycopg.types.numeric import Int8BinaryLoader
 from outrider.instants import from_us, to_us
 from outrider_collector.store.audit import months, proof
 from outrider_collector.store.audit.canonical import NO_ROOT, Head, Seal
-from outrider_collector.store.audit.seals import LATE_S, MOST_ROWS, read_rows
+from outrider_collector.store.audit.seals import MOST_ROWS, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -77,7 +77,7 @@ async def verify(
     heads: Iterable[Head] = (),
     progress: Callable[[Report], None] = lambda _: None,
     *,
-    late_s: float = LATE_S,
+    late_s: float = proof.LATE_S,
 ) -> Report:
     """Prove the log, and that it bears out the published heads.
 

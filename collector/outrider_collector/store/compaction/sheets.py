@@ -34,8 +34,6 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -54,6 +52,8 @@ def slice_bytes(blocks: int) -> int:
 
 def slices_of(filters: Sequence[bytes]) -> bytes:
     """Return the slices of filters that have one size, all in one."""
+    import numpy as np  # noqa: PLC0415  readers do without it
+
     rows = np.frombuffer(b"".join(filters), np.uint8).reshape(len(filters), -1)
     parts = []
     for first in range(0, rows.shape[1], _BYTES_AT_ONCE):
@@ -64,6 +64,8 @@ def slices_of(filters: Sequence[bytes]) -> bytes:
 
 def filters_of(slices: bytes, blocks: int) -> list[bytes]:
     """Return the filters that these slices were made of."""
+    import numpy as np  # noqa: PLC0415  as above
+
     rows = np.frombuffer(slices, np.uint8).reshape(-1, slice_bytes(blocks))
     parts = []
     for first in range(0, rows.shape[0], 8 * _BYTES_AT_ONCE):
