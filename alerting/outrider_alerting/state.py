@@ -149,6 +149,17 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
         return msgspec.structs.replace(state, buckets=tuple(buckets), packed=())
 
 
+def encode_states(changed: Mapping[Address, RuleState | None]) -> bytes:
+    """Return changed states of many keys (None: the key is forgotten) as MessagePack."""
+    return msgspec.msgpack.encode([(rule, key, s) for (rule, key), s in changed.items()])
+
+
+def decode_states(encoded: bytes) -> dict[Address, RuleState | None]:
+    """Return what :func:`encode_states` was given."""
+    rows = msgspec.msgpack.decode(encoded, type=list[tuple[str, Key, RuleState | None]])
+    return {(rule, key): state for rule, key, state in rows}
+
+
 class General(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """State of the engine as a whole."""
 
@@ -176,12 +187,21 @@ class EngineState:
         self._expiries: dict[int, set[Address]] = {}
 
     @classmethod
-    def load(cls, general: bytes, rows: Iterable[tuple[str, Key, bytes]]) -> EngineState:
-        """Build it from ``evaluator_state.state`` and the rows of ``rule_states``, all JSON."""
+    def load(
+        cls,
+        general: bytes,
+        rows: Iterable[tuple[str, Key, bytes]],
+        newer: Mapping[Address, RuleState | None] = {},
+    ) -> EngineState:
+        """Build it from ``evaluator_state.state`` and the rows of ``rule_states``, all JSON.
+
+        ``newer`` are states that hold instead of their rows; None: the key is forgotten.
+        """
         state = cls()
-        state.general = msgspec.json.decode(general or b"{}", type=General)
         for rule, key, encoded in rows:
-            state._put((rule, tuple(key)), RuleState.decode(encoded))
+            if (rule, tuple(key)) not in newer:
+                state._put((rule, tuple(key)), RuleState.decode(encoded))
+        state.apply(newer, general or b"{}")
         return state
 
     def apply(self, changed: Mapping[Address, RuleState | None], general: bytes) -> None:

@@ -212,6 +212,7 @@ class Evaluator:
             # The longer a step took, the longer the next may gather: hits of one key and second
             # merge, and ingest, which shares this loop, keeps most of it.
             took_s = self._clock() - started
+            await leader.fold(busy=more)
             await first_of(min(max(PAUSE_S, _REST * took_s), _REST_MAX_S), stop)
             if not more:
                 await first_of(self._settings.poll_s, self._wake, stop)

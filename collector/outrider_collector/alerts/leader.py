@@ -28,7 +28,7 @@ from outrider_alerting.watermarks import assess
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.recording import Cut, Recorder, Step
 from outrider_collector.alerts.spending import Spending
-from outrider_collector.store import canary, evaluation, leases, rules, sources
+from outrider_collector.store import canary, evaluation, leases, rule_states, rules, sources
 from outrider_collector.store.evaluation import Cursor, HalfRow
 
 if TYPE_CHECKING:
@@ -122,10 +122,11 @@ class Leader:
         self._read_to = self._place.feed_number
         self._urgent_to = self._place.urgent_to
         self._half = await evaluation.read_half_row(self._connection, self._place)
-        states = await evaluation.read_states(self._connection)
+        states = await rule_states.read_states(self._connection)
         self._engine = EngineState.load(
             self._place.state.encode(),
             ((row.rule, tuple(row.key), row.state.encode()) for row in states),
+            await self._recorder.keeping.load(),
         )
         if self._place.rule_set is not None:
             await self._use(self._place.rule_set)
@@ -348,8 +349,17 @@ class Leader:
             self._open_at = now
             self._open = await sources.read_open(self._connection)
 
+    async def fold(self, *, busy: bool) -> None:
+        """Make rows of some of the states that were stored in haste. Raises LeaseLost."""
+        if self._now is not None:
+            await self._recorder.fold(self._now, busy=busy)
+
     async def settle(self) -> None:
         """Store what waits for a checkpoint, before somebody else takes over."""
+        await self._store_all()
+        await self._recorder.fold_all()
+
+    async def _store_all(self) -> None:
         if self._now is not None:
             self._place = await self._recorder.settle(self._place, self._read_to, self._now)
 
@@ -357,7 +367,7 @@ class Leader:
         """Store how far the feed was read without anything to evaluate."""
         self._stored_at = self._clock()
         if not self._recorder.has_waiting:
-            await self.settle()
+            await self._store_all()
 
 
 def _hits(rows: list[FeedRow]) -> int:

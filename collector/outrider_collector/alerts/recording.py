@@ -20,6 +20,7 @@ from outrider.errors import Fault
 from outrider.instants import from_us
 from outrider_alerting.engine import StepResult
 from outrider_collector.alerts import inputs as translate
+from outrider_collector.alerts.keeping import Keeping
 from outrider_collector.alerts.notices import Notices
 from outrider_collector.store import alerts, evaluation, feed, last_words, leases
 from outrider_collector.store.connect import driver_errors
@@ -35,11 +36,15 @@ if TYPE_CHECKING:
     from outrider_alerting.engine import StepInputs
     from outrider_alerting.episodes import Transition
     from outrider_alerting.rules import RuleSet
-    from outrider_alerting.state import Address, RuleState
+    from outrider_alerting.state import Address
     from outrider_collector.alerts.inputs import Name
 
 WAITING_STEPS_MAX: Final = 500
 WAITING_STATES_MAX: Final = 20_000
+FOLD_ROWS: Final = 200
+"""So many states become rows in one transaction beside a running evaluation ..."""
+FOLD_ALL_ROWS: Final = 2_000
+"""... and so many at its end."""
 
 EVIDENCE_WITHIN: Final = timedelta(hours=26)
 """Records older than this are not looked for: no window is longer than a day."""
@@ -109,7 +114,8 @@ class Recorder:
         self._checkpoint = checkpoint
         self._rule_set: int | None = None
         self._waiting: list[_Waiting] = []
-        self._states: dict[Address, RuleState | None] = {}
+        self._folded_at: datetime | None = None
+        self.keeping = Keeping(connection)
         self.notices = Notices(connection)
         self.commits = translate.Commits()
 
@@ -141,7 +147,7 @@ class Recorder:
                 max(step.read_to, step.place.urgent_to) if ahead else step.place.urgent_to,
             )
             self._waiting.append(_Waiting(step, place, recorded))
-            self._states.update(result.changed)
+            self.keeping.change(result.changed)
         elif not self._waiting:
             return None
         place = self._waiting[-1].place
@@ -160,6 +166,30 @@ class Recorder:
                 await self._fence(place, moved)
         return moved
 
+    async def fold(self, now: datetime, *, busy: bool) -> None:
+        """Make rows of some states of the journal: of all once in a checkpoint's time.
+
+        Where others wait (``busy``), only when it has grown long.
+        """
+        self._folded_at = self._folded_at or now
+        is_long = self.keeping.is_long
+        is_time = self.keeping.is_folding or now - self._folded_at >= self._checkpoint
+        if not self.keeping.has_journal or not (is_long or (is_time and not busy)):
+            return
+        if not self.keeping.is_folding:
+            self._folded_at = now
+        await self._fold(FOLD_ROWS)
+
+    async def fold_all(self) -> None:
+        """Make rows of all states of the journal."""
+        while self.keeping.has_journal:
+            await self._fold(FOLD_ALL_ROWS)
+
+    async def _fold(self, most: int) -> None:
+        async with self._connection.transaction():
+            await leases.hold(self._connection, self._lease)
+            await self.keeping.fold(most)
+
     @property
     def has_waiting(self) -> bool:
         """Whether steps wait for the next checkpoint."""
@@ -170,7 +200,7 @@ class Recorder:
         return (
             now - self._waiting[0].step.now >= self._checkpoint
             or len(self._waiting) >= WAITING_STEPS_MAX
-            or len(self._states) >= WAITING_STATES_MAX
+            or self.keeping.waiting >= WAITING_STATES_MAX
         )
 
     async def _store(self, now: datetime, result: StepResult) -> bool:
@@ -183,7 +213,6 @@ class Recorder:
             await self._roll_back()
             raise
         self._waiting.clear()
-        self._states.clear()
         return to_deliver
 
     async def _commit(
@@ -197,11 +226,7 @@ class Recorder:
         before, place = self._waiting[0].step.place, self._waiting[-1].place
         await connection.execute("begin")
         await self._fence(before, place)
-        states = {
-            address: None if state is None else state.encode().decode()
-            for address, state in self._states.items()
-        }
-        await evaluation.write_states(connection, states)
+        await self.keeping.store(place.step, _told(result))
         await self._record()
         touched = await self._move_alerts(result, place, lines, words)
         planned = await self.notices.plan(now, touched)
@@ -294,6 +319,12 @@ class Recorder:
         # The connection may be what failed; then the server has rolled back by itself.
         with contextlib.suppress(Fault), driver_errors():
             await self._connection.rollback()
+
+
+def _told(result: StepResult) -> set[Address]:
+    """Return the keys of which an alert moved."""
+    moved = {(transition.rule, transition.key) for transition in result.transitions}
+    return moved | {(change.rule, change.key) for change in result.stale}
 
 
 def _worker_of(transition: Transition) -> Worker | None:

@@ -8,7 +8,6 @@ and the next evaluator takes them again with the same inputs.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,7 +16,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -126,14 +125,6 @@ class HalfRow(NamedTuple):
     taken: int
 
 
-class StoredState(NamedTuple):
-    """The state of one (rule, key), JSON."""
-
-    rule: str
-    key: list[str]
-    state: str
-
-
 async def read_cursor(connection: AsyncConnection) -> Cursor:
     """Return where the evaluation stands."""
     cursor = await connection.execute(
@@ -157,12 +148,6 @@ async def read_half_row(connection: AsyncConnection, place: Cursor) -> HalfRow |
     )
     row = await cursor.fetchone()
     return None if row is None else HalfRow(*row)
-
-
-async def read_states(connection: AsyncConnection) -> list[StoredState]:
-    """Return the state of every (rule, key)."""
-    cursor = await connection.execute("select rule, key, state::text from rule_states")
-    return [StoredState(*row) for row in await cursor.fetchall()]
 
 
 async def read_feed(
@@ -347,42 +332,6 @@ async def move_cursor(connection: AsyncConnection, before: Cursor, after: Cursor
         prepare=True,
     )
     return cursor.rowcount == 1
-
-
-async def write_states(
-    connection: AsyncConnection, changed: Mapping[tuple[str, tuple[str, ...]], str | None]
-) -> None:
-    """Store the changed states of (rule, key), JSON; None deletes."""
-    kept = [(rule, _json(key), state) for (rule, key), state in changed.items() if state]
-    gone = [(rule, _json(key)) for (rule, key), state in changed.items() if state is None]
-    # Keys travel as JSON: arrays of arrays of unequal length cannot be unnested. Arrays travel in
-    # binary: as text each element is quoted by a regular expression, a fifth of a busy collector.
-    if kept:
-        await connection.execute(
-            """
-            insert into rule_states (rule, key, state)
-            select rule, array(select jsonb_array_elements_text(key::jsonb)), state::jsonb
-            from unnest(%b::text[], %b::text[], %b::text[]) as new (rule, key, state)
-            on conflict (rule, key) do update set state = excluded.state
-            """,
-            [list(column) for column in zip(*kept, strict=True)],
-            prepare=True,
-        )
-    if gone:
-        await connection.execute(
-            """
-            delete from rule_states s
-            using unnest(%b::text[], %b::text[]) as old (rule, key)
-            where s.rule = old.rule
-              and s.key = array(select jsonb_array_elements_text(old.key::jsonb))
-            """,
-            [list(column) for column in zip(*gone, strict=True)],
-            prepare=True,
-        )
-
-
-def _json(key: tuple[str, ...]) -> str:
-    return json.dumps(key)
 
 
 async def record_steps(

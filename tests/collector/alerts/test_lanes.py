@@ -12,7 +12,7 @@ from outrider.errors import Fault, Reason
 from outrider_alerting.state import EngineState
 from outrider_collector.alerts import leader
 from outrider_collector.alerts.leader import Leader
-from outrider_collector.store import evaluation
+from outrider_collector.store import rule_states
 from tests.collector.alerts import samples
 from tests.collector.alerts.replaying import replayed, stored
 
@@ -138,7 +138,7 @@ async def test_the_hits_of_one_commit_are_evaluated_in_growing_slices(
     sizes = [end - begin for begin, end in (row["cut"] for row in rows)]
     assert set(sizes[:1]) == {1} and max(sizes) == 4
     assert sum(sizes) == 3 * 12
-    states = await evaluation.read_states(world.connection)
+    states = await rule_states.read_states(world.connection)
     known = EngineState.load(b"{}", [(s.rule, tuple(s.key), s.state.encode()) for s in states])
     assert sum(n for _, n, _ in known.rules["units-failing", ()].buckets) == 3 * 11
     assert await replayed(world.connection) == await stored(world.connection)

@@ -1,0 +1,14 @@
+-- Where a step tells of an alert, all states that changed since the step stored before are stored with
+-- it, a thousand where keys are busy. As rows they were most of the time from a line to its message;
+-- now they are one value here first, and become rows of rule_states in small parts later.
+
+create table rule_state_journal (
+    -- The step as of which these states are, and which part of them.
+    step bigint not null,
+    part integer not null,
+    -- zstd of MessagePack: (rule, key, state or null) of each.
+    states bytea not null,
+    primary key (step, part)
+);
+-- It is compressed already.
+alter table rule_state_journal alter column states set storage external;
