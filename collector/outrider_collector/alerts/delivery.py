@@ -256,7 +256,8 @@ class Deliverer:
             outcome = Unknown(f"bug in the channel: {type(error).__name__}")
         if isinstance(outcome, Unknown) and not leave.may_have_left:
             outcome = Retry(outcome.reason)
-        await self._outlets.note(claim.channel, outcome)
+        if not leave.stayed:
+            await self._outlets.note(claim.channel, outcome)
         self._hold(claim, outcome)
         self._finished.append(judge(claim, outcome, jitter=self._jitter))
         self._wake.set()

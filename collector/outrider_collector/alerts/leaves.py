@@ -81,13 +81,16 @@ class Leave:
         self._clock = clock
         self._latest = latest
         self.may_have_left = False
+        # It was asked, and the message had to stay: that is no fault of the channel.
+        self.stayed = False
 
     async def __call__(self) -> None:
         """Return when the message may leave, at most once marked; StaysError: it must not."""
         if self.may_have_left:
             return
+        self.stayed = True
         await self._leaves.wait(self._attempts)
         if self._clock() > self._latest:
             raise StaysError(STOPPED)
-        self.may_have_left = True
+        self.stayed, self.may_have_left = False, True
         failpoint("leave recorded/socket")

@@ -17,12 +17,14 @@ from tests.collector.alerts.world import deliverer_process
 from tests.servers.smtp import SmtpServer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.collector.alerts.world import World
     from tests.servers.bot_api import BotApi
 
 BEFORE = "attempt recorded/socket"
 AFTER = "leave recorded/socket"
-OPS = "select count(*) from notifications where channel = 'ops' and fate = %s"
+OPS = "select count(*) from notifications where channel = 'ops' and fate = '{}'"
 EXPIRE = "update notifications set lease_until = now() - interval '1 s' where fate = 'claimed'"
 
 
@@ -66,7 +68,7 @@ async def test_killed_twice_somebody_is_told(
         await _killed_at(world, failpoint)
     async with world.delivering("last"):
         await telegram.wait_for()
-        await world.until(OPS.replace("%s", "'sent'"))
+        await world.until(OPS.format("sent"))
 
     (message,) = telegram.messages
     assert ("may repeat" in message.text) == (AFTER in failpoints)
@@ -88,7 +90,7 @@ async def test_killed_twice_at_the_very_socket_others_are_told(
         for _ in range(2):
             await _killed_at(world, AFTER)
         async with world.evaluating(), world.delivering("last"):
-            await world.until(OPS.replace("%s", "'unknown'"))
+            await world.until(OPS.format("unknown"))
             await world.until(
                 "select count(*) from notifications where channel = 'mail' and fate = 'sent'"
             )
@@ -104,18 +106,19 @@ async def test_a_claim_that_was_taken_back_does_not_leave(world: World, telegram
     await world.apply(rules=samples.MATCH, notify=samples.notify(telegram.url))
     await _fire(world)
     process = await deliverer_process(world, f"{BEFORE}=stop", lease_s=60.0)
-    await world.until("select count(*) from notification_attempts")
-    await world.connection.execute(EXPIRE)
-
-    async with world.delivering("two"):
-        await telegram.wait_for()
-        await world.until(OPS.replace("%s", "'sent'"))
-        os.kill(process.pid, signal.SIGCONT)
-        await world.until(
-            "select count(*) from notification_attempts where error like '%taken back%'"
-        )
-    process.kill()
-    await process.wait()
+    try:
+        await world.until("select count(*) from notification_attempts", within_s=20.0)
+        await world.connection.execute(EXPIRE)
+        async with world.delivering("two"):
+            await telegram.wait_for()
+            await world.until(OPS.format("sent"))
+            os.kill(process.pid, signal.SIGCONT)
+            await world.until(
+                "select count(*) from notification_attempts where error like '%taken back%'"
+            )
+    finally:
+        process.kill()
+        await process.wait()
 
     assert len(telegram.messages) == 1
     assert await world.notices() == [("fired", "sent")]
@@ -157,4 +160,31 @@ async def test_who_was_stopped_while_it_was_marked_stays(world: World) -> None:
 
     with pytest.raises(StaysError, match="stopped too long"):
         await asked
-    assert not late.may_have_left
+    assert (late.may_have_left, late.stayed) == (False, True)
+
+
+async def test_a_channel_is_not_blamed_for_what_stayed(
+    world: World, telegram: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes when a message is to leave: it goes later, and its channel is well."""
+    await world.apply(rules=samples.MATCH, notify=samples.notify(telegram.url))
+    wait = Leaves.wait
+    refused: list[Sequence[int]] = []
+
+    async def away_at_first(self: Leaves, attempts: Sequence[int]) -> None:
+        if not refused:
+            refused.append(attempts)
+            raise StaysError("the database was away")
+        await wait(self, attempts)
+
+    monkeypatch.setattr(Leaves, "wait", away_at_first)
+    async with world.evaluating(), world.delivering() as deliverer:
+        await world.log("charge failed")
+        await world.until("select count(*) from notification_attempts where outcome = 'retry'")
+        assert deliverer.health()["ops"]["state"] == "unused"
+        await telegram.wait_for()
+        await world.until(OPS.format("sent"))
+
+    assert len(telegram.messages) == 1
+    assert "may repeat" not in telegram.messages[0].text
+    assert deliverer.health()["ops"]["state"] == "ok"
