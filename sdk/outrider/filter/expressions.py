@@ -45,6 +45,22 @@ def expression_test(pattern: str) -> Callable[[str], bool]:
     return lambda text: search(text.encode("utf-8", "replace")) is not None
 
 
+def in_any_case(text: str) -> Callable[[bytes], bool]:
+    """Return the test whether bytes hold an ASCII text, whatever the case of its letters.
+
+    It costs half of lowering the bytes first.
+    """
+    import re2  # noqa: PLC0415  as above
+
+    options = re2.Options()
+    options.never_capture = True
+    options.log_errors = False
+    options.case_sensitive = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    search = re2.compile(re2.escape(text).encode(), options).search
+    return lambda held: search(held) is not None
+
+
 def _refused(said: str) -> ExpressionError:
     """Read RE2's message: what is wrong, a colon, and the part that is."""
     what, _, part = said.partition(": ")
