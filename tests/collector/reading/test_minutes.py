@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider_collector.store.reading import minutes
 from outrider_collector.store.reading.minutes import LEVELS, Shares
 
 MINUTE = timedelta(minutes=1)
@@ -22,11 +21,12 @@ def sent(values: list[int]) -> bytes:
     return header + b"".join(struct.pack(">ih", 2, value) for value in values)
 
 
-def test_counts_are_read_as_postgres_sends_them() -> None:
-    """The elements, without their lengths and the header."""
-    assert list(minutes.counts_of(sent([0, 1, 255, 256, 4_000, 32_767]))) == [
-        0, 1, 255, 256, 4_000, 32_767,
-    ]  # fmt: skip
+def test_the_largest_counts_are_summed_over_many_blocks() -> None:
+    """Each count stays its own, however large the sums become."""
+    shares = Shares(NOON, NOON + MINUTE, NOON, MINUTE)
+    for _ in range(1_000):
+        shares.add(NOON, sent([0, 1, 255, 256, 4_000, 32_767]))
+    assert shares.by_begin() == {NOON: [0, 1_000, 255_000, 256_000, 4_000_000, 32_767_000]}
 
 
 @given(
