@@ -24,8 +24,8 @@ from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.compaction.compactor import Compactor, Pace
 from outrider_collector.store.compaction.verify import verify
 from outrider_collector.store.erasing.purge import Purge
-from outrider_collector.store.reading import logs, slices
-from outrider_collector.store.reading.sheets import left_out
+from outrider_collector.store.reading import logs, sieve
+from outrider_collector.store.reading import sheets as asking
 from tests.collector.store.making import LINE_BYTES, commit, make_columns, now_us
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(sheeting, "LEAST_BLOCKS", 2)
     monkeypatch.setattr(sheeting, "LEAST_OF_OVER", 2)
     monkeypatch.setattr(sheets, "MOST_BLOCKS", 3)
-    monkeypatch.setattr(slices, "LEAST_BY_SHEETS", timedelta(0))
+    monkeypatch.setattr(asking, "LEAST_RANGE", timedelta(0))
     return store
 
 
@@ -133,10 +133,24 @@ async def _found(connection: AsyncConnection, text: str) -> list[str]:
     return [row.message or "" for row in (await _page(connection, text)).rows]
 
 
+async def _answers(connection: AsyncConnection, now: datetime, text: str) -> tuple[Any, ...]:
+    """All that a filter is asked for: its matches, how many, when, and with which values."""
+    asked, since, until = parse(text), now - timedelta(days=20), now + timedelta(days=1)
+    found = await _found(connection, text)
+    count = await logs.count(connection, asked, since, until)
+    buckets = await logs.histogram(connection, asked, since, until, 21)
+    facets = await logs.facets(connection, asked, since, until)
+    some = await logs.facets(connection, asked, since, until, most_records=10)
+    assert count == len(found) == sum(bucket.total for bucket in buckets) == facets.lines
+    return found, buckets, facets, some
+
+
 async def test_what_is_found_is_the_same_with_sheets(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Words, phrases, AND, OR, NOT over blocks of mixed sizes, some in sheets, some gone."""
+    """Words, phrases, AND, OR, NOT over blocks of mixed sizes, in sheets, gone, and one fresh:
+    pages, counts and facets are the same, also where fresh ones are looked into beside Postgres.
+    """
     dice = random.Random(4)
     texts = [b" ".join(dice.choices(WORDS, k=dice.randrange(4))) for _ in range(30)]
     # Of another size of filter.
@@ -148,14 +162,21 @@ async def test_what_is_found_is_the_same_with_sheets(
     await store.connection.execute(
         "delete from blocks_compacted where id in (select ids[2] from block_sheets)"
     )
-    asked = 0
+    await commit(
+        store.writer(),
+        store.batch(370, texts[:3], columns=make_columns(texts[:3], begin=370)),
+    )
+    asked, now = 0, datetime.now(UTC)
     for _ in range(60):
         wanted = _some_filter(dice, 2)
-        monkeypatch.setattr(slices, "LEAST_BY_SHEETS", timedelta(days=10_000))
-        without = await _found(store.connection, wanted)
-        monkeypatch.setattr(slices, "LEAST_BY_SHEETS", timedelta(0))
-        assert await _found(store.connection, wanted) == without, wanted
-        asked += bool(without)
+        monkeypatch.setattr(asking, "LEAST_RANGE", timedelta(days=10_000))
+        without = await _answers(store.connection, now, wanted)
+        monkeypatch.setattr(asking, "LEAST_RANGE", timedelta(0))
+        assert await _answers(store.connection, now, wanted) == without, wanted
+        with monkeypatch.context() as patch:
+            patch.setattr(sieve, "LEAST_RECORDS", 0)
+            assert await _answers(store.connection, now, wanted) == without, wanted
+        asked += bool(without[0])
     assert asked > 20
 
 
@@ -213,15 +234,16 @@ async def test_sheets_that_are_made_between_two_pages_and_within_one(
     await _fill(store, [b"alpha", b"beta"] * 6)
     monkeypatch.setattr(sheeting, "LEAST_BLOCKS", 2)
     made: list[int] = []
+    asked = asking.left_out
 
     async def beside(*arguments: Any) -> dict[str, Any] | None:
         made.append(await _compact(store))
         await Purge(store.url, parse("beta"), share=1.0).erase("test", "")
-        return await left_out(*arguments)
+        return await asked(*arguments)
 
     now = datetime.now(UTC)
     since, until = now - timedelta(days=3), now + timedelta(days=1)
-    monkeypatch.setattr(slices, "left_out", beside)
+    monkeypatch.setattr(asking, "left_out", beside)
     first = await logs.search(store.connection, parse("alpha"), since, until, 4)
     assert made[0] > 0
     rest = await logs.search(store.connection, parse("alpha"), since, until, after=first.next)

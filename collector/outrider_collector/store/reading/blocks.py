@@ -25,7 +25,7 @@ from outrider_collector.store.reading.types import Cursor, LogRow
 from outrider_collector.store.record_columns import RECORD_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from psycopg.sql import Composable
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from outrider_collector.store.reading.session import Snapshot
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+Place = tuple[int, str, datetime, datetime]
+"""Where a block lies: the columns of PLACE."""
+
 LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 MOST_STREAMS_NAMED = 200
@@ -61,6 +64,33 @@ AT_PLACE_IN_RANGE: Final = sql.SQL(
 ).format(AT_PLACE)
 """The same of a place in the range of ``between``: other partitions are not even planned for."""
 
+_NAMES: Final = ("named_partitions", "named_blocks", "named_received", "named_days")
+NAMED: Final = sql.SQL("""
+    (select partition::oid as partition, block::tid as block, received_min, day
+     from unnest(%(named_partitions)s::bigint[], %(named_blocks)s::text[],
+                 %(named_received)s::timestamptz[], %(named_days)s::timestamptz[])
+          as named(partition, block, received_min, day)) p
+    cross join lateral (select * from blocks b where {} offset 0) b
+    """).format(AT_PLACE_IN_RANGE)
+"""Blocks by their places: parameters of ``names`` and ``between``. OFFSET 0 keeps the planner from
+joining by hash, for which it would read the row of every block."""
+
+
+_ALL: Final = sql.SQL("blocks b")
+
+
+def names(places: Iterable[Place]) -> dict[str, Any]:
+    """Return the parameters of NAMED."""
+    columns: list[tuple[Any, ...]] = list(zip(*places, strict=True)) or [()] * len(_NAMES)
+    return {name: list(column) for name, column in zip(_NAMES, columns, strict=True)}
+
+
+def without(named: Mapping[str, Any], blocks: Container[tuple[int, str]]) -> dict[str, Any]:
+    """Return the parameters of NAMED without some blocks: their partitions and places in these."""
+    places = zip(*(named[name] for name in _NAMES), strict=True)
+    return names(place for place in places if place[:2] not in blocks)
+
+
 LOW: Final = sql.SQL("%(low)s::timestamptz")
 HIGH: Final = sql.SQL("%(high)s::timestamptz")
 """The parameters of ``between``."""
@@ -77,7 +107,7 @@ PIECE_RECORDS: Final = 500
 # memory that the server's C library does not fetch from the kernel anew.
 _RECORDS: Final = sql.SQL("""
     select {columns}
-    from blocks b
+    from {blocks}
     cross join lateral (
         select case when b.class is null then 1
                     else width_bucket({low} - interval '1 microsecond', b.ts) + 1 end as first,
@@ -110,6 +140,7 @@ def records(
     """
     wanted = _in_order(columns)
     return _RECORDS.format(
+        blocks=NAMED if conditions.named else _ALL,
         columns=sql.SQL(", ").join(
             [
                 *(_unnested("s", name, _PIECE) for name in wanted),
@@ -132,8 +163,15 @@ def records(
 
 def records_in_range(conditions: Conditions, columns: Iterable[str]) -> Composable:
     """Return the query for the records of the scope's blocks in the range of ``between``."""
-    where = sql.SQL("{} and {}").format(IN_RANGE, conditions.block)
+    _, where = opened_in_range(conditions)
     return records(conditions, columns, where=where, low=LOW, high=HIGH)
+
+
+def opened_in_range(conditions: Conditions) -> tuple[Composable, Composable]:
+    """Return what to select from, and where, for the blocks ``b`` of a range that can match."""
+    if conditions.named:
+        return NAMED, conditions.block
+    return _ALL, sql.SQL("{} and {}").format(IN_RANGE, conditions.block)
 
 
 _NUMBER: Final = sql.SQL("stretch.first - 1 + generate_series(w.first, w.last) as place")

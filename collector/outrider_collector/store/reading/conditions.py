@@ -55,6 +55,8 @@ class Conditions:
     text: Composable = field(default_factory=lambda: TRUE)
     sieve: Sieve | None = None
     """The same, asked beside Postgres."""
+    named: bool = False
+    """Whether ``block`` was asked, and what it leaves is named (:data:`.blocks.NAMED`)."""
     filtered: bool = False
     """Whether ``block`` asks the filters of compacted blocks: few are left to look into."""
     sought: tuple[tuple[bytes, ...], ...] = ()

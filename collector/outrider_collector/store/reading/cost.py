@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
-from outrider_collector.store.reading import blocks
+from outrider_collector.store.reading import blocks, sheets
 from outrider_collector.store.reading.expressions import read_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Cost
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from outrider.filter import Filter
 
 _COST: Final = sql.SQL("""
-    select coalesce(sum(b.n) filter (where {block}), 0)::bigint,
-           count(*) filter (where {block}), count(*)
-    from blocks b where {in_range}
+    select coalesce(sum(n) filter (where opened), 0)::bigint, count(*) filter (where opened),
+           count(*)
+    from (select b.n, {opened} as opened from {blocks} offset 0) tested
     """)
 
 
@@ -36,9 +36,11 @@ async def cost(
     async with snapshot(conn) as open_snapshot:
         conditions = await read_filter(open_snapshot, filter)
         scope = await blocks.scope(open_snapshot, conditions)
+        parameters = {**conditions.parameters, **scope.parameters, **blocks.between(low, high)}
+        answers = await sheets.left_out(open_snapshot, conditions, parameters)
+        source, opened = sheets.asked(conditions, by_sheets=answers is not None)
         row = await open_snapshot.row(
-            _COST.format(block=conditions.block, in_range=blocks.IN_RANGE),
-            {**conditions.parameters, **scope.parameters, **blocks.between(low, high)},
+            _COST.format(blocks=source, opened=opened), {**parameters, **(answers or {})}
         )
     assert row is not None  # noqa: S101  an aggregate always returns one row
     return Cost(*row)

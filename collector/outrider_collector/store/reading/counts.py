@@ -10,18 +10,20 @@ drawn as zero.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
 from outrider.errors import Fault, Reason
-from outrider_collector.store.reading import blocks
+from outrider_collector.store.reading import blocks, sheets
 from outrider_collector.store.reading.expressions import (
     answered,
     most_counted,
     read_filter,
 )
+from outrider_collector.store.reading.logic import TRUE
 from outrider_collector.store.reading.minutes import LEVELS, Shares
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.sieve import sieved, worth_it
@@ -79,8 +81,7 @@ async def count(
                     records=records,
                     limit=most_records,
                 )
-            if worth_it(conditions, records, high, scope.now):
-                await counting.sieve()
+            await counting.sieve(low, records, scope.now)
             found = await counting.by_records(low, high - low)
     return sum(sum(levels) for levels in found.values())
 
@@ -115,7 +116,8 @@ async def histogram(
         if conditions.levels is not None:
             found = await counting.by_summaries(width)
         else:
-            cut, _ = await counting.cut(most_counted(conditions, most_records))
+            cut, records = await counting.cut(most_counted(conditions, most_records))
+            await counting.sieve(cut, min(records, most_records), scope.now)
             found = await counting.by_records(cut, width)
     return [
         _bucket(start, found.get(start, _NONE), known=start >= cut)
@@ -191,13 +193,22 @@ _BY_SUMMARIES = sql.SQL("""
     from part where counted_by = 'minutes'
     """)
 
-_CUT = sql.SQL("""
+_CANDIDATES: Final = sql.SQL("""
     with candidate as (
-        select b.ts_max, sum(b.n) over (order by b.ts_max desc rows unbounded preceding) as records
-        from blocks b where {in_range} and {block}
+        select {place}, b.ts_max,
+               sum(b.n) over (order by b.ts_max desc rows unbounded preceding) as records
+        from {blocks} where {opened}
+    ), cut as (
+        select max(ts_max) filter (where records > %(most)s) as low,
+               coalesce(max(records), 0)::bigint as records
+        from candidate
     )
-    select max(ts_max) filter (where records > %(most)s), coalesce(max(records), 0)::bigint
-    from candidate
+    """)
+_CUT: Final = sql.SQL("{candidates} select low, records from cut")
+_NAMED: Final = sql.SQL("""
+    {candidates}
+    select cut.low, cut.records, c.partition::bigint, c.block::text, c.received_min, c.day
+    from cut left join candidate c on c.ts_max >= coalesce(cut.low, c.ts_max)
     """)
 
 
@@ -222,13 +233,27 @@ class Counting:
         }
 
     async def cut(self, most_records: int) -> tuple[datetime, int]:
-        """Return from when on at most so many records lie in the range, and how many in all."""
-        row = await self._snapshot.row(
-            _CUT.format(in_range=blocks.IN_RANGE, block=self._conditions.block),
-            {**self.parameters, "most": most_records},
+        """Return from when on at most so many records lie in the range, and how many in all.
+
+        What sheets can tell of blocks is asked once, here, and the others are named.
+        """
+        answers = await sheets.left_out(self._snapshot, self._conditions, self.parameters)
+        source, opened = sheets.asked(self._conditions, by_sheets=answers is not None)
+        candidates = _CANDIDATES.format(place=blocks.PLACE, blocks=source, opened=opened)
+        rows = await self._snapshot.rows(
+            (_CUT if answers is None else _NAMED).format(candidates=candidates),
+            {**self.parameters, **(answers or {}), "most": most_records},
         )
-        assert row is not None  # noqa: S101  an aggregate always returns one row
-        return row[0] or self.parameters["low"], row[1]
+        low, records, *_ = rows[0]
+        if answers is not None:
+            named = blocks.names(row[2:] for row in rows if row[2] is not None)
+            self._conditions = replace(
+                self._conditions,
+                block=TRUE,
+                named=True,
+                parameters={**self._conditions.parameters, **named},
+            )
+        return low or self.parameters["low"], records
 
     async def by_summaries(self, width: timedelta) -> dict[datetime, tuple[int, ...]]:
         """Count by bucket and level where the summaries decide."""
@@ -263,9 +288,14 @@ class Counting:
         edges: list[datetime] = [self.parameters["origin"], self.parameters["high"]]
         return not (width % _MINUTE or any(edge.second or edge.microsecond for edge in edges))
 
-    async def sieve(self) -> None:
-        """Leave out the blocks that hold no match for certain."""
-        self._conditions = await sieved(self._snapshot, self._conditions, self.parameters)
+    async def sieve(self, low: datetime, records: int, now: datetime) -> None:
+        """Where it is worth it, leave out the blocks that hold no match for certain.
+
+        From ``low`` on they have so many ``records``.
+        """
+        if worth_it(self._conditions, records, self.parameters["high"], now):
+            asked = {**self.parameters, **blocks.between(low, self.parameters["high"])}
+            self._conditions = await sieved(self._snapshot, self._conditions, asked)
 
     async def answered(self, low: datetime) -> Conditions:
         """Return the conditions with what regular expressions find from ``low`` on."""

@@ -78,7 +78,8 @@ async def facets(
         conditions = await read_filter(open_snapshot, filter)
         scope = await blocks.scope(open_snapshot, conditions)
         counting = Counting(open_snapshot, scope, conditions, low, high)
-        cut, _ = await counting.cut(most_counted(conditions, most_records))
+        cut, records = await counting.cut(most_counted(conditions, most_records))
+        await counting.sieve(cut, min(records, most_records), scope.now)
         conditions = await counting.answered(cut)
         found = await open_snapshot.rows(
             _FACETS.format(

@@ -8,11 +8,14 @@ sheets, and a block that no sheet names costs what it did. What a sheet is says
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
 from outrider_collector.store.compaction import bloom, sheets
+from outrider_collector.store.reading.blocks import IN_RANGE
+from outrider_collector.store.reading.logic import TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +51,22 @@ _NOT_LEFT_OUT: Final = sql.SQL("""
     """)
 
 
+LEAST_RANGE: Final = timedelta(minutes=10)
+"""The filters of fewer blocks are asked at once. Most pages are full before."""
+
+_EACH: Final = sql.SQL("(select * from blocks b where {}) b").format(IN_RANGE)
+# OFFSET 0: above all tables at once, so that what sheets leave out is hashed once and not by table.
+_TOGETHER: Final = sql.SQL("(select * from blocks b where {} offset 0) b").format(IN_RANGE)
+_OPENED: Final = sql.SQL("case when {sheets} then ({block}) else false end")
+
+
+def asked(conditions: Conditions, *, by_sheets: bool) -> tuple[Composable, Composable]:
+    """Return the blocks of a range, and the condition over ``b`` that one can hold a match."""
+    if not by_sheets:
+        return _EACH, sql.SQL("({})").format(conditions.block)
+    return _TOGETHER, _OPENED.format(sheets=conditions.sheets, block=conditions.block)
+
+
 def not_left_out(group: int) -> Composable:
     """Return the condition that no sheet says of block ``b`` that it lacks the group's tokens."""
     return _NOT_LEFT_OUT.format(
@@ -60,8 +79,11 @@ async def left_out(
 ) -> dict[str, Any] | None:
     """Return what sheets say of the blocks of a range: the parameters of ``conditions.sheets``.
 
-    ``parameters`` are those of IN_RANGE. None: there is no sheet that could leave a block out.
+    ``parameters`` are those of IN_RANGE. None: there is no sheet that could leave a block out, or
+    the range is too short to ask.
     """
+    if conditions.sheets == TRUE or parameters["high"] - parameters["low"] < LEAST_RANGE:
+        return None
     groups = [_places(tokens) for tokens in conditions.sought]
     asked = {**parameters, "sheet_places": [place for group in groups for place in group]}
     rows = await open_snapshot.rows(_SLICES, asked)

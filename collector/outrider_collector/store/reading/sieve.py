@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from psycopg import sql
 
 from outrider.filter import And, Field, Or, Phrase, Regex, Word
-from outrider.filter.expressions import required_texts
+from outrider.filter.expressions import in_any_case, required_texts
 from outrider.filter.syntax import ATTRIBUTES
 from outrider_collector.store.reading import blocks
 from outrider_collector.store.reading.attribute_sql import needle_of
@@ -38,14 +38,21 @@ LEAST_RECORDS: Final = 30_000
 FRESH_FOR: Final = timedelta(hours=2)
 """Where filters are asked, so long before now blocks without one are expected."""
 
+_MOST_LETTERS: Final = 32
+"""Of a long word the beginning is looked for: it is as rare, and costs less to prepare."""
+
 Texts = dict[str, bytes]
 """Of a block: all texts of each column, one after another, with some bytes between them."""
-Test = Callable[[Texts, Texts], bool]
-"""Whether texts can hold a match; the second are the same in lower case."""
+Test = Callable[[Texts], bool]
+"""Whether texts can hold a match."""
 
-_TEXTS: Final = sql.SQL(
-    "select b.partition::bigint, b.block::text, {texts} from blocks b where {in_range} and {block}"
-)
+# The first row is no block. It makes the client library's buffer large, which never shrinks: what
+# has arrived is then taken over at once, where 16 KB a turn would cost more than looking into it.
+_TEXTS: Final = sql.SQL("""
+    select 0::bigint, '', convert_to(repeat(' ', 262144), 'UTF8'){nothing}
+    union all
+    select b.partition::bigint, b.block::text, {texts} from {blocks} where {opened}
+    """)
 _TEXT: Final = sql.SQL("coalesce(array_send({}), '')")
 _WITHOUT_FILTER: Final = sql.SQL("(b.class is null)")
 _SIEVED: Final = sql.SQL("""
@@ -103,8 +110,9 @@ class _Compiler:
         if not needle:
             return None
         self.columns.update(columns)
-        test = _held_lowered if lowered else _held
-        return partial(test, tuple(columns), needle.encode())
+        if lowered:
+            return partial(_held, tuple(columns), in_any_case(needle[:_MOST_LETTERS]))
+        return partial(_held, tuple(columns), partial(_contains, needle.encode()))
 
     def _all_held(self, column: str, pattern: str) -> Test | None:
         tests = [self._held((column,), text, lowered=False) for text in required_texts(pattern)]
@@ -117,20 +125,20 @@ class _Compiler:
         return partial(_any, [found, escaped]) if found and escaped else None
 
 
-def _held(columns: tuple[str, ...], needle: bytes, texts: Texts, _: Texts) -> bool:
-    return any(needle in texts[column] for column in columns)
+def _contains(sought: bytes, text: bytes) -> bool:
+    return sought in text
 
 
-def _held_lowered(columns: tuple[str, ...], needle: bytes, _: Texts, lower: Texts) -> bool:
-    return any(needle in lower[column] for column in columns)
+def _held(columns: tuple[str, ...], found: Callable[[bytes], bool], texts: Texts) -> bool:
+    return any(texts[column] and found(texts[column]) for column in columns)
 
 
-def _all(tests: list[Test], texts: Texts, lower: Texts) -> bool:
-    return all(test(texts, lower) for test in tests)
+def _all(tests: list[Test], texts: Texts) -> bool:
+    return all(test(texts) for test in tests)
 
 
-def _any(tests: list[Test], texts: Texts, lower: Texts) -> bool:
-    return any(test(texts, lower) for test in tests)
+def _any(tests: list[Test], texts: Texts) -> bool:
+    return any(test(texts) for test in tests)
 
 
 async def sieved(
@@ -144,25 +152,34 @@ async def sieved(
     if sieve is None:
         return conditions
     unsure = _WITHOUT_FILTER if conditions.filtered else TRUE
+    source, opened = blocks.opened_in_range(conditions)
     query = _TEXTS.format(
+        nothing=sql.SQL(", ''::bytea") * (len(sieve.columns) - 1),
         texts=sql.SQL(", ").join(_TEXT.format(sql.Identifier("b", name)) for name in sieve.columns),
-        in_range=blocks.IN_RANGE,
-        block=all_of([conditions.block, unsure]),
+        blocks=source,
+        opened=all_of([opened, unsure]),
     )
-    partitions: list[int] = []
-    places: list[str] = []
+    holding: list[tuple[int, str]] = []
+    lacking: set[tuple[int, str]] = set()
     asked = {**conditions.parameters, **parameters}
     async with aclosing(open_snapshot.stream(query, asked)) as found:
         async for partition, block, *texts in found:
-            named = dict(zip(sieve.columns, texts, strict=True))
-            if sieve.test(named, {name: text.lower() for name, text in named.items()}):
-                partitions.append(partition)
-                places.append(block)
+            if not partition:
+                continue
+            if sieve.test(dict(zip(sieve.columns, texts, strict=True))):
+                holding.append((partition, block))
+            else:
+                lacking.add((partition, block))
+    if conditions.named:
+        left = blocks.without(conditions.parameters, lacking)
+        return replace(conditions, sieve=None, parameters={**conditions.parameters, **left})
     return replace(
         conditions,
         block=all_of([conditions.block, any_of([none_of(unsure), _SIEVED])]),
         sieve=None,
         parameters={
-            **conditions.parameters, "sieved_partitions": partitions, "sieved_blocks": places
+            **conditions.parameters,
+            "sieved_partitions": [partition for partition, _ in holding],
+            "sieved_blocks": [block for _, block in holding],
         },
-    )  # fmt: skip
+    )

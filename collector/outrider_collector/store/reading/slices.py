@@ -5,7 +5,9 @@ wide as the last, or sixteen times where the last had no block to open. A slice 
 expected to hold a budget of records, so that a dense minute is not taken apart whole for a hundred
 lines. What a block holds below its newest record is reckoned from its number of records and its
 span of time, as if they lay evenly: at a depth of d seconds below the newest edge, the sum of
-``density * (d - above)`` over the blocks that reach there. The reckoning only chooses where to cut.
+``density * (d - above)`` over the blocks that reach there. That is too much where blocks end above
+that depth, and so is the sum of all records of the blocks that reach it: the deeper of both cuts is
+taken. The reckoning only chooses where to cut.
 Every record of the slice lies in a block with ts_max >= its low end and ts_min < its high end, all
 of which are opened, but for those that hold no match for certain: nothing is missed, whatever the
 overlap of blocks.
@@ -20,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import sql
 
+from outrider_collector.store.reading import sheets
 from outrider_collector.store.reading.blocks import (
     AT_PLACE_IN_RANGE,
     EARLIEST,
     HIGH,
-    IN_RANGE,
     LATEST,
     LOW,
     PLACE,
@@ -33,8 +35,6 @@ from outrider_collector.store.reading.blocks import (
     records,
 )
 from outrider_collector.store.reading.expressions import MOST_RECORDS, answered, over_records
-from outrider_collector.store.reading.logic import TRUE
-from outrider_collector.store.reading.sheets import left_out
 from outrider_collector.store.reading.sieve import sieved, worth_it
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 MANY_RECORDS: Final = 8_000_000
 """The filters of blocks with so many are asked by several processes of the server."""
 
-LEAST_BY_SHEETS: Final = timedelta(minutes=10)
-"""The filters of fewer blocks are asked at once. Most pages are full before."""
+MOST_QUICK: Final = 100_000
+"""A slice is sixteen times as large as the last up to here, where the last had no match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +68,46 @@ class Slice:
 _UP_TO_CUT: Final = sql.SQL("""
     with tested as materialized (
         -- Once a block: a filter's test may fetch a page for each bit.
-        select {place}, b.ts_min, b.ts_max, b.n, {opened} as opened
+        select {place}, b.class, b.ts_min, b.ts_max, b.n, {opened} as opened
         from {blocks}
     ), opened as (
-        select ts_max,
+        select ts_max, n,
                extract(epoch from {high} - least(ts_max, {high}))::float8 as above,
                n / greatest(extract(epoch from ts_max - ts_min)::float8, 0.001) as density
         from tested where opened
     ), depth as (
         select (%(budget)s + sum(density * above) over newest_first)
-               / sum(density) over newest_first as seconds
+               / sum(density) over newest_first as seconds,
+               ts_max, sum(n) over newest_first as whole
         from opened
         window newest_first as (order by ts_max desc rows unbounded preceding)
     ), cut as materialized (
-        select greatest({low},
-                        max({high} - greatest(seconds, 0.000001) * interval '1 second')) as low
-        from depth where seconds < extract(epoch from {high} - {low})::float8
+        select greatest({low}, least(
+            coalesce(max({high} - greatest(seconds, 0.000001) * interval '1 second') filter (
+                where seconds < extract(epoch from {high} - {low})::float8), {low}),
+            coalesce(max(ts_max) filter (where whole > %(budget)s) + interval '1 microsecond',
+                     {low}))) as low
+        from depth
     )
     """)
 
-_CUT: Final = sql.SQL("{up_to_cut} select low from cut")
-
-_SLICE: Final = sql.SQL("""
-    {up_to_cut}, counted as (
+_COUNTED: Final = sql.SQL("""
+    counted as (
         select count(*) filter (where c.opened) as opened, count(*) as total
         from tested c, cut
         where c.ts_max >= cut.low and c.ts_max < %(counted_to)s
-    ), hit as (
+    )
+    """)
+
+_CUT: Final = sql.SQL("""
+    {up_to_cut}, {counted}
+    select cut.low, counted.total, exists (
+        select from tested where opened and class is not null and ts_max >= cut.low)
+    from cut, counted
+    """)
+
+_SLICE: Final = sql.SQL("""
+    {up_to_cut}, {counted}, hit as (
         select p.partition, p.block::text as block, p.received_min, p.day, u.place,
                u.ts, u.stream, u.stream_offset
         from tested p
@@ -119,17 +132,8 @@ _SLICE: Final = sql.SQL("""
 _CUT_LOW: Final = sql.SQL("(select low from cut)")
 
 
-_EACH: Final = sql.SQL("blocks b where {in_range}").format(in_range=IN_RANGE)
-# OFFSET 0: above all tables at once, so that what sheets leave out is hashed once and not by table.
-_TOGETHER: Final = sql.SQL("(select * from {} offset 0) b").format(_EACH)
-_BY_SHEETS: Final = sql.SQL("case when {sheets} then ({block}) else false end")
-
-
 def _up_to_cut(conditions: Conditions, *, by_sheets: bool) -> Composable:
-    opened: Composable = sql.SQL("({})").format(conditions.block)
-    if by_sheets:
-        opened = _BY_SHEETS.format(sheets=conditions.sheets, block=conditions.block)
-    blocks = _TOGETHER if by_sheets else _EACH
+    blocks, opened = sheets.asked(conditions, by_sheets=by_sheets)
     return _UP_TO_CUT.format(place=PLACE, opened=opened, blocks=blocks, low=LOW, high=HIGH)
 
 
@@ -172,26 +176,48 @@ class Slices:
             "after_stream": self.after and self.after.stream,
             "after_offset": self.after and self.after.stream_offset,
         }
-        by_sheets = False
-        if conditions.sheets != TRUE and anchor - low >= LEAST_BY_SHEETS:
-            answers = await left_out(snapshot, conditions, parameters)
-            by_sheets = answers is not None
-            parameters |= answers or {}
+        answers = await sheets.left_out(snapshot, conditions, parameters)
+        by_sheets = answers is not None
+        parameters |= answers or {}
         if conditions.filtered and parameters["budget"] >= MANY_RECORDS and not by_sheets:
             await snapshot.use_cores()
         much = worth_it(conditions, parameters["budget"], self.high, scope.now)
         if much or over_records(conditions):
             # Asked for what this slice will read, and no further down.
-            low = await self._cut(snapshot, conditions, parameters, by_sheets=by_sheets)
+            low, total, compacted = await self._cut(
+                snapshot, conditions, parameters, by_sheets=by_sheets
+            )
             parameters |= between(low, self.high)
         if much:
             conditions = await sieved(snapshot, conditions, parameters)
+            if not (conditions.parameters["sieved_blocks"] or (conditions.filtered and compacted)):
+                nothing = Slice([], low, 0, total)
+                self._move(nothing, asked, looked=True, full=False, most_records=most_records)
+                return nothing
         if over_records(conditions):
             most_records = min(most_records or MOST_RECORDS, MOST_RECORDS)
             conditions = await answered(snapshot, conditions, parameters)
+        found = await self._found(snapshot, conditions, parameters, by_sheets=by_sheets)
+        full = len(found.hits) == limit
+        if full:
+            self.after = found.hits[-1].cursor
+        looked = found.blocks_read > 0
+        self._move(found, asked, looked=looked, full=full, most_records=most_records)
+        return found
+
+    async def _found(
+        self,
+        snapshot: Snapshot,
+        conditions: Conditions,
+        parameters: dict[str, Any],
+        *,
+        by_sheets: bool,
+    ) -> Slice:
+        """Open the blocks of the slice."""
         rows = await snapshot.rows(
             _SLICE.format(
                 up_to_cut=_up_to_cut(conditions, by_sheets=by_sheets),
+                counted=_COUNTED,
                 records=records(
                     conditions,
                     {"ts", "stream", "stream_offset"} | conditions.columns,
@@ -205,12 +231,7 @@ class Slices:
             {**conditions.parameters, **parameters},
         )
         cut, opened, total = rows[0][:3]
-        hits = [Hit(*row[3:]) for row in rows if row[3] is not None]
-        if len(hits) == limit:
-            self.after = hits[-1].cursor
-        growth = 4 if opened else 16
-        self._move(cut, asked, growth, full=len(hits) == limit, most_records=most_records)
-        return Slice(hits, cut, opened, total)
+        return Slice([Hit(*row[3:]) for row in rows if row[3] is not None], cut, opened, total)
 
     async def _cut(
         self,
@@ -219,24 +240,32 @@ class Slices:
         parameters: dict[str, Any],
         *,
         by_sheets: bool,
-    ) -> datetime:
-        """Return where the slice will end."""
+    ) -> tuple[datetime, int, bool]:
+        """Return where the slice will end, how many blocks it has, and if compacted ones open."""
         row = await snapshot.row(
-            _CUT.format(up_to_cut=_up_to_cut(conditions, by_sheets=by_sheets)),
+            _CUT.format(up_to_cut=_up_to_cut(conditions, by_sheets=by_sheets), counted=_COUNTED),
             {**conditions.parameters, **parameters},
         )
         assert row is not None  # noqa: S101  an aggregate always returns one row
-        low: datetime = row[0]
-        return low
+        low, total, compacted = row
+        return low, total, compacted
 
     def _move(
-        self, cut: datetime, low: datetime, growth: int, *, full: bool, most_records: int | None
+        self, found: Slice, low: datetime, *, looked: bool, full: bool, most_records: int | None
     ) -> None:
+        """Go on below a slice, which was asked for from ``low`` on.
+
+        ``looked``: it had blocks that were looked into.
+        """
         if full:
             assert self.after is not None  # noqa: S101  set by the only caller
             self.high = self.after.ts + timedelta(microseconds=1)
             return
-        self.high = self._counted_to = cut
-        if cut == low:
-            self._width *= growth
-        self._budget = min(self._budget * 4, most_records or sys.maxsize)
+        self.high = self._counted_to = found.low
+        # Where so much held nothing, a page is not full soon.
+        quick = looked and not found.hits and self._budget < MOST_QUICK
+        if quick or not looked:
+            self._width *= 16
+        elif found.low == low:
+            self._width *= 4
+        self._budget = min(self._budget * (16 if quick else 4), most_records or sys.maxsize)
