@@ -1,4 +1,4 @@
-"""Searches: what a page of a common word, a rare word, a histogram, a scan cost.
+"""Searches: what a page, a count and facets of words, a histogram and a scan cost.
 
 Warm: each question is asked six times, the first answer is not counted. Beside the time stands the
 processor's time in the database (`.._cpu_ms`, by steps of 10 ms over five answers), which does not
@@ -66,6 +66,15 @@ async def _run(made: Filled, results: Results, prefix: str) -> None:
             buckets = await logs.histogram(reader, parse(""), day, made.newest, 120)
             return sum(bucket.total for bucket in buckets)
 
+        since, until = made.newest - timedelta(days=30), made.newest + timedelta(minutes=1)
+
+        async def rare_count() -> int:
+            return await logs.count(reader, parse(NEEDLE), since, until, timeout_ms=_TIMEOUT_MS)
+
+        async def rare_facets() -> int:
+            facets = await logs.facets(reader, parse(NEEDLE), since, until, timeout_ms=_TIMEOUT_MS)
+            return facets.lines
+
         def page(text: str) -> Callable[[], Awaitable[int]]:
             return lambda: _page(reader, made, text)
 
@@ -73,6 +82,8 @@ async def _run(made: Filled, results: Results, prefix: str) -> None:
             ("search.common_page", page(COMMON), lambda n: n == 100),
             ("search.newest_page", page(""), lambda n: n == 100),
             ("search.rare_word", page(NEEDLE), lambda n: 15 <= n <= 25),
+            ("search.rare_count", rare_count, lambda n: 15 <= n <= 25),
+            ("search.rare_facets", rare_facets, lambda n: 15 <= n <= 25),
             ("search.absent_word", page("absentword9"), lambda n: n == 0),
             ("search.errors_of_service", page("service:service-03 severity>=error"),
              lambda n: n == 100),
