@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from tests.collector.alerts.world import World
 from tests.servers.bot_api import BotApi
+from tests.servers.hook import Hook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,4 +27,11 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
 async def telegram() -> AsyncIterator[BotApi]:
     """Run a Bot API without rates: waiting for them has its own tests."""
     async with BotApi(rates=False) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def hook() -> AsyncIterator[Hook]:
+    """Run what a webhook posts to."""
+    async with Hook() as server:
         yield server

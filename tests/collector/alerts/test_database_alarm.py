@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from outrider_collector.alerts.database_alarm import DatabaseAlarm
 from outrider_collector.alerts.outlets import Outlets
 from tests.collector.alerts import samples
 from tests.servers.bot_wire import Fault
-from tests.servers.http import HttpServer, Reply, Request
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
     from tests.servers.bot_api import BotApi
+    from tests.servers.hook import Hook
 
 NOWHERE = "postgresql://127.0.0.1:9/outrider?connect_timeout=1"
 HOUR_US = 3_600_000_000
@@ -119,17 +118,9 @@ async def test_a_start_without_a_database_knows_the_channels_and_what_was_told(
     assert len(await world.rows("select * from alerts")) == 1
 
 
-async def test_a_webhook_can_pair_the_end_with_what_was_told(world: World) -> None:
+async def test_a_webhook_can_pair_the_end_with_what_was_told(world: World, hook: Hook) -> None:
     """Beginning and end have the same id up to the slash, and the same label."""
-    bodies: list[dict[str, Any]] = []
-
-    async def take(request: Request) -> Reply:
-        bodies.append(json.loads(request.body))
-        return Reply(200)
-
-    server = HttpServer(take)
-    await server.start()
-    await world.apply(notify=samples.hook(server.port))
+    await world.apply(notify=samples.hook(hook.port))
     async with Watched(world) as watched:
         await watched.look()
         watched.refused = FULL
@@ -140,9 +131,8 @@ async def test_a_webhook_can_pair_the_end_with_what_was_told(world: World) -> No
     async with world.delivering():
         await world.until("select count(*) = 2 from notifications where channel = 'hook'")
         await world.until("select count(*) = 0 from notifications where fate <> 'sent'")
-    await server.stop()
 
-    began, ended = bodies
+    began, ended = hook.bodies
     assert (began["notice"], ended["notice"]) == ("fired", "resolved")
     assert began["id"].split("/")[0] == ended["id"].split("/")[0]
     assert began["labels"]["incident"] == ended["labels"]["incident"]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from functools import partial
 from operator import eq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from outrider_alerting.channels import telegram as telegram_channel
 from tests.collector.alerts import samples
-from tests.collector.alerts.world import deliverer_process
+from tests.collector.alerts.world import deliverer_process, killed_at
 from tests.servers.bot_api import BotApi
 from tests.servers.bot_wire import Fault
-from tests.servers.http import HttpServer, Reply, Request
 from tests.servers.smtp import SmtpServer
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
+    from tests.servers.hook import Hook
 
 WAITING = "select count(*) from notifications where fate in ('waiting', 'claimed')"
 SENT = "select count(*) from notifications where channel = 'ops' and fate = 'sent'"
@@ -235,8 +234,7 @@ async def test_a_deliverer_killed_before_the_answer_leaves_one_marked_repeat(
         await world.log("charge failed")
         await world.until("select count(*) from notifications where fate = 'waiting'")
 
-    process = await deliverer_process(world, "leave recorded/socket=kill")
-    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    await killed_at(world, "leave recorded/socket")
     assert await world.value("select count(*) from notification_attempts") == 1
     assert not telegram.messages
 
@@ -254,17 +252,9 @@ async def test_a_deliverer_killed_before_the_answer_leaves_one_marked_repeat(
     assert [row["outcome"] for row in attempts] == ["unknown", "sent"]
 
 
-async def test_a_repeat_tells_what_its_first_attempt_told(world: World) -> None:
+async def test_a_repeat_tells_what_its_first_attempt_told(world: World, hook: Hook) -> None:
     """Killed with a message of several under way: its repeat tells the same, others come apart."""
-    bodies: list[dict[str, Any]] = []
-
-    async def take(request: Request) -> Reply:
-        bodies.append(json.loads(request.body))
-        return Reply(200)
-
-    server = HttpServer(take)
-    await server.start()
-    await world.apply(rules=samples.LIVENESS, notify=samples.hook(server.port))
+    await world.apply(rules=samples.LIVENESS, notify=samples.hook(hook.port))
     at_once = (
         "update notifications set not_before = now(), lease_until = lease_until - interval '1 h'"
     )
@@ -278,17 +268,15 @@ async def test_a_repeat_tells_what_its_first_attempt_told(world: World) -> None:
             await world.until("select count(*) from alerts", partial(eq, n))
             if n == 3:
                 await world.connection.execute(at_once)
-                process = await deliverer_process(world, "leave recorded/socket=kill")
-                assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+                await killed_at(world, "leave recorded/socket")
         await world.connection.execute(at_once)
         async with world.delivering("two"):
             await world.until(WAITING, lambda n: n == 0)
-    await server.stop()
 
-    told = [[part["labels"]["worker"] for part in (b, *b["together_with"])] for b in bodies]
+    told = [[part["labels"]["worker"] for part in (b, *b["together_with"])] for b in hook.bodies]
     assert told == [["w1"], ["w2", "w3"], ["w4", "w5", "w6"]]
-    assert [body["may_repeat"] for body in bodies] == [False, True, False]
-    assert len({body["id"] for body in bodies}) == 3
+    assert [body["may_repeat"] for body in hook.bodies] == [False, True, False]
+    assert len({body["id"] for body in hook.bodies}) == 3
 
 
 async def test_a_deliverer_killed_at_a_resolve_leaves_it_to_the_next(
@@ -303,8 +291,7 @@ async def test_a_deliverer_killed_at_a_resolve_leaves_it_to_the_next(
         await world.set_state("up")
         await world.until("select count(*) from notifications where fate = 'waiting'")
 
-    process = await deliverer_process(world, "leave recorded/socket=kill")
-    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    await killed_at(world, "leave recorded/socket")
     await world.connection.execute(
         "update notifications set lease_until = now() - interval '1 s' where fate = 'claimed'"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from outrider_collector.alerts.delivery import LEASE_S, Deliverer, Settings
 from outrider_collector.alerts.outlets import Outlets
 from outrider_collector.store import outdated
 from tests.collector.alerts import samples
-from tests.collector.alerts.world import deliverer_process
+from tests.collector.alerts.world import killed_at
 from tests.servers.bot_wire import Fault
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ async def test_an_edit_lost_with_its_process_is_made_up_for(world: World, telegr
     """Killed between taking the edit and its socket: after the lease the next one makes it."""
     alert = await told(world, telegram)
     await world.acknowledge(alert)
-    process = await deliverer_process(world, "edit taken/socket=kill")
-    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    await killed_at(world, "edit taken/socket")
 
     async with world.delivering("two"):
         await asyncio.sleep(0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from functools import partial
 from operator import eq
@@ -13,14 +12,21 @@ import psycopg
 from outrider_collector.store import acts, health
 from tests.collector.alerts import samples
 from tests.servers.bot_wire import Fault
-from tests.servers.http import HttpServer, Reply, Request
 from tests.servers.smtp import SmtpServer
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
     from tests.servers.bot_api import BotApi
+    from tests.servers.hook import Hook
 
 WAITING = "select count(*) from notifications where fate in ('waiting', 'claimed')"
+
+
+async def three_die(world: World) -> None:
+    """Let one worker after the other be dead, each an alert."""
+    for n in (1, 2, 3):
+        await world.set_state("dead", worker=f"w{n}")
+        await world.until("select count(*) from alerts", partial(eq, n))
 
 
 async def test_followers_join_the_first_by_edit(world: World, telegram: BotApi) -> None:
@@ -327,9 +333,7 @@ async def test_an_end_by_mail_refers_to_the_letter_that_told_its_firing(world: W
         mail.accepted = "250 OK"
         await world.apply(rules=samples.LIVENESS, notify=samples.mail(mail.port))
         async with world.evaluating():
-            for n in (1, 2, 3):
-                await world.set_state("dead", worker=f"w{n}")
-                await world.until("select count(*) from alerts", partial(eq, n))
+            await three_die(world)
             await world.connection.execute("update notifications set not_before = now()")
             async with world.delivering():
                 await world.until(WAITING, lambda n: n == 0)
@@ -351,27 +355,16 @@ async def test_an_end_by_mail_refers_to_the_letter_that_told_its_firing(world: W
             assert (worker in told.part("plain")) == (worker in end.part("plain"))
 
 
-async def test_a_webhook_gets_every_alert_of_a_message(world: World) -> None:
+async def test_a_webhook_gets_every_alert_of_a_message(world: World, hook: Hook) -> None:
     """What joins is posted as one document that lists each alert with its labels."""
-    bodies: list[dict[str, object]] = []
-
-    async def take(request: Request) -> Reply:
-        bodies.append(json.loads(request.body))
-        return Reply(200)
-
-    server = HttpServer(take)
-    await server.start()
-    await world.apply(rules=samples.LIVENESS, notify=samples.hook(server.port))
+    await world.apply(rules=samples.LIVENESS, notify=samples.hook(hook.port))
     async with world.evaluating():
-        for n in (1, 2, 3):
-            await world.set_state("dead", worker=f"w{n}")
-            await world.until("select count(*) from alerts", partial(eq, n))
+        await three_die(world)
     await world.connection.execute("update notifications set not_before = now()")
     async with world.delivering():
         await world.until(WAITING, lambda n: n == 0)
-    await server.stop()
 
-    first, second = bodies
+    first, second = hook.bodies
     assert first["labels"] == {
         "rule": "worker-gone", "kind": "liveness", "priority": "critical",
         "service": "payments", "worker": "w1", "host": "host-1", "state": "dead",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import sys
 import time
 from array import array
@@ -279,6 +280,12 @@ async def deliverer_process(
         str(lease_s),
         env={**os.environ, "OUTRIDER_FAILPOINTS": failpoints},
     )
+
+
+async def killed_at(world: World, failpoint: str) -> None:
+    """Let a deliverer in a process of its own work until it is killed at a failpoint."""
+    process = await deliverer_process(world, f"{failpoint}=kill")
+    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
 
 
 def _columns(
