@@ -1,8 +1,9 @@
 """What ingest loses by a compactor beside it, and how fast that one is meanwhile.
 
-The dense shape is run with and without a compactor, in turns. It is the process that a collector
-keeps, at its priority and with its rests, and it has more to do than it can: in a database of its
-own of the same server, because the blocks of the dense shape are too young for it.
+The ingest of the dense shape is run with and without a compactor, in turns. It is the process that
+a collector keeps, at its priority and with its rests, and it has more to do than it can: in a
+database of its own of the same server, because the blocks of the dense shape are too young for it.
+Its own rate is that over the whole run: agent and collector start within it.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ _BACKLOG = 4_000_000
 
 
 def run(url: str, server_pid: int, records: int, runs: int, results: Results, prefix: str) -> None:
-    """Run the dense shape ``runs`` times each, alone and beside a compactor."""
+    """Run the ingest ``runs`` times each, alone and beside a compactor."""
     alone, beside = Results(), Results()
     with _backlog(url) as backlog:
         for _ in range(runs):
-            dense.run(url, server_pid, records, alone, "")
+            dense.ingest(url, server_pid, records, alone, "")
             with _compacting(backlog, results, prefix):
-                dense.run(url, server_pid, records, beside, "")
+                dense.ingest(url, server_pid, records, beside, "")
     shares = [
         with_it / without
         for with_it, without in zip(beside.values[_RATE][1], alone.values[_RATE][1], strict=True)

@@ -25,6 +25,16 @@ from pg_inherits where inhparent = 'blocks_fresh'::regclass
 
 def run(postgres_url: str, server_pid: int, records: int, results: Results, prefix: str) -> None:
     """One run of both: Outrider, then rows; ``prefix`` names the server's figures."""
+    lines = ingest(postgres_url, server_pid, records, results, prefix)
+    rows = measure(postgres_url, lines, commit_rows=32_000)
+    results.add(f"{prefix}dense.row_copy.records_per_s", rows.records_per_s, "records/s")
+    results.add(f"{prefix}dense.row_copy.bytes_per_record", rows.bytes_per_record, "bytes")
+
+
+def ingest(
+    postgres_url: str, server_pid: int, records: int, results: Results, prefix: str
+) -> list[bytes]:
+    """One run of Outrider; returns the lines that it stored."""
     start = datetime.now(UTC) - timedelta(seconds=records / 10_000)
     lines = list(json_lines(records, start, service="trading"))
     with fleet(postgres_url, database="bench_dense") as made:
@@ -60,9 +70,7 @@ def run(postgres_url: str, server_pid: int, records: int, results: Results, pref
         results.add(f"{prefix}agent.cpu_us_per_record", agent_us, "us")
         results.add(f"{prefix}collector.cpu_us_per_record", collector_us, "us")
         results.add(f"{prefix}dense.postgres.cpu_us_per_record", server_us, "us")
-    rows = measure(postgres_url, lines, commit_rows=32_000)
-    results.add(f"{prefix}dense.row_copy.records_per_s", rows.records_per_s, "records/s")
-    results.add(f"{prefix}dense.row_copy.bytes_per_record", rows.bytes_per_record, "bytes")
+    return lines
 
 
 def one(connection: psycopg.Connection, query: str) -> int:
