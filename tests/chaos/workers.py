@@ -7,6 +7,7 @@ returned, its process. Killed between the two, one line is in doubt: it may be t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mmap
 import os
 import signal
@@ -87,7 +88,9 @@ class Worker:
     def kill(self) -> None:
         """SIGKILL the program (not its wrapper: what is in the pipe is read to its end)."""
         if pid := self._read()[2]:
-            os.kill(pid, signal.SIGKILL)
+            # It may be dead already, and its wrapper not yet done with what is in the pipe.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     async def run(self) -> None:
         """Keep it running until ``stopped``; then end it."""
