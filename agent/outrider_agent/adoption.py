@@ -124,12 +124,13 @@ class Adoption:
         """Take up what an earlier process knew of files, besides streams; return the cache."""
         self.generations.read(remembered)
         self._found.delivered_files = dict(remembered.delivered)
+        self._found.left_files = dict(remembered.left)
         return remembered
 
     def save(self, path: Path, cache: State, followed: Iterable[Followed]) -> None:
         """Write the cache, with what the next process should know of files besides streams."""
         cache.delivered = list(self._found.delivered_files.items())
-        self.generations.save(path, cache, followed, self._journal.births)
+        self.generations.save(path, cache, followed, self._journal.births, self._found.left_files)
 
     # ---------------------------------------------------------------- looking
 
@@ -270,10 +271,6 @@ class Adoption:
                 del self._found.known[candidate.key]
         return fresh
 
-    def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
-        """Seek, beside a file that was truncated, the copy that has what it had before."""
-        return self._found.copy_of(followed, place)
-
     def _give_up_orphans(self) -> None:
         for stream, place in self._orphans.streams.values():
             self._handover.give(Adopt(stream))
@@ -357,8 +354,11 @@ class Adoption:
             followed.ended, followed.has_file = True, False
             self.again(followed, now + _REFUSED_AGAIN_S)
 
-    def again(self, followed: Followed, not_before: float, replay_below: int = 0) -> None:
-        """Let a file be a new stream: its old one has ended, or was refused."""
+    def again(self, followed: Followed, not_before: float, *, replayed: bool = False) -> None:
+        """Let a file be a new stream: its old one has ended, or was refused.
+
+        ``replayed``: what it has by now may be in Postgres already, under the old one.
+        """
         try:
             fd = followed.tail.fd
         except OSError:  # it was closed, and is nowhere
@@ -373,8 +373,8 @@ class Adoption:
             *followed.key,
             followed.tail.stream.uid,
             not_before,
-            replay_below,
         )
+        candidate.replay_below = candidate.size() if replayed else 0
         self._found.known[candidate.key] = candidate
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from outrider_agent import discovery, held
 from outrider_agent.discovery import Found
-from outrider_agent.evidence import holds
+from outrider_agent.evidence import holds, is_telling
 from outrider_agent.handover import Adopt, Born
 from outrider_agent.registry import open_candidate
 from outrider_agent.streams import Place
@@ -115,6 +115,34 @@ class Copies:
             f"from byte {sought.place.committed} on",
         )
         return followed
+
+    def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
+        """Seek, beside a file that was truncated, the copy that has what it had before.
+
+        What only may be one is noted: where it is read, what is stored already is marked.
+        """
+        stream = followed.tail.stream
+        for _ in discovery.until_at_rest([followed.path]):
+            for path in discovery.siblings([followed.path]):
+                try:
+                    candidate = open_candidate(Found(path, followed.found.source))
+                except OSError:
+                    continue
+                if (
+                    candidate.key not in self._found.known
+                    and place.digest
+                    and holds(candidate.fd, self._key, stream, place)
+                ):
+                    self._found.note_copy(candidate.key, place)
+                    if is_telling(candidate.fd, place.committed):
+                        return candidate
+                os.close(candidate.fd)
+        return None
+
+    def note_copies(self, followed: Followed, place: Place) -> None:
+        """Note what has the bytes of a stream that ends because its file has them no more."""
+        if (candidate := self.copy_of(followed, place)) is not None:
+            os.close(candidate.fd)
 
     def retry(self) -> None:
         """See whether there is room by now for what archives have."""

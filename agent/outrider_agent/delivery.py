@@ -351,6 +351,12 @@ class Delivery:
     def _stand(self, chain: _Chain, place: Place) -> None:
         """Bring a chain, none of which is sent, to where the collector stands."""
         self._release(chain, place.committed)
+        if chain.stream.stream_id not in self._chains:
+            return
+        if chain.stream.is_over_at(place):
+            # It ended in an earlier life: what is sent of it would be sent back for ever.
+            self._close(chain, place.committed)
+            return
         if chain.batches and chain.batches[0].begin == place.committed:
             self._queue(chain, urgent=False)
             return
@@ -358,12 +364,11 @@ class Delivery:
             return
         if not chain.batches and chain.passed and chain.passed.committed == place.committed:
             return
-        if chain.stream.stream_id in self._chains:
-            self._drop(chain)
-            chain.passed = None
-            chain.generation += 1
-            chain.end = place.committed
-            self._notices.append(GoBack(chain.stream.stream_id, chain.generation, place))
+        self._drop(chain)
+        chain.passed = None
+        chain.generation += 1
+        chain.end = place.committed
+        self._notices.append(GoBack(chain.stream.stream_id, chain.generation, place))
 
     def _release(self, chain: _Chain, committed: int) -> None:
         final = False

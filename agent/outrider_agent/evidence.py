@@ -20,11 +20,17 @@ def digest_at(fd: int, key: bytes, offset: int) -> bytes:
     return digest(key, os.pread(fd, length, offset - length)) if length else b""
 
 
+def has_head(fd: int, key: bytes, stream: Stream) -> bool:
+    """Whether a file begins as that of a stream did when it was found first."""
+    head = os.pread(fd, stream.head_bytes, 0)
+    return not stream.head_bytes or same(digest(key, head), stream.head_digest)
+
+
 def holds(fd: int, key: bytes, stream: Stream, place: Place) -> bool:
     """Whether a file has, before ``place``, the bytes that Postgres has of a stream."""
     if os.fstat(fd).st_size < place.committed:
         return False
-    if not same(digest(key, os.pread(fd, stream.head_bytes, 0)), stream.head_digest):
+    if not has_head(fd, key, stream):
         return False
     if place.digest:
         return same(digest_at(fd, key, place.committed), place.digest)

@@ -106,9 +106,8 @@ class Files:
             )
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
-            if followed.tail.highest_acknowledged:
+            if highest := followed.tail.highest_acknowledged:
                 # Outlives a restart: what is sent again then is marked as well.
-                highest = followed.tail.highest_acknowledged
                 self._state.acknowledged[followed.stream_id] = highest
                 self._dirty = True
         for lost in self._adoption.take_lost():
@@ -167,7 +166,7 @@ class Files:
         if notice.final:
             self._state.acknowledged[notice.stream_id] = notice.committed
             self._state.end(notice.stream_id, int(time.time()))
-            self._closed(notice.stream_id, followed)
+            self._closed(notice, followed)
         elif followed is not None:
             tail = followed.tail
             self._speed.delivered(notice.committed - tail.acknowledged)
@@ -179,19 +178,22 @@ class Files:
                 for loss in tail.losses.stored(notice.committed):
                     self._journal.stored(loss.gap_id)
 
-    def _closed(self, stream_id: int, followed: Followed | None) -> None:
-        self._by_stream.pop(stream_id, None)
-        self._adoption.unpacking.forget(stream_id)
+    def _closed(self, notice: Acknowledged, followed: Followed | None) -> None:
+        self._by_stream.pop(notice.stream_id, None)
+        self._adoption.unpacking.forget(notice.stream_id)
         with suppress(OSError):
-            self._journal.closed(stream_id)
+            self._journal.closed(notice.stream_id)
         if followed is None or not followed.has_file:
             return
-        self._adoption.released(followed)
-        if followed.segment is not None and followed.segment.closing:
+        if not followed.ended or notice.committed != followed.tail.begin + 1:
+            # An earlier process ended it, perhaps elsewhere.
+            followed.ended, followed.has_file = True, False
+            self._adoption.again(followed, 0.0, replayed=True)
+        elif followed.segment is not None and followed.segment.closing:
+            self._adoption.released(followed)
             self._inbox.keep(followed.tail.fd, followed.segment.path)
         else:
-            followed.tail.close()
-            self._held.discard(followed.path)
+            self._let_go(followed)
 
     def go_back(self, notice: GoBack) -> Followed | None:
         """Read a stream again from where the collector stands; return it if its file has that."""
@@ -211,8 +213,8 @@ class Files:
             reason, detail = HELD_FULL, f"{followed.path} {_TOO_MUCH_HELD}"
         self._endings.lose(followed, notice.place, end, detail, reason=reason)
         if had_file:
-            # What the file has now may be in Postgres already, under the stream that ended.
-            self._adoption.again(followed, 0.0, replay_below=followed.tail.size)
+            self._adoption.copies.note_copies(followed, notice.place)
+            self._adoption.again(followed, 0.0, replayed=True)
         return None
 
     def refused(self, notice: Refused, now: float) -> None:
@@ -229,7 +231,7 @@ class Files:
         tail = followed.tail
         place = Place(tail.begin, tail.begin_digest)
         detail = f"{followed.path} was truncated or rewritten"
-        copied = self._adoption.copy_of(followed, place)
+        copied = self._adoption.copies.copy_of(followed, place)
         if copied is None:
             sought = Sought(tail.stream, place, tail.rested_mtime_ns, followed, is_copy=True)
             if not self._adoption.unpacking.seek(sought):
@@ -327,8 +329,7 @@ class Files:
                 self._endings.finish(followed, now, now_us, self.looked_us)
         elif followed.kept and self._adoption.unpacking.has_more(followed.stream_id):
             if tail.acknowledged == tail.begin:
-                place = Place(tail.begin, tail.begin_digest)
-                self._adoption.unpacking.go_on(followed, place)
+                self._adoption.unpacking.go_on(followed, Place(tail.begin, tail.begin_digest))
         elif followed.kept or (endings.cannot_grow(followed, now, now_ns) and tail.at_end()):
             self._endings.finish(followed, now, now_us, self.looked_us)
 
@@ -362,8 +363,7 @@ class Files:
     def reload(self, agent: AgentConfig) -> None:
         """Go by another configuration from now on; the caller looks anew."""
         self._adoption.reload(agent)
-        self._held.limits = agent
-        self._inbox.limits = agent
+        self._held.limits = self._inbox.limits = agent
 
     def save(self) -> None:
         """Write the cache."""

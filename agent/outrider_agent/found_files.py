@@ -15,10 +15,10 @@ from outrider import severity as severities
 from outrider_agent import discovery
 from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.discovery import Found
-from outrider_agent.evidence import digest_at, holds, is_telling
+from outrider_agent.evidence import digest_at, is_telling
 from outrider_agent.generations import Sight, is_copy_of, rotated_names
 from outrider_agent.registry import Candidate, open_candidate
-from outrider_agent.state import Delivered
+from outrider_agent.state import Delivered, Left
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,6 +62,8 @@ class FoundFiles:
         """What the last look found at each path."""
         self.delivered_files: dict[tuple[int, int], Delivered] = {}
         """Files whose streams have ended, the latest ones."""
+        self.left_files: dict[tuple[int, int], Left] = {}
+        """What an earlier process knew of, and had a stream of, that was to end."""
         self._looked_s = 0.0
         self.sights: dict[str, Sight] = {}
         """What the last look saw where sources look, opened or not."""
@@ -159,8 +161,12 @@ class FoundFiles:
                 status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
                 key = (status.st_dev, status.st_ino)
                 fresh = status.st_mtime >= since_s - _TICK_S and not self.was_delivered(key, status)
-                if fresh and key not in self.known and not self.is_copy(path, found.path):
-                    self._take(Found(path, found.source, named=found.path))
+                fresh = fresh and key not in self.known and not self.had_left(path, status)
+                if fresh and not self.is_copy(path, found.path):
+                    between = Found(path, found.source, named=found.path)
+                    known = self.had_left(path, status, whole=False)
+                    known = known or self.is_copy(path, found.path, proved=False)
+                    self.take_generation(between, replayed=known)
 
     def directory_ns(self, path: str) -> int:
         """Modification time of a path's directory before the last look; 0 where it was not seen."""
@@ -174,10 +180,17 @@ class FoundFiles:
     def had_ended(self, path: str, key: tuple[int, int]) -> bool:
         """Whether a file is one whose stream has ended, also if it grew since. Raises OSError."""
         ended = self.delivered_files.get(key)
-        if ended is None:
+        if ended is None or ended.is_copy:
             return False
         length = tail_length(ended.size)
         return self.has(path, ended.size - length, length, ended.digest)
+
+    def had_left(self, path: str, status: os.stat_result, *, whole: bool = True) -> bool:
+        """Whether a file was to end, ``whole`` as it is, by an earlier cache. Raises OSError."""
+        left = self.left_files.get((status.st_dev, status.st_ino))
+        if left is None or (whole and left.size != status.st_size):
+            return False
+        return self.has(path, 0, left.head_bytes, left.head_digest)
 
     def has(self, path: str, begin: int, length: int, wanted: bytes) -> bool:
         """Whether a file has the bytes of a digest at a place. Raises OSError."""
@@ -193,25 +206,6 @@ class FoundFiles:
         if replayed and isinstance(candidate, Candidate) and not candidate.begin:
             candidate.replay_below = candidate.size()
         return candidate is not None
-
-    def copy_of(self, followed: Followed, place: Place) -> Candidate | None:
-        """Seek, beside a file that was truncated, the copy that has what it had before."""
-        stream = followed.tail.stream
-        for _ in discovery.until_at_rest([followed.path]):
-            for path in discovery.siblings([followed.path]):
-                try:
-                    candidate = open_candidate(Found(path, followed.found.source))
-                except OSError:
-                    continue
-                if (
-                    candidate.key not in self.known
-                    and place.digest
-                    and holds(candidate.fd, self._key, stream, place)
-                    and is_telling(candidate.fd, place.committed)
-                ):
-                    return candidate
-                os.close(candidate.fd)
-        return None
 
     def is_copy(self, path: str, home: str, *, proved: bool = True) -> bool:
         """Whether a file has what one of ``home`` has, or had when its stream ended: a backup.
@@ -274,10 +268,9 @@ class FoundFiles:
     def was_delivered(self, key: tuple[int, int], status: os.stat_result) -> bool:
         """Whether a file is as it was when its stream ended."""
         ended = self.delivered_files.get(key)
-        return ended is not None and (status.st_size, status.st_mtime_ns) == (
-            ended.size,
-            ended.mtime_ns,
-        )
+        if ended is None or ended.is_copy:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (ended.size, ended.mtime_ns)
 
     def _leave_delivered(self, candidate: Candidate) -> None:
         """Have a file that is found again after its stream ended go on where that one did.
@@ -315,7 +308,11 @@ class FoundFiles:
         self.known.pop(followed.key, None)
         status = os.fstat(followed.tail.fd)
         digest = digest_at(followed.tail.fd, self._key, status.st_size)
-        self._remember(followed, Delivered(status.st_size, status.st_mtime_ns, digest))
+        self._remember(followed.key, Delivered(status.st_size, status.st_mtime_ns, digest))
+
+    def note_copy(self, key: tuple[int, int], place: Place) -> None:
+        """Remember a file that has what was stored of one that was truncated."""
+        self._remember(key, Delivered(place.committed, 0, place.digest, is_copy=True))
 
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
@@ -325,10 +322,10 @@ class FoundFiles:
         with suppress(OSError):
             fd = followed.tail.fd
             digest = digest_at(fd, self._key, size)
-            self._remember(followed, Delivered(size, os.fstat(fd).st_mtime_ns, digest))
+            self._remember(followed.key, Delivered(size, os.fstat(fd).st_mtime_ns, digest))
 
-    def _remember(self, followed: Followed, delivered: Delivered) -> None:
-        self.delivered_files[followed.key] = delivered
+    def _remember(self, key: tuple[int, int], delivered: Delivered) -> None:
+        self.delivered_files[key] = delivered
         if len(self.delivered_files) > _MOST_DELIVERED:
             del self.delivered_files[next(iter(self.delivered_files))]
 

@@ -22,10 +22,9 @@ import msgspec
 from outrider_agent import discovery, state
 from outrider_agent.digests import same
 from outrider_agent.discovery import Found
-from outrider_agent.evidence import digest_at, holds, is_telling
+from outrider_agent.evidence import digest_at, is_telling
 from outrider_agent.registry import Candidate
 from outrider_agent.state import Left, Seen
-from outrider_agent.streams import Place
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -63,27 +62,30 @@ class Generations:
         self.changed = False
         """Whether something is to be remembered that was not saved yet."""
         self._unfinished: set[str] = set()
-        self._left: dict[tuple[int, int], Left] = {}
-        """What an earlier process knew of, and had a stream of, that was to end."""
 
     def read(self, cache: State) -> None:
         """Take up what an earlier process knew."""
         self.paths = {os.fsdecode(path): seen for path, seen in cache.paths.items()}
-        self._left = dict(cache.left)
 
     def save(
-        self, path: Path, cache: State, followed: Iterable[Followed], births: Container[int]
+        self,
+        path: Path,
+        cache: State,
+        followed: Iterable[Followed],
+        births: Container[int],
+        before: dict[tuple[int, int], Left],
     ) -> None:
         """Write the cache; ``births`` are streams of which Postgres may not know.
 
-        What no source finds any more may end after this: the next process can tell that it was a
-        stream. Where there is no room for that, only what has no name by which it could be met.
+        ``before`` is what an earlier process had of files that were to end. What no source finds
+        any more may end after this: the next process can tell that it was a stream. Where there is
+        no room for that, only what has no name by which it could be met.
         """
         cache.paths = {os.fsencode(name): seen for name, seen in self.paths.items()}
         left = [one for one in followed if not one.present and one.segment is None]
         known = [(one, one.tail.stream) for one in left if one.stream_id not in births]
         now = {f.key: Left(f.tail.size, s.head_bytes, s.head_digest) for f, s in known}
-        cache.left = list((self._left | now).items())[-_MOST_LEFT:]
+        cache.left = list((before | now).items())[-_MOST_LEFT:]
         self.changed = False
         saved = state.save(path, cache)
         for one in left:
@@ -173,7 +175,7 @@ class Generations:
                     and key not in files.known
                     and not files.had_ended(sibling, key)
                     and files.is_free(sibling)
-                    and not self._had_ended(key, status.st_size, sibling, files)
+                    and not files.had_left(sibling, status)
                 ):
                     young.append((status.st_mtime_ns, sibling))
         young.sort()
@@ -183,18 +185,11 @@ class Generations:
                     continue
                 # It was a stream, which ended otherwise than by its end: it may be stored.
                 key = _key_of(sibling)
-                replayed = key in self._left or (bool(seen.stream_id) and key == seen.key)
+                replayed = key in files.left_files or (bool(seen.stream_id) and key == seen.key)
                 replayed = replayed or files.is_copy(sibling, path, proved=False)
                 if not files.take_generation(Found(sibling, source, named=path), replayed=replayed):
                     return False
         return len(young) <= MOST_AT_ONCE
-
-    def _had_ended(self, key: tuple[int, int], size: int, path: str, files: FoundFiles) -> bool:
-        """Whether a file that is no stream now was one when the cache was saved, to its end."""
-        left = self._left.get(key)
-        if left is None or left.size != size:
-            return False
-        return files.has(path, 0, left.head_bytes, left.head_digest)
 
 
 def _seek(births: Iterable[Stream], files: FoundFiles) -> None:
@@ -251,9 +246,8 @@ def is_copy_of(
             tail = one.tail
             if path not in {one.found.home, tail.stream.path}:
                 continue
-            place = Place(tail.begin, tail.begin_digest)
-            if place.digest and holds(fd, key, tail.stream, place):
-                if not proved or is_telling(fd, place.committed):
+            if tail.position > tail.stream.start_offset and tail.is_in(fd):
+                if not proved or is_telling(fd, tail.position):
                     return True
                 continue
             if not tail.is_open:

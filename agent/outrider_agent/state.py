@@ -48,6 +48,9 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True):
     """Where the stream ended; the file may have grown since."""
     mtime_ns: int
     digest: bytes
+    is_copy: bool = False
+    """It is no such file, but may be a copy of one that was truncated: of what it has after `size`
+    nothing is known to be stored."""
 
 
 class Left(msgspec.Struct, frozen=True, array_like=True):

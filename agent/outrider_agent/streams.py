@@ -51,6 +51,10 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     head_digest: bytes = b""
     head_bytes: int = 0
 
+    def is_over_at(self, place: Place) -> bool:
+        """Whether Postgres has the end of the stream: its place then has no digest any more."""
+        return place.committed > self.start_offset and not place.digest
+
 
 class Place(msgspec.Struct, frozen=True):
     """Where Postgres stands in a stream: the first byte not committed and its tail digest."""

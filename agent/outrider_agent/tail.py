@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
 from outrider_agent.descriptors import OpenFile
-from outrider_agent.digests import Mark, digest, same, tail_length
-from outrider_agent.evidence import holds
+from outrider_agent.digests import Mark, tail_length
+from outrider_agent.evidence import has_head, holds
 from outrider_agent.framing import Framer
 from outrider_agent.losses import Losses
 from outrider_agent.prepared import is_prepared, read_settled
@@ -197,14 +197,10 @@ class Tail(OpenFile):
         return holds(self.fd, self._key, self.stream, place)
 
     def is_in(self, fd: int) -> bool:
-        """Whether another descriptor's file has what was read of this one. Raises OSError.
-
-        While a file is closed its inode may have gone to another.
-        """
-        head = digest(self._key, os.pread(fd, self.stream.head_bytes, 0))
+        """Whether a file, such as one that got the inode, has what was read. Raises OSError."""
         length = tail_length(self.position)
         before = os.pread(fd, length, self.position - length)
-        return same(head, self.stream.head_digest) and self._mark.fits(before)
+        return self._mark.fits(before) and has_head(fd, self._key, self.stream)
 
     def go_back(self, place: Place, generation: int) -> bool:
         """Continue at ``place``; False where the file has not its bytes, or cannot be read."""
@@ -248,7 +244,7 @@ class Tail(OpenFile):
         self.rest_bytes = -1
         status = os.fstat(self.fd)
         self.size = self._without_padding(status.st_size)
-        if status.st_size < self._framer.next:
+        if status.st_size < self._framer.next or self._began_otherwise():
             return Look.REPLACED
         if self.size == self._looked_to:
             if status.st_mtime_ns != self.mtime_ns:
@@ -267,6 +263,11 @@ class Tail(OpenFile):
             self.seen_bytes = max(self.seen_bytes, self.size)
             return Look.MORE
         return self._read(observed_us, now)
+
+    def _began_otherwise(self) -> bool:
+        """Whether a file of which no line was read yet has other bytes than it was born with."""
+        is_unread = self.stream.source == "file" and self.position == self.stream.start_offset
+        return is_unread and not has_head(self.fd, self._key, self.stream)
 
     def _without_padding(self, size: int) -> int:
         """Return the size of what was written; forgets padding that is written over, or cut off."""
@@ -395,6 +396,5 @@ class Tail(OpenFile):
         )
         self._begin, self._begin_digest = end, self._mark.digest
         self._begin_state = draft.framer_state
-        self.pending, self.latest = Records(), []
-        self.pending_urgent = False
+        self.pending, self.latest, self.pending_urgent = Records(), [], False
         return draft

@@ -184,7 +184,9 @@ class Tailing(RuleBasedStateMachine):
     @rule(data=st.data(), copied=st.booleans(), lines=st.integers(0, 40))
     def truncate(self, data: st.DataObject, copied: bool, lines: int) -> None:
         """Truncate, perhaps after a copy was made, and go on in the same file."""
-        name = data.draw(st.sampled_from(sorted(self.lives)))
+        self._truncate(data.draw(st.sampled_from(sorted(self.lives))), copied=copied, lines=lines)
+
+    def _truncate(self, name: str, *, copied: bool, lines: int) -> None:
         life = self.lives.pop(name)
         if copied:
             shutil.copy2(life.path, life.path.with_name(f"{name}.{next(self.generations)}"))
