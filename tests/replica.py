@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ import psycopg
 
 from outrider_collector.store.schema import migrate
 from outrider_collector.up.postgres import Binaries, Postgres
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +41,7 @@ class Replicated(NamedTuple):
         with psycopg.connect(self.primary_url, autocommit=True) as primary:
             row = primary.execute("select pg_current_wal_flush_lsn()").fetchone()
         with psycopg.connect(self.replica_url, autocommit=True) as replica:
-            deadline = time.monotonic() + 30
-            while not _is_there(replica, row):
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            wait_until(lambda: _is_there(replica, row))
 
 
 def _is_there(replica: psycopg.Connection, place: tuple[object, ...] | None) -> bool:
@@ -80,7 +77,9 @@ def replicated() -> Iterator[Replicated]:
 def _binaries(primary: Postgres) -> Binaries:
     """Return what the primary runs: the package's, or a copy where its account can reach it."""
     assert primary.process is not None
-    return Binaries(Path(str(primary.process.args[0])).parent, "")  # type: ignore[index]
+    arguments = primary.process.args
+    assert isinstance(arguments, list)
+    return Binaries(Path(str(arguments[0])).parent, "")
 
 
 def _copy(primary: Postgres, replica: Postgres) -> None:

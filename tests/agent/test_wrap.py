@@ -15,6 +15,7 @@ import pytest
 
 from outrider.inbox import slot
 from outrider_agent.own_log import OwnLog
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,11 @@ def said(inbox: Path) -> slot.Slot:
     found = slot.unpack(path.read_bytes())
     assert found is not None
     return found
+
+
+def logged(inbox: Path, words: bytes) -> bool:
+    """Whether a segment has these words by now."""
+    return any(words in path.read_bytes() for path in inbox.glob("*.jsonl"))
 
 
 def test_output_becomes_records(tmp_path: Path) -> None:
@@ -146,10 +152,7 @@ def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals) -> None:
         env={**os.environ, "OUTRIDER_INBOX": str(tmp_path)},
         stdin=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 30
-    while not any(b"ready" in path.read_bytes() for path in tmp_path.glob("*.jsonl")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: logged(tmp_path, b"ready"))
     process.send_signal(number)
 
     assert process.wait(30) == 5
@@ -163,10 +166,7 @@ def test_a_requested_stop_is_no_crash(tmp_path: Path) -> None:
         env={**os.environ, "OUTRIDER_INBOX": str(tmp_path)},
         stdin=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 30
-    while not any(b"worker.started" in path.read_bytes() for path in tmp_path.glob("*.jsonl")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: logged(tmp_path, b"worker.started"))
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(30) == 128 + 15

@@ -24,6 +24,7 @@ from outrider_dashboard.source import open_source
 from tests.dashboard.seed import Line, Seeder
 from tests.filled import fill
 from tests.replica import Replicated, replicated
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,10 @@ async def test_a_replica_behind_says_so_and_calls_nobody_silent(servers: Replica
         await connect(servers.replica_url, application_name="t") as admin,
         await connect(servers.replica_url, application_name="t", role=READ_ROLE) as conn,
     ):
+
+        async def all_silent() -> bool:
+            return not any(one.alive for one in await health.collectors(primary))
+
         # Two seconds from being called silent.
         await primary.execute(
             "update collectors set seen_at = clock_timestamp() - make_interval(secs => %s)",
@@ -101,8 +106,7 @@ async def test_a_replica_behind_says_so_and_calls_nobody_silent(servers: Replica
         servers.caught_up()
         await admin.execute("select pg_wal_replay_pause()")
         try:
-            while any(one.alive for one in await health.collectors(primary)):
-                await asyncio.sleep(0.1)
+            await eventually(all_silent)
             now = datetime.now(UTC)
             since = now - timedelta(hours=1)
             behind = await completeness.completeness(conn, ALL, since, now)
@@ -129,8 +133,7 @@ async def test_a_read_that_gives_way_to_replay_says_so(servers: Replicated) -> N
                     await conn.execute("select pg_sleep(60) from gone")
 
             reading = asyncio.create_task(read())
-            while not primary_sees_reader(servers):
-                await asyncio.sleep(0.05)
+            await eventually(lambda: primary_sees_reader(servers))
             primary.execute("drop table gone")
             with pytest.raises(Fault, match="hot_standby_feedback") as caught:
                 await reading

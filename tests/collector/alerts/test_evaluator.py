@@ -18,6 +18,7 @@ from outrider_collector.alerts.leader import Leader
 from outrider_collector.store import alerts, health
 from tests.collector.alerts import samples
 from tests.collector.alerts.world import running
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.collector.alerts.world import World
@@ -167,8 +168,7 @@ async def test_a_failed_step_is_taken_again_whole(world: World) -> None:
     await world.log("charge failed")
 
     async with world.evaluating() as evaluator:
-        while evaluator.health()["state"] != "down":
-            await asyncio.sleep(0.01)
+        await eventually(lambda: evaluator.health()["state"] == "down")
         assert await world.value("select count(*) from alerts") == 0
         assert await world.value("select count(*) from evaluation_steps where step > 1") == 0
         await world.connection.execute("insert into nothing_yet values (1)")
@@ -182,16 +182,14 @@ async def test_of_two_evaluators_one_acts(world: World) -> None:
     await world.apply(rules=samples.MATCH)
 
     async with world.evaluating("two-b") as waiting:
-        while waiting.health()["state"] != "evaluating":
-            await asyncio.sleep(0.01)
+        await eventually(lambda: waiting.health()["state"] == "evaluating")
         async with world.evaluating("two-a") as second:
             await asyncio.sleep(0.3)
             assert second.health()["state"] == "waiting"
             await world.log("charge failed")
             await world.until("select count(*) from alerts")
     async with world.evaluating("two-a") as second:
-        while second.health()["state"] != "evaluating":
-            await asyncio.sleep(0.01)
+        await eventually(lambda: second.health()["state"] == "evaluating")
         await world.log("charge failed", worker="w2")
         await world.until("select count(*) from alerts", lambda n: n == 2)
 
@@ -238,8 +236,7 @@ async def test_a_rule_set_from_the_future_stops_evaluation_and_says_so(world: Wo
     await world.connection.execute("update rule_sets set minimum_engine = 99")
 
     async with world.evaluating() as evaluator:
-        while evaluator.health()["state"] != "refused":
-            await asyncio.sleep(0.01)
+        await eventually(lambda: evaluator.health()["state"] == "refused")
 
     assert "needs engine 99" in evaluator.health()["error"]
     assert await world.value("select feed_number from evaluator_state") == 0
@@ -264,8 +261,7 @@ async def test_rules_from_the_future_are_told_once_a_minute(
     await world.connection.execute("update rule_sets set minimum_engine = 99")
     tries.clear()
     async with world.evaluating() as refused:
-        while len(tries) < 4:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: len(tries) >= 4)
         assert refused.health()["state"] == "refused"
 
     told = [record for record in caplog.records if "needs engine 99" in record.getMessage()]
@@ -380,7 +376,8 @@ async def test_a_stopped_evaluator_is_replaced_and_does_no_harm_when_it_wakes(
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, world.url)
     try:
-        await world.until("select holder = 'frozen' from leases where name = 'evaluator'")
+        frozen = "select holder = 'frozen' from leases where name = 'evaluator'"
+        await world.until(frozen, within_s=30)  # it is a process that starts
         await world.log("charge failed")
         await world.until("select count(*) from alerts")
         process.send_signal(signal.SIGSTOP)
@@ -424,8 +421,7 @@ async def test_a_mistake_in_a_step_is_told_and_tried_again(
     monkeypatch.setattr(leader, "step", mistaken)
     async with running(loop):
         await world.log("charge failed")
-        while tries[0] < 3:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: tries[0] >= 3)
         health = loop.health()
         assert health["state"] == "failing"
         assert "a mistake of Outrider (ValueError)" in health["error"]
@@ -435,6 +431,5 @@ async def test_a_mistake_in_a_step_is_told_and_tried_again(
         assert loop.health()["state"] == "failing", "one good step proves nothing"
         now_s[0] += evaluator.STEADY_S
         await world.log("charge failed again")
-        while loop.health()["state"] != "evaluating":
-            await asyncio.sleep(0.01)
+        await eventually(lambda: loop.health()["state"] == "evaluating")
     assert loop.health()["out_for_s"] == 0

@@ -14,7 +14,6 @@ from outrider_collector.run import run
 from tests.collector.service.agent_client import Agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from outrider.probes.spec import Spec
@@ -86,14 +85,6 @@ async def start(
         if task.done():
             task.result()
     return Running(config, ready.result(), stop, task)
-
-
-async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
-    """Return what the condition gives once it is true."""
-    async with asyncio.timeout(within_s):
-        while not (found := condition()):
-            await asyncio.sleep(0.02)
-    return found
 
 
 def ask(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -14,8 +14,9 @@ from outrider_collector.store import health, overdue
 from outrider_collector.store.connect import connect
 from outrider_protos.limits import MAX_COMPONENTS, MAX_FACTS
 from outrider_protos.v1 import ingest_pb2
-from tests.collector.service.running import ask, eventually
+from tests.collector.service.running import ask
 from tests.collector.service.test_heartbeats import Beats
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.collector.service.running import Running

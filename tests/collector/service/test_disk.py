@@ -31,9 +31,10 @@ from outrider_collector.store.budget.services import Quota
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.up.postgres import Postgres
 from tests.collector.service.agent_client import batch_of, lines
-from tests.collector.service.running import ask, eventually
+from tests.collector.service.running import ask
 from tests.fleet import Fleet, fleet
 from tests.small_disk import small_disk as mounted
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -14,8 +14,9 @@ from outrider_collector.store import health
 from outrider_collector.store.connect import connect
 from outrider_protos.v1 import ingest_pb2
 from tests.collector.service.agent_client import Agent, batch_of, bearer, lines
-from tests.collector.service.running import ask, eventually
+from tests.collector.service.running import ask
 from tests.collector.store.making import now_us
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     import pytest

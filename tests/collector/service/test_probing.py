@@ -14,7 +14,8 @@ from outrider.configuration import ConfigError
 from outrider.probes.look import look
 from outrider_collector import config
 from outrider_collector.store import database_probe
-from tests.collector.service.running import ask, eventually
+from tests.collector.service.running import ask
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,8 @@ from outrider_alerting.durations import Duration
 from outrider_collector.store import blocks
 from outrider_protos.v1 import ingest_pb2, log_pb2
 from tests.collector.service.agent_client import Agent, batch_of, digest, lines
-from tests.collector.service.running import ask, eventually
+from tests.collector.service.running import ask
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from tests.collector.service.conftest import Start

@@ -13,9 +13,10 @@ from outrider_collector.store.reading.types import WorkerName
 from outrider_collector.terminal import status
 from outrider_collector.terminal.retire import full_name
 from outrider_protos.v1 import ingest_pb2
-from tests.collector.service.running import ask, eventually
+from tests.collector.service.running import ask
 from tests.collector.service.test_heartbeats import W1, Beats, states, worker
 from tests.collector.store.making import now_us
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path

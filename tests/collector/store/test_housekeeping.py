@@ -12,10 +12,9 @@ from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.connect import connect
 from outrider_collector.store.housekeeping import Housekeeper, keep_house
 from tests.collector.store.making import Store, commit
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
     from psycopg import AsyncConnection
 
@@ -28,12 +27,6 @@ def for_days(days: int) -> Retention:
 
 
 MONTH = for_days(30)
-
-
-async def _until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_old_rows_go_and_young_ones_stay(store: Store) -> None:
@@ -182,12 +175,12 @@ async def test_one_of_many_keeps_house_and_another_follows(
     keepers = [Housekeeper(database_url, MONTH, holder=f"k{i}", period_s=0.05) for i in range(2)]
     stops = [asyncio.Event() for _ in keepers]
     runs = [asyncio.create_task(k.run(s)) for k, s in zip(keepers, stops, strict=True)]
-    await _until(lambda: any(keeper.last for keeper in keepers))
+    await eventually(lambda: any(keeper.last for keeper in keepers))
     acting = 0 if keepers[0].last else 1
     assert keepers[1 - acting].last is None
     stops[acting].set()
     await runs[acting]
-    await _until(lambda: keepers[1 - acting].last)
+    await eventually(lambda: keepers[1 - acting].last)
     stops[1 - acting].set()
     await runs[1 - acting]
 
@@ -215,7 +208,7 @@ async def test_a_round_that_outlasts_the_lease_keeps_it(
     keeper = Housekeeper(store.url, MONTH, holder="k", period_s=0.3)
     stop = asyncio.Event()
     run = asyncio.create_task(keeper.run(stop))
-    await _until(lambda: keeper.last)
+    await eventually(lambda: keeper.last)
     stop.set()
     await run
     assert len(set(expiries)) == 4

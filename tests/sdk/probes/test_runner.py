@@ -15,6 +15,7 @@ from outrider.probes.reach import ReachError
 from outrider.probes.result import Result
 from outrider.probes.runner import Runner
 from outrider.probes.spec import MAX_THREADS, Kind, Spec
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,18 +48,11 @@ class Told:
         self.hurried += 1
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(LIMIT_S):
-        while not holds():
-            await asyncio.sleep(0.005)
-
-
 async def run(runner: Runner, holds: Callable[[], bool]) -> None:
     """Run until something holds."""
     task = asyncio.create_task(runner.run())
     try:
-        await until(holds)
+        await eventually(holds)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -95,10 +89,10 @@ async def test_a_minute_is_a_sample() -> None:
     await asyncio.sleep(0)
     now_s = 10.0
     runner.configure([probe])  # wakes it, and keeps what is known
-    await until(lambda: runner.look_up()[0].verdict.state == "up")
+    await eventually(lambda: runner.look_up()[0].verdict.state == "up")
     now_s = 60.0
     runner.configure([probe])
-    await until(lambda: bool(told.records))
+    await eventually(lambda: bool(told.records))
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
@@ -160,7 +154,7 @@ async def test_what_is_configured_anew_is_looked_at_at_once() -> None:
         found.update({r.key.name: r.verdict.state for r in runner.look_up()})
         return found.get("quick") == "up"
 
-    await until(quick_is_up)
+    await eventually(quick_is_up)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
