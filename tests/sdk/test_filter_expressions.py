@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from outrider.filter.expressions import ExpressionError, expression_test, required_texts
+from outrider.filter.expressions import (
+    ExpressionError,
+    expression_test,
+    in_any_case,
+    required_texts,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +58,12 @@ def test_every_match_holds_what_is_required(pattern: str, text: str) -> None:
         return
     if found(text):
         assert all(one in text for one in required_texts(pattern))
+
+
+@given(text=st.text("aBz-.(\\\0{1", min_size=1, max_size=5), held=st.binary(max_size=8))
+@example(text="(a", held=b"x(A\xff")
+@example(text="z" * 64, held=b"Z" * 64)
+def test_a_text_is_found_in_any_case(text: str, held: bytes) -> None:
+    """Letters match both of their cases; every other character, and any byte beside, itself."""
+    for whole in (held, held + text.encode() + held, held + text.upper().encode()):
+        assert in_any_case(text)(whole) == (text.lower().encode() in whole.lower())
