@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from outrider_agent.picture import Picture
     from outrider_agent.reports import Reports
 
+_LOOK_S = 0.02
+_MOST_LOOKS = 50
 _LONGEST_WAIT_S = 30.0
 """However long a collector asks an agent to stay away, and where nothing changes by itself."""
 
@@ -69,6 +71,7 @@ class Connection:
         # One for all sessions: it knows how old things are, whatever becomes of the clock.
         self._expected = Roster()
         self._expect(config.agent)
+        self._picture = picture
         self._heartbeats = Heartbeats(
             picture,
             clock_us,
@@ -221,6 +224,7 @@ class Connection:
                 event="pipeline.connected",
                 collector=address,
             )
+        await self._see_who_is_there(session.welcomed_s)
         await run_heartbeats(
             channel,  # type: ignore[arg-type]  # only wire/ names grpc's types
             token,
@@ -232,6 +236,16 @@ class Connection:
             hurry=self.hurry,
             stop=stop,
         )
+
+    async def _see_who_is_there(self, since_s: float) -> None:
+        """Wait until the disk thread has looked since then; a second, and the last look will do.
+
+        A worker that started again while no collector was reachable is not told as ended first.
+        """
+        for _ in range(_MOST_LOOKS):
+            if self._picture().painted_s >= since_s:
+                return
+            await asyncio.sleep(_LOOK_S)
 
     def _keep_head(self, number: int, root: bytes) -> bool:
         """Keep a head of the audit log, whoever shows it; tell where it contradicts one kept.

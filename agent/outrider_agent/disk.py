@@ -139,7 +139,7 @@ class DiskThread:
             self._files.refused(order, self._clock())
         elif isinstance(order, Welcomed):
             self._files.welcomed(order)
-            self._next_full_look = self._next_check = 0.0
+            self._next_full_look = self._next_check = self._next_housekeeping = 0.0
         elif isinstance(order, SettingsChanged):
             self._pace = Pace(order)
             self._batches.compress(order.compress)

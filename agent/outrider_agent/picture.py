@@ -34,6 +34,8 @@ class Picture:
     workers: tuple[WorkerPicture, ...] = ()
     ends: frozenset[object] = frozenset()
     """Changes when a worker comes, ends or dies."""
+    painted_s: float = 0.0
+    """When it was painted (monotonic)."""
 
 
 def paint(files: Iterable[Followed], waiting_bytes: int, now_s: float) -> Picture:
@@ -51,4 +53,4 @@ def paint(files: Iterable[Followed], waiting_bytes: int, now_s: float) -> Pictur
             last_us = max(0, followed.tail.active_us)
             workers.append(WorkerPicture(stream.service, stream.worker, waiting, last_us, segment))
     ends = frozenset((w.service, w.worker, w.segment and w.segment.state) for w in workers)
-    return Picture(backlog_bytes, age_ms, count, tuple(workers), ends)
+    return Picture(backlog_bytes, age_ms, count, tuple(workers), ends, now_s)

@@ -61,6 +61,27 @@ async def test_a_living_worker_is_told_with_its_progress(
     assert "charged" in collector.database.messages()
 
 
+async def test_who_came_back_while_no_collector_was_there_is_not_told_as_ended(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """A worker that ended and started again meanwhile runs, by each heartbeat of the session."""
+    site = Site(tmp_path, collector)
+    first = worker(site.inbox)
+    async with site.agent():
+        await collector.until(lambda: told(collector) is not None)
+        port = collector.port
+        await collector.stop()
+        first.communicate("\n")
+        second = worker(site.inbox)
+        collector.heartbeats.clear()
+        await collector.start(port)
+        await collector.until(lambda: len(collector.heartbeats) > 2)
+        second.communicate("\n")
+
+    beats = [w for beat in collector.heartbeats[:3] for w in beat.workers if w.service == "pay"]
+    assert [(w.pid, w.end) for w in beats] == [(second.pid, ingest_pb2.WORKER_END_RUNNING)] * 3
+
+
 async def test_a_killed_worker_is_recorded_once(tmp_path: Path, collector: FakeCollector) -> None:
     """A worker that ends without a word: its last words arrive, its death is one record."""
     site = Site(tmp_path, collector)

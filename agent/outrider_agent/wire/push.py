@@ -8,6 +8,7 @@ the call is, and the pending read ends with it.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,8 @@ class PushSession:
         self._goodbye: Fault | None = None
         self._left = asyncio.Event()
         self.welcomed = asyncio.Event()
+        self.welcomed_s = 0.0
+        """When the collector said welcome, before the disk thread was told (monotonic)."""
         self.last_feed: tuple[int, bytes] | None = None
 
     def wake(self) -> None:
@@ -154,6 +157,7 @@ class PushSession:
         )
         self._delivery.welcome(places, welcome.credit_bytes)
         self._settle()
+        self.welcomed_s = time.monotonic()
         self._handover.tell(Welcomed(orphans, welcome.store_regressed))
         self.welcomed.set()
 
