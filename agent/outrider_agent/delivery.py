@@ -354,7 +354,7 @@ class Delivery:
         if chain.stream.stream_id not in self._chains:
             return
         if chain.stream.is_over_at(place):
-            # It ended in an earlier life: nothing that is sent of it can be taken any more.
+            # It ended in an earlier life: the collector rewinds whatever is sent behind an end.
             self._close(chain, place.committed)
             return
         if chain.batches and chain.batches[0].begin == place.committed:

@@ -10,7 +10,8 @@ and the session must be the agent's newest. Consecutive batches of one stream ar
   acknowledgement was lost); the rest is claimed in a second try, in the same transaction.
 * the row stands at or past the chain's end: acknowledge again, insert nothing.
 * another transaction holds the row: deferred, the batch waits a turn.
-* anything else: rewind, the agent continues from where the row stands.
+* anything else: rewind, the agent continues from where the row stands. So it is with all that
+  would come after the end of a stream: there is one end.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ class Answer:
     """Its row was locked for this transaction."""
     live: bool
     """It is this agent's, the session is the newest, and the agent is not revoked."""
+    over: bool
+    """The stream has its end."""
     claimed: bool
     committed: int
     """Where the stream stood before the claim; 0 unless held."""
@@ -191,7 +194,7 @@ def judge(
         result.fenced.extend(chain.batches)
     elif answer.claimed:
         result.acked[chain.stream] = chain.last.end
-    elif rest := chain.after(answer.committed, answer.tail):
+    elif not answer.over and (rest := chain.after(answer.committed, answer.tail)):
         front = len(chain.batches) - len(rest.batches)
         return rest, list(chain.batches[:front])
     elif _is_behind(chain, answer):
@@ -210,7 +213,8 @@ def batches_of(claimed: Iterable[Chain]) -> list[PendingBatch]:
 
 
 def _continues(earlier: PendingBatch, later: PendingBatch) -> bool:
-    return later.begin == earlier.end and later.previous_digest == earlier.digest
+    fits = later.begin == earlier.end and later.previous_digest == earlier.digest
+    return fits and not earlier.final
 
 
 def _is_behind(chain: Chain, answer: Answer) -> bool:

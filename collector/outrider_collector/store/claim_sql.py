@@ -4,6 +4,9 @@ One statement locks the streams' rows in the order of their ids, passing over ro
 transaction holds, and moves those that stand where their chain begins. A row that was moved between
 the statement's snapshot and its lock is judged by its newest version: Postgres evaluates the
 condition anew on it.
+
+Where a stream has its end the row's tail is empty, as at its first byte: only then is it asked
+whether the stream is closed.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ with batch as materialized (
         stream, agent, session, begin_offset, previous, end_offset, tail, framer_state, watermark)
 ), held as materialized (
     select s.id, s.committed, s.tail, s.framer_state,
-        s.agent = b.agent and a.session = b.session and a.revoked_at is null as live
+        s.agent = b.agent and a.session = b.session and a.revoked_at is null as live,
+        s.tail = '' and coalesce(
+            (select i.closed_at is not null from stream_info i where i.id = s.id), false) as over
     from batch b
     join streams s on s.id = b.stream
     join agents a on a.id = b.agent
@@ -46,12 +51,13 @@ with batch as materialized (
         watermark = greatest(s.watermark, least(b.watermark, now()))
     from batch b
     join held h on h.id = b.stream
-    where s.id = h.id and h.live and s.committed = b.begin_offset and s.tail = b.previous
+    where s.id = h.id and h.live and not h.over
+        and s.committed = b.begin_offset and s.tail = b.previous
     returning s.id
 )
 select b.stream, exists (select from streams e where e.id = b.stream), h.id is not null,
-    coalesce(h.live, false), c.id is not null, coalesce(h.committed, 0), coalesce(h.tail, ''),
-    coalesce(h.framer_state, '')
+    coalesce(h.live, false), coalesce(h.over, false), c.id is not null, coalesce(h.committed, 0),
+    coalesce(h.tail, ''), coalesce(h.framer_state, '')
 from batch b
 left join held h on h.id = b.stream
 left join claimed c on c.id = b.stream
@@ -115,7 +121,9 @@ def _claim_parameters(found: Sequence[Chain]) -> tuple[binary.Packed, ...]:
 
 def _answers(rows: Iterable[tuple[Any, ...]], found: Sequence[Chain]) -> list[Answer]:
     by_stream = {
-        stream: Answer(stream, known, held, live, claimed, committed, bytes(tail), bytes(framer))
-        for stream, known, held, live, claimed, committed, tail, framer in rows
+        stream: Answer(
+            stream, known, held, live, over, claimed, committed, bytes(tail), bytes(framer)
+        )
+        for stream, known, held, live, over, claimed, committed, tail, framer in rows
     }
     return [by_stream[chain.stream] for chain in found]

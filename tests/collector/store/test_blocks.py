@@ -175,7 +175,17 @@ def test_chains_are_consecutive_batches_of_the_newest_session() -> None:
 def test_an_answer_has_one_meaning(committed: int, tail: bytes, outcome: str) -> None:
     """A held, living, unclaimed row is judged by where it stands and what lies before."""
     chain = claim.Chain([_batch(5, 10), _batch(10, 20)])
-    answer = Answer(1, True, True, True, False, committed, tail, b"")
+    answer = Answer(
+        1,
+        known=True,
+        held=True,
+        live=True,
+        over=False,
+        claimed=False,
+        committed=committed,
+        tail=tail,
+        framer_state=b"",
+    )
     result = CommitResult()
     rest, _ = claim.judge(chain, answer, result)
 

@@ -229,6 +229,33 @@ async def test_the_last_batch_closes_its_stream(store: Store) -> None:
     assert rows == [(1, True), (2, False)]
 
 
+async def test_a_stream_that_has_its_end_gets_no_other(store: Store) -> None:
+    """A second end, somewhere else, is rewound: no gap is told, nothing moves."""
+    writer = store.writer()
+    last = store.batch(0, [b"bye"], end=11, final=True, digest=b"")
+    gap = Gap(11, 50, 1, at_least=True, reason="truncated", gap_id=b"t" * 16)
+    again = store.batch(11, [], end=12, previous_digest=b"", digest=b"", gaps=[gap], final=True)
+    together = await commit(writer, last, again)
+    refused = await commit(writer, *together.deferred)
+    repeated = await commit(writer, last)
+
+    assert (together.acked, together.deferred) == ({1: 11}, [again])
+    assert (refused.acked, refused.rewinds) == ({}, [Rewind(1, 11, b"", b"")])
+    assert (repeated.acked, repeated.rewinds) == ({1: 11}, [])
+    assert await store.rows("select committed from streams where id = 1") == [(11,)]
+    assert await store.rows("select reason from gaps") == []
+
+
+async def test_a_stream_goes_on_behind_an_empty_digest_that_is_no_end(store: Store) -> None:
+    """Only what closed a stream ends it."""
+    writer = store.writer()
+    await commit(writer, store.batch(0, [b"one"], digest=b""))
+    result = await commit(writer, store.batch(10, [b"two"], previous_digest=b""))
+
+    assert result.acked == {1: 20}
+    assert await store.messages() == ["one", "two"]
+
+
 async def test_hits_are_stored_with_the_records_they_count(store: Store) -> None:
     """Hits of several batches are merged by key and second; hostile keys are stored safely."""
     bucket = now_us() // 1_000_000 * 1_000_000
