@@ -19,7 +19,15 @@ from outrider.filter import parse
 from outrider_collector.store import leases
 from outrider_collector.store.budget import growth, shed
 from outrider_collector.store.budget.limits import Measured, Wanted
-from outrider_collector.store.compaction import bloom, checksums, compactor, days, sheeting, sheets
+from outrider_collector.store.compaction import (
+    bloom,
+    checksums,
+    compactor,
+    days,
+    sheeting,
+    sheets,
+    transpose,
+)
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.compaction.compactor import Compactor, Pace
 from outrider_collector.store.compaction.verify import verify
@@ -59,7 +67,7 @@ def test_a_sheet_answers_as_the_filters_it_was_made_of(
 ) -> None:
     """A block's bit is set exactly where its own filter has all places of the tokens."""
     filters = [_filter(tokens, size) for tokens in blocks]
-    sheet, width = sheets.slices_of(filters), sheets.slice_bytes(len(filters))
+    sheet, width = transpose.slices_of(filters), sheets.slice_bytes(len(filters))
     places = [place & (8 * size - 1) for token in sought for place in bloom.places(token)]
     bits = sheets.in_all([sheet[place * width : (place + 1) * width] for place in places])
     asked = np.array([checksum for token in sought for checksum in checksums.of_texts([token])])
@@ -75,7 +83,7 @@ def test_a_sheet_answers_as_the_filters_it_was_made_of(
 )
 def test_the_filters_come_back(filters: list[bytes]) -> None:
     """Nothing of a filter is lost in a sheet."""
-    assert sheets.filters_of(sheets.slices_of(filters), len(filters)) == filters
+    assert transpose.filters_of(transpose.slices_of(filters), len(filters)) == filters
 
 
 @given(count=st.integers(0, 3000), least=st.sampled_from([16, 256, 512]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from psycopg import sql
 
 from outrider_collector.store import attaching, leases
-from outrider_collector.store.compaction import sheets
+from outrider_collector.store.compaction import sheets, transpose
 from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.compaction.days import PARENT, Day, forget_sheets
 
@@ -112,7 +112,7 @@ async def make(connection: AsyncConnection, lease: Lease, one: Due) -> bool:
                     len(filters[0]),
                     sheets.slice_bytes(len(filters)),
                     [number for number, _, _, _ in blocks],
-                    sheets.slices_of(filters),
+                    transpose.slices_of(filters),
                 ),
             )
     return True

@@ -41,37 +41,10 @@ MOST_BLOCKS: Final = 512
 MOST_FILTER_BYTES: Final = 32 * 1024
 """Larger filters are few, and are asked one by one: a sheet is held in memory when it is made."""
 
-_BYTES_AT_ONCE: Final = 2_048
-"""Of each filter: their bits take eight times as much for a moment."""
-
 
 def slice_bytes(blocks: int) -> int:
     """Return the bytes of a slice of so many blocks."""
     return (blocks + 7) // 8
-
-
-def slices_of(filters: Sequence[bytes]) -> bytes:
-    """Return the slices of filters that have one size, all in one."""
-    import numpy as np  # noqa: PLC0415  readers do without it
-
-    rows = np.frombuffer(b"".join(filters), np.uint8).reshape(len(filters), -1)
-    parts = []
-    for first in range(0, rows.shape[1], _BYTES_AT_ONCE):
-        bits = np.unpackbits(rows[:, first : first + _BYTES_AT_ONCE], axis=1)
-        parts.append(np.packbits(bits, axis=0).T.tobytes())
-    return b"".join(parts)
-
-
-def filters_of(slices: bytes, blocks: int) -> list[bytes]:
-    """Return the filters that these slices were made of."""
-    import numpy as np  # noqa: PLC0415  as above
-
-    rows = np.frombuffer(slices, np.uint8).reshape(-1, slice_bytes(blocks))
-    parts = []
-    for first in range(0, rows.shape[0], 8 * _BYTES_AT_ONCE):
-        bits = np.unpackbits(rows[first : first + 8 * _BYTES_AT_ONCE], axis=1, count=blocks)
-        parts.append(np.packbits(bits, axis=0).T)
-    return [each.tobytes() for each in np.concatenate(parts, axis=1)]
 
 
 def in_all(slices: Sequence[bytes]) -> bytes:

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.types.string import ByteaBinaryLoader
 
 from outrider_collector.store import attaching, partitions
-from outrider_collector.store.compaction import checksums, days, sheets
+from outrider_collector.store.compaction import checksums, days, sheets, transpose
 from outrider_collector.store.compaction.days import Day
 from outrider_collector.store.record_columns import RECORD_COLUMNS, TEXTS
 
@@ -199,7 +199,7 @@ def _columns_of(
     """Yield what a sheet keeps of each block; nothing fits a sheet of another shape."""
     _, filter_bytes, width, *_ = said
     fits = width == sheets.slice_bytes(len(ids)) and len(slices) == 8 * filter_bytes * width
-    kept = sheets.filters_of(slices, len(ids)) if fits else [b""] * len(ids)
+    kept = transpose.filters_of(slices, len(ids)) if fits else [b""] * len(ids)
     yield from zip(ids, kept, strict=True)
 
 
