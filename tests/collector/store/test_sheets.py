@@ -234,6 +234,37 @@ async def test_a_block_of_before_there_were_ids_is_asked_itself(store: Store) ->
     assert await _found(store.connection, "alpha") == ["alpha"]
 
 
+async def test_sheets_are_not_put_off_for_ever_where_others_want_the_processor(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longer ago they were found due the less it gives way: after an hour not at all."""
+    monkeypatch.setattr(sheeting, "LEAST_BLOCKS", 1_000)
+    await _fill(store, [b"alpha"] * 12)
+    monkeypatch.setattr(sheeting, "LEAST_BLOCKS", 2)
+    clock_s = waited_s = 1_000.0
+    rests: list[float] = []
+
+    def waited() -> float:
+        """What comes between two looks takes 300 s, in all of which others have the processor."""
+        nonlocal clock_s, waited_s
+        clock_s, waited_s = clock_s + 300, waited_s + 300
+        return waited_s
+
+    async def rest(rest_s: float, *_: asyncio.Event) -> None:
+        nonlocal clock_s
+        clock_s += rest_s
+        rests.append(rest_s)
+
+    monkeypatch.setattr(compactor, "_waited_s", waited)
+    monkeypatch.setattr(compactor, "first_of", rest)
+    compacting = Compactor(store.url, Pace(), holder="test", clock=lambda: clock_s)
+    assert await compacting.once(asyncio.Event())
+    assert compacting.totals.sheets == 4
+    assert rests == sorted(rests, reverse=True)
+    assert rests[0] == 300 + 300 * compactor.PATIENCE * (1 - 300 / compactor.PATIENT_S)
+    assert rests[-1] == 300
+
+
 async def test_sheets_that_are_made_between_two_pages_and_within_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

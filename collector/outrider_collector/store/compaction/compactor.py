@@ -42,7 +42,7 @@ LEASE_S = 60.0
 PATIENCE = 4.0
 """Seconds of rest for each that the process waited for a processor, while nothing is overdue."""
 PATIENT_S = 3_600.0
-"""What is overdue for so long is moved whoever else wants the processor."""
+"""What is overdue for so long is done whoever else wants the processor: a move, and a sheet."""
 PERIOD_S = 10.0
 """Between two looks for work when there was none."""
 SHEETS_PERIOD_S = 900.0
@@ -98,13 +98,15 @@ class Compactor:
         holder: str,
         period_s: float = PERIOD_S,
         progress: Callable[[Totals], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; ``progress`` is called after each move."""
+        """Prepare; ``progress`` is called after each move, ``clock`` returns seconds."""
         self._url = url
         self._pace = pace
         self._holder = holder
         self._period_s = period_s
         self._progress = progress
+        self._clock = clock
         self.totals = Totals()
         self._sheets_due_at = -math.inf
         self.acting = False
@@ -142,7 +144,7 @@ class Compactor:
                 done = 0
                 if lease is not None:
                     done = await self._round(connection, lease, stop)
-                    if time.monotonic() >= self._sheets_due_at:
+                    if self._clock() >= self._sheets_due_at:
                         await self._sheets(connection, lease, stop)
                 if not done:
                     await first_of(self._period_s, stop)
@@ -177,16 +179,16 @@ class Compactor:
         if begin is None or row is None or begin > row[0]:
             return 0
         overdue = row[0] - begin - _HOUR_OVER - self._pace.age
-        due_at = time.monotonic() - overdue.total_seconds()
+        due_at = self._clock() - overdue.total_seconds()
         everything = self._pace.everything or overdue >= timedelta(0)
         found = await candidates(connection, hour, self._pace.age)
         done = 0
         for planned in moves(found, all_of_them=everything):
             if stop.is_set() or not await leases.renew(connection, lease, LEASE_S):
                 break
-            began, waited_s = time.monotonic(), _waited_s()
+            began, waited_s = self._clock(), _waited_s()
             moved = await move(connection, lease, hour, planned)
-            self.totals.add(moved, time.monotonic() - began)
+            self.totals.add(moved, self._clock() - began)
             done += 1
             self._progress(self.totals)
             await self._rest(began, waited_s, stop, due_at)
@@ -194,32 +196,34 @@ class Compactor:
 
     async def _sheets(self, connection: AsyncConnection, lease: Lease, stop: asyncio.Event) -> None:
         """Make the sheets that are due."""
-        self._sheets_due_at = time.monotonic() + SHEETS_PERIOD_S
+        due_at = self._clock()
+        self._sheets_due_at = due_at + SHEETS_PERIOD_S
         await sheeting.forget_lost(connection)
         for due in await sheeting.due(connection):
             if stop.is_set() or not await leases.renew(connection, lease, LEASE_S):
                 break
-            began, waited_s = time.monotonic(), _waited_s()
+            began, waited_s = self._clock(), _waited_s()
             try:
                 self.totals.sheets += await sheeting.make(connection, lease, due)
             except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable) as error:
                 _LOG.info("no sheet is made of blocks of %s: %s", due.table, error)
-            await self._rest(began, waited_s, stop)
+            await self._rest(began, waited_s, stop, due_at)
 
     async def _rest(
-        self, began: float, waited_s: float, stop: asyncio.Event, due_at: float = math.inf
+        self, began: float, waited_s: float, stop: asyncio.Event, due_at: float
     ) -> None:
         """Rest from what began then, when this process had waited so long for a processor."""
-        now = time.monotonic()
+        now = self._clock()
         waited_s = _waited_s() - waited_s
         await first_of(rest_s(now - began, waited_s, self._pace.share, now - due_at), stop)
 
 
 def rest_s(busy_s: float, waited_s: float, share: float, overdue_s: float) -> float:
-    """Return how long to rest after a move of ``busy_s``.
+    """Return how long to rest after a move of ``busy_s``, or the making of a sheet.
 
     For ``waited_s`` of it this process could have run, and others did. ``overdue_s``: for how long
-    what was moved could have been moved with all of its hour; below 0 before.
+    what was moved could have been moved with all of its hour, below 0 before; of a sheet, how long
+    ago it was found due.
     """
     if share >= 1.0:
         return 0.0
