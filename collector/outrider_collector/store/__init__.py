@@ -13,10 +13,11 @@
 * ``budget/``: how full the store is, when it will be full, and what goes when it is.
 * ``audit/``: the audit log, its seals and their proof. ``erasing/``: ``outrider store purge``.
 * ``agents``, ``streams``: who writes, and from where. ``leases``: who alone may act.
-* ``rules``, ``acts``, ``evaluation``, ``sources``, ``last_words``, ``alerts``: the statements of
-  alerting. ``ledger``, ``shown``, ``outbox``, ``outcomes``, ``outdated``, ``pressed``, ``trials``,
-  ``incidents``: who is told of what, what messages tell, those on the way out, what became of them,
-  edits, buttons, tests of channels, what was told without a database.
+* ``rules``, ``acts``, ``evaluation``, ``rule_states``, ``sources``, ``last_words``, ``alerts``: the
+  statements of alerting. ``ledger``, ``shown``, ``outbox``, ``leaving``, ``outcomes``,
+  ``outdated``, ``pressed``, ``trials``, ``incidents``: who is told of what, what messages tell,
+  those on the way out, the moment they leave, what became of them, edits, buttons, tests of
+  channels, what was told without a database.
 * ``health``, ``overdue``: the statements of liveness, and of silence. ``uptime``: how long each
   state lasted, by day. ``canary``: whether alerting works. ``database_probe``: a probe that asks a
   database.

@@ -1,10 +1,11 @@
 """Newest first, exactly: how a range is walked from its newest edge down.
 
 A page is sought in slices of event time [low, high), from the newest edge down, each four times as
-wide as the last, or sixteen times where the last had no block to open. A slice is cut where it is
-expected to hold a budget of records, so that a dense minute is not taken apart whole for a hundred
-lines. What a block holds below its newest record is reckoned from its number of records and its
-span of time, as if they lay evenly: at a depth of d seconds below the newest edge, the sum of
+wide as the last, or sixteen times where the last had no block to open, or none that held a match. A
+slice is cut where it is expected to hold a budget of records, so that a dense minute is not taken
+apart whole for a hundred lines; the budget grows by four, or by sixteen where nothing matched. What
+a block holds below its newest record is reckoned from its number of records and its span of time,
+as if they lay evenly: at a depth of d seconds below the newest edge, the sum of
 ``density * (d - above)`` over the blocks that reach there. That is too much where blocks end above
 that depth, and so is the sum of all records of the blocks that reach it: the deeper of both cuts is
 taken. The reckoning only chooses where to cut.
@@ -52,7 +53,7 @@ MANY_RECORDS: Final = 8_000_000
 """The filters of blocks with so many are asked by several processes of the server."""
 
 MOST_QUICK: Final = 100_000
-"""A slice is sixteen times as large as the last up to here, where the last had no match."""
+"""Where blocks were opened and nothing matched, slices grow by sixteen up to this budget only."""
 
 
 @dataclass(frozen=True, slots=True)
