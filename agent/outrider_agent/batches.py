@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outrider.filter import Filter
-    from outrider_agent.records import Packed
+    from outrider_agent.records import Draft, Packed
     from outrider_agent.shedding import Shed
     from outrider_agent.streams import Stream
-    from outrider_agent.tail import Draft, Tail
+    from outrider_agent.tail import Tail
 
 FAR = float("inf")
 

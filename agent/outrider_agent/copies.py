@@ -171,7 +171,7 @@ class Copies:
 
     def move(self, followed: Followed, candidate: Candidate) -> None:
         """Let a stream go on in another file that has its bytes; the caller keeps the old one."""
-        followed.tail.fd, followed.tail.size = candidate.fd, candidate.size()
+        followed.tail.go_on_in(candidate.fd, candidate.size())
         followed.found, followed.key = candidate.found, candidate.key
         followed.present = False
         self._found.known[candidate.key] = followed

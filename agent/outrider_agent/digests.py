@@ -48,10 +48,11 @@ class Mark:
 
     __slots__ = ("_bytes", "_digest", "_key")
 
-    def __init__(self, key: bytes, content: bytes) -> None:
+    def __init__(self, key: bytes, content: bytes, known: bytes = b"") -> None:
+        """``known``: their digest, where they are not at hand."""
         self._key = key
-        self._bytes: bytes | None = content
-        self._digest: bytes | None = None
+        self._bytes: bytes | None = None if known else content
+        self._digest: bytes | None = known or None
 
     @property
     def digest(self) -> bytes:

@@ -87,7 +87,8 @@ class Endings:
     def finish(self, followed: Followed, now: float, now_us: int, looked_us: int) -> None:
         """End a stream whose file has got its last byte."""
         tail = followed.tail
-        tail.flush_partial(now_us, now)
+        if not tail.flush_partial(now_us, now):
+            return
         if tail.has_pending:
             self._handover.give(self._batches.make(tail, looked_us))
         place = Place(tail.begin, tail.begin_digest)

@@ -13,14 +13,14 @@ def is_prepared(fd: int, begin: int, end: int) -> bool:
     return begin >= end or os.pread(fd, 1, begin) == os.pread(fd, 1, end - 1) == b"\0"
 
 
-def read_settled(fd: int, length: int, offset: int) -> bytes:
+def read_settled(fd: int, length: int, offset: int, known: int = 0) -> bytes:
     """Read what a writer that fills its room from the beginning had written. Raises OSError.
 
     It may overtake the read: what stands behind NULs is believed where these are still there
-    afterwards.
+    afterwards. So many bytes as are ``known`` are no room.
     """
     data = os.pread(fd, length, offset)
-    nuls = data.find(b"\0")
+    nuls = data.find(b"\0", known)
     if nuls >= 0 and os.pread(fd, len(data), offset) != data:
         return data[:nuls]
     return data

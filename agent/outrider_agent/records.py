@@ -16,6 +16,8 @@ from outrider.columns import DictionaryColumn, pack_dictionary, pack_int64, pack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outrider_agent.shedding import Shed
+
 MAX_NAME_BYTES = 256
 """Limit of logger, event and error code."""
 
@@ -129,3 +131,16 @@ def _dictionary(values: Sequence[str | None]) -> DictionaryColumn:
     table: dict[str | None, int] = {value: i for i, value in enumerate(distinct, start=1)}
     table[None] = 0
     return DictionaryColumn(tuple(table)[:-1], bytes(map(table.__getitem__, values)))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a batch is made of."""
+
+    begin: int
+    end: int
+    previous_digest: bytes
+    digest: bytes
+    records: Records
+    framer_state: bytes = b""
+    shed: Shed | None = None

@@ -12,19 +12,18 @@ can always go back to any line start that the collector names.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from outrider.instants import from_unix_us
 from outrider_agent.descriptors import OpenFile
 from outrider_agent.digests import Mark, tail_length
-from outrider_agent.evidence import has_head, holds
+from outrider_agent.evidence import digest_at, has_head, holds
 from outrider_agent.framing import Framer
 from outrider_agent.losses import Losses
 from outrider_agent.prepared import is_prepared, read_settled
-from outrider_agent.records import Records
-from outrider_agent.shedding import Shed, Sifter
+from outrider_agent.records import Draft, Records
+from outrider_agent.shedding import Sifter
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
@@ -53,19 +52,6 @@ class Look(Enum):
     """Read, and there is more to read at once."""
     REPLACED = "replaced"
     """Shorter than what was read, or other bytes stand where they were read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What a batch is made of."""
-
-    begin: int
-    end: int
-    previous_digest: bytes
-    digest: bytes
-    records: Records
-    framer_state: bytes = b""
-    shed: Shed | None = None
 
 
 class Tail(OpenFile):
@@ -120,6 +106,8 @@ class Tail(OpenFile):
         self.last_event: str | None = None
         """The event of the last line read."""
         self._piece_bytes = PIECE_BYTES
+        self.begin_state = b""
+        """What framing must know at :attr:`begin`."""
         self.losses = Losses()
         self._set_position(stream.start_offset)
 
@@ -139,11 +127,6 @@ class Tail(OpenFile):
     def begin_digest(self) -> bytes:
         """Digest at :attr:`begin`, as the collector knows it."""
         return self.wire_digest(self._begin, self._begin_digest)
-
-    @property
-    def begin_state(self) -> bytes:
-        """What framing must know at :attr:`begin`."""
-        return self._begin_state
 
     @property
     def holds(self) -> bool:
@@ -169,24 +152,19 @@ class Tail(OpenFile):
         end = max(self._written_to + self.padding_bytes, self._framer.next)
         return not is_prepared(self.fd, self._written_to, end)
 
-    def _set_position(self, offset: int, state: bytes = b"") -> None:
-        self._framer = self._framing(offset, state)
-        self._begin, self._begin_state = offset, state
-        self._mark = self._mark_at(offset)
-        self._mark.rest()
-        self._begin_digest = self._mark.digest
-        self._looked_to, self._written_to, self.padding_bytes = -1, offset, 0
+    def _set_position(self, offset: int, state: bytes = b"", digest: bytes = b"") -> None:
+        self._frame_from(offset, state)
+        self._begin, self.begin_state = offset, state
+        self._begin_digest = digest or digest_at(self.fd, self._key, offset)
+        self._mark = Mark(self._key, b"", self._begin_digest)
         self.pending = Records()
         self.sifter.go_back(offset)
         self.pending_urgent = False
         self.losses.tell_again()
 
-    def _bytes_before(self, offset: int) -> bytes:
-        length = tail_length(offset)
-        return os.pread(self.fd, length, offset - length) if length else b""
-
-    def _mark_at(self, offset: int) -> Mark:
-        return Mark(self._key, self._bytes_before(offset))
+    def _frame_from(self, offset: int, state: bytes) -> None:
+        self._framer = self._framing(offset, state)
+        self._looked_to, self._written_to, self.padding_bytes = -1, offset, 0
 
     def wire_digest(self, offset: int, value: bytes) -> bytes:
         """Return the digest as the collector knows it: empty at the stream's first byte."""
@@ -198,9 +176,11 @@ class Tail(OpenFile):
 
     def is_in(self, fd: int) -> bool:
         """Whether a file, such as one that got the inode, has what was read. Raises OSError."""
+        return self._has_mark(fd) and has_head(fd, self._key, self.stream)
+
+    def _has_mark(self, fd: int) -> bool:
         length = tail_length(self.position)
-        before = os.pread(fd, length, self.position - length)
-        return self._mark.fits(before) and has_head(fd, self._key, self.stream)
+        return self._mark.fits(os.pread(fd, length, self.position - length))
 
     def go_back(self, place: Place, generation: int) -> bool:
         """Continue at ``place``; False where the file has not its bytes, or cannot be read."""
@@ -208,13 +188,18 @@ class Tail(OpenFile):
         try:
             if not self.stands_at(place):
                 return False
-            self._set_position(place.committed, place.framer_state)
+            self._set_position(place.committed, place.framer_state, place.digest)
         except OSError:
             return False
         # What was read to the end before is not on its way any more: no batch may say so.
         self.read_to_end_us = 0
         self.acknowledged = place.committed
         return True
+
+    def go_on_in(self, fd: int, size: int) -> None:
+        """Read on in another file, which has all before :attr:`position`; what was begun, anew."""
+        self.fd, self.size = fd, size
+        self._frame_from(self._framer.end, self._framer.state)
 
     # ---------------------------------------------------------------- reading
 
@@ -248,7 +233,7 @@ class Tail(OpenFile):
             return Look.REPLACED
         if self.size == self._looked_to:
             if status.st_mtime_ns != self.mtime_ns:
-                if not self._mark.fits(self._bytes_before(self.position)):
+                if not self._has_mark(self.fd):
                     return Look.REPLACED
                 self.mtime_ns = status.st_mtime_ns
             self.rested_mtime_ns = status.st_mtime_ns
@@ -289,17 +274,16 @@ class Tail(OpenFile):
 
     def _read_piece(self, observed_us: int, now: float) -> Look:
         position, long_line = self._framer.end, self._framer.partial_bytes
-        back = 0 if long_line else tail_length(position)
         read_from = self._framer.next
+        back = tail_length(read_from)
         data = self._settled(back, read_from - back)
         if long_line and self._is_written_over():
             self._framer.written_over()  # the hole that was fed is there no more
             return Look.MORE
-        if data is None or (back and not self._mark.fits(data[:back])):
+        if data is None or not (long_line or self._mark.fits(data[:back])):
             return Look.REPLACED
         lines = self._framer.feed(data[back:], MAX_RECORDS - len(self.pending))
-        if self._framer.end != position:
-            self._mark = self._mark_after(data, position - back, long_line)
+        self._move_mark(position, data, read_from - back)
         written = len(data) - back - self._framer.padding(data[back:])
         if written or not long_line:
             self._written_to = read_from + written
@@ -318,7 +302,7 @@ class Tail(OpenFile):
 
     def _settled(self, back: int, start: int) -> bytes | None:
         """Read a piece; None where the file is shorter by now than what was read of it."""
-        data = read_settled(self.fd, back + self._piece_bytes, start)
+        data = read_settled(self.fd, back + self._piece_bytes, start, back)
         self.size = os.fstat(self.fd).st_size
         if self.size < start + len(data):  # as when room that was not needed is cut off
             written = len(data) - self._framer.padding(data[back:])
@@ -335,40 +319,56 @@ class Tail(OpenFile):
             self.pending.extend(records)
             self.latest.append(records)
 
-    def _mark_after(self, data: bytes, data_begin: int, long_line: int) -> Mark:
+    def _move_mark(self, position: int, data: bytes, data_begin: int) -> None:
+        """Name the end of what was given out by bytes in hand: the file may have others by now."""
         end = self._framer.end
-        length = tail_length(end)
-        last = end - data_begin
-        if long_line or last < length:
-            return self._mark_at(end)
-        return Mark(self._key, data[last - length : last])
+        if end != position:
+            last = end - data_begin
+            self._mark = Mark(self._key, data[last - tail_length(end) : last])
+
+    def _rest(self) -> tuple[bytes, int] | None:
+        """Read what follows the last line, and what names the end of it; and where that begins.
+
+        None where the file is not any more what the last look, which read to the end, found.
+        """
+        begin = min(self._framer.next, self._written_to)
+        begin -= tail_length(begin)
+        back = self._framer.next - begin
+        data = os.pread(self.fd, back + CHUNK_BYTES, begin)
+        fits = self._framer.partial_bytes or self._mark.fits(data[:back])
+        return (data, begin) if fits and len(data) >= back and self.at_end() else None
 
     def close_record(self, observed_us: int, now: float) -> bool:
         """Take what is held as a record, because its writer has been quiet; False if it was not."""
-        if not self.at_end():
+        if (rest := self._rest()) is None:
             return False
-        data = os.pread(self.fd, CHUNK_BYTES, self._framer.next)
-        lines = self._framer.feed(data, MAX_RECORDS - len(self.pending), closing=True)
-        self._mark = self._mark_at(self._framer.end)
+        (data, begin), position = rest, self._framer.end
+        new = data[self._framer.next - begin :]
+        lines = self._framer.feed(new, MAX_RECORDS - len(self.pending), closing=True)
+        self._move_mark(position, data, begin)
         if lines.lines:
             self.latest = []
             self._take(self.parser.parse(lines, observed_us), now)
         self._is_at_end(observed_us)
         return True
 
-    def flush_partial(self, observed_us: int, now: float) -> None:
-        """Take the bytes after the last newline as the last line: the file cannot grow any more."""
-        data = os.pread(self.fd, CHUNK_BYTES, self._framer.next)
-        if self.padding_bytes:
-            data = data[: max(0, self._written_to - self._framer.next)]
-        if not data and not self._framer.partial_bytes:
-            return
-        lines = self._framer.flush(data)
-        self._mark = self._mark_at(self._framer.end)
-        self._looked_to = self._framer.end
-        if lines.lines:
-            unfinished = not self._framer.ends(data)
-            self._take(self.parser.parse(lines, observed_us, partial=unfinished), now)
+    def flush_partial(self, observed_us: int, now: float) -> bool:
+        """Take the bytes after the last newline as the last line: the file cannot grow any more.
+
+        False where it is not any more what the last look found: the next one tells what it is.
+        """
+        if (rest := self._rest()) is None:
+            return False
+        (data, begin), position = rest, self._framer.end
+        last = data[self._framer.next - begin : self._written_to - begin]
+        if last or self._framer.partial_bytes:
+            lines = self._framer.flush(last)
+            self._move_mark(position, data, begin)
+            self._looked_to = self._framer.end
+            if lines.lines:
+                unfinished = not self._framer.ends(last)
+                self._take(self.parser.parse(lines, observed_us, partial=unfinished), now)
+        return True
 
     # ---------------------------------------------------------------- batches
 
@@ -384,17 +384,17 @@ class Tail(OpenFile):
 
     def flush(self) -> Draft:
         """Take what is pending, for a batch."""
-        begin, end = self._begin, self._framer.end
+        end = self._framer.end
         draft = Draft(
-            begin=begin,
+            begin=self._begin,
             end=end,
-            previous_digest=self.wire_digest(begin, self._begin_digest),
+            previous_digest=self.begin_digest,
             digest=self.wire_digest(end, self._mark.digest),
             records=self.pending,
             framer_state=self._framer.state,
             shed=self.sifter.flush(end),
         )
         self._begin, self._begin_digest = end, self._mark.digest
-        self._begin_state = draft.framer_state
+        self.begin_state = draft.framer_state
         self.pending, self.latest, self.pending_urgent = Records(), [], False
         return draft

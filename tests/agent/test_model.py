@@ -38,6 +38,8 @@ from tests.agent.stepped import TOKEN, Stepped
 
 NAMES = ("a.log", "b.log")
 SERVICE = "bots"
+READ_S = 0.02
+"""Long enough to read what is there, too short to look for files."""
 LOOK_S = 0.3
 """Longer than the time between two looks for files."""
 SAVED_S = 2.0
@@ -98,7 +100,7 @@ class Tailing(RuleBasedStateMachine):
         number = next(self.numbers)
         return f"line {number} " + "x" * (number * 37 % 211)
 
-    def _append(self, life: Life, lines: int, *, partial: bool) -> None:
+    def _append(self, life: Life, lines: int, *, partial: bool, long: bool = False) -> None:
         data = ""
         for _ in range(lines):
             text, whole = life.partial + self._line(), life.partial
@@ -107,7 +109,7 @@ class Tailing(RuleBasedStateMachine):
             life.size += len(text) - len(whole) + 1
             life.partial = ""
         if partial:
-            more = f"part {next(self.numbers)} "
+            more = f"part {next(self.numbers)} " + "y" * (300_000 if long else 0)
             life.partial, life.size, data = life.partial + more, life.size + len(more), data + more
         with life.path.open("a") as file:
             file.write(data)
@@ -186,10 +188,13 @@ class Tailing(RuleBasedStateMachine):
         """Truncate, perhaps after a copy was made, and go on in the same file."""
         self._truncate(data.draw(st.sampled_from(sorted(self.lives))), copied=copied, lines=lines)
 
+    def _copy(self, path: Path) -> None:
+        shutil.copy2(path, f"{path}.{next(self.generations)}")
+
     def _truncate(self, name: str, *, copied: bool, lines: int) -> None:
         life = self.lives.pop(name)
         if copied:
-            shutil.copy2(life.path, life.path.with_name(f"{name}.{next(self.generations)}"))
+            self._copy(life.path)
         # A copy is not sought for a file that has no stream, nor by one that repeats.
         self._destroy(life)
         path = life.path
@@ -304,7 +309,7 @@ class Tailing(RuleBasedStateMachine):
         assert self.backup is not None
         self.host.disconnect()
         if self.host.agent is not None:
-            self.host.step(0.02)  # what an earlier welcome named is not named by the next
+            self.host.step(READ_S)  # what an earlier welcome named is not named by the next
         self.collector.database = copy.deepcopy(self.backup)
         for life in (*self.past, *self.rotated):
             life.destroyed, life.told = True, False

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.agent.test_model import LOOK_S, SAVED_S, Tailing
+from tests.agent.test_model import LOOK_S, READ_S, SAVED_S, Tailing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("leases")
-
-READ_S = 0.02
-"""Long enough to read what is there, too short to look for files."""
 
 
 @pytest.fixture
@@ -120,3 +117,20 @@ def test_a_stream_that_ended_is_not_ended_again_where_its_birth_is_still_journal
     tailing.disk(full=True)
     tailing.work(11.0)
     tailing.end(in_order=False)
+
+
+def test_a_copy_that_is_shorter_than_the_line_that_was_begun_goes_on_in_its_stream(
+    tailing: Tailing,
+) -> None:
+    """What was fed of a line that is in the file no more, and never in its copy, is forgotten."""
+    tailing.append("a.log", 20, partial=False)
+    tailing.work(11.0)
+    tailing.append("a.log", 3, partial=True)
+    tailing._copy(tailing.lives["a.log"].path)
+    tailing._append(tailing.lives["a.log"], 0, partial=True, long=True)
+    tailing.host.step(LOOK_S)
+    tailing._truncate("a.log", copied=False, lines=3)
+    tailing.work(11.0)
+
+    assert not any(row.replayed for row in tailing.collector.database.rows)
+    assert [gap.reason for _, gap in tailing.collector.database.gaps.values()] == ["copytruncate"]
