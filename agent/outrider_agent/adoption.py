@@ -123,14 +123,15 @@ class Adoption:
     def remember(self, remembered: State) -> State:
         """Take up what an earlier process knew of files, besides streams; return the cache."""
         self.generations.read(remembered)
-        self._found.delivered_files = dict(remembered.delivered)
-        self._found.left_files = dict(remembered.left)
+        self._found.history.read(remembered)
         return remembered
 
     def save(self, path: Path, cache: State, followed: Iterable[Followed]) -> None:
         """Write the cache, with what the next process should know of files besides streams."""
-        cache.delivered = list(self._found.delivered_files.items())
-        self.generations.save(path, cache, followed, self._journal.births, self._found.left_files)
+        history = self._found.history
+        cache.delivered = list(history.delivered.items())
+        cache.copied = list(history.copied.items())
+        self.generations.save(path, cache, followed, self._journal.births, history.left)
 
     # ---------------------------------------------------------------- looking
 

@@ -133,7 +133,7 @@ class Copies:
                     and place.digest
                     and holds(candidate.fd, self._key, stream, place)
                 ):
-                    self._found.note_copy(candidate.key, place)
+                    self._found.history.note_copy(candidate.key, place)
                     if is_telling(candidate.fd, place.committed):
                         return candidate
                 os.close(candidate.fd)

@@ -64,7 +64,7 @@ def _was_read(config: Configuration, key: tuple[int, int]) -> str:
     """Say of a file whose stream has ended how far it was read; empty where none is remembered."""
     remembered = state.load(config.state_dir / "cache.json")
     ended = dict(remembered.delivered).get(key)
-    if ended is None or ended.is_copy:
+    if ended is None:
         return ""
     streams = (seen.stream_id for seen in remembered.paths.values() if seen.key == key)
     named = next((f" {stream}" for stream in streams if stream), "")

@@ -16,9 +16,10 @@ from outrider_agent import discovery
 from outrider_agent.digests import digest, same, tail_length
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import digest_at, is_telling
+from outrider_agent.file_history import FileHistory
 from outrider_agent.generations import Sight, is_copy_of, rotated_names
 from outrider_agent.registry import Candidate, open_candidate
-from outrider_agent.state import Delivered, Left
+from outrider_agent.state import Copied, Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
     from outrider_agent.followed import Followed
     from outrider_agent.registry import Minter
     from outrider_agent.reports import Reports
-    from outrider_agent.streams import Place
 
 _TICK_S = 0.02
 """A file system's clock may be so far behind."""
-
-_MOST_DELIVERED = 4000
 
 
 class FoundFiles:
@@ -60,10 +58,7 @@ class FoundFiles:
         """Open files by device and inode."""
         self._at: dict[str, tuple[int, int]] = {}
         """What the last look found at each path."""
-        self.delivered_files: dict[tuple[int, int], Delivered] = {}
-        """Files whose streams have ended, the latest ones."""
-        self.left_files: dict[tuple[int, int], Left] = {}
-        """What an earlier process knew of, and had a stream of, that was to end."""
+        self.history = FileHistory()
         self._looked_s = 0.0
         self.sights: dict[str, Sight] = {}
         """What the last look saw where sources look, opened or not."""
@@ -179,16 +174,17 @@ class FoundFiles:
 
     def had_ended(self, path: str, key: tuple[int, int]) -> bool:
         """Whether a file is one whose stream has ended, also if it grew since. Raises OSError."""
-        ended = self.delivered_files.get(key)
-        if ended is None or ended.is_copy:
+        ended = self.history.delivered.get(key)
+        if ended is None:
             return False
         length = tail_length(ended.size)
         return self.has(path, ended.size - length, length, ended.digest)
 
     def had_left(self, path: str, status: os.stat_result, *, whole: bool = True) -> bool:
         """Whether a file was to end, ``whole`` as it is, by an earlier cache. Raises OSError."""
-        left = self.left_files.get((status.st_dev, status.st_ino))
-        if left is None or (whole and left.size != status.st_size):
+        left = self.history.left.get((status.st_dev, status.st_ino))
+        looks = (status.st_size, status.st_mtime_ns)
+        if left is None or (whole and (left.size, left.mtime_ns) != looks):
             return False
         return self.has(path, 0, left.head_bytes, left.head_digest)
 
@@ -218,7 +214,8 @@ class FoundFiles:
                 ended.size == status.st_size
                 and same(digest_at(fd, self._key, ended.size), ended.digest)
                 and (not proved or is_telling(fd, ended.size))
-                for key, ended in self.delivered_files.items()
+                for known in (self.history.delivered, self.history.copied)
+                for key, ended in known.items()
                 if key != (status.st_dev, status.st_ino)
             )
         finally:
@@ -267,8 +264,8 @@ class FoundFiles:
 
     def was_delivered(self, key: tuple[int, int], status: os.stat_result) -> bool:
         """Whether a file is as it was when its stream ended."""
-        ended = self.delivered_files.get(key)
-        if ended is None or ended.is_copy:
+        ended = self.history.delivered.get(key)
+        if ended is None:
             return False
         return (status.st_size, status.st_mtime_ns) == (ended.size, ended.mtime_ns)
 
@@ -277,14 +274,19 @@ class FoundFiles:
 
         Where its bytes are no proof that it is the same file, all of it is read, marked.
         """
-        ended = self.delivered_files.get(candidate.key)
-        if ended is None or not same(digest_at(candidate.fd, self._key, ended.size), ended.digest):
+        ended: Delivered | Copied | None = self.history.delivered.get(candidate.key)
+        if ended is None or not self._has_before(candidate, ended):
+            ended = self.history.copied.get(candidate.key)
+        if ended is None or not self._has_before(candidate, ended):
             return
         unchanged = self.was_delivered(candidate.key, os.fstat(candidate.fd))
         if unchanged or is_telling(candidate.fd, ended.size):
             candidate.begin = ended.size
         else:
             candidate.replay_below = ended.size
+
+    def _has_before(self, candidate: Candidate, ended: Delivered | Copied) -> bool:
+        return same(digest_at(candidate.fd, self._key, ended.size), ended.digest)
 
     def _found_again(self, followed: Followed, found: Found) -> None:
         before = followed.found.source
@@ -308,11 +310,7 @@ class FoundFiles:
         self.known.pop(followed.key, None)
         status = os.fstat(followed.tail.fd)
         digest = digest_at(followed.tail.fd, self._key, status.st_size)
-        self._remember(followed.key, Delivered(status.st_size, status.st_mtime_ns, digest))
-
-    def note_copy(self, key: tuple[int, int], place: Place) -> None:
-        """Remember a file that has what was stored of one that was truncated."""
-        self._remember(key, Delivered(place.committed, 0, place.digest, is_copy=True))
+        self.history.ended(followed.key, Delivered(status.st_size, status.st_mtime_ns, digest))
 
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
@@ -322,12 +320,7 @@ class FoundFiles:
         with suppress(OSError):
             fd = followed.tail.fd
             digest = digest_at(fd, self._key, size)
-            self._remember(followed.key, Delivered(size, os.fstat(fd).st_mtime_ns, digest))
-
-    def _remember(self, key: tuple[int, int], delivered: Delivered) -> None:
-        self.delivered_files[key] = delivered
-        if len(self.delivered_files) > _MOST_DELIVERED:
-            del self.delivered_files[next(iter(self.delivered_files))]
+            self.history.ended(followed.key, Delivered(size, os.fstat(fd).st_mtime_ns, digest))
 
 
 def _was_renamed(followed: Followed) -> bool:

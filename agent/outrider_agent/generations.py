@@ -84,7 +84,7 @@ class Generations:
         cache.paths = {os.fsencode(name): seen for name, seen in self.paths.items()}
         left = [one for one in followed if not one.present and one.segment is None]
         known = [(one, one.tail.stream) for one in left if one.stream_id not in births]
-        now = {f.key: Left(f.tail.size, s.head_bytes, s.head_digest) for f, s in known}
+        now = {f.key: Left(f.tail.size, s.head_bytes, s.head_digest, f.mtime_ns) for f, s in known}
         cache.left = list((before | now).items())[-_MOST_LEFT:]
         self.changed = False
         saved = state.save(path, cache)
@@ -185,7 +185,7 @@ class Generations:
                     continue
                 # It was a stream, which ended otherwise than by its end: it may be stored.
                 key = _key_of(sibling)
-                replayed = key in files.left_files or (bool(seen.stream_id) and key == seen.key)
+                replayed = key in files.history.left or (bool(seen.stream_id) and key == seen.key)
                 replayed = replayed or files.is_copy(sibling, path, proved=False)
                 if not files.take_generation(Found(sibling, source, named=path), replayed=replayed):
                     return False

@@ -48,9 +48,14 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True):
     """Where the stream ended; the file may have grown since."""
     mtime_ns: int
     digest: bytes
-    is_copy: bool = False
-    """It is no such file, but may be a copy of one that was truncated: of what it has after `size`
-    nothing is known to be stored."""
+
+
+class Copied(msgspec.Struct, frozen=True, array_like=True):
+    """What a file has that is stored of another, which was truncated: it may be a copy of that."""
+
+    size: int
+    """Of what it has behind these bytes nothing is known to be stored."""
+    digest: bytes
 
 
 class Left(msgspec.Struct, frozen=True, array_like=True):
@@ -59,6 +64,7 @@ class Left(msgspec.Struct, frozen=True, array_like=True):
     size: int
     head_bytes: int
     head_digest: bytes
+    mtime_ns: int = 0
 
 
 class State(msgspec.Struct):
@@ -80,6 +86,8 @@ class State(msgspec.Struct):
     """Path -> what of its files is accounted for, see :mod:`outrider_agent.generations`."""
     delivered: list[tuple[tuple[int, int], Delivered]] = []
     """Device and inode of files whose streams have ended, the latest ones -> how they were."""
+    copied: list[tuple[tuple[int, int], Copied]] = []
+    """The same of files that may be copies of others, and were no streams."""
     left: list[tuple[tuple[int, int], Left]] = []
     """The same of files that no source finds any more: their streams end after this is saved."""
 

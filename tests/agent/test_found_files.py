@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from outrider_agent import found_files
+from outrider_agent import file_history
 from outrider_agent.configuration import SourceConfig
 from outrider_agent.descriptors import Descriptors
 from outrider_agent.discovery import Discovery
@@ -150,7 +150,7 @@ def test_what_is_remembered_of_files_has_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of those whose stream goes on in a copy."""
-    monkeypatch.setattr(found_files, "_MOST_DELIVERED", 2)
+    monkeypatch.setattr(file_history, "_MOST_FILES", 2)
     place = Place(tmp_path)
     for n in range(4):
         (place.logs / f"{n}.log").write_text(f"line {n}\n")
@@ -159,4 +159,4 @@ def test_what_is_remembered_of_files_has_a_limit(
         place.files.left(followed)
         followed.tail.close()
 
-    assert list(place.files.delivered_files) == [one.key for one in place.followed[2:]]
+    assert list(place.files.history.delivered) == [one.key for one in place.followed[2:]]

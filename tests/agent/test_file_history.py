@@ -1,0 +1,105 @@
+"""What a file was before decides where it is read on, and holds for no other file of its inode."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agent.harness import numbered, numbers, reborn
+from tests.agent.stepped import Stepped, connected_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("leases")
+
+BANNER = "line 9000\nline 9001\n"
+LINES = 200
+HEAD = "line 9000\n"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Stepped:
+    """A host whose agent runs and has a session."""
+    return connected_host(tmp_path / "host")
+
+
+def work(host: Stepped) -> None:
+    """Look, read and save, and end no stream yet."""
+    for seconds in (0.3, 0.3, 2.0):
+        host.step(seconds)
+
+
+def again(host: Stepped, *, killed: bool) -> None:
+    """End the agent, and start it with a session."""
+    host.crash() if killed else host.stop()
+    host.start()
+    host.connect()
+
+
+def fresh(host: Stepped) -> list[int]:
+    """The numbers of the lines that are not marked as replayed, sorted."""
+    rows = host.collector.database.rows
+    return sorted(int((row.message or "").split()[1]) for row in rows if not row.replayed)
+
+
+def test_a_file_whose_stream_ended_goes_on_where_another_that_began_like_it_is_truncated(
+    host: Stepped,
+) -> None:
+    """That it begins with the other's bytes, too, does not take from what is known of it."""
+    log = host.site.write("a.log", BANNER + numbered(0, LINES))
+    work(host)
+    old = log.rename(log.with_name("a.log.1"))
+    host.settle()
+    host.site.write("a.log", BANNER)
+    work(host)
+    os.truncate(log, 0)
+    host.site.write("a.log", numbered(9100, 9101))
+    work(host)
+    old.rename(log.with_name("b.log"))
+    host.site.write("b.log", numbered(LINES, LINES + 1))
+    host.settle()
+
+    wanted = [*range(LINES + 1), 9000, 9000, 9001, 9001, 9100]
+    assert fresh(host) == wanted
+    assert len(numbers(host.collector)) == len(wanted)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("ended", [False, True], ids=["end not seen", "end seen"])
+def test_a_file_that_looks_like_an_earlier_one_of_its_inode_is_read(
+    host: Stepped, killed: bool, ended: bool
+) -> None:
+    """The same size and the same first line prove nothing: it was written later.
+
+    Whether the stream of the earlier one ended in this process, or after the last word of the
+    process before.
+    """
+    log = host.site.write("a.log", HEAD)
+    work(host)
+    host.site.write("a.log", numbered(1000, 1000 + LINES))
+    work(host)
+    old = log.rename(log.with_name("a.log.1"))
+    host.site.write("a.log", HEAD + numbered(1, 2))
+    work(host)
+    if not ended:
+        host.full = True  # what ends now is not remembered
+        host.settle()
+        host.full = False
+    again(host, killed=killed or not ended)
+    host.settle()
+    later = HEAD + numbered(2000, 2000 + LINES)
+    assert len(later) == old.stat().st_size
+    log.rename(log.with_name("a.log.2"))
+    reborn(old, log, later)
+    log.rename(old)
+    host.site.write("a.log", HEAD + numbered(2, 3))
+    host.settle()
+
+    once = [1, 2, *range(1000, 1000 + LINES), *range(2000, 2000 + LINES)]
+    assert sorted(n for n in numbers(host.collector) if n != 9000) == once
+    assert host.collector.database.gaps == {}
+    if ended:
+        assert [n for n in fresh(host) if n != 9000] == once
