@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from unittest.mock import patch
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -64,6 +67,22 @@ def test_every_match_holds_what_is_required(pattern: str, text: str) -> None:
 @example(text="(a", held=b"x(A\xff")
 @example(text="z" * 64, held=b"Z" * 64)
 def test_a_text_is_found_in_any_case(text: str, held: bytes) -> None:
-    """Letters match both of their cases; every other character, and any byte beside, itself."""
+    """Letters match both of their cases; every other character, and any byte beside, itself.
+
+    It is so with RE2 and where it is not installed.
+    """
+    found = in_any_case(text)
+    with patch.dict(sys.modules, {"re2": None}):
+        found_without = in_any_case(text)
     for whole in (held, held + text.encode() + held, held + text.upper().encode()):
-        assert in_any_case(text)(whole) == (text.lower().encode() in whole.lower())
+        expected = text.lower().encode() in whole.lower()
+        assert found(whole) == found_without(whole) == expected
+
+
+def test_a_pattern_without_its_package_is_refused_with_the_name_of_it() -> None:
+    """Who may not have RE2 is told what to install, not which module is missing."""
+    with (
+        patch.dict(sys.modules, {"re2": None}),
+        pytest.raises(ExpressionError, match="need the package google-re2"),
+    ):
+        expression_test("a+")

@@ -8,7 +8,7 @@ only logs never needs it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,16 +28,11 @@ class ExpressionError(ValueError):
 
 def expression_test(pattern: str) -> Callable[[str], bool]:
     """Return the test whether the pattern is found in a text. Raises ExpressionError."""
+    re2 = _engine()
+    if re2 is None:
+        raise ExpressionError("regular expressions need the package google-re2")
     try:
-        import re2  # noqa: PLC0415  only who has a pattern pays for it
-    except ModuleNotFoundError as error:
-        raise ExpressionError("regular expressions need the package google-re2") from error
-    options = re2.Options()
-    options.never_capture = True
-    options.log_errors = False  # it would write to standard error by itself
-    options.max_mem = MAX_MEMORY_BYTES
-    try:
-        search = re2.compile(pattern, options).search
+        search = re2.compile(pattern, _options(re2)).search
     except UnicodeEncodeError as error:
         raise ExpressionError("the expression is no text") from error
     except re2.error as error:
@@ -48,17 +43,35 @@ def expression_test(pattern: str) -> Callable[[str], bool]:
 def in_any_case(text: str) -> Callable[[bytes], bool]:
     """Return the test whether bytes hold an ASCII text, whatever the case of its letters.
 
-    It costs half of lowering the bytes first.
+    With google-re2 it costs half of lowering the bytes, which is what is done without: a plain word
+    needs no package.
     """
-    import re2  # noqa: PLC0415  as above
-
-    options = re2.Options()
-    options.never_capture = True
-    options.log_errors = False
+    re2 = _engine()
+    if re2 is None:
+        lowered = text.lower().encode()
+        return lambda held: lowered in held.lower()
+    options = _options(re2)
     options.case_sensitive = False
     options.encoding = re2.Options.Encoding.LATIN1
     search = re2.compile(re2.escape(text).encode(), options).search
     return lambda held: search(held) is not None
+
+
+def _engine() -> Any:
+    """Return the module of RE2, which has no types; None where it is not installed."""
+    try:
+        import re2  # noqa: PLC0415  only who has a pattern pays for it
+    except ModuleNotFoundError:
+        return None
+    return re2
+
+
+def _options(re2: Any) -> Any:
+    options = re2.Options()
+    options.never_capture = True
+    options.log_errors = False  # it would write to standard error by itself
+    options.max_mem = MAX_MEMORY_BYTES
+    return options
 
 
 def _refused(said: str) -> ExpressionError:
