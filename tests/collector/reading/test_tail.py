@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from outrider.filter import parse
@@ -81,7 +81,7 @@ async def test_activity_counts_each_line_once(
     owner: AsyncConnection[Any], reader: AsyncConnection[Any]
 ) -> None:
     """Whenever a window is refreshed, its minutes hold each committed line once."""
-    now = datetime.now(UTC)
+    now = BASE
     minute = timedelta(minutes=1)
     window = ActivityWindow(minutes=10)
     offsets = iter(range(1_000))
@@ -96,10 +96,10 @@ async def test_activity_counts_each_line_once(
     await lines(PAY, 5 * minute, 17, 2)
     await lines(ETL, 2 * minute, 14, 3)
     await lines(ETL, 30 * minute, 9, 50)
-    await window.refresh(reader)
+    await window.refresh(reader, now)
     await lines(PAY, 5 * minute, 9, 1)
-    await window.refresh(reader)
-    await window.refresh(reader)
+    await window.refresh(reader, now)
+    await window.refresh(reader, now)
     payments = window.of(WorkerName("payments", "pay-1", "host-1"))
     assert sum(n or 0 for n in payments.lines) == 10
     assert sum(n or 0 for n in payments.errors) == 2
@@ -114,13 +114,10 @@ async def test_activity_beyond_the_limit_is_unknown(
     owner: AsyncConnection[Any], reader: AsyncConnection[Any]
 ) -> None:
     """Minutes that were too many to count are None, never zero."""
-    now = datetime.now(UTC)
     for age in range(8, 0, -1):
-        moment = now - timedelta(minutes=age)
-        await commit(owner, [Record(PAY, age * 100 + i, moment) for i in range(10)], now)
+        moment = BASE - timedelta(minutes=age)
+        await commit(owner, [Record(PAY, age * 100 + i, moment) for i in range(10)], BASE)
     window = ActivityWindow(minutes=10, most_records=45)
-    await window.refresh(reader)
-    lines = window.total().lines
-    assert lines[0] is None
-    assert lines[-2] == 10
-    assert sum(n or 0 for n in lines) in {40, 50}
+    await window.refresh(reader, BASE)
+    # Of ten minutes up to the present one: four blocks fit, and the minute of a fifth is not whole.
+    assert window.total().lines == [None] * 5 + [10] * 4 + [0]

@@ -110,12 +110,14 @@ class ActivityWindow:
         self._counts: dict[WorkerName, dict[datetime, list[int]]] = {}
         self._names: dict[int, WorkerName] = {}
 
-    async def refresh(self, conn: AsyncConnection[Any]) -> None:
-        """Count what was committed since the last refresh; move the window to the present."""
+    async def refresh(self, conn: AsyncConnection[Any], now: datetime | None = None) -> None:
+        """Count what was committed since the last refresh; move the window to the present.
+
+        ``now`` is the present; None: the server's, which is that of records' arrival.
+        """
         async with snapshot(conn) as open_snapshot:
-            clock = await open_snapshot.row(sql.SQL("select clock_timestamp()"))
-            assert clock is not None  # noqa: S101  a select without from returns one row
-            low = clock[0].replace(second=0, microsecond=0) - (self._minutes - 1) * _MINUTE
+            now = now or await _now(open_snapshot)
+            low = now.replace(second=0, microsecond=0) - (self._minutes - 1) * _MINUTE
             new = await commits_after(open_snapshot, self._feed_number or 0, MOST_COMMITS)
             if new.went_back:
                 # Restored from a copy: what was counted may not be in it.
@@ -199,6 +201,13 @@ class ActivityWindow:
                 total = sum(cells[minute][place] for cells in counted if minute in cells)
                 column.append(total if known else None)
         return Activity(first, *columns)
+
+
+async def _now(open_snapshot: Snapshot) -> datetime:
+    row = await open_snapshot.row(sql.SQL("select clock_timestamp()"))
+    assert row is not None  # noqa: S101  a select without from returns one row
+    now: datetime = row[0]
+    return now
 
 
 def _minute_after(moment: datetime) -> datetime:
