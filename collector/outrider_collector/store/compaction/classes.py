@@ -42,7 +42,7 @@ Retention = Mapping[RecordClass, timedelta]
 
 
 # Only events that decide; app.* and unknown names are left to the severity.
-_BY_EVENT: Final = {
+_BY_EVENT: Final[Mapping[bytes | None, RecordClass]] = {
     event.name.encode(): RecordClass[event.event_class.name]
     for event in EVENTS.values()
     if event.event_class is not EventClass.APP
@@ -64,8 +64,7 @@ def classes_of(
         return by_severity
     # An event that is None is in no table, as an unknown one.
     classes = [
-        _BY_EVENT.get(event, other)  # type: ignore[arg-type]
-        for event, other in zip(events, by_severity, strict=True)
+        _BY_EVENT.get(event, other) for event, other in zip(events, by_severity, strict=True)
     ]
     own = {event for event in set(events) if event is not None and event.startswith(_OWN_EVENTS)}
     if own and attributes is not None:

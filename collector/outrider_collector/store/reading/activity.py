@@ -200,7 +200,7 @@ class ActivityWindow:
             for place, column in enumerate(columns):
                 total = sum(cells[minute][place] for cells in counted if minute in cells)
                 column.append(total if known else None)
-        return Activity(first, *columns)
+        return Activity(*columns)
 
 
 async def _now(open_snapshot: Snapshot) -> datetime:

@@ -14,16 +14,23 @@ from outrider.gap_reasons import ERASED, sentence
 from outrider_collector.store.reading.types import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from outrider_collector.store.reading.types import Agent, Alert, Gap, Standstill, Worker
+    from outrider_collector.store.reading.types.fleet import CauseKind
     from outrider_collector.store.reading.verdicts import Verdict
 
 _ORDER: Final = (
     "collector_silent", "not_committing", "not_evaluating", "dead", "down", "agent_silent",
     "silent", "expired", "alert", "degraded", "lagging", "gap",
 )  # fmt: skip
-_COMPONENT_KINDS: Final = frozenset({"down", "expired", "degraded"})
+_WORKER_KINDS: Final[Mapping[str, CauseKind]] = {
+    "dead": "dead", "silent": "silent", "lagging": "lagging",
+}  # fmt: skip
+"""Of all other states of a worker that are causes: degraded."""
+_COMPONENT_KINDS: Final[Mapping[str, CauseKind]] = {
+    "down": "down", "expired": "expired", "degraded": "degraded",
+}  # fmt: skip
 """States of what is looked at that are causes; that nobody knows of one says nothing."""
 _AGENT_GONE: Final = frozenset({"silent", "dead"})
 
@@ -85,10 +92,8 @@ def _agent_gone(agent: Agent, workers: Sequence[Worker]) -> Cause:
 
 
 def _worker(worker: Worker, gaps: Sequence[Gap]) -> Cause:
-    kinds = {"dead": "dead", "silent": "silent", "degraded": "degraded", "lagging": "lagging"}
-    kind = kinds.get(worker.state, "degraded")
     return Cause(
-        kind=kind,  # type: ignore[arg-type]  # the table's values are the literal's
+        kind=_WORKER_KINDS.get(worker.state, "degraded"),
         subject=worker.worker,
         since=worker.since,
         reason=worker.reason,
@@ -101,7 +106,7 @@ def _worker(worker: Worker, gaps: Sequence[Gap]) -> Cause:
 
 def _component(one: Verdict) -> Cause:
     return Cause(
-        kind=one.state,  # type: ignore[arg-type]  # one of _COMPONENT_KINDS
+        kind=_COMPONENT_KINDS[one.state],
         subject=one.name,
         since=one.since,
         reason=one.reason,

@@ -62,7 +62,6 @@ class Gauges:
 class Activity:
     """Lines per minute, oldest first; None: nobody counted that minute."""
 
-    first_minute: datetime
     lines: list[int | None]
     warns: list[int | None]
     errors: list[int | None]
@@ -153,14 +152,17 @@ class Agent:
     gauges: Gauges
 
 
+CauseKind = Literal[
+    "collector_silent", "not_committing", "not_evaluating", "dead", "down", "agent_silent",
+    "silent", "expired", "degraded", "lagging", "alert", "gap",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One thing that is wrong now and what it explains."""
 
-    kind: Literal[
-        "collector_silent", "not_committing", "not_evaluating", "dead", "down", "agent_silent",
-        "silent", "expired", "degraded", "lagging", "alert", "gap",
-    ]  # fmt: skip
+    kind: CauseKind
     subject: str
     """Collector, worker, host, exchange, probe, rule or gap, as a person calls it."""
     since: datetime
@@ -231,7 +233,7 @@ class StoreHealth:
     version: str
     database_bytes: int
     blocks_bytes: int
-    """Fresh blocks with indexes and TOAST."""
+    """Blocks of both levels with indexes and TOAST."""
     partitions: int
     oldest_partition_from: datetime | None
     newest_partition_to: datetime | None
