@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import uuid
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,9 +12,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from psycopg import pq
 
 from outrider.filter import FilterError, parse
-from outrider_collector.store.reading import blocks, logs, sieve, slices
+from outrider.filter.folding import fold
+from outrider_collector.store.erasing import levels
+from outrider_collector.store.reading import (
+    blocks,
+    completeness,
+    cost,
+    filter_sql,
+    gaps,
+    logs,
+    sieve,
+    slices,
+    word_sql,
+)
 from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.level_sets import least_severity
 from tests.collector.reading.compacting import compact_some
@@ -23,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psycopg import AsyncConnection
+    from psycopg.sql import Composable
 
 STREAMS = [
     Source(71, "payments", "pay-1", "host-1", "file"),
@@ -271,6 +286,39 @@ async def test_counts_are_the_number_of_matches(
         assert await logs.count(reader, parse(text), BASE, BASE + HOUR) == expected
     buckets = await logs.histogram(reader, parse(text), BASE, BASE + HOUR, 37)
     assert sum(bucket.total for bucket in buckets) == expected
+
+
+async def test_a_filter_is_compiled_before_a_transaction_is_open(
+    stored: None, reader: AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked: the server ends a transaction in which a slow host only computes."""
+    seen: list[pq.TransactionStatus] = []
+
+    def condition(*arguments: Any, **named: Any) -> Composable:
+        seen.append(reader.info.transaction_status)
+        return word_sql.word_condition(*arguments, **named)
+
+    monkeypatch.setattr(filter_sql, "word_condition", condition)
+    asked, span = parse("error"), (BASE, BASE + HOUR)
+    await logs.search(reader, asked, *span)
+    async for _ in logs.export(reader, asked, *span):
+        pass
+    await logs.count(reader, asked, *span)
+    await logs.histogram(reader, asked, *span)
+    await logs.facets(reader, asked, *span)
+    await logs.tail(reader, 0, asked)
+    await cost.cost(reader, asked, *span)
+    await gaps.gaps(reader, asked, *span)
+    await completeness.completeness(reader, asked, *span)
+    await levels.candidates(reader, asked, fresh=True)
+    assert len(seen) >= 10
+    assert set(seen) == {pq.TransactionStatus.IDLE}
+
+
+def test_no_letter_is_beyond_the_planes_that_are_looked_through() -> None:
+    """Of all that this Python's Unicode calls a letter or digit, or folds, none is left out."""
+    beyond = map(chr, range(word_sql._BEYOND_ASCII.stop, sys.maxunicode + 1))
+    assert not [each for each in beyond if each.isalnum() or fold(each) != each]
 
 
 def test_values_are_parameters_and_never_sql() -> None:

@@ -26,7 +26,8 @@ from outrider_collector.store.compaction.merge import (
 )
 from outrider_collector.store.compaction.raw import load_raw
 from outrider_collector.store.reading import blocks
-from outrider_collector.store.reading.expressions import read_filter
+from outrider_collector.store.reading.expressions import of_streams
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.record_columns import NUMBERS, RECORD_COLUMNS, TEXTS
 
@@ -114,8 +115,9 @@ async def candidates(
     connection: AsyncConnection, wanted: Filter, *, fresh: bool
 ) -> list[Candidates]:
     """Return the blocks of a level that can hold a match, by their tables."""
+    compiled = compile_filter(wanted)
     async with snapshot(connection, CANDIDATES_TIMEOUT_MS) as open_snapshot:
-        conditions = await read_filter(open_snapshot, wanted)
+        conditions = await of_streams(open_snapshot, compiled)
         scope = await blocks.scope(open_snapshot, conditions)
         found = await open_snapshot.rows(
             _CANDIDATES.format(

@@ -20,7 +20,8 @@ from outrider import durations
 from outrider.gap_reasons import ERASED
 from outrider.sizes import said as size
 from outrider_collector.store.reading import gaps, health, replica
-from outrider_collector.store.reading.expressions import read_filter
+from outrider_collector.store.reading.expressions import of_streams
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.standstill import standstills
 from outrider_collector.store.reading.types import (
@@ -115,8 +116,9 @@ async def completeness(
 
     Exceptions that cannot touch the range (a worker that lags behind a later time) are left out.
     """
+    compiled = compile_filter(filter)
     async with snapshot(conn) as open_snapshot:
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         return await select(open_snapshot, conditions, since, until, most_gaps)
 
 

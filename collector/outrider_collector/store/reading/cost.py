@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider_collector.store.reading import blocks, sheets
-from outrider_collector.store.reading.expressions import read_filter
+from outrider_collector.store.reading.expressions import of_streams
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Cost
 
@@ -33,8 +34,9 @@ async def cost(
 ) -> Cost:
     """Return how much a search of the whole range would look through. Raises QUERY_TIMEOUT."""
     low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
+    compiled = compile_filter(filter)
     async with snapshot(conn) as open_snapshot:
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         scope = await blocks.scope(open_snapshot, conditions)
         parameters = {**conditions.parameters, **scope.parameters, **blocks.between(low, high)}
         answers = await sheets.left_out(open_snapshot, conditions, parameters)

@@ -21,8 +21,9 @@ from outrider_collector.store.reading import blocks, sheets
 from outrider_collector.store.reading.expressions import (
     answered,
     most_counted,
-    read_filter,
+    of_streams,
 )
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.logic import TRUE
 from outrider_collector.store.reading.minutes import LEVELS, Shares
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
@@ -64,8 +65,9 @@ async def count(
     low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
     if low >= high:
         return 0
+    compiled = compile_filter(filter)
     async with snapshot(conn, timeout_ms) as open_snapshot:
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         scope = await blocks.scope(open_snapshot, conditions)
         counting = Counting(open_snapshot, scope, conditions, low, high)
         if conditions.levels is not None:
@@ -108,8 +110,9 @@ async def histogram(
     # Whole microseconds, rounded up: the last bucket may end a little after the range.
     span = max((high - low) // timedelta(microseconds=1), 1)
     width = timedelta(microseconds=-(-span // buckets))
+    compiled = compile_filter(filter)
     async with snapshot(conn, timeout_ms) as open_snapshot:
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         scope = await blocks.scope(open_snapshot, conditions)
         counting = Counting(open_snapshot, scope, conditions, low, high)
         cut = low

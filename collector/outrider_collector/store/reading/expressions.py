@@ -20,14 +20,13 @@ from psycopg import sql
 
 from outrider.errors import Fault, Reason
 from outrider_collector.store.reading import blocks
-from outrider_collector.store.reading.filter_sql import compile_filter, found_names
+from outrider_collector.store.reading.filter_sql import found_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from psycopg.sql import Composable
 
-    from outrider.filter import Filter
     from outrider_collector.store.reading.conditions import Conditions, Expression
     from outrider_collector.store.reading.session import Snapshot
 
@@ -52,18 +51,19 @@ _CANDIDATES: Final = sql.SQL(
 )
 
 
-async def read_filter(open_snapshot: Snapshot, asked: Filter) -> Conditions:
-    """Compile a filter and answer its expressions about streams.
+async def of_streams(open_snapshot: Snapshot, compiled: Conditions) -> Conditions:
+    """Answer the expressions of a compiled filter about streams.
 
-    Those over records are answered for a range, by ``answered``, before ``record`` is used.
+    Those over records are answered for a range, by ``answered``, before ``record`` is used. Filters
+    are compiled before there is a snapshot: on a busy host that takes a while, and an open
+    transaction that asks nothing is ended by the server.
     """
-    conditions = compile_filter(asked)
     answers = {
         expression.name: await _accepted_values(open_snapshot, expression)
-        for expression in conditions.expressions
+        for expression in compiled.expressions
         if expression.of_streams
     }
-    return _with(conditions, answers)
+    return _with(compiled, answers)
 
 
 def over_records(conditions: Conditions) -> list[Expression]:

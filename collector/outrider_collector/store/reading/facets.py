@@ -9,7 +9,8 @@ from psycopg import sql
 from outrider import severity
 from outrider_collector.store.reading import blocks
 from outrider_collector.store.reading.counts import Counting
-from outrider_collector.store.reading.expressions import most_counted, read_filter
+from outrider_collector.store.reading.expressions import most_counted, of_streams
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.types import Facets, FacetValue
 
@@ -74,8 +75,9 @@ async def facets(
     when. Raises QUERY_TIMEOUT.
     """
     low, high = max(since, blocks.EARLIEST), min(until, blocks.LATEST)
+    compiled = compile_filter(filter)
     async with snapshot(conn, timeout_ms) as open_snapshot:
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         scope = await blocks.scope(open_snapshot, conditions)
         counting = Counting(open_snapshot, scope, conditions, low, high)
         cut, records = await counting.cut(most_counted(conditions, most_records))

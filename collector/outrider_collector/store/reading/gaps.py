@@ -9,7 +9,8 @@ from psycopg import sql
 from outrider import severity
 from outrider.errors import Fault, Reason
 from outrider.gap_reasons import ERASED
-from outrider_collector.store.reading.expressions import read_filter
+from outrider_collector.store.reading.expressions import of_streams
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Gap
 
@@ -47,8 +48,9 @@ async def gaps(
     What was lost cannot be asked for its words: service, worker, host and source narrow them, and
     where it is known that all of it was less severe than the filter wants.
     """
+    compiled = compile_filter(filter)
     async with snapshot(conn) as open_snapshot:
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         found, _ = await select(open_snapshot, conditions, since, until, limit)
     return found
 

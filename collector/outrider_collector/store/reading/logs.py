@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from outrider_collector.store.reading import blocks
 from outrider_collector.store.reading.around import context, record
 from outrider_collector.store.reading.counts import count, histogram
-from outrider_collector.store.reading.expressions import read_filter
+from outrider_collector.store.reading.expressions import of_streams
 from outrider_collector.store.reading.facets import facets
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.gaps import gap, gaps
 from outrider_collector.store.reading.session import DEFAULT_TIMEOUT_MS, snapshot
 from outrider_collector.store.reading.slices import Slices
@@ -72,8 +73,9 @@ async def search(
     hits: list[blocks.Hit] = []
     read = total = 0
     stopped = False
+    compiled = compile_filter(filter)
     async with snapshot(conn, timeout_ms) as open_snapshot:
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         scope = await blocks.scope(open_snapshot, conditions)
         # One hit more than wanted tells whether there is a next page.
         while len(hits) <= limit and scope.services and not (slices.done or stopped):
@@ -108,9 +110,10 @@ async def export(
     ``after``. The connection may be used by nobody else until the iterator is closed.
     """
     slices = Slices(since, until, after)
+    compiled = compile_filter(filter)
     while not slices.done:
         async with snapshot(conn, EXPORT_TIMEOUT_MS) as open_snapshot:
-            conditions = await read_filter(open_snapshot, filter)
+            conditions = await of_streams(open_snapshot, compiled)
             scope = await blocks.scope(open_snapshot, conditions)
             if not scope.services:
                 return

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider_collector.store.reading import blocks
-from outrider_collector.store.reading.expressions import answered_from, read_filter
+from outrider_collector.store.reading.expressions import answered_from, of_streams
 from outrider_collector.store.reading.feed import commits_after
+from outrider_collector.store.reading.filter_sql import compile_filter
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import TailPage
 
@@ -96,6 +97,7 @@ async def tail(
     Start with ``feed.last`` to see only what is new. Where there are more matches than ``limit``,
     the newest are returned and ``skipped`` says how many are not.
     """
+    compiled = compile_filter(filter)
     async with snapshot(conn) as open_snapshot:
         new = await commits_after(open_snapshot, after_feed_number, MOST_COMMITS)
         if not new.numbers:
@@ -106,7 +108,7 @@ async def tail(
             "limit": limit,
             "most": most_records,
         }
-        conditions = await read_filter(open_snapshot, filter)
+        conditions = await of_streams(open_snapshot, compiled)
         opened = _OPENED.format(block=conditions.block, place=blocks.PLACE)
         candidates = _CANDIDATES.format(
             opened=opened,

@@ -17,7 +17,6 @@ Before any pattern the longest ASCII run of the word is sought as a literal, whi
 from __future__ import annotations
 
 import re
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 
 _ASCII_RUN: Final = re.compile(r"[\x00-\x7f]+")
 _ASCII_WORD: Final = "0-9a-z_"
+_BEYOND_ASCII: Final = range(0x80, 0x40000)
+"""Characters that can be letters or digits: the planes above have none, and are most of Unicode."""
 
 # In JSON text the escape of a white space before a word ends what stands before it.
 _JSON_ESCAPE: Final = r"(?<=\\[nrtbf])"
@@ -109,10 +110,9 @@ def _character(character: str) -> str:
 def _unfolded() -> dict[str, str]:
     """Return, for characters beyond ASCII, the other characters that fold to them."""
     others: dict[str, str] = {}
-    for code in range(0x80, sys.maxunicode + 1):
-        character = chr(code)
-        folded = fold(character)
-        if folded != character:
+    for character in map(chr, _BEYOND_ASCII):
+        # Most have no case: folding them, at four times the cost, would not change them either.
+        if character.lower() != character and (folded := fold(character)) != character:
             others[folded] = others.get(folded, "") + character
     return others
 
@@ -120,7 +120,7 @@ def _unfolded() -> dict[str, str]:
 @cache
 def _all_word_characters() -> str:
     """Return every word character of folded text as ranges for a bracket expression."""
-    codes = (code for code in range(0x80, sys.maxunicode + 1) if chr(code).isalnum())
+    codes = (code for code in _BEYOND_ASCII if chr(code).isalnum())
     return _ASCII_WORD + "".join(_ranges(codes))
 
 
