@@ -69,8 +69,7 @@ class Files:
         self._endings = endings.Endings(journal, self.batches, handover, reports)
         self.looked_us = 0
         """Start of the last complete look for files, this host's time."""
-        self.picture = Picture()
-        self._speed = DeliverySpeed()
+        self.picture, self._speed = Picture(), DeliverySpeed()
         self.unpacks = False
         """Whether :meth:`unpack` has more to do at once."""
         self._by_stream: dict[int, Followed] = {}
@@ -106,9 +105,10 @@ class Files:
             )
         for followed in fresh:
             self._by_stream[followed.stream_id] = followed
-            if highest := followed.tail.highest_acknowledged:
-                # Outlives a restart: what is sent again then is marked as well.
-                self._state.acknowledged[followed.stream_id] = highest
+            tail, acknowledged = followed.tail, self._state.acknowledged
+            if highest := max(tail.highest_acknowledged, acknowledged.get(followed.stream_id, 0)):
+                # Outlives a restart: what is sent again then, or for the first time, is marked.
+                tail.highest_acknowledged = acknowledged[followed.stream_id] = highest
                 self._dirty = True
         for lost in self._adoption.take_lost():
             seen = self._state.sizes.get(lost.stream.stream_id, lost.place.committed)

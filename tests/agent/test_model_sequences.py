@@ -134,3 +134,21 @@ def test_a_copy_that_is_shorter_than_the_line_that_was_begun_goes_on_in_its_stre
 
     assert not any(row.replayed for row in tailing.collector.database.rows)
     assert [gap.reason for _, gap in tailing.collector.database.gaps.values()] == ["copytruncate"]
+
+
+def test_what_was_to_be_marked_is_marked_where_a_crash_came_before_it_was_sent(
+    tailing: Tailing,
+) -> None:
+    """A file that grew after its end is read anew; without a session only the journal has that."""
+    tailing.network(connected=True, lost=True)
+    tailing.rotate_while_down("b.log", 4, in_order=False, connected=True)
+    tailing.work(11.0)
+    tailing.rotate_while_down("a.log", 4, in_order=False, connected=True)
+    tailing.network(connected=True, lost=False)
+    tailing.work(LOOK_S)
+    tailing.network(connected=False, lost=True)
+    late = tailing.rotated[2]
+    late.destroyed, late.told = True, False
+    tailing._append(late, 2, partial=False)
+    tailing.work(LOOK_S)
+    tailing.rotate_while_down("a.log", 4, in_order=False, connected=True)
