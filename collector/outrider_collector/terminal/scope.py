@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from outrider.configuration import suggest
-from outrider.filter import And, Field, Node, Or
+from outrider.filter import And, Field, Node, Not, Or, comparisons
+from outrider.filter.leaves import value_test
 from outrider_collector.store.reading.completeness import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from outrider_collector.store.reading.types import Worker
@@ -31,12 +32,40 @@ def explain(node: Node, workers: Sequence[Worker], now: datetime) -> str:
             elsewhere = _belongs_to(name, asked, workers)
             return elsewhere or _unknown(name, asked, [getattr(one, name) for one in left])
         left = found
+    near, test = left, _may_belong(node)
+    left = [one for one in near if test(one) is not False]
+    if not left:
+        return f"No worker belongs to the filter, none of: {_listed([_called(w) for w in near])}."
     running = [one for one in left if one.state not in _ENDED]
     if running:
-        return f"Nothing is being written by {_listed([_called(one) for one in running])}."
+        # Of a worker's streams, a source or number may have left out those that are written to.
+        narrow = any(field.name in {"source", "stream"} for field in comparisons(node))
+        what = "Nothing that the filter asks for" if narrow else "Nothing"
+        return f"{what} is being written by {_listed([_called(one) for one in running])}."
     last = sorted(left, key=lambda one: one.since, reverse=True)
     ends = [f"{_called(one)} at {moment(one.since, now)} ({one.reason})" for one in last]
     return f"Nothing more comes, its workers have ended: {_listed(ends)}."
+
+
+def _may_belong(node: Node) -> Callable[[Worker], bool | None]:
+    """Compile a filter to what a worker's names decide: True, False or, by them alone, neither."""
+    if isinstance(node, (And, Or)):
+        tests = [_may_belong(term) for term in node.terms]
+        decides = isinstance(node, Or)  # one term of this verdict decides for all
+        return lambda worker: _joined({test(worker) for test in tests}, decides)
+    if isinstance(node, Not):
+        inner = _may_belong(node.term)
+        return lambda worker: None if (verdict := inner(worker)) is None else not verdict
+    if isinstance(node, Field) and node.name in _NAMES:
+        name, accepts = node.name, value_test(node)
+        return lambda worker: accepts(getattr(worker, name))
+    return lambda _: None
+
+
+def _joined(verdicts: set[bool | None], decides: bool) -> bool | None:  # noqa: FBT001
+    if decides in verdicts:
+        return decides
+    return None if None in verdicts else not decides
 
 
 def _asked(node: Node) -> dict[str, list[Field]]:

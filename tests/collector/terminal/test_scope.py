@@ -49,7 +49,27 @@ FLEET = [
         ),
         ("service:orders", "`orders` is a worker, no service: write worker:orders."),
         ("host:h service:scrapers", "Nothing is being written by scrapers/s-1@h."),
-        ("-service:trading OR source:run", "Nothing is being written by scrapers/s-1@h."),
+        (
+            "-service:trading OR source:run",
+            "Nothing that the filter asks for is being written by scrapers/s-1@h.",
+        ),
+        ("-service:trading boom -severity:debug", "Nothing is being written by scrapers/s-1@h."),
+        ("worker:/^s-[0-9]$/ boom", "Nothing is being written by scrapers/s-1@h."),
+        (
+            "service:scrapers -worker:s-1",
+            "No worker belongs to the filter, none of: scrapers/s-1@h.",
+        ),
+        (
+            "service:scrapers worker:/^x/ boom",
+            "No worker belongs to the filter, none of: scrapers/s-1@h.",
+        ),
+        (
+            "-(service:scrapers OR worker:/s$/)",
+            (
+                "No worker belongs to the filter, none of: trading/orders@h, trading/prices@h, "
+                "scrapers/s-1@h."
+            ),
+        ),
     ],
 )
 def test_the_reason_is_named(filter_: str, said: str) -> None:
