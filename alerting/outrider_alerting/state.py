@@ -1,4 +1,6 @@
-"""What the engine remembers between steps: one small state for each (rule, key), as JSON in a row.
+"""What the engine remembers between steps: one small state for each (rule, key).
+
+It is stored as JSON in a row, and many together as MessagePack in a journal of what is no row yet.
 
 ``EngineState`` holds all of them in memory, with the few indexes a step needs, and is read from the
 database once, when a process becomes the evaluator. A step never changes it: it returns what would

@@ -186,7 +186,7 @@ class Evaluator:
                 self._told,
                 checkpoint=timedelta(seconds=self._settings.checkpoint_s),
             )
-            await leader.load()
+            await leader.load(self._settings.lease_s)
             if self._state != "failing":
                 self._is_well("evaluating")
             await self._lead(leader, stop, backoff)

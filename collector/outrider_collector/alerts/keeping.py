@@ -7,10 +7,15 @@ all of the keys of a round are rows, the entries up to its beginning go.
 
 An alert's own states are always rows: a collector of a version that knows no journal may be the
 next to evaluate. It loses at most what was counted of other keys since the last round.
+
+The journal has a limit, for whoever takes over reads all of it before the first step. Keys beyond
+it become rows with the step. Where an entry would not fit, because the same keys changed again and
+again, the journal is written anew with each of them once.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import zstandard
@@ -19,18 +24,22 @@ from outrider_alerting.state import decode_states, encode_states
 from outrider_collector.store import rule_states
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from psycopg import AsyncConnection
 
     from outrider_alerting.state import Address, RuleState
+    from outrider_collector.store.rule_states import JournalEntry
 
 ROWS_MAX: Final = 100
 """So many states that changed beside those of alerts are stored as rows at once."""
-PART_STATES: Final = 5_000
-"""So many states are one value of the journal."""
-JOURNAL_STATES_MAX: Final = 100_000
-"""With more in the journal, it is folded however much else there is to do."""
+PART_STATES: Final = 2_000
+"""So many states are one value of the journal: no value is long in the making or the reading."""
+JOURNAL_KEYS_MAX: Final = 20_000
+"""So many keys may have a newer state in the journal than as a row."""
+JOURNAL_STATES_MAX: Final = 40_000
+"""The journal never has more, each entry counted as one more. Well above the keys, so that it is
+seldom written anew."""
 _LEVEL: Final = 1
 
 
@@ -65,8 +74,8 @@ class Keeping:
 
     @property
     def is_long(self) -> bool:
-        """Whether the journal has as much as it may."""
-        return sum(self._entries.values()) > JOURNAL_STATES_MAX
+        """Whether to fold however much else there is to do: half as many keys as may be."""
+        return len(self._unfolded) > JOURNAL_KEYS_MAX // 2
 
     @property
     def is_folding(self) -> bool:
@@ -79,11 +88,11 @@ class Keeping:
 
     async def load(self) -> Mapping[Address, RuleState | None]:
         """Return the states that are newer than their rows, at the beginning of a tenure."""
-        decompressor = zstandard.ZstdDecompressor()
-        for entry in await rule_states.read_journal(self._connection):
-            states = decode_states(decompressor.decompress(entry.states))
+        entries = await rule_states.read_journal(self._connection)
+        # A thread: ingest and heartbeats share the loop.
+        for step, states in await asyncio.to_thread(_decoded, entries):
             self._unfolded |= states
-            self._entries[entry.step] = self._entries.get(entry.step, 0) + len(states)
+            self._entries[step] = self._entries.get(step, 0) + len(states)
         return self._unfolded
 
     async def store(self, step: int, told: Collection[Address]) -> None:
@@ -93,12 +102,19 @@ class Keeping:
         if not self._entries and len(changed) - len(rows) <= ROWS_MAX:
             await self._write(changed)
             return
-        await self._write(rows)
-        await rule_states.write_journal(self._connection, step, _parts(changed))
-        self._entries[step] = len(changed)
         self._unfolded |= changed
         for address in rows:
             self._unfolded.pop(address)
+        beyond = max(0, len(self._unfolded) - JOURNAL_KEYS_MAX)
+        rows |= {a: self._unfolded.pop(a) for a in list(self._unfolded)[:beyond]}
+        await self._write(rows)
+        self._entries[step] = len(changed)
+        if sum(self._entries.values()) + len(self._entries) > JOURNAL_STATES_MAX:
+            await rule_states.shorten_journal(self._connection, step)
+            changed = self._unfolded
+            self._entries = {step: len(changed)}
+        # Those that are rows now are in it too: what older entries say of them does not hold.
+        await rule_states.write_journal(self._connection, step, _parts(changed))
 
     async def fold(self, most: int) -> None:
         """Make rows of at most so many states; after the last of a round the journal is shorter.
@@ -124,11 +140,16 @@ class Keeping:
         await rule_states.write_states(self._connection, encoded)
 
 
-def _parts(changed: Mapping[Address, RuleState | None]) -> list[bytes]:
-    """Return the values of one entry: at least one, also where nothing changed."""
+def _decoded(
+    entries: list[JournalEntry],
+) -> list[tuple[int, dict[Address, RuleState | None]]]:
+    decompressor = zstandard.ZstdDecompressor()
+    return [(e.step, decode_states(decompressor.decompress(e.states))) for e in entries]
+
+
+def _parts(changed: Mapping[Address, RuleState | None]) -> Iterator[bytes]:
+    """Yield the values of one entry: at least one, also where nothing changed."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL)
     pairs = list(changed.items())
-    return [
-        compressor.compress(encode_states(dict(pairs[at : at + PART_STATES])))
-        for at in range(0, max(1, len(pairs)), PART_STATES)
-    ]
+    for at in range(0, max(1, len(pairs)), PART_STATES):
+        yield compressor.compress(encode_states(dict(pairs[at : at + PART_STATES])))

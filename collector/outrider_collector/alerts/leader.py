@@ -14,6 +14,7 @@ A rule whose evaluation takes too much is frozen, as one whose filter does is by
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -28,11 +29,10 @@ from outrider_alerting.watermarks import assess
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.recording import Cut, Recorder, Step
 from outrider_collector.alerts.spending import Spending
-from outrider_collector.store import canary, evaluation, leases, rule_states, rules, sources
+from outrider_collector.store import evaluation, leases, rule_states, rules, sources
 from outrider_collector.store.evaluation import Cursor, HalfRow
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
@@ -59,6 +59,8 @@ FIRST_HITS: Final = 200
 FREEZE_S: Final = 2.0
 """So long it is tried to freeze a rule beside running commits; then a later step does."""
 FREEZE_EVERY_S: Final = 10.0
+FOLD_AT_END_S: Final = 1.0
+"""So long an orderly end makes rows of the journal, for a version that knows none."""
 _SOURCES_EVERY_S = 0.5
 _CLOSED_SOURCES_EVERY_S = 30.0
 
@@ -116,17 +118,22 @@ class Leader:
         self._spending = Spending()
         self._froze_at = float("-inf")
 
-    async def load(self) -> None:
-        """Read place, state and rule set. Raises RULES_TOO_NEW."""
+    async def load(self, lease_s: float) -> None:
+        """Read place, state and rule set, and prolong the lease. Raises RULES_TOO_NEW."""
         self._place = await evaluation.read_cursor(self._connection)
         self._read_to = self._place.feed_number
         self._urgent_to = self._place.urgent_to
         self._half = await evaluation.read_half_row(self._connection, self._place)
         states = await rule_states.read_states(self._connection)
-        self._engine = EngineState.load(
+        newer = await self._recorder.load()
+        # Where it is lost, the first transaction says so.
+        await self.renew(lease_s)
+        # A thread: ingest and heartbeats share the loop.
+        self._engine = await asyncio.to_thread(
+            EngineState.load,
             self._place.state.encode(),
             ((row.rule, tuple(row.key), row.state.encode()) for row in states),
-            await self._recorder.keeping.load(),
+            newer,
         )
         if self._place.rule_set is not None:
             await self._use(self._place.rule_set)
@@ -167,14 +174,8 @@ class Leader:
         gaps = await self._gaps(batch)
         health = await self._health(batch)
         read_to = batch.rows[-1].number if batch.rows else self._read_to
-        if any(row.kind == "silences" for row in batch.rows):
-            self._recorder.notices.look_again()
-        for row in batch.rows:
-            if row.kind == canary.FEED_KIND:
-                self._recorder.notices.pass_on(row.number)
-            if row.kind == "alerts":
-                self._recorder.notices.look_at((row.detail or {}).get("look", ()))
-        due = batch.version is not None or self._recorder.notices.due(batch.now)
+        self._recorder.note(batch.rows)
+        due = batch.version is not None or self._recorder.is_due(batch.now)
         if hits or health or gaps or due or self._clock() - self._stepped_at >= TICK_S:
             inputs = StepInputs(part=part, hits=hits, health=tuple(health), gaps=tuple(gaps))
             await self._step(batch.now, read_to, inputs, caught_up=not batch.more, cut=cut)
@@ -254,7 +255,7 @@ class Leader:
             begin=begin,
             limit=limit,
         )
-        self._recorder.commits.learn(found)
+        self._recorder.learn(found)
         return tuple(map(translate.hit, translate.hits_in_order(rows, found)))
 
     async def _gaps(self, batch: Batch) -> list[GapSeen]:
@@ -355,9 +356,14 @@ class Leader:
             await self._recorder.fold(self._now, busy=busy)
 
     async def settle(self) -> None:
-        """Store what waits for a checkpoint, before somebody else takes over."""
+        """Store what waits for a checkpoint, before somebody else takes over.
+
+        Some of the journal becomes rows: meanwhile nobody evaluates, and whoever comes can read it.
+        """
         await self._store_all()
-        await self._recorder.fold_all()
+        ends = self._clock() + FOLD_AT_END_S
+        while await self._recorder.fold_at_end() and self._clock() < ends:
+            pass
 
     async def _store_all(self) -> None:
         if self._now is not None:

@@ -22,13 +22,13 @@ from outrider_alerting.engine import StepResult
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.alerts.keeping import Keeping
 from outrider_collector.alerts.notices import Notices
-from outrider_collector.store import alerts, evaluation, feed, last_words, leases
+from outrider_collector.store import alerts, canary, evaluation, feed, last_words, leases
 from outrider_collector.store.connect import driver_errors
 from outrider_collector.store.evaluation import Cursor
 from outrider_collector.store.last_words import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from psycopg import AsyncConnection
@@ -36,14 +36,15 @@ if TYPE_CHECKING:
     from outrider_alerting.engine import StepInputs
     from outrider_alerting.episodes import Transition
     from outrider_alerting.rules import RuleSet
-    from outrider_alerting.state import Address
+    from outrider_alerting.state import Address, RuleState
     from outrider_collector.alerts.inputs import Name
+    from outrider_collector.store.evaluation import FeedRow, HitRow
 
 WAITING_STEPS_MAX: Final = 500
 WAITING_STATES_MAX: Final = 20_000
 FOLD_ROWS: Final = 200
 """So many states become rows in one transaction beside a running evaluation ..."""
-FOLD_ALL_ROWS: Final = 2_000
+FOLD_AT_END_ROWS: Final = 500
 """... and so many at its end."""
 
 EVIDENCE_WITHIN: Final = timedelta(hours=26)
@@ -115,14 +116,36 @@ class Recorder:
         self._rule_set: int | None = None
         self._waiting: list[_Waiting] = []
         self._folded_at: datetime | None = None
-        self.keeping = Keeping(connection)
-        self.notices = Notices(connection)
-        self.commits = translate.Commits()
+        self._keeping = Keeping(connection)
+        self._notices = Notices(connection)
+        self._commits = translate.Commits()
 
     def use(self, rule_set: RuleSet, version: int) -> None:
         """Take over the rule set that is evaluated from now on."""
         self._rule_set = version
-        self.notices.use(rule_set)
+        self._notices.use(rule_set)
+
+    async def load(self) -> Mapping[Address, RuleState | None]:
+        """Return the states that are newer than their rows, at the beginning of a tenure."""
+        return await self._keeping.load()
+
+    def note(self, rows: Iterable[FeedRow]) -> None:
+        """Take in what feed rows say of whom to tell, for the next transaction."""
+        for row in rows:
+            if row.kind == "silences":
+                self._notices.look_again()
+            elif row.kind == canary.FEED_KIND:
+                self._notices.pass_on(row.number)
+            elif row.kind == "alerts":
+                self._notices.look_at((row.detail or {}).get("look", ()))
+
+    def learn(self, hits: Iterable[HitRow]) -> None:
+        """Take in which commits the records are of that may raise alerts."""
+        self._commits.learn(hits)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether somebody is to be told something that no step brings about."""
+        return self._notices.due(now)
 
     async def take(self, step: Step) -> Taken | None:
         """Store a step, or keep it for the next checkpoint; None where it says nothing at all.
@@ -135,7 +158,7 @@ class Recorder:
             step.inputs.health or step.inputs.gaps or result.transitions or result.stale or adopted
         )
         recorded = spoke or bool(step.inputs.hits) or result.moved
-        due = self.notices.due(step.now)
+        due = self.is_due(step.now)
         if recorded or due or result.changed:
             ahead = step.inputs.part == "urgent"
             stays = ahead or (step.cut is not None and not step.cut.is_last)
@@ -147,7 +170,7 @@ class Recorder:
                 max(step.read_to, step.place.urgent_to) if ahead else step.place.urgent_to,
             )
             self._waiting.append(_Waiting(step, place, recorded))
-            self.keeping.change(result.changed)
+            self._keeping.change(result.changed)
         elif not self._waiting:
             return None
         place = self._waiting[-1].place
@@ -172,23 +195,24 @@ class Recorder:
         Where others wait (``busy``), only when it has grown long.
         """
         self._folded_at = self._folded_at or now
-        is_long = self.keeping.is_long
-        is_time = self.keeping.is_folding or now - self._folded_at >= self._checkpoint
-        if not self.keeping.has_journal or not (is_long or (is_time and not busy)):
+        is_long = self._keeping.is_long
+        is_time = self._keeping.is_folding or now - self._folded_at >= self._checkpoint
+        if not self._keeping.has_journal or not (is_long or (is_time and not busy)):
             return
-        if not self.keeping.is_folding:
+        if not self._keeping.is_folding:
             self._folded_at = now
         await self._fold(FOLD_ROWS)
 
-    async def fold_all(self) -> None:
-        """Make rows of all states of the journal."""
-        while self.keeping.has_journal:
-            await self._fold(FOLD_ALL_ROWS)
+    async def fold_at_end(self) -> bool:
+        """Make rows of some states of the journal, if there is one; True: there is more."""
+        if self._keeping.has_journal:
+            await self._fold(FOLD_AT_END_ROWS)
+        return self._keeping.has_journal
 
     async def _fold(self, most: int) -> None:
         async with self._connection.transaction():
             await leases.hold(self._connection, self._lease)
-            await self.keeping.fold(most)
+            await self._keeping.fold(most)
 
     @property
     def has_waiting(self) -> bool:
@@ -200,7 +224,7 @@ class Recorder:
         return (
             now - self._waiting[0].step.now >= self._checkpoint
             or len(self._waiting) >= WAITING_STEPS_MAX
-            or self.keeping.waiting >= WAITING_STATES_MAX
+            or self._keeping.waiting >= WAITING_STATES_MAX
         )
 
     async def _store(self, now: datetime, result: StepResult) -> bool:
@@ -226,10 +250,10 @@ class Recorder:
         before, place = self._waiting[0].step.place, self._waiting[-1].place
         await connection.execute("begin")
         await self._fence(before, place)
-        await self.keeping.store(place.step, _told(result))
+        await self._keeping.store(place.step, _told(result))
         await self._record()
         touched = await self._move_alerts(result, place, lines, words)
-        planned = await self.notices.plan(now, touched)
+        planned = await self._notices.plan(now, touched)
         if news := sorted(touched | planned.alerts):
             # Lock, row and COMMIT go in one message: a process that is stopped here holds nobody.
             await feed.commit(connection, "alerts", detail={"alerts": news, "step": place.step})
@@ -293,7 +317,7 @@ class Recorder:
             return {}
         since = max(now - EVIDENCE_WITHIN, from_us(min(t.started_us for t in transitions)))
         since -= timedelta(hours=1)
-        commits = {name: commit for name in names if (commit := self.commits.get(name))}
+        commits = {name: commit for name in names if (commit := self._commits.get(name))}
         if missing := names - commits.keys():
             streams = sorted({stream for stream, _ in missing})
             commits |= await evaluation.commits_of(self._connection, streams, since)

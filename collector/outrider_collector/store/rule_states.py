@@ -9,13 +9,17 @@ journal is void.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from psycopg import AsyncConnection
+
+
+_AT_ONCE: Final = 2_000
 
 
 class StoredState(NamedTuple):
@@ -35,8 +39,13 @@ class JournalEntry(NamedTuple):
 
 async def read_states(connection: AsyncConnection) -> list[StoredState]:
     """Return the row of every (rule, key) that has one."""
-    cursor = await connection.execute("select rule, key, state::text from rule_states")
-    return [StoredState(*row) for row in await cursor.fetchall()]
+    cursor = await connection.execute("select rule, key, state::text from rule_states", binary=True)
+    found: list[StoredState] = []
+    while rows := await cursor.fetchmany(_AT_ONCE):
+        found += map(StoredState._make, rows)
+        # They are here already, so fetching them waits for nothing; others share the loop.
+        await asyncio.sleep(0)
+    return found
 
 
 async def write_states(
@@ -85,7 +94,7 @@ async def read_journal(connection: AsyncConnection) -> list[JournalEntry]:
     return [JournalEntry(*row) for row in await cursor.fetchall()]
 
 
-async def write_journal(connection: AsyncConnection, step: int, parts: Sequence[bytes]) -> None:
+async def write_journal(connection: AsyncConnection, step: int, parts: Iterable[bytes]) -> None:
     """Add the entries of a step."""
     for place, part in enumerate(parts):
         await connection.execute(
@@ -96,7 +105,7 @@ async def write_journal(connection: AsyncConnection, step: int, parts: Sequence[
 
 
 async def shorten_journal(connection: AsyncConnection, to_step: int) -> None:
-    """Delete the entries up to a step: all that they have is in rows."""
+    """Delete the entries up to a step: all that they have is in rows, or in later entries."""
     await connection.execute(
         "delete from rule_state_journal where step <= %s", (to_step,), prepare=True
     )

@@ -249,9 +249,9 @@ async def test_rules_from_the_future_are_told_once_a_minute(
     tries: list[None] = []
     load = Leader.load
 
-    async def loads(self: Leader) -> None:
+    async def loads(self: Leader, lease_s: float) -> None:
         tries.append(None)
-        await load(self)
+        await load(self, lease_s)
 
     monkeypatch.setattr(Leader, "load", loads)
     monkeypatch.setattr(evaluator, "_REFUSED_RETRY_S", 0.01)

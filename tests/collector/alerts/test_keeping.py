@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
+import time
+from datetime import timedelta
 from functools import partial
 from operator import eq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pytest
+import zstandard
 
 from outrider_alerting.state import EngineState, RuleState, decode_states, encode_states
-from outrider_collector.alerts import keeping
+from outrider_collector.alerts import keeping, recording
 from outrider_collector.alerts.keeping import Keeping
-from outrider_collector.store import rule_states
+from outrider_collector.alerts.leader import Leader
+from outrider_collector.store import leases, rule_states
 from tests.collector.alerts import samples
 from tests.collector.alerts.replaying import replayed, stored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from outrider_alerting.state import Address
     from tests.collector.alerts.world import World
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 KEYS: list[Address] = [(f"r{n % 2}", (f"w{n}",)) for n in range(12)]
 JOURNAL = "select count(*) from rule_state_journal"
@@ -53,11 +63,24 @@ async def store(world: World, kept: Keeping, step: int, told: set[Address]) -> N
         await kept.store(step, told)
 
 
+async def journal_length(world: World) -> int:
+    """Return how many states the stored journal has, each entry counted as one more."""
+    entries = await rule_states.read_journal(world.connection)
+    states = sum(len(decode_states(zstandard.decompress(entry.states))) for entry in entries)
+    return states + len({entry.step for entry in entries})
+
+
+@pytest.mark.parametrize("limits", [(20_000, 40_000), (5, 20), (3, 4), (0, 1)])
 @pytest.mark.parametrize("seed", range(8))
 async def test_states_are_read_as_they_were_stored_last(
-    world: World, monkeypatch: pytest.MonkeyPatch, seed: int
+    world: World, monkeypatch: pytest.MonkeyPatch, seed: int, limits: tuple[int, int]
 ) -> None:
-    """Few or many, folded or not, in the middle of a round, with keys that come back or go."""
+    """Few or many, folded or not, in the middle of a round, with keys that come back or go; the
+    journal is never longer than its limit.
+    """
+    keys_max, states_max = limits
+    monkeypatch.setattr(keeping, "JOURNAL_KEYS_MAX", keys_max)
+    monkeypatch.setattr(keeping, "JOURNAL_STATES_MAX", states_max)
     monkeypatch.setattr(keeping, "ROWS_MAX", 3)
     monkeypatch.setattr(keeping, "PART_STATES", 4)
     rng = random.Random(seed)
@@ -68,6 +91,7 @@ async def test_states_are_read_as_they_were_stored_last(
         kept.change(changed)
         told = {address for address in changed if rng.random() < 0.2}
         await store(world, kept, step, told)
+        assert await journal_length(world) <= states_max
         known = {a: s for a, s in (known | changed).items() if s is not None}
         for _ in range(rng.randint(0, 3)):
             if kept.has_journal:
@@ -146,15 +170,15 @@ async def test_what_was_counted_beside_an_alert_survives_a_kill(
     assert await replayed(world.connection) == await stored(world.connection)
 
 
-@pytest.mark.parametrize(("checkpoint_s", "journal_states"), [(0.1, 100), (3_600, 0)])
+@pytest.mark.parametrize(("checkpoint_s", "journal_keys"), [(0.1, 100), (3_600, 1)])
 async def test_the_journal_becomes_rows_beside_evaluation(
-    world: World, monkeypatch: pytest.MonkeyPatch, checkpoint_s: float, journal_states: int
+    world: World, monkeypatch: pytest.MonkeyPatch, checkpoint_s: float, journal_keys: int
 ) -> None:
     """Alert after alert, with keys counted in between: some time later all are rows, or when the
     journal has grown long.
     """
     monkeypatch.setattr(keeping, "ROWS_MAX", 0)
-    monkeypatch.setattr(keeping, "JOURNAL_STATES_MAX", journal_states)
+    monkeypatch.setattr(keeping, "JOURNAL_KEYS_MAX", journal_keys)
     await world.apply(rules=samples.MATCH + samples.COUNT)
 
     async with world.evaluating(checkpoint_s=checkpoint_s):
@@ -163,3 +187,84 @@ async def test_the_journal_becomes_rows_beside_evaluation(
         await world.until("select count(*) from alerts", partial(eq, 3))
         await world.until("select count(*) from rule_states", partial(eq, 6))
         await world.until(JOURNAL, partial(eq, 0))
+
+
+async def test_keys_that_change_with_every_step_do_not_make_the_journal_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has time to fold: it is written anew, and only keys beyond the limit become rows."""
+    monkeypatch.setattr(keeping, "ROWS_MAX", 0)
+    monkeypatch.setattr(keeping, "JOURNAL_KEYS_MAX", 12)
+    monkeypatch.setattr(keeping, "JOURNAL_STATES_MAX", 40)
+    kept, _ = await load(world)
+    for step in range(1, 30):
+        kept.change(dict.fromkeys(KEYS, RuleState(floor_s=step)))
+        await store(world, kept, step, set())
+        assert await journal_length(world) <= 40
+    assert await rule_states.read_states(world.connection) == []
+
+    more: list[Address] = [("more", (f"w{n}",)) for n in range(5)]
+    kept.change(dict.fromkeys(more, RuleState(floor_s=30)))
+    await store(world, kept, 30, set())
+    assert len(await rule_states.read_states(world.connection)) == 5
+    assert (await load(world))[1] == dict.fromkeys(KEYS, RuleState(floor_s=29)) | dict.fromkeys(
+        more, RuleState(floor_s=30)
+    )
+
+
+async def elected(world: World) -> Leader:
+    """Return a leader that has not loaded anything yet."""
+    lease = await leases.take(world.connection, "evaluator", "one", 10.0)
+    assert lease is not None
+    checkpoint = timedelta(seconds=15)
+    return Leader(world.connection, lease, time.monotonic, asyncio.Event(), checkpoint=checkpoint)
+
+
+def once_the_loop_turns(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function as one that waits for the event loop first."""
+    loop = asyncio.get_running_loop()
+
+    def waiting(*args: P.args, **kwargs: P.kwargs) -> R:
+        turned = threading.Event()
+        loop.call_soon_threadsafe(turned.set)
+        assert turned.wait(10)
+        return function(*args, **kwargs)
+
+    return waiting
+
+
+async def test_who_takes_over_holds_up_nobody_while_states_are_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest and heartbeats share the loop: it turns while states of journal and rows are made."""
+    monkeypatch.setattr(keeping, "ROWS_MAX", 3)
+    kept, _ = await load(world)
+    kept.change(dict.fromkeys(KEYS, RuleState(floor_s=1)))
+    await store(world, kept, 1, set())
+    leader = await elected(world)
+    monkeypatch.setattr(keeping, "decode_states", once_the_loop_turns(decode_states))
+    monkeypatch.setattr(EngineState, "load", once_the_loop_turns(EngineState.load))
+
+    await leader.load(10.0)
+
+    await leader.settle()
+    assert len(await rule_states.read_states(world.connection)) == len(KEYS)
+
+
+async def test_an_end_makes_rows_for_a_second_and_no_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no row by then stays in the journal, from which the successor goes on."""
+    monkeypatch.setattr(keeping, "ROWS_MAX", 3)
+    monkeypatch.setattr(recording, "FOLD_AT_END_ROWS", 1)
+    monkeypatch.setattr("outrider_collector.alerts.leader.FOLD_AT_END_S", 0.0)
+    kept, _ = await load(world)
+    kept.change(dict.fromkeys(KEYS, RuleState(floor_s=1)))
+    await store(world, kept, 1, set())
+    leader = await elected(world)
+    await leader.load(10.0)
+
+    await leader.settle()
+
+    assert len(await rule_states.read_states(world.connection)) == 1
+    assert (await load(world))[1] == dict.fromkeys(KEYS, RuleState(floor_s=1))
