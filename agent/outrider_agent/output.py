@@ -1,9 +1,8 @@
 """A child's output to record lines.
 
-A line that is a JSON object passes as it is, with the time at which it came if it names none. Any
-other line is read like a line of a file (its level is taken where it is in a known format), with
-the time at which it came and the name of its stream, ``stdout`` or ``stderr``, among the
-attributes.
+A line that is a JSON object passes as it is. Any other line is read like a line of a file: where
+it is in a known format, its time and level are taken. The name of its stream, ``stdout`` or
+``stderr``, is among the attributes. A line that names no time has the one at which it came.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from outrider import record
-from outrider.instants import from_unix_us
+from outrider.instants import EPOCH_UNIX_US, from_unix_us
 from outrider_agent import json_fields, marks
 from outrider_agent.framing import Framer, Lines
 from outrider_agent.parsing import Parser
@@ -91,12 +90,15 @@ class Output:
 
     def _line(self, found: Records, now_ns: int) -> bytes:
         attributes: dict[str, object] = msgspec.json.decode(found.attributes[0] or b"{}")
-        # The time is the one at which the line came: as good as any that it could name.
-        attributes.pop(marks.TIME, None)
+        mark = attributes.get(marks.TIME)
+        ts_ns = now_ns if mark else (found.ts_us[0] + EPOCH_UNIX_US) * 1000
+        if isinstance(mark, dict) and "original" not in mark:
+            # No time was named, and the one at which the line came is as good as any.
+            del attributes[marks.TIME]
         attributes["stream"] = self._name
         message = (found.message[0] or b"").decode()
         placed = record.place(found.logger[0])
-        return record.encode(now_ns, found.severity[0], message, placed, attributes)
+        return record.encode(ts_ns, found.severity[0], message, placed, attributes)
 
 
 def _timed(line: bytes, found: dict[str, object], now_ns: int) -> bytes:
