@@ -163,15 +163,24 @@ def records(
 
 def records_in_range(conditions: Conditions, columns: Iterable[str]) -> Composable:
     """Return the query for the records of the scope's blocks in the range of ``between``."""
-    _, where = opened_in_range(conditions)
-    return records(conditions, columns, where=where, low=LOW, high=HIGH)
+    opened = opened_in_range(conditions).opened
+    return records(conditions, columns, where=opened, low=LOW, high=HIGH)
 
 
-def opened_in_range(conditions: Conditions) -> tuple[Composable, Composable]:
-    """Return what to select from, and where, for the blocks ``b`` of a range that can match."""
+class Source(NamedTuple):
+    """Blocks as a statement reads them."""
+
+    blocks: Composable
+    """What to select ``b`` from."""
+    opened: Composable
+    """The condition over ``b`` that it can hold a match."""
+
+
+def opened_in_range(conditions: Conditions) -> Source:
+    """Return the blocks of a range that can hold a match, by name where they are named."""
     if conditions.named:
-        return NAMED, conditions.block
-    return _ALL, sql.SQL("{} and {}").format(IN_RANGE, conditions.block)
+        return Source(NAMED, conditions.block)
+    return Source(_ALL, sql.SQL("{} and {}").format(IN_RANGE, conditions.block))
 
 
 _NUMBER: Final = sql.SQL("stretch.first - 1 + generate_series(w.first, w.last) as place")

@@ -40,9 +40,10 @@ async def cost(
         scope = await blocks.scope(open_snapshot, conditions)
         parameters = {**conditions.parameters, **scope.parameters, **blocks.between(low, high)}
         answers = await sheets.left_out(open_snapshot, conditions, parameters)
-        source, opened = sheets.asked(conditions, by_sheets=answers is not None)
+        source = sheets.asked(conditions, by_sheets=answers is not None)
         row = await open_snapshot.row(
-            _COST.format(blocks=source, opened=opened), {**parameters, **(answers or {})}
+            _COST.format(blocks=source.blocks, opened=source.opened),
+            {**parameters, **(answers or {})},
         )
     assert row is not None  # noqa: S101  an aggregate always returns one row
     return Cost(*row)

@@ -241,8 +241,10 @@ class Counting:
         What sheets can tell of blocks is asked once, here, and the others are named.
         """
         answers = await sheets.left_out(self._snapshot, self._conditions, self.parameters)
-        source, opened = sheets.asked(self._conditions, by_sheets=answers is not None)
-        candidates = _CANDIDATES.format(place=blocks.PLACE, blocks=source, opened=opened)
+        source = sheets.asked(self._conditions, by_sheets=answers is not None)
+        candidates = _CANDIDATES.format(
+            place=blocks.PLACE, blocks=source.blocks, opened=source.opened
+        )
         rows = await self._snapshot.rows(
             (_CUT if answers is None else _NAMED).format(candidates=candidates),
             {**self.parameters, **(answers or {}), "most": most_records},
@@ -298,7 +300,7 @@ class Counting:
         """
         if worth_it(self._conditions, records, self.parameters["high"], now):
             asked = {**self.parameters, **blocks.between(low, self.parameters["high"])}
-            self._conditions = await sieved(self._snapshot, self._conditions, asked)
+            self._conditions, _ = await sieved(self._snapshot, self._conditions, asked)
 
     async def answered(self, low: datetime) -> Conditions:
         """Return the conditions with what regular expressions find from ``low`` on."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import sql
 
 from outrider_collector.store.compaction import bloom, sheets
-from outrider_collector.store.reading.blocks import IN_RANGE
+from outrider_collector.store.reading.blocks import IN_RANGE, Source
 from outrider_collector.store.reading.logic import TRUE
 
 if TYPE_CHECKING:
@@ -60,11 +60,12 @@ _TOGETHER: Final = sql.SQL("(select * from blocks b where {} offset 0) b").forma
 _OPENED: Final = sql.SQL("case when {sheets} then ({block}) else false end")
 
 
-def asked(conditions: Conditions, *, by_sheets: bool) -> tuple[Composable, Composable]:
-    """Return the blocks of a range, and the condition over ``b`` that one can hold a match."""
+def asked(conditions: Conditions, *, by_sheets: bool) -> Source:
+    """Return the blocks of a range, and which of them can hold a match."""
     if not by_sheets:
-        return _EACH, sql.SQL("({})").format(conditions.block)
-    return _TOGETHER, _OPENED.format(sheets=conditions.sheets, block=conditions.block)
+        return Source(_EACH, sql.SQL("({})").format(conditions.block))
+    opened = _OPENED.format(sheets=conditions.sheets, block=conditions.block)
+    return Source(_TOGETHER, opened)
 
 
 def not_left_out(group: int) -> Composable:

@@ -143,21 +143,22 @@ def _any(tests: list[Test], texts: Texts) -> bool:
 
 async def sieved(
     open_snapshot: Snapshot, conditions: Conditions, parameters: Mapping[str, Any]
-) -> Conditions:
+) -> tuple[Conditions, bool]:
     """Return the conditions for the blocks of a range that can hold a match, looked into here.
 
-    ``parameters`` are those of IN_RANGE. Raises QUERY_TIMEOUT.
+    And whether one of those that were looked into can. ``parameters`` are those of IN_RANGE. Raises
+    QUERY_TIMEOUT.
     """
     sieve = conditions.sieve
     if sieve is None:
-        return conditions
+        return conditions, True
     unsure = _WITHOUT_FILTER if conditions.filtered else TRUE
-    source, opened = blocks.opened_in_range(conditions)
+    source = blocks.opened_in_range(conditions)
     query = _TEXTS.format(
         nothing=sql.SQL(", ''::bytea") * (len(sieve.columns) - 1),
         texts=sql.SQL(", ").join(_TEXT.format(sql.Identifier("b", name)) for name in sieve.columns),
-        blocks=source,
-        opened=all_of([opened, unsure]),
+        blocks=source.blocks,
+        opened=all_of([source.opened, unsure]),
     )
     holding: list[tuple[int, str]] = []
     lacking: set[tuple[int, str]] = set()
@@ -172,8 +173,9 @@ async def sieved(
                 lacking.add((partition, block))
     if conditions.named:
         left = blocks.without(conditions.parameters, lacking)
-        return replace(conditions, sieve=None, parameters={**conditions.parameters, **left})
-    return replace(
+        parameters = {**conditions.parameters, **left}
+        return replace(conditions, sieve=None, parameters=parameters), bool(holding)
+    looked_into = replace(
         conditions,
         block=all_of([conditions.block, any_of([none_of(unsure), _SIEVED])]),
         sieve=None,
@@ -183,3 +185,4 @@ async def sieved(
             "sieved_blocks": [block for _, block in holding],
         },
     )
+    return looked_into, bool(holding)

@@ -134,8 +134,10 @@ _CUT_LOW: Final = sql.SQL("(select low from cut)")
 
 
 def _up_to_cut(conditions: Conditions, *, by_sheets: bool) -> Composable:
-    blocks, opened = sheets.asked(conditions, by_sheets=by_sheets)
-    return _UP_TO_CUT.format(place=PLACE, opened=opened, blocks=blocks, low=LOW, high=HIGH)
+    source = sheets.asked(conditions, by_sheets=by_sheets)
+    return _UP_TO_CUT.format(
+        place=PLACE, opened=source.opened, blocks=source.blocks, low=LOW, high=HIGH
+    )
 
 
 class Slices:
@@ -190,8 +192,8 @@ class Slices:
             )
             parameters |= between(low, self.high)
         if much:
-            conditions = await sieved(snapshot, conditions, parameters)
-            if not (conditions.parameters["sieved_blocks"] or (conditions.filtered and compacted)):
+            conditions, holds_any = await sieved(snapshot, conditions, parameters)
+            if not (holds_any or (conditions.filtered and compacted)):
                 nothing = Slice([], low, 0, total)
                 self._move(nothing, asked, looked=True, full=False, most_records=most_records)
                 return nothing
