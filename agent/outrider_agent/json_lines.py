@@ -1,4 +1,4 @@
-"""Lines of JSON to records, by the thousand: the agent's hot path.
+r"""Lines of JSON to records, by the thousand: the agent's hot path.
 
 A whole run of lines is decoded in one call into structs of the known fields, with ``attributes``
 left as the bytes they are, and each field then becomes a column with one list operation. That is
@@ -12,16 +12,20 @@ right only under conditions that are checked first, cheaply, over the whole run:
 * Times, severities and names are what they should be, all of them.
 
 A run that fails goes to :mod:`outrider_agent.json_fields`, which reads anything, object by object:
-decoded in one call under the first condition, else (in runs of 64) line by line. All ways give the
-same records.
+decoded in one call under the first condition, else (in runs of 64) line by line. A line that alone
+would be fit is read as it would be alone, so its record does not depend on its neighbours.
+
+In attributes that stay as they are written, characters that are written as escapes (``\u00e9``,
+``\/``) are written as themselves, for words are sought in them as they are stored.
 """
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -40,6 +44,7 @@ _NO_RAW = msgspec.Raw(b"")
 _NUMBERS_TO_9 = bytes.maketrans(b"0123456789+-E", b"999999999999e")
 _EXPONENT = b"9e99999"
 _MAX_DIGITS = 301
+_ESCAPES = re.compile(rb"\\(?:u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})*|[^u])")
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -63,6 +68,10 @@ class _Unfit(Exception):  # noqa: N818  not an error: the run goes the careful w
 
 _decode_lines = msgspec.json.Decoder(_Line).decode_lines
 _decode_any_lines = msgspec.json.Decoder().decode_lines
+_decode_text = msgspec.json.Decoder(str).decode
+_encode_text = msgspec.json.Encoder().encode
+_KNOWN = frozenset(_Line.__struct_fields__)
+_UNFIT = (_Unfit, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 Plain = Callable[[bytes, int], None]
 """Takes a line that is no JSON object, and its offset."""
@@ -104,7 +113,7 @@ class JsonReader:
             return False
         try:
             found = self._structs(lines, observed_us)
-        except (_Unfit, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        except _UNFIT:
             self._foreign_runs = min(self._foreign_runs + 1, 64)
             self._skip_quick = self._foreign_runs if self._foreign_runs > 4 else 0
             return False
@@ -139,13 +148,50 @@ class JsonReader:
     ) -> bool:
         try:
             found = _decode_any_lines(one_object_a_line(lines))
-        except (_Unfit, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        except _UNFIT:
             return False
         if len(found) != len(lines):
             return False
-        for one, start in zip(found, starts, strict=True):
-            self._objects.append(one, start, observed_us, into, changed=False)
+        self._append(lines, found, starts, observed_us, into)
         return True
+
+    def _append(
+        self,
+        lines: list[bytes],
+        found: list[dict[str, Any]],
+        starts: list[int],
+        observed_us: int,
+        into: Records,
+        *,
+        changed: bool = False,
+    ) -> None:
+        """Append objects; the attributes of those that are only near unfit ones stay as written."""
+        known = [
+            number
+            for number, one in enumerate(found)
+            if "attributes" in one and one.keys() <= _KNOWN
+        ]
+        first = len(into)
+        for one, start in zip(found, starts, strict=True):
+            self._objects.append(one, start, observed_us, into, changed=changed)
+        for number, raw in self._fit(lines, known, observed_us):
+            into.attributes[first + number] = raw
+
+    def _fit(
+        self, lines: list[bytes], numbers: list[int], observed_us: int
+    ) -> Iterator[tuple[int, bytes | None]]:
+        """Yield which of these lines are fit, and their attributes as written: by halving."""
+        if not numbers:
+            return
+        try:
+            found = self._structs([lines[number] for number in numbers], observed_us)
+        except _UNFIT:
+            if len(numbers) > 1:
+                half = len(numbers) // 2
+                yield from self._fit(lines, numbers[:half], observed_us)
+                yield from self._fit(lines, numbers[half:], observed_us)
+        else:
+            yield from zip(numbers, found.attributes, strict=True)
 
     def _one_by_one(
         self,
@@ -157,12 +203,13 @@ class JsonReader:
     ) -> None:
         for line, start in zip(lines, starts, strict=True):
             # Who writes a file anew from pieces leaves byte order marks in its middle.
-            loaded = json_fields.load(line.removeprefix(BOM_UTF8))
+            text = line.removeprefix(BOM_UTF8)
+            loaded = json_fields.load(text)
             if loaded is None:
                 plain(line, start)
             else:
                 found, changed = loaded
-                self._objects.append(found, start, observed_us, into, changed=changed)
+                self._append([text], [found], [start], observed_us, into, changed=changed)
 
 
 def one_object_a_line(lines: list[bytes]) -> bytes:
@@ -202,9 +249,11 @@ def _messages(messages: list[str | None]) -> list[bytes | None]:
 def _raw_attributes(raws: list[msgspec.Raw]) -> list[bytes | None]:
     values: list[bytes | None] = list(map(bytes, raws))
     joined = b"".join(values)  # type: ignore[arg-type]
-    # A backslash alone is found far quicker than the escape, and most runs have none.
-    if b"\\" in joined and b"\\u0000" in joined:
-        raise _Unfit
+    # A backslash alone is found far quicker than the escapes, and most runs have none.
+    if b"\\" in joined and (b"\\u" in joined or b"\\/" in joined):
+        if b"\\u0000" in joined:
+            raise _Unfit
+        values = [_ESCAPES.sub(_unescaped, value) for value in values if value is not None]
     if _has_endless_number(joined.translate(_NUMBERS_TO_9)):
         raise _Unfit
     if b"" in values:
@@ -212,6 +261,17 @@ def _raw_attributes(raws: list[msgspec.Raw]) -> list[bytes | None]:
     if {value[0] for value in values if value is not None} - _OPEN:
         raise _Unfit
     return values
+
+
+def _unescaped(escapes: re.Match[bytes]) -> bytes:
+    """Write escaped characters as themselves, where JSON lets them stand so in a text.
+
+    Raises msgspec.DecodeError for half of a surrogate pair.
+    """
+    written = escapes[0]
+    if written[1:2] not in {b"u", b"/"}:
+        return written
+    return _encode_text(_decode_text(b'"%b"' % written))[1:-1]
 
 
 def _has_endless_number(nines: bytes) -> bool:

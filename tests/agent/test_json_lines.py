@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,6 +87,11 @@ HOSTILE = st.sampled_from(
         b'{"attributes":{"a":1e99999}}',
         b'{"attributes":{"a":"\\u0000"}}',
         b'{"attributes":{"a":"\xff"}}',
+        b'{"attributes":{}}',
+        b'{"message":"m","attributes":{"a":1e400,"b":1E5, "b":-0}}',
+        b'{"message":"m","attributes":{"a":"\\u00e9\\/\\b\\u001b\\ud83d\\ude00\\\\u00e9"}}',
+        b'{"message":"m","severity":9,"attributes":{"a" : "\\ude00\\ud83d"}}',
+        b'{"message":"m","level":"info","attributes":{"\\u0022":"\\\\\\u005c\\/\\\\/"}}',
         b'{"message":"\\u0000"}',
         b'{"message":"x","attributes":' + b"[" * 3000 + b"]" * 3000 + b"}",
         b"[1]",
@@ -137,10 +143,7 @@ def test_a_line_never_changes_what_its_neighbours_are(lines: list[bytes]) -> Non
         assert list(getattr(together, column)) == [getattr(one, column)[0] for one in alone]
     offsets = [sum(len(line) + 1 for line in lines[:i]) for i in range(len(lines))]
     assert together.stream_offset == offsets
-    for ours, theirs in zip(together.attributes, [one.attributes[0] for one in alone], strict=True):
-        assert (ours is None) == (theirs is None)
-        if ours is not None and theirs is not None:
-            assert json.loads(ours) == json.loads(theirs)
+    assert together.attributes == [one.attributes[0] for one in alone]
 
 
 @given(LINES)
@@ -186,6 +189,44 @@ def test_quick_and_careful_way_agree(objects: list[dict[str, Any]]) -> None:
     assert [a and json.loads(a) for a in quick.attributes] == [
         a and json.loads(a) for a in careful.attributes
     ]
+
+
+READABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3)
+ESCAPED_TEXTS = st.lists(
+    st.one_of(
+        READABLE.map(lambda text: json.dumps(text)[1:-1]),
+        READABLE.map(lambda text: json.dumps(text, ensure_ascii=False)[1:-1]),
+        st.sampled_from(
+            ["\\/", "\\b", "\\n", "\\\\", '\\"', "\\u0041", "\\u00E9", "\\u005c", "u00e9"]
+        ),
+    ),
+    max_size=8,
+).map("".join)
+
+
+@given(ESCAPED_TEXTS, ESCAPED_TEXTS)
+def test_a_text_is_stored_as_it_reads(key: str, text: str) -> None:
+    """Attributes mean what was written, and what can stand for itself in them does.
+
+    So a word is found that was written with escapes; numbers keep their digits.
+    """
+    written = f'{{"{key}": {{"n":1.50, "t":"{text}"}}}}'.encode()
+    stored = parse([SDK_LINE % written], "json").attributes[0] or b""
+
+    assert json.loads(stored) == json.loads(written)
+    assert b"1.50" in stored
+    for escape in re.findall(rb"\\\\|\\/|\\u.{4}", stored):
+        assert json.loads(b'"%b"' % escape) in {"\\", *map(chr, range(1, 0x20))}
+
+
+def test_accents_that_were_written_as_escapes_are_found() -> None:
+    """What ``json.dumps`` writes for ASCII is stored as the name that was meant."""
+    line = json.dumps({"ts": "2026-11-24T20:02:31.000Z", "severity": 9, "message": "José",
+                       "attributes": {"name": "José", "\U0001f600": "a\nb"}})  # fmt: skip
+    records = parse([line.encode(), b'{"other":1,"message":"m"}'])
+
+    assert records.message[0] == "José".encode()
+    assert records.attributes[0] == '{"name": "José", "\U0001f600": "a\\nb"}'.encode()
 
 
 def test_a_line_of_the_sdk_is_read_whole() -> None:
