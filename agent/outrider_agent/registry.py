@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from outrider.inbox import names
 from outrider_agent import encodings, multiline
 from outrider_agent.digests import HEAD_BYTES, digest
-from outrider_agent.discovery import Found, open_regular
+from outrider_agent.discovery import Found, open_regular, siblings, with_keys
 from outrider_agent.evidence import holds, is_telling
 from outrider_agent.parsing import Parser
 from outrider_agent.record_framing import RecordFramer
@@ -196,6 +196,9 @@ class Orphans:
                 likely = free.get((stream.device, stream.inode))
                 choice = ([likely] if likely else []) if by_evidence else list(free.values())
                 fitting = (c for c in choice if self._fits(c, stream, place))
+                if not (by_evidence or left_behind or likely):
+                    # A new file may well have the bytes of the one that was renamed.
+                    fitting = (c for c in fitting if not self._lies_beside(stream, place))
                 found = next(
                     (c for c in fitting if left_behind or _is_proved(c, stream, place, only_grew)),
                     None,
@@ -215,6 +218,19 @@ class Orphans:
             return holds(candidate.fd, self._key, stream, place)
         except OSError:
             return False
+
+    def _lies_beside(self, stream: Stream, place: Place) -> bool:
+        """Whether a stream's own file is in its directory under whatever name; in doubt it is."""
+        try:
+            for path in with_keys(siblings([stream.path]), {(stream.device, stream.inode)}):
+                fd, _ = open_regular(path, follow_links=False)
+                try:
+                    return holds(fd, self._key, stream, place)
+                finally:
+                    os.close(fd)
+        except OSError:
+            return True
+        return False
 
 
 def _is_proved(

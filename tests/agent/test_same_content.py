@@ -1,0 +1,57 @@
+"""Files that have the very bytes of earlier ones are files of their own: a worker dies alike."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agent.stepped import Stepped, connected_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("leases")
+
+TRACEBACK = "Traceback (most recent call last):\n" + "".join(
+    f'  File "/srv/app/module_{n}.py", line {n * 7}, in function_number_{n}\n' for n in range(20)
+)
+LINES = TRACEBACK.count("\n")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Stepped:
+    """A host whose agent runs and has a session."""
+    made = connected_host(tmp_path / "host")
+    made.now = time.time()  # ages of files count here
+    return made
+
+
+def work(host: Stepped) -> None:
+    """Look, read and save, and end no stream yet."""
+    for seconds in (0.3, 0.3, 2.0):
+        host.step(seconds)
+
+
+def stored(host: Stepped) -> int:
+    """How many lines are stored and not marked as replayed."""
+    return sum(not row.replayed for row in host.collector.database.rows)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_new_file_does_not_take_the_stream_of_one_that_was_renamed_beside_it(
+    host: Stepped, killed: bool
+) -> None:
+    """While no agent ran the worker died as before: the renamed file has the stream."""
+    log = host.site.write("a.log", TRACEBACK)
+    work(host)
+    host.crash() if killed else host.stop()
+    log.rename(log.with_name("a.log.1"))
+    host.site.write("a.log", TRACEBACK)
+    host.start()
+    host.connect()
+    host.settle()
+
+    assert stored(host) == len(host.collector.database.rows) == 2 * LINES
+    assert host.collector.database.gaps == {}
