@@ -128,10 +128,7 @@ class Adoption:
 
     def save(self, path: Path, cache: State, followed: Iterable[Followed]) -> None:
         """Write the cache, with what the next process should know of files besides streams."""
-        history = self._found.history
-        cache.delivered = list(history.delivered.items())
-        cache.copied = list(history.copied.items())
-        self.generations.save(path, cache, followed, self._journal.births, history.left)
+        self.generations.save(path, cache, followed, self._journal.births, self._found.history)
 
     # ---------------------------------------------------------------- looking
 
@@ -223,6 +220,7 @@ class Adoption:
             if left_behind:
                 source = self._found.source_of(match.stream.path)
                 match.candidate.found = Found(match.candidate.found.path, source)
+            self._found.history.goes_on(match.candidate)
             followed = self._follow(match.candidate, match.stream)
             followed.tail.go_back(match.place, 0)
             fresh.append(followed)

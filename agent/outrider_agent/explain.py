@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from outrider import durations
 from outrider.command import DONE, FOUND
 from outrider.visible import visible
-from outrider_agent import archives, check, control, generations, state, status
+from outrider_agent import archives, check, control, state, status
 from outrider_agent.discovery import COMPRESSED, Discovery, advice, open_regular
+from outrider_agent.rotated_names import homes
 from outrider_agent.status import size
 
 if TYPE_CHECKING:
@@ -104,11 +105,9 @@ def _source(
 
 def _say_rotated(path: str, finder: Discovery, write: Callable[[str], object]) -> None:
     """Say of which path that a source has the file may be a generation."""
-    homes = [one for one in generations.homes(path) if finder.source_of(one) is not None]
-    if homes and not path.endswith(COMPRESSED):
-        write(
-            f"rotated      by its name from {visible(homes[0])}: read if it was written after the\n"
-        )
+    home = next((one for one in homes(path) if finder.source_of(one) is not None), None)
+    if home is not None and not path.endswith(COMPRESSED):
+        write(f"rotated      by its name from {visible(home)}: read if it was written after the\n")
         write("             agent had last seen that path, and no stream has, or had, its bytes\n")
 
 

@@ -1,49 +1,170 @@
-"""What files were before they are found (again): streams that ended, or copies of others."""
+"""What files were before they are found, or found again: how much of each is stored already.
+
+A file is its device and inode, which the kernel gives again to another. So nothing of this holds
+without the file's own bytes, and few bytes prove nothing where size or time is another by now.
+"""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from outrider_agent.digests import digest, same
+from outrider_agent.discovery import open_regular
+from outrider_agent.evidence import digest_at, is_telling
 from outrider_agent.state import Copied, Delivered, Left
 
 if TYPE_CHECKING:
+    from outrider_agent.followed import Followed
+    from outrider_agent.registry import Candidate
     from outrider_agent.state import State
     from outrider_agent.streams import Place
 
 _MOST_FILES = 4000
+"""Of each kind; the latest are kept."""
 
-Known = TypeVar("Known")
+_Entry = TypeVar("_Entry", Delivered, Copied, Left)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How many bytes of a file are stored already, from its first on; of a new file none."""
+
+    begin: int = 0
+    """So many are: it goes on behind them."""
+    replay_below: int = 0
+    """So many may be, and nothing proves it: they are read again, marked."""
+
+
+NEW = Known()
 
 
 class FileHistory:
-    """What is remembered by device and inode, which the kernel gives again to other files."""
+    """What is remembered of files by device and inode; ``key`` is that of the digests."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
         self.delivered: dict[tuple[int, int], Delivered] = {}
-        """Files whose streams have ended, the latest ones."""
-        self.copied: dict[tuple[int, int], Copied] = {}
-        """Files that may be copies of others, the latest ones."""
-        self.left: dict[tuple[int, int], Left] = {}
-        """What an earlier process knew of, and had a stream of, that was to end."""
+        """Those whose streams have ended."""
+        self._copied: dict[tuple[int, int], Copied] = {}
+        """Those that may be copies of others, and were no streams."""
+        self._left: dict[tuple[int, int], Left] = {}
+        """Those that an earlier process had streams of, which were to end."""
 
     def read(self, cache: State) -> None:
         """Take up what an earlier process knew."""
-        self.delivered, self.copied = dict(cache.delivered), dict(cache.copied)
-        self.left = dict(cache.left)
+        self.delivered, self._copied = dict(cache.delivered), dict(cache.copied)
+        self._left = dict(cache.left)
 
-    def ended(self, key: tuple[int, int], delivered: Delivered) -> None:
-        """Remember what a file is now that its stream has ended; all before holds no more."""
-        _keep_latest(self.delivered, key, delivered)
-        self.copied.pop(key, None)
-        self.left.pop(key, None)
+    def save(self, cache: State, to_end: dict[tuple[int, int], Left]) -> None:
+        """Put all into the cache, with those whose streams may end after this."""
+        cache.delivered, cache.copied = list(self.delivered.items()), list(self._copied.items())
+        cache.left = list((self._left | to_end).items())[-_MOST_FILES:]
+
+    # ---------------------------------------------------------------- what is asked
+
+    def known_as(self, fd: int) -> Known:
+        """Tell how much of an open file is stored already. Raises OSError."""
+        status = os.fstat(fd)
+        key, looks = (status.st_dev, status.st_ino), (status.st_size, status.st_mtime_ns)
+        ended = self._known_to_end(fd, key, looks)
+        left = self._left.get(key)
+        if left is None:
+            return ended
+        if not same(digest(self._key, os.pread(fd, left.head_bytes, 0)), left.head_digest):
+            del self._left[key]
+            return ended
+        # It is the later word. Of what was written since nobody knows how much was still read.
+        is_same = looks == (left.size, left.mtime_ns)
+        return Known(begin=left.size) if is_same else Known(ended.begin, status.st_size)
+
+    def _known_to_end(self, fd: int, key: tuple[int, int], looks: tuple[int, int]) -> Known:
+        ended = self.delivered.get(key)
+        if ended is not None and self._has(fd, ended):
+            return _judged(fd, ended.size, is_same=looks == ended.looks)
+        copied = self._copied.get(key)
+        if copied is not None and self._has(fd, copied):
+            return _judged(fd, copied.size, is_same=False)
+        return NEW
+
+    def known_at(self, path: str, status: os.stat_result) -> Known:
+        """Tell the same of the file at a path; ``status`` is the file's. Raises OSError."""
+        key = (status.st_dev, status.st_ino)
+        if not any(key in known for known in (self.delivered, self._copied, self._left)):
+            return NEW
+        fd, _ = open_regular(path, follow_links=False)
+        try:
+            return self.known_as(fd)
+        finally:
+            os.close(fd)
+
+    def has_content(self, fd: int, *, proved: bool) -> bool:
+        """Whether an open file has, whole, what another had of which all is stored.
+
+        ``proved``: by bytes that are hardly in another file too. Raises OSError.
+        """
+        status = os.fstat(fd)
+        return any(
+            entry.size == status.st_size
+            and self._has(fd, entry)
+            and (not proved or is_telling(fd, entry.size))
+            for known in (self.delivered, self._copied)
+            for key, entry in known.items()
+            if key != (status.st_dev, status.st_ino)
+        )
+
+    def _has(self, fd: int, entry: Delivered | Copied) -> bool:
+        return same(digest_at(fd, self._key, entry.size), entry.digest)
+
+    # ---------------------------------------------------------------- what is remembered
+
+    def ended(self, followed: Followed) -> None:
+        """Remember what a file is now that its stream has ended. Raises OSError."""
+        tail, size = followed.tail, followed.tail.position
+        self._ended(followed, size, os.fstat(tail.fd).st_mtime_ns, tail.padding_bytes)
+
+    def moved(self, followed: Followed) -> None:
+        """Remember what a file is whose stream goes on in a copy of it. Raises OSError."""
+        status = os.fstat(followed.tail.fd)
+        self._ended(followed, status.st_size, status.st_mtime_ns, 0)
+
+    def _ended(self, followed: Followed, size: int, mtime_ns: int, padding_bytes: int) -> None:
+        digest_there = digest_at(followed.tail.fd, self._key, size)
+        ended = Delivered(size, mtime_ns, digest_there, padding_bytes)
+        _keep_latest(self.delivered, followed.key, ended)
+        # All that was known before is older.
+        self._copied.pop(followed.key, None)
+        self._left.pop(followed.key, None)
+
+    def goes_on(self, candidate: Candidate) -> None:
+        """Forget that a stream was to end: the collector has it open, and this is its file."""
+        if self._left.pop(candidate.key, None) is not None:
+            candidate.replay_below = self.known_as(candidate.fd).replay_below
 
     def note_copy(self, key: tuple[int, int], place: Place) -> None:
         """Remember a file that has what was stored of one that was truncated."""
-        _keep_latest(self.copied, key, Copied(place.committed, place.digest))
+        _keep_latest(self._copied, key, Copied(place.committed, place.digest))
 
 
-def _keep_latest(files: dict[tuple[int, int], Known], key: tuple[int, int], known: Known) -> None:
+def _judged(fd: int, size: int, *, is_same: bool) -> Known:
+    if is_same or is_telling(fd, size):
+        return Known(begin=size)
+    return Known(replay_below=size)
+
+
+def _keep_latest(files: dict[tuple[int, int], _Entry], key: tuple[int, int], one: _Entry) -> None:
     files.pop(key, None)
-    files[key] = known
+    files[key] = one
     if len(files) > _MOST_FILES:
         del files[next(iter(files))]
+
+
+def as_left(followed: Followed) -> Left:
+    """Describe a file whose stream may end before anybody writes the cache again."""
+    stream = followed.tail.stream
+    try:
+        status = followed.tail.status()
+    except OSError:  # it is nowhere; what gets its inode was written later
+        return Left(followed.tail.size, stream.head_bytes, stream.head_digest)
+    return Left(status.st_size, stream.head_bytes, stream.head_digest, status.st_mtime_ns)

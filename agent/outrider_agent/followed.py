@@ -69,14 +69,6 @@ class Followed:
             return True
 
     @property
-    def mtime_ns(self) -> int:
-        """Modification time of its file, ns since 1970; 0 where that is nowhere."""
-        try:
-            return self.tail.status().st_mtime_ns
-        except OSError:
-            return 0
-
-    @property
     def backlog_bytes(self) -> int:
         """Bytes that are in the file and not acknowledged."""
         return max(0, self.tail.size - self.tail.acknowledged) if self.has_file else 0

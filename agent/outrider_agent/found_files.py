@@ -8,18 +8,17 @@ from __future__ import annotations
 import fnmatch
 import os
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent import discovery
-from outrider_agent.digests import digest, same, tail_length
+from outrider_agent.digests import same
 from outrider_agent.discovery import Found
 from outrider_agent.evidence import digest_at, is_telling
 from outrider_agent.file_history import FileHistory
-from outrider_agent.generations import Sight, is_copy_of, rotated_names
 from outrider_agent.registry import Candidate, open_candidate
-from outrider_agent.state import Copied, Delivered
+from outrider_agent.rotated_names import rotated_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +31,14 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.02
 """A file system's clock may be so far behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look saw at a path."""
+
+    key: tuple[int, int]
+    mtime_ns: int
 
 
 class FoundFiles:
@@ -58,7 +65,7 @@ class FoundFiles:
         """Open files by device and inode."""
         self._at: dict[str, tuple[int, int]] = {}
         """What the last look found at each path."""
-        self.history = FileHistory()
+        self.history = FileHistory(key)
         self._looked_s = 0.0
         self.sights: dict[str, Sight] = {}
         """What the last look saw where sources look, opened or not."""
@@ -151,17 +158,21 @@ class FoundFiles:
 
     def _take_between(self, found: Found, since_s: float) -> None:
         """Open what was made and renamed at a path since the last look: rotated more than once."""
-        for path in rotated_names(found.path, sorted(discovery.siblings([found.path]))):
+        siblings = sorted(discovery.siblings([found.path]))
+        for path in rotated_names(found.path, siblings):
             with suppress(OSError):
                 status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
                 key = (status.st_dev, status.st_ino)
-                fresh = status.st_mtime >= since_s - _TICK_S and not self.was_delivered(key, status)
-                fresh = fresh and key not in self.known and not self.had_left(path, status)
-                if fresh and not self.is_copy(path, found.path):
-                    between = Found(path, found.source, named=found.path)
-                    known = self.had_left(path, status, whole=False)
-                    known = known or self.is_copy(path, found.path, proved=False)
-                    self.take_generation(between, replayed=known)
+                young = status.st_mtime >= since_s - _TICK_S and key not in self.known
+                if not young or self._is_stored(path, status) or self.is_copy(path, found.path):
+                    continue
+                between = Found(path, found.source, named=found.path)
+                known = self.is_copy(path, found.path, proved=False)
+                self.take_generation(between, replayed=known)
+
+    def _is_stored(self, path: str, status: os.stat_result) -> bool:
+        """Whether a file has nothing that is not known to be stored. Raises OSError."""
+        return 0 < status.st_size <= self.history.known_at(path, status).begin
 
     def directory_ns(self, path: str) -> int:
         """Modification time of a path's directory before the last look; 0 where it was not seen."""
@@ -171,30 +182,6 @@ class FoundFiles:
         """Whether no source finds a file by its own name."""
         source = self._finder.source_of(path)
         return source is None or discovery.excluded(path, source)
-
-    def had_ended(self, path: str, key: tuple[int, int]) -> bool:
-        """Whether a file is one whose stream has ended, also if it grew since. Raises OSError."""
-        ended = self.history.delivered.get(key)
-        if ended is None:
-            return False
-        length = tail_length(ended.size)
-        return self.has(path, ended.size - length, length, ended.digest)
-
-    def had_left(self, path: str, status: os.stat_result, *, whole: bool = True) -> bool:
-        """Whether a file was to end, ``whole`` as it is, by an earlier cache. Raises OSError."""
-        left = self.history.left.get((status.st_dev, status.st_ino))
-        looks = (status.st_size, status.st_mtime_ns)
-        if left is None or (whole and (left.size, left.mtime_ns) != looks):
-            return False
-        return self.has(path, 0, left.head_bytes, left.head_digest)
-
-    def has(self, path: str, begin: int, length: int, wanted: bytes) -> bool:
-        """Whether a file has the bytes of a digest at a place. Raises OSError."""
-        fd, _ = discovery.open_regular(path, follow_links=False)
-        try:
-            return same(digest(self._key, os.pread(fd, length, begin)), wanted)
-        finally:
-            os.close(fd)
 
     def take_generation(self, found: Found, *, replayed: bool) -> bool:
         """Open a file that was renamed before anybody opened it; whether that went."""
@@ -208,15 +195,10 @@ class FoundFiles:
 
         ``proved``: by bytes that are hardly in another file too. Raises OSError.
         """
-        fd, status = discovery.open_regular(path, follow_links=False)
+        fd, _ = discovery.open_regular(path, follow_links=False)
         try:
-            return is_copy_of(fd, self._key, home, self.known.values(), proved=proved) or any(
-                ended.size == status.st_size
-                and same(digest_at(fd, self._key, ended.size), ended.digest)
-                and (not proved or is_telling(fd, ended.size))
-                for known in (self.history.delivered, self.history.copied)
-                for key, ended in known.items()
-                if key != (status.st_dev, status.st_ino)
+            return self.history.has_content(fd, proved=proved) or _is_copy_of(
+                fd, self._key, home, self.known.values(), proved=proved
             )
         finally:
             os.close(fd)
@@ -245,9 +227,7 @@ class FoundFiles:
             if not self.descriptors.have_room():
                 self._left_out.append(found.path)
                 return None
-            candidate = open_candidate(found)
-            self.descriptors.waiting += 1
-            self._leave_delivered(candidate)
+            candidate = self._open(found)
         except FileNotFoundError:
             return None  # vanished between the listing and now
         except OSError as error:
@@ -262,31 +242,17 @@ class FoundFiles:
                 self._reports.say(f"can read {found.path}", f"now readable: {found.path}")
         return candidate.key
 
-    def was_delivered(self, key: tuple[int, int], status: os.stat_result) -> bool:
-        """Whether a file is as it was when its stream ended."""
-        ended = self.history.delivered.get(key)
-        if ended is None:
-            return False
-        return (status.st_size, status.st_mtime_ns) == (ended.size, ended.mtime_ns)
-
-    def _leave_delivered(self, candidate: Candidate) -> None:
-        """Have a file that is found again after its stream ended go on where that one did.
-
-        Where its bytes are no proof that it is the same file, all of it is read, marked.
-        """
-        ended: Delivered | Copied | None = self.history.delivered.get(candidate.key)
-        if ended is None or not self._has_before(candidate, ended):
-            ended = self.history.copied.get(candidate.key)
-        if ended is None or not self._has_before(candidate, ended):
-            return
-        unchanged = self.was_delivered(candidate.key, os.fstat(candidate.fd))
-        if unchanged or is_telling(candidate.fd, ended.size):
-            candidate.begin = ended.size
-        else:
-            candidate.replay_below = ended.size
-
-    def _has_before(self, candidate: Candidate, ended: Delivered | Copied) -> bool:
-        return same(digest_at(candidate.fd, self._key, ended.size), ended.digest)
+    def _open(self, found: Found) -> Candidate:
+        """Open a file that goes on where what is known of it is stored. Raises OSError."""
+        candidate = open_candidate(found)
+        try:
+            known = self.history.known_as(candidate.fd)
+        except OSError:
+            os.close(candidate.fd)
+            raise
+        candidate.begin, candidate.replay_below = known.begin, known.replay_below
+        self.descriptors.waiting += 1
+        return candidate
 
     def _found_again(self, followed: Followed, found: Found) -> None:
         before = followed.found.source
@@ -308,19 +274,45 @@ class FoundFiles:
     def left(self, followed: Followed) -> None:
         """Forget a file whose stream goes on in a copy, but for what it looked like."""
         self.known.pop(followed.key, None)
-        status = os.fstat(followed.tail.fd)
-        digest = digest_at(followed.tail.fd, self._key, status.st_size)
-        self.history.ended(followed.key, Delivered(status.st_size, status.st_mtime_ns, digest))
+        self.history.moved(followed)
 
     def delivered(self, followed: Followed) -> None:
         """Forget a file whose stream has ended, but for what it looked like."""
         if self.known.get(followed.key) is followed:  # of one that is gone it may be another's
             del self.known[followed.key]
-        size = followed.tail.position
         with suppress(OSError):
-            fd = followed.tail.fd
-            digest = digest_at(fd, self._key, size)
-            self.history.ended(followed.key, Delivered(size, os.fstat(fd).st_mtime_ns, digest))
+            self.history.ended(followed)
+
+
+def _is_copy_of(
+    fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed], *, proved: bool
+) -> bool:
+    """Whether an open file has what one of ``path`` has: a backup of it, no file of its own."""
+    size = os.fstat(fd).st_size
+    for one in known:
+        if isinstance(one, Candidate):
+            if one.found.home != path:
+                continue
+            other = one.fd
+        else:
+            tail = one.tail
+            if path not in {one.found.home, tail.stream.path}:
+                continue
+            if tail.position > tail.stream.start_offset and tail.is_in(fd):
+                if not proved or is_telling(fd, tail.position):
+                    return True
+                continue
+            if not tail.is_open:
+                continue
+            other = tail.fd
+        # As long as the other, or shorter: what is longer may only begin like it.
+        if (
+            0 < size <= os.fstat(other).st_size
+            and (not proved or is_telling(fd, size))
+            and same(digest_at(fd, key, size), digest_at(other, key, size))
+        ):
+            return True
+    return False
 
 
 def _was_renamed(followed: Followed) -> bool:

@@ -11,25 +11,23 @@ is asked. What is younger and has the bytes of no known stream is read from its 
 from __future__ import annotations
 
 import os
-import re
-from bisect import bisect_left
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from outrider_agent import discovery, state
-from outrider_agent.digests import same
 from outrider_agent.discovery import Found
-from outrider_agent.evidence import digest_at, is_telling
+from outrider_agent.file_history import as_left
 from outrider_agent.registry import Candidate
-from outrider_agent.state import Left, Seen
+from outrider_agent.rotated_names import rotated_names
+from outrider_agent.state import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
+    from outrider_agent.file_history import FileHistory
     from outrider_agent.followed import Followed
     from outrider_agent.found_files import FoundFiles
     from outrider_agent.state import State
@@ -39,19 +37,8 @@ MOST_AT_ONCE = 1000
 """So many generations of a path are taken up in one look; the others in the next ones."""
 
 _MOST_PATHS = 20_000
-_MOST_LEFT = 4000
 _TICK_NS = 20_000_000
 """A file system's clock may be so far behind."""
-
-_REMAINDER = re.compile(r"[.\-_](?:.*\d.*|old|bak|prev|previous|last)", re.ASCII | re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What a look saw at a path."""
-
-    key: tuple[int, int]
-    mtime_ns: int
 
 
 class Generations:
@@ -73,19 +60,17 @@ class Generations:
         cache: State,
         followed: Iterable[Followed],
         births: Container[int],
-        before: dict[tuple[int, int], Left],
+        history: FileHistory,
     ) -> None:
         """Write the cache; ``births`` are streams of which Postgres may not know.
 
-        ``before`` is what an earlier process had of files that were to end. What no source finds
-        any more may end after this: the next process can tell that it was a stream. Where there is
-        no room for that, only what has no name by which it could be met.
+        What no source finds any more may end after this: by the ``history`` the next process can
+        tell that it was a stream. Where there is no room for that, only what has no name by which
+        it could be met.
         """
         cache.paths = {os.fsencode(name): seen for name, seen in self.paths.items()}
         left = [one for one in followed if not one.present and one.segment is None]
-        known = [(one, one.tail.stream) for one in left if one.stream_id not in births]
-        now = {f.key: Left(f.tail.size, s.head_bytes, s.head_digest, f.mtime_ns) for f, s in known}
-        cache.left = list((before | now).items())[-_MOST_LEFT:]
+        history.save(cache, {one.key: as_left(one) for one in left if one.stream_id not in births})
         self.changed = False
         saved = state.save(path, cache)
         for one in left:
@@ -173,9 +158,8 @@ class Generations:
                     status.st_mtime_ns >= seen.since_ns - _TICK_NS
                     and status.st_size
                     and key not in files.known
-                    and not files.had_ended(sibling, key)
                     and files.is_free(sibling)
-                    and not files.had_left(sibling, status)
+                    and not files.history.known_at(sibling, status).begin
                 ):
                     young.append((status.st_mtime_ns, sibling))
         young.sort()
@@ -184,8 +168,7 @@ class Generations:
                 if files.is_copy(sibling, path):
                     continue
                 # It was a stream, which ended otherwise than by its end: it may be stored.
-                key = _key_of(sibling)
-                replayed = key in files.history.left or (bool(seen.stream_id) and key == seen.key)
+                replayed = bool(seen.stream_id) and _key_of(sibling) == seen.key
                 replayed = replayed or files.is_copy(sibling, path, proved=False)
                 if not files.take_generation(Found(sibling, source, named=path), replayed=replayed):
                     return False
@@ -201,66 +184,6 @@ def _seek(births: Iterable[Stream], files: FoundFiles) -> None:
             home = missing[_key_of(path)]
             if (source := files.source_of(home)) is not None:
                 files.take_generation(Found(path, source, named=home), replayed=False)
-
-
-def rotated_names(path: str, siblings: list[str]) -> Iterator[str]:
-    """Pick from sorted paths of one directory those that rotation gives a file of ``path``.
-
-    The name and what begins with a separator (``a.log.1``, ``a.log-2026``), or that in front of
-    the suffix (``a.1.log``, ``a-2026.log``); it has a digit, or is a word such as ``old``.
-    """
-    stem, suffix = os.path.splitext(path)  # noqa: PTH122  a string
-    for position in range(bisect_left(siblings, stem), len(siblings)):
-        sibling = siblings[position]
-        if not sibling.startswith(stem):
-            break
-        if sibling.startswith(path):
-            remainder = sibling[len(path) :]
-        elif suffix and sibling.endswith(suffix):
-            remainder = sibling[len(stem) : -len(suffix)]
-        else:
-            continue
-        if _REMAINDER.fullmatch(remainder):
-            yield sibling
-
-
-def homes(path: str) -> list[str]:
-    """Return the paths of which a name can be a rotated one, the longest first."""
-    cuts = [at for at in range(len(path) - 1, path.rfind("/") + 1, -1) if path[at] in ".-_"]
-    suffix = os.path.splitext(path)[1]  # noqa: PTH122  a string
-    possible = [path[:at] + end for at in cuts for end in ("", suffix)]
-    return [one for one in possible if list(rotated_names(one, [path]))]
-
-
-def is_copy_of(
-    fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed], *, proved: bool
-) -> bool:
-    """Whether an open file has what one of ``path`` has: a backup of it, no file of its own."""
-    size = os.fstat(fd).st_size
-    for one in known:
-        if isinstance(one, Candidate):
-            if one.found.home != path:
-                continue
-            other = one.fd
-        else:
-            tail = one.tail
-            if path not in {one.found.home, tail.stream.path}:
-                continue
-            if tail.position > tail.stream.start_offset and tail.is_in(fd):
-                if not proved or is_telling(fd, tail.position):
-                    return True
-                continue
-            if not tail.is_open:
-                continue
-            other = tail.fd
-        # As long as the other, or shorter: what is longer may only begin like it.
-        if (
-            0 < size <= os.fstat(other).st_size
-            and (not proved or is_telling(fd, size))
-            and same(digest_at(fd, key, size), digest_at(other, key, size))
-        ):
-            return True
-    return False
 
 
 def _key_of(path: str) -> tuple[int, int]:

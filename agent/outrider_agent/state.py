@@ -48,6 +48,13 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True):
     """Where the stream ended; the file may have grown since."""
     mtime_ns: int
     digest: bytes
+    padding_bytes: int = 0
+    """NULs behind that, which are no part of it yet."""
+
+    @property
+    def looks(self) -> tuple[int, int]:
+        """Size and modification time of the file as long as nobody writes to it."""
+        return self.size + self.padding_bytes, self.mtime_ns
 
 
 class Copied(msgspec.Struct, frozen=True, array_like=True):

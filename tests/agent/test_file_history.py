@@ -103,3 +103,78 @@ def test_a_file_that_looks_like_an_earlier_one_of_its_inode_is_read(
     assert host.collector.database.gaps == {}
     if ended:
         assert [n for n in fresh(host) if n != 9000] == once
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_file_that_comes_back_after_a_crash_goes_on_or_is_marked(
+    host: Stepped, grown: bool
+) -> None:
+    """Its stream ended after the last word of the process that was killed, unless it was open yet.
+
+    What is written to it meanwhile may have been read, or not: all of it is read again, marked.
+    """
+    log = host.site.write("a.log", HEAD + numbered(0, LINES))
+    work(host)
+    old = log.rename(log.with_name("a.log.1"))
+    work(host)
+    host.full = True
+    host.settle()
+    host.full = False
+    again(host, killed=True)
+    old.rename(log.with_name("b.log"))
+    if grown:
+        host.site.write("b.log", numbered(LINES, LINES + 1))
+    host.settle()
+    host.site.write("b.log", numbered(LINES + 1, LINES + 2))
+    host.settle()
+
+    stored = numbers(host.collector)
+    last = [LINES, LINES + 1] if grown else [LINES + 1]
+    assert sorted(set(stored)) == [*range(LINES), *last, 9000]
+    assert len(stored) == (len(set(stored)) + LINES + 1 if grown else len(set(stored)))
+    assert fresh(host) == [*range(LINES), LINES + 1, 9000]
+
+
+def test_what_a_stream_has_yet_to_send_is_not_marked_where_its_file_comes_back(
+    host: Stepped,
+) -> None:
+    """It was to end, and did not: a restart and a new name under a source go on in it."""
+    log = host.site.write("a.log", HEAD + numbered(0, LINES))
+    work(host)
+    old = log.rename(log.with_name("a.log.1"))
+    host.disconnect()
+    work(host)
+    again(host, killed=True)
+    host.disconnect()
+    old.rename(log.with_name("b.log"))
+    host.site.write("b.log", numbered(LINES, LINES + 5))
+    work(host)
+    host.connect()
+    host.settle()
+
+    wanted = [*range(LINES + 5), 9000]
+    assert fresh(host) == sorted(numbers(host.collector)) == wanted
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_file_that_begins_with_all_that_an_earlier_one_of_its_inode_had_is_read(
+    host: Stepped, killed: bool
+) -> None:
+    """One line of an ended stream is no proof of it, where it is longer by now."""
+    log = host.site.write("a.log", HEAD)
+    work(host)
+    old = log.rename(log.with_name("a.log.1"))
+    host.site.write("a.log", numbered(1, 2))
+    host.settle()
+    host.step(2.0)
+    host.crash() if killed else host.stop()
+    log.rename(log.with_name("a.log.2"))
+    reborn(old, log, HEAD + numbered(1000, 1000 + LINES))
+    log.rename(old)
+    host.site.write("a.log", numbered(2, 3))
+    host.start()
+    host.connect()
+    host.settle()
+
+    assert sorted(numbers(host.collector)) == [1, 2, *range(1000, 1000 + LINES), 9000, 9000]
+    assert host.collector.database.gaps == {}

@@ -11,7 +11,7 @@ import pytest
 
 from outrider.command import FOUND
 from outrider_agent import adoption, configuration, explain
-from outrider_agent.generations import homes, rotated_names
+from outrider_agent.rotated_names import homes, rotated_names
 from tests.agent.harness import numbered
 from tests.agent.stepped import Stepped, new_host
 
