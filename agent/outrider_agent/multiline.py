@@ -24,6 +24,11 @@ BEGINS = -1
 # States of `auto`: what the record has been so far.
 _PLAIN, _ERROR, _TRACEBACK, _RAISED, _CHAINED, _PANIC = range(6)
 
+HARDLY_GOES_ON = frozenset({_PLAIN})
+"""States of ``auto`` in which only an indented line would continue the record."""
+GOES_ON = frozenset({_TRACEBACK, _CHAINED})
+"""States of ``auto`` in which the record's end has surely not come: it names no exception yet."""
+
 
 class Rule(Protocol):
     """Says what belongs together."""

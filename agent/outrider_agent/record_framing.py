@@ -70,6 +70,8 @@ class RecordFramer:
         self._carry = _unpacked(state)
         self.holds = False
         """Whether complete lines wait to be known as a complete record."""
+        self.held_state = 0
+        """The rule's state after the lines that wait."""
 
     @property
     def end(self) -> int:
@@ -143,7 +145,7 @@ class RecordFramer:
         given = groups[:-1][:most_records]
         held = groups[len(given)]
         self._lines.go_back(lines.starts[held.first])
-        self._carry = held.before
+        self._carry, self.held_state = held.before, held.state
         result = self._records(lines, given, data, begin)
         result.more = len(given) < len(groups) - 1 or closing
         self.holds = not result.more

@@ -230,9 +230,14 @@ class Run:
             outputs.append(output)
             selector.register(stream.fileno(), selectors.EVENT_READ, output)
         deadline: float | None = None
+        looked_at = 0.0
         while len(selector.get_map()) > 1 or deadline is None:
-            timeout = _KILLS_S if deadline is None else max(0.0, deadline - time.monotonic())
-            events = selector.select(timeout)
+            # Before what is there is read: later lines may have come by the time it is done.
+            now = time.monotonic()
+            due = [at for output in outputs if (at := output.settle(looked_at)) is not None]
+            due.append(now + _KILLS_S if deadline is None else deadline)
+            events = selector.select(max(0.0, min(due) - now))
+            looked_at = now
             for key, _ in events:
                 if key.data is None:
                     _drain(woken)
@@ -241,6 +246,8 @@ class Run:
             if deadline is None and child.poll() is not None:
                 deadline = time.monotonic() + _LINGER_S
                 self._read_rest(selector)
+                for output in outputs:
+                    output.release()
                 self._ended(child)
             elif deadline is None:
                 self._count_kills(child.pid, time.monotonic())

@@ -80,6 +80,20 @@ def test_output_becomes_records(tmp_path: Path) -> None:
     assert next(tmp_path.glob("*.jsonl")).name.startswith("s~w~")
 
 
+def test_a_traceback_is_one_error_before_the_end(tmp_path: Path) -> None:
+    """What a program dies of is one record of severity error, chained or not, and then its end."""
+    script = "try:\n  1/0\nexcept ZeroDivisionError:\n  raise ValueError('why')"
+    done = run(tmp_path, "--service", "s", "--", sys.executable, "-c", script)
+
+    assert done.returncode == 1
+    _, crash, end = records(tmp_path)
+    assert crash["severity"] == 17
+    assert crash["message"].startswith("Traceback")
+    assert "ZeroDivisionError: division by zero" in crash["message"]
+    assert crash["message"].endswith("ValueError: why")
+    assert end["event"] == "worker.crashed"
+
+
 @pytest.mark.parametrize(
     ("script", "code", "event", "note"),
     [
