@@ -79,6 +79,8 @@ def test_texts_and_their_trees(text: str, node: Node) -> None:
         ("severity=error", 9, "`=` is not a comparison", ":"),
         ("service!=x", 8, "`!=` is not a comparison", None),
         ("servi\0ce:x", 6, "NUL", None),
+        ('"\ud800"', 2, "not UTF-8", None),
+        ("caf\udce9 zzz", 4, "not UTF-8", None),
         ("servce:x", 1, "no field `servce`", "service"),
         ("order_id:42", 1, "no field `order_id`", "attrs.order_id"),
         ("attr.ms>1", 1, "no field `attr.ms`", "attrs.ms"),

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to erase; - reads it from standard input, where neither the shell's history nor "
         "the list of processes shows a secret",
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask on a terminal")
+    parser.add_argument(
+        "--yes", action="store_true", help="do not ask; must be there where no terminal can answer"
+    )
     parser.add_argument("--dry-run", action="store_true", help="count, change nothing")
     parser.add_argument(
         "--reason", default="", metavar="TEXT", help="why, for the audit log: never the secret"
@@ -46,16 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(configuration: Configuration, arguments: argparse.Namespace) -> int:
     """Erase, or count with --dry-run; 1: somebody was asked and did not say yes.
 
-    Raises ConfigError for a filter that is none.
+    Raises ConfigError for a filter that is none, or where none can be asked and --yes is missing.
     """
     wanted = _filter(arguments.filter)
+    if not (arguments.dry_run or arguments.yes or sys.stdin.isatty()):
+        raise ConfigError(
+            "nothing was erased: standard input is no terminal, so nobody can be asked",
+            "outrider store purge",
+            "--dry-run counts what would go, --yes erases it",
+        )
     url = configuration.database_url
     async with schema.opened(url):
         pass  # a schema that is not right is told before anybody is asked
     if arguments.dry_run:
         done = await _counted(url, wanted)
     else:
-        if sys.stdin.isatty() and not arguments.yes and not _confirmed(await _counted(url, wanted)):
+        if not arguments.yes and not _confirmed(await _counted(url, wanted)):
             return FAILED
         inbox = str(find_inbox(arguments.config))
         outrider.init(service="outrider", worker="cli", inbox=inbox)
@@ -88,12 +96,21 @@ def _confirmed(counted: Erasure) -> bool:
 
 
 def _filter(said: str) -> Filter:
-    text = sys.stdin.read(_FILTER_BYTES_MAX).strip() if said == "-" else said
+    text = _from_standard_input() if said == "-" else said
     if not text.strip():
         raise ConfigError(
             "the filter is empty and would erase everything", "FILTER", "say what is to go"
         )
     return parse_filter(text)
+
+
+def _from_standard_input() -> str:
+    try:
+        text = sys.stdin.read(_FILTER_BYTES_MAX).strip()
+        text.encode()  # by the locale, bytes of no meaning have become lone surrogates
+    except UnicodeError:
+        raise ConfigError("not UTF-8", "standard input", "write the filter in UTF-8") from None
+    return text
 
 
 def _looked_at(done: Erasure) -> str:

@@ -54,6 +54,10 @@ _CLIPPED = {"eror", "debg"}
 _TIMES = {"ts", "time", "timestamp", "date", "since", "until", "observed_at", "received_at"}
 
 
+# What stands for bytes that are no UTF-8, or was written as such an escape: no text holds it.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def parse_tree(text: str, *, labels: bool = False) -> Node:
     """Parse a filter; with ``labels`` every name is a field. Raises FilterError."""
     if len(text) > MAX_LENGTH:
@@ -63,6 +67,9 @@ def parse_tree(text: str, *, labels: bool = False) -> Node:
     if "\0" in text:
         # No stored text holds one, and Postgres takes none.
         raise FilterError("a NUL character matches nothing: leave it out", text.index("\0"), 1)
+    half = _SURROGATE.search(text)
+    if half is not None:
+        raise FilterError("not UTF-8: half a character matches nothing", half.start(), 1)
     found = tokens(text)
     for token in found:
         if token.error is not None:

@@ -220,7 +220,31 @@ def test_the_command_reads_a_secret_from_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
     assert store_command.main(["purge", "-", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["records"] == 0
-    assert store_command.main(["purge", SECRET]) == 0
+    assert store_command.main(["purge", SECRET, "--yes"]) == 0
     assert "0 records erased" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="erase everything"):
         store_command.main(["purge", " "])
+
+
+async def test_without_a_terminal_nothing_is_erased_unasked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job, a pipe or a mistyped script erases only with --yes, and is told so."""
+    await _write(store)
+    monkeypatch.setenv("OUTRIDER_DATABASE_URL", store.url)
+    monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
+    for filter_ in (SECRET, "-"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
+        with pytest.raises(ConfigError, match="--yes erases it"):
+            await asyncio.to_thread(store_command.main, ["purge", filter_])
+    assert (await _purge(store).count()).records == 3
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_filter_from_standard_input_is_utf8(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
+    """Bytes of another encoding are refused by name, whatever the locale makes of them."""
+    monkeypatch.setenv("OUTRIDER_CONFIG", "/dev/null")
+    raw = io.BytesIO(b"caf\xe9 zzz\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(raw, encoding="utf-8", errors=errors))
+    with pytest.raises(ConfigError, match="not UTF-8: standard input"):
+        store_command.main(["purge", "-", "--dry-run"])
