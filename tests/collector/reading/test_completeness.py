@@ -173,6 +173,9 @@ def test_sentences_say_what_is_known() -> None:
         "Up to when this is complete is not known: no agent has reported yet."
     )
     assert said(complete_up_to=None, streams=0) == "No worker that runs belongs to this view."
+    assert said(complete_up_to=None, streams=0, gaps=[lost(6, 3)], gaps_total=1) == (
+        "No worker that runs belongs to this view; missing: gap #6, 3 lines."
+    )
     assert said(complete_up_to=None, silent=[SilentAgent(1, "h", None)]) == (
         "Up to when this is complete is not known, except host h, never heard."
     )

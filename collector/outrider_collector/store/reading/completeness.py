@@ -211,9 +211,13 @@ def _as_of_then(state: Completeness, now: datetime) -> list[Part]:
     if state.blind_login:
         seen = f"The login {state.blind_login} sees no team, so no line"
         return [Part("text", f"{seen}: {cure_of_blind(state.blind_login)}")]
-    if not count and not state.streams:
-        return [Part("text", "No worker that runs belongs to this view.")]
-    if state.complete_up_to is None:
+    between = ", except "
+    if not state.streams:
+        # Nobody is waited for, so what is there is all there will be but for gaps.
+        begin, between = [Part("text", "No worker that runs belongs to this view")], "; missing: "
+        if not count:
+            return [*begin, Part("text", ".")]
+    elif state.complete_up_to is None:
         begin = [Part("text", "Up to when this is complete is not known")]
         if not count:
             return [*begin, Part("text", ": no agent has reported yet.")]
@@ -227,7 +231,7 @@ def _as_of_then(state: Completeness, now: datetime) -> list[Part]:
     shown = exceptions[:SHOWN_EXCEPTIONS]
     if count > len(shown):
         shown.append(Part("text", f"{count - len(shown):,} more"))
-    return [*begin, Part("text", ", except "), *_listed(shown), Part("text", ".")]
+    return [*begin, Part("text", between), *_listed(shown), Part("text", ".")]
 
 
 def text(parts: list[Part]) -> str:
