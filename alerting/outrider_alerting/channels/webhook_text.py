@@ -21,7 +21,7 @@ What belongs together has the same ``alert``. That nothing can be stored is told
 alert: then ``alert`` is empty, and at the end it is not. Its beginning and end, both told alone,
 have the same ``labels.incident`` and the same ``id`` up to the ``/``; in Alertmanager's shape, the
 same ``fingerprint``. Alertmanager's shape is its version 4, with ``alertname`` and
-``severity`` among the labels. Pure.
+``severity`` among the labels; a test is an alert ``OutriderTest`` that has ended already. Pure.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _alertmanager(message: Message, channel: str, dashboard: str | None) -> dict
     parts = message.parts or (message.content,)
     alerts = [_alert(part, message.episode, dashboard) for part in parts[:ALERTS_MAX]]
     over = all(alert["status"] == "resolved" for alert in alerts)
-    rule = one_line(message.content.rule)
+    rule = _alertname(message.content)
     return {
         "version": "4",
         "groupKey": f"{channel}/{rule}",
@@ -122,23 +122,29 @@ def _alertmanager(message: Message, channel: str, dashboard: str | None) -> dict
 
 
 def _alert(content: Content, episode: str, dashboard: str | None) -> dict[str, Any]:
-    over = "resolved" in content.status
+    # Of a test no end would follow: it is over as it is sent.
+    over = "resolved" in content.status or content.status == "test"
+    ended_us = content.at_us if content.status == "test" else content.ended_us
     annotations = {
         "summary": one_line(content.title),
         "description": one_line(content.sentence),
         "alert": content.alert,
         **({"runbook_url": content.runbook} if content.runbook else {}),
     }
-    labels = {**_labels(content), "alertname": content.rule, "severity": content.priority}
+    labels = {**_labels(content), "alertname": _alertname(content), "severity": content.priority}
     return {
         "status": "resolved" if over else "firing",
         "labels": labels,
         "annotations": annotations,
         "startsAt": _time(content.at_us),
-        "endsAt": _time(content.ended_us) if over and content.ended_us is not None else _NEVER,
+        "endsAt": _time(ended_us) if over and ended_us is not None else _NEVER,
         "generatorURL": page(content, dashboard) or "",
         "fingerprint": outage.episode(content.labels) or content.alert or episode,
     }
+
+
+def _alertname(content: Content) -> str:
+    return "OutriderTest" if content.status == "test" else one_line(content.rule)
 
 
 def _labels(content: Content) -> dict[str, str]:

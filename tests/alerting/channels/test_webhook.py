@@ -16,6 +16,7 @@ from outrider_alerting.channels import webhook as module
 from outrider_alerting.channels.outcome import Failed, Retry, Sent, Unknown
 from outrider_alerting.channels.webhook import WebhookChannel, WebhookSettings
 from outrider_alerting.channels.webhook_text import body
+from outrider_alerting.telling import trial
 from tests.alerting.channels.notices import HOSTILE, NOW_US, content, line, message
 from tests.servers.http import HttpServer, Reply, Request
 
@@ -118,6 +119,18 @@ async def test_the_shape_that_alertmanagers_receivers_read(receiver: Receiver) -
     assert (first["status"], first["endsAt"]) == ("firing", "0001-01-01T00:00:00Z")
     assert (second["status"], second["endsAt"]) == ("resolved", "2025-10-17T07:06:41.000000Z")
     assert first["annotations"]["runbook_url"] == "https://wiki.example/payments?a=1&b=2"
+
+
+async def test_a_test_leaves_no_alert_open_behind(receiver: Receiver) -> None:
+    """In Alertmanager's shape it has a name to route by, and its end: nothing will follow."""
+    tried = trial("hook", "anna", "c1", NOW_US)
+    await post(receiver, format="alertmanager", message=message(content=tried))
+
+    told = receiver.document
+    (alert,) = told["alerts"]
+    assert (told["status"], alert["status"]) == ("resolved", "resolved")
+    assert alert["endsAt"] == alert["startsAt"] == "2025-10-17T07:06:40.000000Z"
+    assert alert["labels"]["alertname"] == told["groupLabels"]["alertname"] == "OutriderTest"
 
 
 def test_a_notice_leads_to_its_page() -> None:
