@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from outrider_alerting.rules import RuleSet
 
 _ATTRIBUTES: Final = "attributes."
+_NAMED_MAX: Final = 10
+"""A doubt names at most so many that there are; the rest is counted."""
 
 
 def doubts(
@@ -64,4 +66,5 @@ def _instead(word: str, known: Iterable[str]) -> str:
     names = list(known)
     near = suggest(word, names)
     hint = f"did you mean `{near}`? There are" if near else "there are"
-    return f"{hint}: {', '.join(names) or 'none'}"
+    more = f" and {len(names) - _NAMED_MAX:,} more" if len(names) > _NAMED_MAX else ""
+    return f"{hint}: {', '.join(names[:_NAMED_MAX]) or 'none'}{more}"

@@ -347,6 +347,18 @@ channels = ["ops"]
     assert found == ([("route[0].match", f"route 1: {told}", False)] if told else [])
 
 
+def test_a_doubt_names_the_nearest_and_counts_the_many() -> None:
+    """Of thirty rules a line for people names ten; the one that was meant comes first."""
+    many = "".join(COUNT.replace('"errors"', f'"errors-{n}"') for n in range(30))
+    text = many + (
+        '[[channel]]\nname = "ops"\ntype = "webhook"\nurl = "https://ops.example"\n'
+        '[[route]]\nmatch = "rule:erors-29"\nchannels = ["ops"]\n'
+    )
+    (found,) = rule_files.lint([("a.toml", text)])
+    assert "did you mean `errors-29`? There are: errors-0, " in found.message
+    assert found.message.endswith("errors-9 and 20 more")
+
+
 def test_hits_belong_to_filter_and_by() -> None:
     """A change of threshold keeps the hits key; a change of filter or `by` does not."""
     key = hits_key(rules(COUNT).rules[0])
