@@ -5,6 +5,7 @@ See :mod:`outrider_agent.registry` for how streams are found again.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from outrider_agent.streams import Lost, Place
 from outrider_agent.unpacking import Sought, Unpacking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from outrider_agent.configuration import AgentConfig
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from outrider_agent.streams import Stream
 
 
-_OPENED_AT_ONCE = 32
 _REFUSED_AGAIN_S = 60.0
 
 
@@ -152,12 +152,13 @@ class Adoption:
             return []
         fresh = self.copies.take_up()
         fresh += self._match_orphans(self._ready(now), remembered)
-        if self._looked_since_welcome and self._orphans.streams:
+        if self._looked_since_welcome and self._orphans.streams and not self.copies.wait:
             paths = [stream.path for stream, _ in self._orphans.streams.values()]
             for _ in discovery.until_at_rest(paths):
-                fresh += self._match_elsewhere(remembered)
-            self.copies.seek_in_archives(remembered)
-            self._give_up_orphans()
+                searched = self._match_elsewhere(remembered, fresh)
+            if searched and discovery.has_descriptor():
+                self.copies.seek_in_archives(remembered)
+                self._give_up_orphans()
         if self._looked_anew and not self._orphans.streams:
             self.generations.take(self._found, self._journal.births.values())
         return fresh
@@ -210,7 +211,7 @@ class Adoption:
         self, candidates: list[Candidate], remembered: State, *, left_behind: bool = False
     ) -> list[Followed]:
         fresh = []
-        boot_id = processes.boot_id() if self._orphans.streams else ""
+        boot_id = "" if left_behind or not self._orphans.streams else processes.boot_id()
 
         def only_grew(stream_id: int, status: os.stat_result) -> bool:
             return remembered.only_grew(stream_id, status, boot_id)
@@ -236,36 +237,46 @@ class Adoption:
             self._lost.append(Lost(stream, sought.place, is_there, sought.trouble))
         return followed
 
-    def _match_elsewhere(self, remembered: State) -> list[Followed]:
-        """Seek the remaining streams among all files beside where theirs was."""
-        streams = [stream for stream, _ in self._orphans.streams.values()]
-        paths = discovery.siblings(stream.path for stream in streams)
-        likely = discovery.with_keys(paths, {(stream.device, stream.inode) for stream in streams})
-        fresh: list[Followed] = []
-        # Each by its inode first; then a few at a time, however many files lie there.
-        for some in (*_some(likely), *_some(paths)):
-            if self._orphans.streams:
-                fresh += self._match_among(some, remembered)
-        return fresh
+    def _match_elsewhere(self, remembered: State, fresh: list[Followed]) -> bool:
+        """Seek the remaining streams among all files beside where theirs was; add to ``fresh``.
 
-    def _match_among(self, paths: Sequence[str], remembered: State) -> list[Followed]:
-        opened: list[Candidate] = []
-        for path in paths:
-            with suppress(OSError):
-                candidate = open_candidate(Found(path, None))
-                if candidate.key in self._found.known:
-                    os.close(candidate.fd)
-                else:
-                    opened.append(candidate)
-                    self._found.known[candidate.key] = candidate
-        fresh = self._match_orphans(opened, remembered, left_behind=True)
+        False where descriptors were wanting: then nothing is known of what was not found.
+        """
+        streams = [stream for stream, _ in self._orphans.streams.values()]
+        try:
+            paths = discovery.siblings(stream.path for stream in streams)
+            # Each by its inode first.
+            keys = {(stream.device, stream.inode) for stream in streams}
+            for path in (*discovery.with_keys(paths, keys), *paths):
+                if self._orphans.streams:
+                    fresh += self._match_with(path, remembered)
+        except OSError as error:
+            if not discovery.is_exhausted(error):
+                raise
+            self._found.say(str(error.filename), "no descriptor is free", "raise `LimitNOFILE`")
+            return False
+        return True
+
+    def _match_with(self, path: str, remembered: State) -> list[Followed]:
+        """See whether a file is one of the streams. Raises OSError where no more may be open."""
+        if not self.descriptors.have_room():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        try:
+            candidate = open_candidate(Found(path, None))
+        except OSError as error:
+            if discovery.is_exhausted(error):
+                raise
+            return []
+        fresh: list[Followed] = []
+        if candidate.key not in self._found.known:
+            self.descriptors.waiting += 1
+            fresh = self._match_orphans([candidate], remembered, left_behind=True)
+            self.descriptors.waiting -= not fresh
         for followed in fresh:
             followed.present, followed.segment = False, None
             self.generations.remember(followed)
-        for candidate in opened:
-            if isinstance(self._found.known.get(candidate.key), Candidate):
-                os.close(candidate.fd)
-                del self._found.known[candidate.key]
+        if not fresh:
+            os.close(candidate.fd)
         return fresh
 
     def _give_up_orphans(self) -> None:
@@ -373,12 +384,6 @@ class Adoption:
         )
         candidate.replay_below = candidate.size() if replayed else 0
         self._found.known[candidate.key] = candidate
-
-
-def _some(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Split paths into as many as may be open at once besides all that are followed."""
-    for first in range(0, len(paths), _OPENED_AT_ONCE):
-        yield paths[first : first + _OPENED_AT_ONCE]
 
 
 def _tells(candidate: Candidate) -> bool:

@@ -68,7 +68,10 @@ class Copies:
         if not self._kept:
             return []
         fresh = []
-        for stream_id, path in self._kept.items():
+        for stream_id, path in list(self._kept.items()):
+            if not (self._found.descriptors.have_room() and discovery.has_descriptor()):
+                break  # the others at the next turn
+            del self._kept[stream_id]
             stream, place = self._orphans.streams.get(stream_id, (None, None))
             birth = self._journal.births.get(stream_id)
             if stream is None and birth is not None:
@@ -81,14 +84,23 @@ class Copies:
                 continue
             with suppress(OSError):
                 candidate = open_candidate(Found(path, self._found.source_of(stream.path)))
+                self._found.descriptors.waiting += 1
                 if not holds(candidate.fd, self._key, stream, place):
-                    os.close(candidate.fd)
+                    self._close(candidate)
                     continue
                 self._handover.give(Adopt(stream) if birth is None else Born(stream))
                 self._orphans.streams.pop(stream.stream_id, None)
                 fresh.append(self._follow_kept(candidate, stream, place))
-        self._kept = {}
         return fresh
+
+    @property
+    def wait(self) -> bool:
+        """Whether what an earlier process kept is not taken up yet."""
+        return bool(self._kept)
+
+    def _close(self, candidate: Candidate) -> None:
+        os.close(candidate.fd)
+        self._found.descriptors.waiting -= 1
 
     def seek_in_archives(self, remembered: State) -> None:
         """Begin to seek the remaining streams in the archives beside where their files were."""
@@ -102,7 +114,9 @@ class Copies:
             if sought.followed is not None:
                 return sought.followed if self._goes_on(sought.followed, sought) else None
             source = self._found.source_of(sought.stream.path)
+            self._found.descriptors.have_room()  # what is kept may be closed again
             candidate = open_candidate(Found(sought.path, source))
+            self._found.descriptors.waiting += 1
         except OSError:  # nothing was unpacked
             return None
         self._handover.give(Adopt(sought.stream))
@@ -175,6 +189,7 @@ class Copies:
         followed.found, followed.key = candidate.found, candidate.key
         followed.present = False
         self._found.known[candidate.key] = followed
+        self._found.descriptors.opened(followed)
 
     def _known_in(self, path: str) -> tuple[Stream, Place] | None:
         """Return the stream that Postgres has of a copy that was made before any session."""
@@ -204,6 +219,5 @@ class Copies:
             os.close(before)
             self._found.known.pop(followed.key, None)
         self.move(followed, candidate)
-        self._found.descriptors.opened(followed)
         followed.kept = followed.has_file = True
         return tail.go_back(place, tail.generation)

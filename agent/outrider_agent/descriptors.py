@@ -30,12 +30,23 @@ _LEAST_RESERVE = 64
 _MOST_RESERVE = 512
 _LEAST_OPEN = 8
 _TRIED = 64
+_MOST_KEPT = 256
 
 
 def most_open() -> int:
     """Return how many followed files may be open, by the limit of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(_LEAST_OPEN, soft - min(_MOST_RESERVE, max(_LEAST_RESERVE, soft // 4)))
+    return max(_LEAST_OPEN, soft - _reserve(soft))
+
+
+def most_kept() -> int:
+    """Return how many delivered segments may be kept: a half of the reserve, at most 256."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_MOST_KEPT, _reserve(soft) // 2)
+
+
+def _reserve(soft: int) -> int:
+    return min(_MOST_RESERVE, max(_LEAST_RESERVE, soft // 4))
 
 
 class OpenFile:
@@ -118,6 +129,7 @@ class Descriptors:
                 if followed.segment is None and followed.has_file and may_close(followed):
                     followed.tail.door = Door(followed, self)
                     followed.tail.close()
+                    self._open.pop(followed, None)  # where a copy was opened instead
                     return True
                 self._open[followed] = None  # behind the others
         return False

@@ -13,7 +13,7 @@ import fnmatch
 import glob
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,8 @@ class Discovery:
         self._inbox = inbox
         self._own = () if state_dir is None else (f"{state_dir}/",)
         self._seen: dict[str, int] = {}
+        self.complete = True
+        """Whether the last look was not cut short by a want of descriptors."""
 
     def changed(self, now_ns: int) -> bool:
         """Whether a directory that was listed has changed since, or may have."""
@@ -85,10 +87,11 @@ class Discovery:
     def look(self) -> tuple[list[Found], list[Trouble]]:
         """List every file there is now, each once, and what is wrong with any path."""
         self._seen = {}
+        self.complete = has_descriptor()
         found: dict[str, Found] = {}
         trouble: list[Trouble] = []
         for name in (self._inbox, self._inbox / CLOSING):
-            self._look_into(name, found, closing=name.name == CLOSING)
+            trouble += self._look_into(name, found, closing=name.name == CLOSING)
         for source in self.sources:
             for pattern in source.paths:
                 paths = self.expand(pattern)
@@ -97,6 +100,8 @@ class Discovery:
                         found[path] = Found(path, source, listed=True)
                 if not paths:
                     trouble += why_nothing(pattern)
+        # What globs could not list they take for empty.
+        self.complete = self.complete and has_descriptor()
         return list(found.values())[:_MAX_FOUND], trouble
 
     def expand(self, pattern: str) -> list[str]:
@@ -127,16 +132,24 @@ class Discovery:
             return f"there is no directory {directory} yet"
         return "none is there yet"
 
-    def _look_into(self, directory: Path, found: dict[str, Found], *, closing: bool) -> None:
+    def _look_into(
+        self, directory: Path, found: dict[str, Found], *, closing: bool
+    ) -> list[Trouble]:
         self._watch(str(directory))
         try:
-            with os.scandir(directory) as entries:
-                names = [entry.name for entry in entries if entry.name.endswith(".jsonl")]
-        except OSError:
-            return
+            names = _names_in_closing(directory) if closing else _names(directory)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self.complete = self.complete and not is_exhausted(error)
+            if not closing:
+                return []
+            what = (error.strerror or str(error)).lower()
+            return [Trouble(str(directory), what, closing_advice(error))]
         for name in sorted(names):
             path = str(directory / name)
             found[path] = Found(path, None, closing=closing, listed=True)
+        return []
 
     def _watch(self, directory: str) -> None:
         if directory not in self._seen and len(self._seen) < 10_000:
@@ -151,13 +164,18 @@ def excluded(path: str, source: SourceConfig) -> bool:
 
 
 def siblings(paths: Iterable[str]) -> list[str]:
-    """Return every regular file in the directories of ``paths``: what rotation may have renamed."""
+    """Return every regular file in the directories of ``paths``: what rotation may have renamed.
+
+    Raises OSError where no descriptor is left to look with: that is not an empty directory.
+    """
     result: list[str] = []
     for directory in sorted({os.path.dirname(path) for path in paths}):  # noqa: PTH120  strings stay strings
         try:
             with os.scandir(directory) as entries:
                 result += [e.path for e in entries if e.is_file(follow_symlinks=False)]
-        except OSError:
+        except OSError as error:
+            if is_exhausted(error):
+                raise
             continue
         if len(result) > _MAX_FOUND:
             break
@@ -206,13 +224,80 @@ def open_regular(
     return fd, status
 
 
+def open_closing(inbox: int) -> int:
+    """Open the directory ``closing`` in that of a descriptor: one of the agent's own, no link.
+
+    Raises OSError: whoever may write into the inbox could send segments elsewhere else.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(CLOSING, flags, dir_fd=inbox)
+    except OSError as error:
+        if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+            raise
+        raise NotADirectoryError(errno.ENOTDIR, "it is no directory, or a link", CLOSING) from None
+    owner = os.fstat(fd).st_uid
+    if owner != os.geteuid():
+        os.close(fd)
+        raise PermissionError(errno.EPERM, f"it is of account {owner}, not the agent's", CLOSING)
+    return fd
+
+
+def closing_advice(error: OSError) -> str:
+    """Say what to do about a ``closing`` that cannot be used."""
+    if is_exhausted(error):
+        return "raise the limit of open files"
+    return "let the agent's account own it, or move it away: the agent makes a directory there"
+
+
+def _names_in_closing(directory: Path) -> list[str]:
+    inbox = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        closing = open_closing(inbox)
+    finally:
+        os.close(inbox)
+    try:
+        return _names(closing)
+    finally:
+        os.close(closing)
+
+
+def _names(directory: Path | int) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries if entry.name.endswith(".jsonl")]
+
+
+def is_exhausted(error: OSError) -> bool:
+    """Whether no descriptor was left: then nothing is known of what was to be opened."""
+    return error.errno in {errno.EMFILE, errno.ENFILE}
+
+
+@contextmanager
+def unless_exhausted() -> Iterator[None]:
+    """Pass over what cannot be opened. Raises OSError where no descriptor was left."""
+    try:
+        yield
+    except OSError as error:
+        if is_exhausted(error):
+            raise
+
+
+def has_descriptor() -> bool:
+    """Whether a descriptor is left to look with."""
+    try:
+        os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        return not is_exhausted(error)
+    return True
+
+
 def advice(error: OSError, path: str) -> str:
     """Say what to do about a file that cannot be opened."""
     if error.errno == errno.EACCES:
         return "let the agent's account read it"
     if error.errno == errno.EIO:
         return "see to the disk; name files that can be read, or exclude it"
-    if error.errno in {errno.EMFILE, errno.ENFILE}:
+    if is_exhausted(error):
         return "raise the limit of open files, or lower `agent.max_files`"
     if os.path.isdir(path):  # noqa: PTH112  strings stay strings
         return f"name the files in it, as in {path.rstrip('/')}/*.log"

@@ -78,7 +78,7 @@ class FoundFiles:
     @property
     def complete(self) -> bool:
         """Whether the last look opened all that it found."""
-        return not self._left_out
+        return self._finder.complete and not self._left_out
 
     def reload(self, sources: Sequence[SourceConfig], max_files: int) -> None:
         """Go by other sources; the caller looks anew."""
@@ -90,7 +90,7 @@ class FoundFiles:
 
     def changed(self, now_ns: int) -> bool:
         """Whether a new look would find anything else than the last."""
-        return bool(self._left_out) or self._finder.changed(now_ns)
+        return not self.complete or self._finder.changed(now_ns)
 
     def look(self, followed: Iterable[Followed], wall_s: float) -> None:
         """Look everywhere: open what is new, note what has gone or moved."""
@@ -158,7 +158,10 @@ class FoundFiles:
 
     def _take_between(self, found: Found, since_s: float) -> None:
         """Open what was made and renamed at a path since the last look: rotated more than once."""
-        siblings = sorted(discovery.siblings([found.path]))
+        try:
+            siblings = sorted(discovery.siblings([found.path]))
+        except OSError:  # Generations asks for them until it went without
+            return
         for path in rotated_names(found.path, siblings):
             with suppress(OSError):
                 status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
@@ -231,6 +234,8 @@ class FoundFiles:
         except FileNotFoundError:
             return None  # vanished between the listing and now
         except OSError as error:
+            if discovery.is_exhausted(error):
+                self._left_out.append(found.path)
             hint = discovery.advice(error, found.path)
             self.say(found.path, (error.strerror or str(error)).lower(), hint)
             return None

@@ -97,21 +97,28 @@ class Generations:
 
         ``births`` are streams that a journal names and Postgres may not know.
         """
-        _seek(births, files)
+        self._unfinished = set(self.paths)
+        try:
+            _seek(births, files)
+        except OSError:  # nothing is known of what was not found for want of descriptors
+            return
         homes = {
             known.stream_id: known.key
             for known in files.known.values()
             if not isinstance(known, Candidate)
         }
-        self._unfinished = set()
         listings: dict[str, list[str]] = {}
         for path, seen in list(self.paths.items()):
             sight = files.sights.get(path)
             is_there = sight is not None and sight.key == seen.key
             if is_there and homes.get(seen.stream_id, seen.key) == seen.key:
+                self._unfinished.discard(path)
                 continue
-            if not self._take_of(path, seen, files, listings):
-                self._unfinished.add(path)
+            try:
+                if self._take_of(path, seen, files, listings):
+                    self._unfinished.discard(path)
+            except OSError:  # as above
+                return
 
     def note(self, files: FoundFiles, *, placed: bool) -> None:
         """Take note of what a look saw; ``placed``: all that was born meanwhile was taken up."""
@@ -142,7 +149,10 @@ class Generations:
     def _take_of(
         self, path: str, seen: Seen, files: FoundFiles, listings: dict[str, list[str]]
     ) -> bool:
-        """Open the generations of a path; whether there are no more of them."""
+        """Open the generations of a path; whether there are no more of them.
+
+        Raises OSError where no descriptor is left to look with.
+        """
         source = files.source_of(path)
         if source is None:
             return True
@@ -151,7 +161,7 @@ class Generations:
             listings[directory] = sorted(discovery.siblings([path]))
         young: list[tuple[int, str]] = []
         for sibling in rotated_names(path, listings[directory]):
-            with suppress(OSError):
+            with discovery.unless_exhausted():
                 status = os.stat(sibling, follow_symlinks=False)  # noqa: PTH116  a string
                 key = (status.st_dev, status.st_ino)
                 if (
@@ -164,7 +174,7 @@ class Generations:
                     young.append((status.st_mtime_ns, sibling))
         young.sort()
         for _, sibling in young[:MOST_AT_ONCE]:
-            with suppress(OSError):
+            with discovery.unless_exhausted():
                 if files.is_copy(sibling, path):
                     continue
                 # It was a stream, which ended otherwise than by its end: it may be stored.

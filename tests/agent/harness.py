@@ -32,11 +32,11 @@ def numbers(collector: FakeCollector) -> list[int]:
     return [int((message or "").split()[1]) for message in collector.database.messages()]
 
 
-def open_files() -> list[str]:
-    """What this process has open, by each descriptor; a file that was deleted says so."""
+def open_files(pid: int | str = "self") -> list[str]:
+    """What a process has open, by each descriptor; a file that was deleted says so."""
     names = []
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the listing itself
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # such as that of the listing itself
             names.append(str(link.readlink()))
     return names
 

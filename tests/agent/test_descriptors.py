@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,8 @@ from tests.agent.harness import Site, numbered, open_files, reborn
 from tests.agent.stepped import Stepped, connected_host, new_host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from outrider_agent.followed import Followed
     from tests.agent.fake_collector import FakeCollector
 
@@ -150,6 +155,17 @@ def test_a_closed_file_that_goes_away_unread_is_a_gap(host: Stepped) -> None:
     assert len(host.collector.database.rows) == FILES
 
 
+async def limited(site: Site, most: int) -> asyncio.subprocess.Process:
+    """Start the agent as a process that may have so many descriptors."""
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}));"
+        "from outrider_agent import cli; sys.exit(cli.main(['run', '--config', sys.argv[1]]))"
+    )
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(site.config_file), stderr=asyncio.subprocess.PIPE
+    )
+
+
 async def test_a_process_with_few_descriptors_loses_nothing(
     tmp_path: Path, collector: FakeCollector
 ) -> None:
@@ -157,13 +173,7 @@ async def test_a_process_with_few_descriptors_loses_nothing(
     site = Site(tmp_path / "host", collector)
     for n in range(150):
         site.write(f"w{n}.log", f"line {n}\n")
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (120, 120));"
-        "from outrider_agent import cli; sys.exit(cli.main(['run', '--config', sys.argv[1]]))"
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(site.config_file), stderr=asyncio.subprocess.PIPE
-    )
+    process = await limited(site, 120)
     try:
         await collector.until_rows(150, 60)
         for n in range(0, 150, 2):
@@ -185,6 +195,49 @@ async def test_a_process_with_few_descriptors_loses_nothing(
     assert collector.database.gaps == {}
     assert process.returncode == 0, said
     assert b"too many open files" not in said
+
+
+async def test_a_process_with_few_descriptors_finds_what_was_rotated_while_it_was_stopped(
+    tmp_path: Path, collector: FakeCollector
+) -> None:
+    """Four files in each place where one was, far more than may be open: every line arrives once.
+
+    What cannot be opened for want of a descriptor is never taken for gone.
+    """
+    site = Site(tmp_path / "host", collector)
+    expected: list[str] = []
+
+    def append(what: str) -> None:
+        for n in range(60):
+            site.write(f"w{n}.log", f"{what} of {n}, long enough to tell it from others\n" * 5)
+        expected.extend(f"{what} of {n}, long enough to tell it from others" for n in range(60))
+
+    append("first")
+    process = await limited(site, 100)
+    try:
+        await collector.until_rows(5 * len(expected), 60)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    for generation in range(1, 4):
+        append(f"before {generation}")
+        for n in range(60):
+            path = site.logs / f"w{n}.log"
+            path.rename(path.with_name(f"w{n}.log.{generation}"))
+        append(f"after {generation}")
+    process = await limited(site, 100)
+    try:
+        await collector.until(lambda: len(collector.database.rows) >= 5 * len(expected), 90)
+        most_open = sum(name.startswith(str(site.logs)) for name in open_files(process.pid))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, said = await process.communicate()
+
+    assert sorted(map(str, collector.database.messages())) == sorted(expected * 5)
+    assert collector.database.gaps == {}
+    assert most_open <= 36
+    assert process.returncode == 0, said
+    assert b"Traceback" not in said
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -244,3 +297,47 @@ def test_the_inode_of_a_closed_file_may_be_anothers_by_then(host: Stepped) -> No
     assert sorted(map(str, database.messages())) == sorted([*lines, "new"])
     assert (stream, gap.reason) == (closed.stream_id, "vanished")
     assert str(gone) in gap.detail
+
+
+@contextmanager
+def no_descriptor() -> Iterator[None]:
+    """Let this process open nothing more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_what_cannot_be_looked_for_is_not_gone(host: Stepped, looked: bool) -> None:
+    """No descriptor is left while streams are sought: they are found once there is one.
+
+    Also where the look for files went through, and only what is beside them cannot be listed.
+    """
+    write(host, 0, 5)
+    settle(host)
+    host.stop()
+    for n in range(5):
+        for generation in range(3):
+            path = host.site.write(f"w{n}.log", f"more {generation} {n}\n")
+            path.rename(path.with_name(f"w{n}.log.{generation}"))
+        host.site.write(f"w{n}.log", f"new {n}\n")
+    host.start()
+    if looked:
+        host.step(0.3)
+    host.connect()
+    with no_descriptor():
+        for _ in range(10):
+            host.step(0.3)
+    settle(host)
+    host.crash()
+    database = host.collector.database
+    words = ("line", "more 0", "more 1", "more 2", "new")
+    expected = [f"{word} {n}" for word in words for n in range(5)]
+
+    assert sorted(map(str, database.messages())) == sorted(expected)
+    assert database.gaps == {}
