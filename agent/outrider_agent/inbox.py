@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider.inbox.room import say_full
+from outrider_agent.descriptors import most_kept
+from outrider_agent.discovery import CLOSING
 from outrider_agent.segments import Kept, over_budget
 
 if TYPE_CHECKING:
@@ -64,9 +66,12 @@ class Inbox:
 
         ``candidates``, too, wait in it: as long as no collector has said welcome, all of it.
         """
+        files = list(files)
+        self._say_troubles(files)
         free_bytes = self._free_bytes() if self.limits.keep_free_bytes else None
         is_scarce = free_bytes is not None and free_bytes < self.limits.keep_free_bytes
-        for kept in over_budget(self._kept, 0 if is_scarce else self.limits.kept_tail_bytes):
+        budget_bytes = 0 if is_scarce else self.limits.kept_tail_bytes
+        for kept in over_budget(self._kept, budget_bytes, most_kept()):
             kept.unlink()
         waiting = sum(one.backlog_bytes for one in files if one.segment is not None)
         waiting += sum(one.size() - one.begin for one in candidates if one.found.source is None)
@@ -83,6 +88,18 @@ class Inbox:
                 f"workers write no more for now, {why}: {self._directory}: what they log is "
                 "counted as lost: free space, or raise `agent.inbox_bytes`",
                 severity=severities.ERROR,
+            )
+
+    def _say_troubles(self, files: Iterable[Followed]) -> None:
+        troubled = next((one for one in files if one.segment and one.segment.trouble), None)
+        if troubled is None or troubled.segment is None:
+            self._reports.settle("closing")
+        else:
+            self._reports.say(
+                "closing",
+                f"delivered segments stay in the inbox, such as {troubled.path}: cannot move it to "
+                f"{self._directory / CLOSING}: {troubled.segment.trouble}",
+                severity=severities.WARN,
             )
 
     def _free_bytes(self) -> int | None:

@@ -31,14 +31,13 @@ import msgspec
 from outrider.failpoint import failpoint
 from outrider.inbox import names, slot
 from outrider.instants import from_us
-from outrider_agent.discovery import CLOSING, open_regular
+from outrider_agent.discovery import CLOSING, closing_advice, open_closing, open_regular
 
 if TYPE_CHECKING:
     from outrider_agent.tail import Tail
 
 LOCKLESS_QUIET_S = 600.0
 LOCKLESS_CLOSING_S = 86_400.0
-MAX_KEPT_FILES = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +58,8 @@ class SegmentWatch:
     said_goodbye: bool = False
     """Whether the last record read is a clean end; for writers whose slot cannot be read."""
     unlocked_since: float | None = None
+    trouble: str = ""
+    """Why it could not be moved to ``closing/`` at last, and what to do."""
     last: slot.Slot = field(default_factory=slot.Slot)
     """What the slot said last."""
     _gone: tuple[int, int] = (0, 0)
@@ -183,13 +184,13 @@ class SegmentWatch:
         if not _is_at(here, tail.fd):
             self.closing = True
             return True
-        there = here.parent / CLOSING / here.name
         try:
-            there.parent.mkdir(mode=0o700, exist_ok=True)
-            here.rename(there)
-        except OSError:
+            there = _move_aside(here)
+        except OSError as error:
             self._give_back(tail.fd)
+            self.trouble = f"{error.strerror or error}: {closing_advice(error)}"
             return False
+        self.trouble = ""
         self.read_slot()
         with suppress(OSError):
             os.unlink(self._slot_path())  # noqa: PTH108  a string
@@ -230,11 +231,27 @@ class Kept:
         os.close(self.fd)
 
 
-def over_budget(kept: list[Kept], budget_bytes: int) -> list[Kept]:
-    """Take out of ``kept`` the oldest segments that exceed the budget."""
+def _move_aside(here: Path) -> Path:
+    """Move a segment to ``closing/`` beside it, which nobody else may have made. Raises OSError."""
+    inbox = os.open(here.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(CLOSING, 0o700, dir_fd=inbox)
+        closing = open_closing(inbox)
+        try:
+            os.rename(here.name, here.name, src_dir_fd=inbox, dst_dir_fd=closing)
+        finally:
+            os.close(closing)
+    finally:
+        os.close(inbox)
+    return here.parent / CLOSING / here.name
+
+
+def over_budget(kept: list[Kept], budget_bytes: int, most: int) -> list[Kept]:
+    """Take out of ``kept`` the oldest segments beyond the budget, or beyond ``most``."""
     kept.sort(key=lambda one: one.mtime_ns)
     total, out = sum(one.size for one in kept), []
-    while kept and (total > budget_bytes or len(kept) > MAX_KEPT_FILES):
+    while kept and (total > budget_bytes or len(kept) > most):
         oldest = kept.pop(0)
         total -= oldest.size
         out.append(oldest)

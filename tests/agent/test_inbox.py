@@ -8,9 +8,11 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from outrider.inbox import slot
 from outrider.inbox.writer import Writer
-from outrider_agent import segments
+from outrider_agent import discovery, segments
 from outrider_agent.segments import Kept, over_budget
 from outrider_protos.v1 import ingest_pb2
 from tests.agent.harness import Site, looked_anew
@@ -262,6 +264,55 @@ async def test_a_link_in_the_inbox_is_not_followed(
     assert collector.database.messages() == ["line"]
 
 
+@pytest.mark.parametrize("planted", ["link", "file"])
+async def test_a_planted_closing_is_not_used(
+    tmp_path: Path, collector: FakeCollector, planted: str
+) -> None:
+    """Nothing is moved to, or read from, where it leads; what is wrong is said, and mended later.
+
+    Whoever may write to the inbox could have the agent, as root, write into other directories.
+    """
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "secret.jsonl").write_text('{"message":"secret"}\n')
+    site = Site(tmp_path, collector, agent="retire_after_s = 0.01")
+    closing = site.inbox / "closing"
+    if planted == "link":
+        closing.symlink_to(target)
+    else:
+        closing.write_text("")
+    ended(worker(site.inbox))
+    async with site.agent():
+        await collector.until(
+            lambda: any(
+                "delivered segments stay" in line and f"{closing}: it is no directory" in line
+                for line in site.said
+            )
+        )
+        assert [path.name for path in target.iterdir()] == ["secret.jsonl"]
+        closing.unlink()
+        await collector.until(lambda: any(closing.glob("pay~*")), 30)
+
+    assert [path.name for path in target.iterdir()] == ["secret.jsonl"]
+    assert "secret" not in collector.database.messages()
+
+
+def test_a_closing_of_another_account_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that somebody else made can become a link at any moment."""
+    (tmp_path / "closing").mkdir()
+    inbox = os.open(tmp_path, os.O_RDONLY)
+    try:
+        os.close(discovery.open_closing(inbox))
+        other = os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: other)
+        with pytest.raises(PermissionError, match="not the agent's"):
+            discovery.open_closing(inbox)
+    finally:
+        os.close(inbox)
+
+
 def test_a_death_where_the_agent_may_not_write_is_left_to_it(tmp_path: Path) -> None:
     """Without permission to append, the finding is told to the caller, who records it himself."""
     writer = Writer(tmp_path, "s", "w", numbered=False)
@@ -315,7 +366,7 @@ def test_the_kept_tail_is_the_newest(tmp_path: Path) -> None:
         path.write_bytes(b"x" * 10)
         fd = os.open(path, os.O_RDONLY)
         kept.append(Kept(fd, str(path), 10, (number + 1) * int(time.time())))
-    out = over_budget(kept, 25)
+    out = over_budget(kept, 25, 256)
     for one in out:
         one.unlink()
 
