@@ -175,7 +175,7 @@ class Agent:
         if self._disk_failure is not None:
             raise self._disk_failure
 
-    async def _serve(self, started_us: int) -> asyncio.Server | None:
+    async def _serve(self, started_us: int) -> control.Server | None:
         async def answer(question: control.Question) -> Account:
             told: asyncio.Future[Account] = asyncio.get_running_loop().create_future()
             self._handover.tell(

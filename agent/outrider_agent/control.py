@@ -31,6 +31,11 @@ _log = logging.getLogger(__name__)
 NAME = "control"
 _MAX_QUESTION_BYTES = 64 * 1024
 _PATIENCE_S = 5.0
+_MOST_ASKING = 8
+"""Who comes beyond them waits: each takes a descriptor."""
+_MOST_QUEUED = 100
+_PAUSE_S = 1.0
+"""After nobody could be let in."""
 
 
 class Question(msgspec.Struct):
@@ -72,21 +77,76 @@ def _short(state_dir: Path) -> Iterator[str]:
         os.close(fd)
 
 
-async def serve(
-    state_dir: Path, answer: Callable[[Question], Awaitable[Account]]
-) -> asyncio.Server:
-    """Answer questions until the server is closed. Raises OSError."""
+class Server:
+    """Answers who comes to a socket that listens, a few at a time, until it is closed."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, listener: socket.socket, answer: Callable[[Question], Awaitable[Account]]
+    ) -> None:
+        self._listener = listener
+        self._answer = answer
+        self._free = asyncio.Semaphore(_MOST_ASKING)
+        self._talks: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.create_task(self._accept())
+
+    def close(self) -> None:
+        """Take no more questions."""
+        self._accepting.cancel()
+
+    async def _accept(self) -> None:
+        try:
+            await self._accept_for_ever()
+        finally:
+            self._listener.close()
+
+    async def _accept_for_ever(self) -> None:
+        # Not asyncio's own server: without a descriptor it tries again at once, with a traceback
+        # each time.
+        failed = False
+        while True:
+            await self._free.acquire()
+            try:
+                connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+            except OSError as error:
+                self._free.release()
+                if not failed:
+                    _log.warning("the agent's control socket: nobody can ask: %s", error)
+                failed = True
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            failed = False
+            talk = asyncio.create_task(self._talk(connection))
+            self._talks.add(talk)
+            talk.add_done_callback(self._talked)
+
+    def _talked(self, talk: asyncio.Task[None]) -> None:
+        self._talks.discard(talk)
+        self._free.release()
+
+    async def _talk(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_unix_connection(
+            sock=connection, limit=_MAX_QUESTION_BYTES
+        )
         with suppress(OSError, ValueError, TimeoutError, msgspec.MsgspecError):
             line = await asyncio.wait_for(reader.readline(), _PATIENCE_S)
-            writer.write(await _said(line, answer) + b"\n")
+            writer.write(await _said(line, self._answer) + b"\n")
             await asyncio.wait_for(writer.drain(), _PATIENCE_S)
         writer.close()
 
+
+async def serve(state_dir: Path, answer: Callable[[Question], Awaitable[Account]]) -> Server:
+    """Answer questions until the server is closed. Raises OSError."""
     (state_dir / NAME).unlink(missing_ok=True)
-    with _short(state_dir) as path:
-        return await asyncio.start_unix_server(talk, path, limit=_MAX_QUESTION_BYTES)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.setblocking(False)
+        with _short(state_dir) as path:
+            listener.bind(path)
+        listener.listen(_MOST_QUEUED)
+    except OSError:
+        listener.close()
+        raise
+    return Server(listener, answer)
 
 
 async def _said(line: bytes, answer: Callable[[Question], Awaitable[Account]]) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -367,6 +369,35 @@ def test_the_socket_takes_any_directory(tmp_path: Path) -> None:
         return told
 
     assert asyncio.run(ask()).host == "p"
+
+
+async def test_without_a_descriptor_the_socket_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often nobody can be let in, that is one line; who asked has the answer afterwards."""
+    monkeypatch.setattr(control, "_PAUSE_S", 0.0)
+
+    async def answer(question: control.Question) -> Account:
+        return Account(host=question.path)
+
+    server = await control.serve(tmp_path, answer)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as asking:
+        free = os.dup(asking.fileno())
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        try:
+            asking.connect(str(tmp_path / control.NAME))
+            for _ in range(1000):
+                await asyncio.sleep(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        told = await asyncio.to_thread(control._asked, asking, control.Question("p"))
+    server.close()
+
+    assert told.host == "p"
+    (said,) = caplog.records
+    assert "nobody can ask" in said.getMessage() and said.exc_info is None
 
 
 def test_explain_needs_a_file(tmp_path: Path, collector_free_site: Path) -> None:
