@@ -115,6 +115,8 @@ class Spoken(NamedTuple):
     alert: int
     notice: str
     at_us: int
+    followers: int = 0
+    """How many have joined it already."""
 
 
 class NotificationPlan(msgspec.Struct, frozen=True, kw_only=True):

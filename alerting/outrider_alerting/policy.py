@@ -8,6 +8,8 @@ concerned locked. It looks at states, not at events, so calling it again changes
 * The first firing of a rule speaks at once. Others of no higher priority within half a minute join
   it: by an edit of its message, which makes no sound, where the channel can edit; else in one
   message at the end of that time. A higher priority speaks, also that of an alert already told.
+  Where an edited message names as many as it can, the next speaks, but no sooner than ten seconds
+  after it: a storm is one message that counts, and the ledger says of whom it does not name.
 * When what held it back ends and the alert still fires, it is told then: ``unsuppressed:n``.
 * A resolve goes to whoever was told the firing, or may have been, by the alert's own ledger: over
   any silence, whatever the routes say by now. Who was not told gets none.
@@ -59,6 +61,9 @@ LATE_WAIT_US: Final = 30 * SECOND_US
 
 JOIN_US: Final = 30 * SECOND_US
 """So long after a firing was told others of its rule join it."""
+
+FULL_US: Final = 10 * SECOND_US
+"""So long they join it also where its message can only count them."""
 
 AFTER_CAUSE_WAIT_US: Final = 30 * SECOND_US
 """What an ended cause explained has so long to end as well, before it is told."""
@@ -199,6 +204,7 @@ class _Planner:
             first is None
             or self._now_us - first.at_us >= JOIN_US
             or RANK[alert.priority] > RANK[first.priority]
+            or self._is_full(first, to)
         ):
             self._spoken[to.channel, alert.rule] = Spoken(
                 to.channel, alert.rule, alert.priority, alert.id, notice, self._now_us
@@ -207,11 +213,20 @@ class _Planner:
             return
         bundle = f"with {telling.name(first.alert)} {first.notice}"
         if to.channel_type in EDITABLE:
+            self._spoken[to.channel, alert.rule] = first._replace(followers=first.followers + 1)
             joins = (first.alert, first.notice)
             self.draft.add(alert, notice, to, "waiting", content, bundle=bundle, joins=joins)
         else:
             wait_us = first.at_us + JOIN_US - self._now_us
             self.draft.add(alert, notice, to, "waiting", content, bundle=bundle, wait_us=wait_us)
+
+    def _is_full(self, first: Spoken, to: Destination) -> bool:
+        """Whether an edit would not name another, which nobody would hear of then."""
+        return (
+            to.channel_type in EDITABLE
+            and first.followers >= telling.MAX_DIGEST
+            and self._now_us - first.at_us >= FULL_US
+        )
 
     def _is_raised(self, alert: Alert, known: Mapping[str, list[LedgerRow]]) -> bool:
         told = [RANK[row.priority] for row in known.get(IN_APP, ()) if row.announces]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from outrider_alerting import telling
 from outrider_alerting.ledger import Alert, LedgerRow, NotificationPlan, Plan, Silence, Spoken
-from outrider_alerting.policy import AFTER_CAUSE_WAIT_US, JOIN_US, OVERDUE_US, plan
+from outrider_alerting.policy import AFTER_CAUSE_WAIT_US, FULL_US, JOIN_US, OVERDUE_US, plan
 from tests.alerting.scene import S, rules
 
 if TYPE_CHECKING:
@@ -155,6 +156,51 @@ def test_in_any_storm_each_rise_speaks_once(storm: list[tuple[str, Priority]]) -
             highest[each.rule] = (ranks[each.priority], each.id)
         else:
             assert row.joins == (leader, "fired")
+
+
+@pytest.mark.parametrize(
+    ("followers", "age_us", "channel", "joins"),
+    [
+        (9, FULL_US, "ops", True),
+        (10, FULL_US, "ops", False),
+        (10, FULL_US - 1, "ops", True),
+        (10_000, FULL_US - 1, "ops", True),
+        (10, FULL_US, "mail", True),
+    ],
+)
+def test_a_full_message_takes_no_more_in(
+    followers: int, age_us: int, channel: str, *, joins: bool
+) -> None:
+    """Whom an edit would only count speaks, unless it is a storm, or comes by mail anyway."""
+    spoken = [Spoken(channel, "errors", "critical", 1, "fired", NOW - age_us, followers)]
+    one = alert(2, priority="critical", labels={"service": channel})
+    (row,) = only(plan([one], {}, (), RULES, NOW, spoken=spoken), channel)
+
+    assert (row.bundle is not None) == joins
+
+
+@given(st.lists(st.integers(0, 40), max_size=400))
+def test_a_storm_is_few_messages_and_none_hides_what_comes_later(pauses: list[int]) -> None:
+    """However alerts of a rule come, one message in ten seconds; who is not named comes within it.
+
+    Pauses are tenths of seconds.
+    """
+    now, spoken = NOW, list[Spoken]()
+    for number, pause in enumerate(pauses, 1):
+        now += pause * S // 10
+        recent = [one for one in spoken if now - one.at_us < JOIN_US]
+        fired = alert(number, priority="critical", fired_us=now, started_us=now)
+        (row,) = only(plan([fired], {}, (), RULES, now, spoken=recent), "ops")
+        if row.joins is None:
+            spoken.append(Spoken("ops", "errors", "critical", number, "fired", now))
+        else:
+            assert row.joins == (spoken[-1].alert, "fired")
+            followers = spoken[-1].followers + 1
+            spoken[-1] = spoken[-1]._replace(followers=followers)
+            assert followers <= telling.MAX_DIGEST or now - spoken[-1].at_us < FULL_US
+
+    began = [one.at_us for one in spoken]
+    assert all(later - one >= FULL_US for one, later in pairwise(began))
 
 
 # ------------------------------------------------------------------ raising

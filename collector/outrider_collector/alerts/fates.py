@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 from outrider.retry import Backoff
 from outrider_alerting.channels.outcome import Failed, Hold, Outcome, Retry, Sent, Unknown
+from outrider_collector.alerts.messages import named
 from outrider_collector.store.outbox import CUT_SHORT
 from outrider_collector.store.outcomes import EDITS_UNKNOWN_MAX, Finish
 from outrider_collector.store.trials import NOTICE as TRIAL_NOTICE
@@ -74,6 +75,7 @@ def judge(claim: Claim, outcome: Outcome, *, jitter: Callable[[], float] = rando
                 provider_id=outcome.provider_id,
                 delivered=outcome.delivered,
                 moved_to=outcome.moved_to,
+                named=named(claim),
             )
         case Retry():
             return _retry(claim, outcome, jitter)

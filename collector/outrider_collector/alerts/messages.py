@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from outrider_collector.store import outbox
     from outrider_collector.store.shown import Part, Shown
+
+_NAME: Final = re.compile(r"A-\d+")
+_TOLD_ONE_BY_ONE: Final = frozenset(("webhook",))
+"""Types of channels that give all parts of a message that have words."""
 
 
 def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
@@ -53,6 +58,17 @@ def message_of(claim: outbox.Claim, *, buttons: bool = False) -> Message:
         address=claim.address,
         buttons=buttons,
     )
+
+
+def named(claim: outbox.Claim) -> frozenset[int] | None:
+    """Return the alerts that the message of a claim names; None where it tells of one."""
+    if len(claim.parts) + (claim.joined.total if claim.joined else 0) <= 1:
+        return None
+    message = message_of(claim)
+    names = {message.content.alert, *(fact.name for fact in message.content.facts)}
+    if claim.channel_type in _TOLD_ONE_BY_ONE:
+        names.update(part.alert for part in message.parts)
+    return frozenset(int(name[2:]) for name in names if _NAME.fullmatch(name))
 
 
 def told(parts: Sequence[Part]) -> list[Told]:

@@ -251,6 +251,7 @@ def _spoken(row: ledger.SpokenRow) -> Spoken:
         alert=row.alert,
         notice=row.notice,
         at_us=to_us(row.created_at),
+        followers=row.followers,
     )
 
 

@@ -75,6 +75,7 @@ class SpokenRow:
     alert: int
     notice: str
     created_at: datetime
+    followers: int
 
 
 async def read(connection: AsyncConnection, ids: Sequence[int]) -> list[NotificationRow]:
@@ -109,15 +110,20 @@ async def spoken(connection: AsyncConnection, since: datetime) -> list[SpokenRow
     """
     cursor = await connection.cursor(row_factory=class_row(SpokenRow)).execute(
         """
-        select n.channel, a.rule, n.priority, n.alert, n.notice, n.created_at
-        from notifications n join alerts a on a.id = n.alert
-        where n.created_at > %s and n.notice <> 'resolved' and n.channel_type <> 'in-app'
+        with joined as materialized (
+            select joins, count(*) as followers from notifications
+            where created_at > %(since)s and joins is not null group by joins
+        )
+        select n.channel, a.rule, n.priority, n.alert, n.notice, n.created_at,
+               coalesce(j.followers, 0)::int as followers
+        from notifications n join alerts a on a.id = n.alert left join joined j on j.joins = n.id
+        where n.created_at > %(since)s and n.notice <> 'resolved' and n.channel_type <> 'in-app'
           and n.bundle is null and n.fate in ('waiting', 'claimed', 'sent')
           and a.state <> 'resolved'
           and (n.notice = 'fired' or n.notice like 'unsuppressed:%%')
         order by n.id
         """,
-        (since,),
+        {"since": since},
         prepare=True,
     )
     return await cursor.fetchall()

@@ -90,6 +90,7 @@ class Claim:
     # The message to be edited, and the firing's where this is a resolve.
     joined: Shown | None = None
     firing: Shown | None = None
+    channel_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,7 @@ async def claimed(
         attempt_ids = await _newest_attempts(connection, ids)
         parts = await parts_of(connection, ids)
         joined = await shown(connection, row["channel"], row["joins"])
-        channel_type, message = row.pop("channel_type"), row.pop("firing_message")
+        channel_type, message = row["channel_type"], row.pop("firing_message")
         told = None
         if row["notice"] == "resolved" and channel_type in EDITABLE:
             told = await shown(connection, row["channel"], row["firing_provider_id"])

@@ -42,6 +42,15 @@ class Finish:
     delivered: tuple[str, ...] = ()
     # What the conversation is called since it moved.
     moved_to: str = ""
+    # Alerts that the message names, where it tells of several; the others it only counts.
+    named: frozenset[int] | None = None
+
+    @property
+    def only_counted(self) -> str:
+        """What the ledger says of rows whose alert the message does not name."""
+        joined = self.claim.joined
+        lead = self.claim.alert if joined is None else joined.alert
+        return f"only counted in the message of A-{lead} when it was sent, not named"
 
     @property
     def is_undelivered(self) -> bool:
@@ -111,9 +120,12 @@ async def _finish_rows(
     cursor = await connection.execute(
         """
         update notifications
-        set fate = %(fate)s, why = %(why)s, claimed_by = null, lease_until = null,
+        set fate = %(fate)s, claimed_by = null, lease_until = null,
             not_before = clock_timestamp() + make_interval(secs => %(retry)s),
             finished_at = case when %(fate)s = 'waiting' then null else clock_timestamp() end,
+            why = case when alert <> all(%(named)s::bigint[])
+                       then concat_ws('; ', %(why)s::text, %(counted)s::text)
+                       else %(why)s end,
             provider_id = coalesce(%(provider)s, provider_id),
             delivered = array(select distinct unnest(delivered || %(delivered)s::text[]) order by 1)
         where fate = 'claimed' and claimed_by = %(holder)s
@@ -128,6 +140,9 @@ async def _finish_rows(
         {
             "fate": item.fate,
             "why": item.error,
+            # Compared with null, no alert is only counted.
+            "named": None if item.named is None else sorted(item.named),
+            "counted": item.only_counted,
             "retry": item.retry_in_s,
             "provider": item.provider_id,
             "delivered": list(item.delivered),

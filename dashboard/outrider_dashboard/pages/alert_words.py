@@ -197,7 +197,7 @@ def _why(n: Notification, clock: timing.Clock) -> str:
         if n.is_in_app:
             return "Exactly once, committed with the transition."
         taken = "Accepted." if n.attempts > 1 else ""
-        return f"Message {n.provider_id}." if n.provider_id else said or taken
+        return f"Message {n.provider_id}. {said}".strip() if n.provider_id else said or taken
     if n.fate == "suppressed":
         return f"By {n.why}." if n.why else "Kept quiet."
     if n.fate == "waiting":

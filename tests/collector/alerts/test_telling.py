@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import partial
 from operator import eq
@@ -181,6 +182,51 @@ async def test_a_storm_is_one_message_and_critical_ones_overtake(
     assert "a charge failed on w0, and 39 more" in storm.text
     assert "More: 29 in the list of alerts" in storm.text
     assert await world.notices() == [("fired", "sent")] * 41
+    await who_was_sent_is_named(world, telegram)
+    (lead,) = await world.rows(
+        "select min(alert) as id from notifications where channel = 'ops' and priority = 'warning'"
+    )
+    assert await world.rows(
+        "select why, count(*)::int as rows from notifications"
+        " where channel = 'ops' and why is not null group by why"
+    ) == [{"why": f"only counted in the message of A-{lead['id']} when it was sent, not named",
+           "rows": 29}]  # fmt: skip
+
+
+async def test_whom_an_edit_would_only_count_speaks(world: World, telegram: BotApi) -> None:
+    """The message of a rule is full: what comes at once is counted, the next one is heard."""
+    await world.apply(rules=samples.MATCH, notify=samples.notify(telegram.url))
+    async with world.evaluating(), world.delivering():
+        for n in range(12):
+            await world.log("charge failed", worker=f"w{n}")
+        await world.until(WAITING, lambda n: n == 0)
+        await world.until("select count(*) from alerts", partial(eq, 12))
+        await world.until(WAITING, lambda n: n == 0)
+        assert len(telegram.messages) == 1
+        await world.connection.execute(
+            "update notifications set created_at = created_at - interval '10 seconds'"
+        )
+        await world.log("charge failed", worker="w12")
+        heard = await telegram.wait_for(count=2)
+        await world.until(WAITING, lambda n: n == 0)
+
+    assert "a charge failed on w12" in heard.text
+    await who_was_sent_is_named(world, telegram)
+    counted = (
+        "select count(*) from notifications where channel = 'ops' and why like 'only counted%'"
+    )
+    assert await world.value(counted) == 1
+
+
+async def who_was_sent_is_named(world: World, telegram: BotApi) -> None:
+    """Whoever the ledger says was sent stands in a version of its message, or was only counted."""
+    rows = await world.rows(
+        "select alert, provider_id, why from notifications where channel = 'ops' and fate = 'sent'"
+    )
+    for row in rows:
+        texts = [v.text for v in telegram.versions if str(v.message_id) == row["provider_id"]]
+        is_named = any(re.search(rf"\bA-{row['alert']}\b", text) for text in texts)
+        assert is_named or "only counted" in (row["why"] or ""), row
 
 
 async def test_what_a_channel_refuses_goes_to_its_fallback(world: World, telegram: BotApi) -> None:
