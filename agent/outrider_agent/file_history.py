@@ -64,11 +64,15 @@ class FileHistory:
 
     # ---------------------------------------------------------------- what is asked
 
-    def known_as(self, fd: int) -> Known:
-        """Tell how much of an open file is stored already. Raises OSError."""
+    def known_as(self, fd: int, *, at_a_path: bool = False) -> Known:
+        """Tell how much of an open file is stored already. Raises OSError.
+
+        ``at_a_path``: of a source, where new files are made. One that was written to since and did
+        not grow may have the same bytes anew there; a rotated one was only touched.
+        """
         status = os.fstat(fd)
         key, looks = (status.st_dev, status.st_ino), (status.st_size, status.st_mtime_ns)
-        ended = self._known_to_end(fd, key, looks)
+        ended = self._known_to_end(fd, key, looks, at_a_path=at_a_path)
         left = self._left.get(key)
         if left is None:
             return ended
@@ -79,13 +83,17 @@ class FileHistory:
         is_same = looks == (left.size, left.mtime_ns)
         return Known(begin=left.size) if is_same else Known(ended.begin, status.st_size)
 
-    def _known_to_end(self, fd: int, key: tuple[int, int], looks: tuple[int, int]) -> Known:
+    def _known_to_end(
+        self, fd: int, key: tuple[int, int], looks: tuple[int, int], *, at_a_path: bool
+    ) -> Known:
         ended = self.delivered.get(key)
-        if ended is not None and self._has(fd, ended):
-            return _judged(fd, ended.size, is_same=looks == ended.looks)
+        if ended is not None and not ended.was_deleted and self._has(fd, ended):
+            may_tell = looks[0] > ended.size or not at_a_path
+            is_proved = looks == ended.looks or (may_tell and is_telling(fd, ended.size))
+            return _judged(ended.size, is_proved=is_proved)
         copied = self._copied.get(key)
         if copied is not None and self._has(fd, copied):
-            return _judged(fd, copied.size, is_same=False)
+            return _judged(copied.size, is_proved=is_telling(fd, copied.size))
         return NEW
 
     def known_at(self, path: str, status: os.stat_result) -> Known:
@@ -121,17 +129,21 @@ class FileHistory:
 
     def ended(self, followed: Followed) -> None:
         """Remember what a file is now that its stream has ended. Raises OSError."""
-        tail, size = followed.tail, followed.tail.position
-        self._ended(followed, size, os.fstat(tail.fd).st_mtime_ns, tail.padding_bytes)
+        self._ended(followed, followed.tail.position, followed.tail.padding_bytes)
 
     def moved(self, followed: Followed) -> None:
         """Remember what a file is whose stream goes on in a copy of it. Raises OSError."""
-        status = os.fstat(followed.tail.fd)
-        self._ended(followed, status.st_size, status.st_mtime_ns, 0)
+        self._ended(followed, os.fstat(followed.tail.fd).st_size, 0)
 
-    def _ended(self, followed: Followed, size: int, mtime_ns: int, padding_bytes: int) -> None:
-        digest_there = digest_at(followed.tail.fd, self._key, size)
-        ended = Delivered(size, mtime_ns, digest_there, padding_bytes)
+    def _ended(self, followed: Followed, size: int, padding_bytes: int) -> None:
+        fd, status = followed.tail.fd, os.fstat(followed.tail.fd)
+        ended = Delivered(
+            size,
+            status.st_mtime_ns,
+            digest_at(fd, self._key, size),
+            padding_bytes,
+            was_deleted=status.st_nlink == 0,
+        )
         _keep_latest(self.delivered, followed.key, ended)
         # All that was known before is older.
         self._copied.pop(followed.key, None)
@@ -147,10 +159,8 @@ class FileHistory:
         _keep_latest(self._copied, key, Copied(place.committed, place.digest))
 
 
-def _judged(fd: int, size: int, *, is_same: bool) -> Known:
-    if is_same or is_telling(fd, size):
-        return Known(begin=size)
-    return Known(replay_below=size)
+def _judged(size: int, *, is_proved: bool) -> Known:
+    return Known(begin=size) if is_proved else Known(replay_below=size)
 
 
 def _keep_latest(files: dict[tuple[int, int], _Entry], key: tuple[int, int], one: _Entry) -> None:

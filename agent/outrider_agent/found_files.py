@@ -251,7 +251,7 @@ class FoundFiles:
         """Open a file that goes on where what is known of it is stored. Raises OSError."""
         candidate = open_candidate(found)
         try:
-            known = self.history.known_as(candidate.fd)
+            known = self.history.known_as(candidate.fd, at_a_path=found.listed)
         except OSError:
             os.close(candidate.fd)
             raise

@@ -50,6 +50,8 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True):
     digest: bytes
     padding_bytes: int = 0
     """NULs behind that, which are no part of it yet."""
+    was_deleted: bool = False
+    """Whether it had no name any more: what has its inode by now is another file."""
 
     @property
     def looks(self) -> tuple[int, int]:

@@ -39,6 +39,15 @@ def stored(host: Stepped) -> int:
     return sum(not row.replayed for row in host.collector.database.rows)
 
 
+def give_inode(host: Stepped, path: Path) -> None:
+    """Let a file have the inode of the one whose stream has ended, as a file system may."""
+    assert host.agent is not None
+    delivered = host.agent._files._adoption._found.history.delivered
+    (key,) = delivered
+    status = path.stat()
+    delivered[status.st_dev, status.st_ino] = delivered.pop(key)
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_new_file_does_not_take_the_stream_of_one_that_was_renamed_beside_it(
     host: Stepped, killed: bool
@@ -54,4 +63,36 @@ def test_a_new_file_does_not_take_the_stream_of_one_that_was_renamed_beside_it(
     host.settle()
 
     assert stored(host) == len(host.collector.database.rows) == 2 * LINES
+    assert host.collector.database.gaps == {}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_file_under_the_inode_of_one_that_was_deleted_is_another(
+    host: Stepped, times: int
+) -> None:
+    """A start script removes the log, the worker dies as before: each time all is stored."""
+    log = host.site.write("a.log", TRACEBACK)
+    work(host)
+    log.unlink()
+    host.settle()
+    host.site.write("a.log", TRACEBACK * times)
+    give_inode(host, log)
+    host.settle()
+
+    assert stored(host) == len(host.collector.database.rows) == (1 + times) * LINES
+    assert host.collector.database.gaps == {}
+
+
+def test_a_file_under_an_old_inode_that_is_as_long_as_before_is_read_again(host: Stepped) -> None:
+    """Rotated, ended and deleted afterwards: by its bytes it may be either, so it is marked."""
+    log = host.site.write("a.log", TRACEBACK)
+    work(host)
+    old = log.rename(log.with_name("a.log.1"))
+    host.settle()
+    old.unlink()
+    host.site.write("a.log", TRACEBACK)
+    give_inode(host, log)
+    host.settle()
+
+    assert len(host.collector.database.rows) == 2 * LINES
     assert host.collector.database.gaps == {}
