@@ -77,6 +77,11 @@ class Discovery:
         self.complete = True
         """Whether the last look was not cut short by a want of descriptors."""
 
+    @property
+    def directories(self) -> AbstractSet[str]:
+        """What the last look listed; stays so when there is another."""
+        return self._seen.keys()
+
     def changed(self, now_ns: int) -> bool:
         """Whether a directory that was listed has changed since, or may have."""
         return any(

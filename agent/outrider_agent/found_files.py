@@ -22,6 +22,7 @@ from outrider_agent.rotated_names import rotated_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from outrider_agent.configuration import SourceConfig
     from outrider_agent.descriptors import Descriptors
@@ -67,6 +68,7 @@ class FoundFiles:
         """What the last look found at each path."""
         self.history = FileHistory(key)
         self._looked_s = 0.0
+        self._looked_into: AbstractSet[str] = frozenset()  # every file there was seen
         self.sights: dict[str, Sight] = {}
         """What the last look saw where sources look, opened or not."""
 
@@ -83,6 +85,7 @@ class FoundFiles:
     def reload(self, sources: Sequence[SourceConfig], max_files: int) -> None:
         """Go by other sources; the caller looks anew."""
         self._finder.sources, self._max_files = sources, max_files
+        self._looked_into = frozenset()
 
     def source_of(self, path: str) -> SourceConfig | None:
         """Return the source whose files have such a path; None for the inbox, and for none."""
@@ -105,14 +108,19 @@ class FoundFiles:
         self._at = {path: key for path, key in before.items() if key in self.known}
         self._looked_s = wall_s
         seen: set[tuple[int, int]] = set()
+        replaced: list[Found] = []
         for one in found:
             key = self._take(one)
             if key is None:
                 continue
             self._at[one.path] = key
             seen.add(key)
-            if one.source is not None and before.get(one.path, key) != key:
-                self._take_between(one, since_s)
+            # A path that is new where all was seen may have been another's a moment ago.
+            is_new = os.path.dirname(one.path) in self._looked_into  # noqa: PTH120  a string
+            if one.source is not None and before.get(one.path, None if is_new else key) != key:
+                replaced.append(one)
+        self._take_between(replaced, since_s)
+        self._looked_into = self._finder.directories if self.complete else frozenset()
         if self._left_out and self.descriptors.waiting == waiting:
             self._say_left_out()
         for file in followed:
@@ -156,22 +164,27 @@ class FoundFiles:
             return False
         return (status.st_dev, status.st_ino) != followed.key and not _was_renamed(followed)
 
-    def _take_between(self, found: Found, since_s: float) -> None:
-        """Open what was made and renamed at a path since the last look: rotated more than once."""
-        try:
-            siblings = sorted(discovery.siblings([found.path]))
-        except OSError:  # Generations asks for them until it went without
+    def _take_between(self, replaced: Iterable[Found], since_s: float) -> None:
+        """Open what was made and renamed at paths since the last look: rotated more than once."""
+        listings: dict[str, list[str]] = {}
+        for found in replaced:
+            directory = os.path.dirname(found.path)  # noqa: PTH120  a string
+            if directory not in listings:
+                try:
+                    listings[directory] = sorted(discovery.siblings([found.path]))
+                except OSError:  # Generations asks for them until it went without
+                    return
+            for path in rotated_names(found.path, listings[directory]):
+                with suppress(OSError):
+                    self._take_if_young(path, found, since_s)
+
+    def _take_if_young(self, path: str, home: Found, since_s: float) -> None:
+        status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
+        if status.st_mtime < since_s - _TICK_S or (status.st_dev, status.st_ino) in self.known:
             return
-        for path in rotated_names(found.path, siblings):
-            with suppress(OSError):
-                status = os.stat(path, follow_symlinks=False)  # noqa: PTH116  a string
-                key = (status.st_dev, status.st_ino)
-                young = status.st_mtime >= since_s - _TICK_S and key not in self.known
-                if not young or self._is_stored(path, status) or self.is_copy(path, found.path):
-                    continue
-                between = Found(path, found.source, named=found.path)
-                known = self.is_copy(path, found.path, proved=False)
-                self.take_generation(between, replayed=known)
+        if not self._is_stored(path, status) and not self.is_copy(path, home.path):
+            known = self.is_copy(path, home.path, proved=False)
+            self.take_generation(Found(path, home.source, named=home.path), replayed=known)
 
     def _is_stored(self, path: str, status: os.stat_result) -> bool:
         """Whether a file has nothing that is not known to be stored. Raises OSError."""
