@@ -26,7 +26,8 @@ def run(config: Configuration, name: str, write: Callable[[str], object]) -> int
     path = os.path.abspath(name)  # noqa: PTH100  links stay as they are named
     write(f"file         {visible(path)}\n")
     opened = _open(path, write)
-    account = status.asked(config, control.Question(path, *(opened[0] if opened else (0, 0))))
+    key = (opened[0].st_dev, opened[0].st_ino) if opened else (0, 0)
+    account = status.asked(config, control.Question(path, *key))
     known = account.files if account is not None else []
     source = _source(config, path, write, followed=bool(known))
     if account is None:
@@ -45,8 +46,8 @@ def run(config: Configuration, name: str, write: Callable[[str], object]) -> int
     return FOUND
 
 
-def _open(path: str, write: Callable[[str], object]) -> tuple[tuple[int, int], bytes] | None:
-    """Return device and inode, and the first bytes, of what is there now."""
+def _open(path: str, write: Callable[[str], object]) -> tuple[os.stat_result, bytes] | None:
+    """Return what the system says of what is there now, and its first bytes."""
     try:
         fd, found = open_regular(path, follow_links=True)
         try:
@@ -58,14 +59,18 @@ def _open(path: str, write: Callable[[str], object]) -> tuple[tuple[int, int], b
         write(f"now          {(error.strerror or str(error)).lower()}{hint}\n")
         return None
     write(f"now          {size(found.st_size)}, device {found.st_dev}, inode {found.st_ino}\n")
-    return (found.st_dev, found.st_ino), head
+    return found, head
 
 
-def _was_read(config: Configuration, key: tuple[int, int]) -> str:
-    """Say of a file whose stream has ended how far it was read; empty where none is remembered."""
+def _was_read(config: Configuration, found: os.stat_result) -> str:
+    """Say of a file whose stream has ended how far it was read; empty where none is remembered.
+
+    Its inode may be another's by now, such as what compressed it: size and time have to be its own.
+    """
+    key, looks = (found.st_dev, found.st_ino), (found.st_size, found.st_mtime_ns)
     remembered = state.load(config.state_dir / "cache.json")
     ended = dict(remembered.delivered).get(key)
-    if ended is None:
+    if ended is None or ended.was_deleted or ended.looks != looks:
         return ""
     streams = (seen.stream_id for seen in remembered.paths.values() if seen.key == key)
     named = next((f" {stream}" for stream in streams if stream), "")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider.command import DONE, FOUND
+from outrider_agent import configuration, explain
+from tests.agent.harness import reborn
 from tests.agent.stepped import Stepped, connected_host
 
 if TYPE_CHECKING:
@@ -96,3 +99,23 @@ def test_a_file_under_an_old_inode_that_is_as_long_as_before_is_read_again(host:
 
     assert len(host.collector.database.rows) == 2 * LINES
     assert host.collector.database.gaps == {}
+
+
+def test_explain_takes_no_file_for_an_earlier_one_of_its_inode(host: Stepped) -> None:
+    """What compressed a file may have its inode: that is not what was read to its end."""
+    log = host.site.write("a.log", TRACEBACK)
+    work(host)
+    old = log.rename(log.with_name("a.log.1"))
+    host.settle()
+    host.step(2.0)
+    host.stop()
+    config = configuration.load(host.site.config_file, {})
+    said: list[str] = []
+    assert explain.run(config, str(old), said.append) == DONE
+    assert f"it was read to its end, {len(TRACEBACK)} bytes" in "".join(said)
+
+    archive = old.with_name("a.log.1.gz")
+    reborn(old, archive, "another content\n")
+    said.clear()
+    assert explain.run(config, str(archive), said.append) == FOUND
+    assert "read to its end" not in "".join(said)
