@@ -32,7 +32,7 @@ import msgspec
 from outrider import severity as severities
 from outrider_agent import json_fields
 from outrider_agent.records import MAX_CORRELATION_BYTES, MAX_NAME_BYTES, Records
-from outrider_agent.time_columns import TimeColumnReader
+from outrider_agent.time_columns import TimeColumnReader, may_be_read
 
 if TYPE_CHECKING:
     from outrider_agent.times import TimeReader
@@ -166,15 +166,11 @@ class JsonReader:
         changed: bool = False,
     ) -> None:
         """Append objects; the attributes of those that are only near unfit ones stay as written."""
-        known = [
-            number
-            for number, one in enumerate(found)
-            if "attributes" in one and one.keys() <= _KNOWN
-        ]
+        near = [number for number, one in enumerate(found) if _may_be_fit(one)]
         first = len(into)
         for one, start in zip(found, starts, strict=True):
             self._objects.append(one, start, observed_us, into, changed=changed)
-        for number, raw in self._fit(lines, known, observed_us):
+        for number, raw in self._fit(lines, near, observed_us):
             into.attributes[first + number] = raw
 
     def _fit(
@@ -210,6 +206,16 @@ class JsonReader:
             else:
                 found, changed = loaded
                 self._append([text], [found], [start], observed_us, into, changed=changed)
+
+
+def _may_be_fit(one: dict[str, Any]) -> bool:
+    """Tell cheaply of most objects with attributes that the quick way would not take them."""
+    return (
+        "attributes" in one
+        and may_be_read(one.get("ts"))
+        and not isinstance(one.get("severity"), str)
+        and one.keys() <= _KNOWN
+    )
 
 
 def one_object_a_line(lines: list[bytes]) -> bytes:
