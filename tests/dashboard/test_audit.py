@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outrider_collector.store.reading.audit import SealState
 from outrider_dashboard.pages import audit
 from tests.dashboard.seed_audit import ROWS
 
@@ -71,3 +72,23 @@ async def test_rows_that_nobody_seals_are_told(pages: Pages) -> None:
     started = pages.site.now()
     pages.site.now = lambda: started + timedelta(minutes=10)
     assert "4 newer rows are not sealed: no collector seals" in await pages.text("/audit")
+
+
+@pytest.mark.parametrize(
+    ("unsealed", "said"),
+    [
+        (1, "Sealed by 1 seal; 1 newer row is sealed within a minute"),
+        (2, "Sealed by 1 seal; 2 newer rows are sealed within a minute"),
+    ],
+)
+async def test_what_waits_for_its_seal_is_counted(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, unsealed: int, said: str
+) -> None:
+    """A row or several: the sentence is one."""
+    now = pages.site.now()
+
+    async def seals() -> SealState:
+        return SealState(1, "00" * 32, now, 9, unsealed, now)
+
+    monkeypatch.setattr(pages.site.source, "audit_seals", seals)
+    assert said in await pages.text("/audit")

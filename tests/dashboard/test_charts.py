@@ -188,6 +188,27 @@ def test_marks_of_one_moment_do_not_cover_each_other() -> None:
     assert all(b - a >= 2.9 for a, b in pairwise(places))
 
 
+def test_marks_and_labels_stay_within_the_chart() -> None:
+    """What was told last stands at the end, its label below it; the chart's name has room."""
+    now = NOON + timedelta(minutes=30)
+    drawn = episode.draw(
+        episode.span(NOON, None, now),
+        values=[(NOON, 1.0), (now, 2.0)],
+        thresholds=[(10, "fires 10", True)],
+        changes=[],
+        told=[(now, "sent", ""), (now, "sent", ""), (now, "failed", ""), (NOON, "person", "seen")],
+        write=lambda moment: f"{moment:%H:%M}",
+    )
+
+    assert [(mark.label, mark.is_late) for mark in drawn.told] == [
+        ("seen", False), ("2 times", True), ("", False),
+    ]  # fmt: skip
+    places = [mark.percent for mark in drawn.told]
+    assert places[-1] <= 98.5
+    assert all(b - a >= 2.9 for a, b in pairwise(places))
+    assert drawn.thresholds[0].label_y >= 24
+
+
 def test_a_window_sums_what_it_covers() -> None:
     """The value a rule saw is the sum over its window."""
     assert episode.windowed([1, 2, 3, 4], 2) == [1, 3, 5, 7]

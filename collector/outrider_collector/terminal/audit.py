@@ -118,7 +118,8 @@ def _lines(report: Report, heads: int) -> Iterator[str]:
         )
     if report.unsealed > report.late:
         young = report.unsealed - report.late
-        yield f"{young:,} newer rows are not sealed yet: nothing proves them"
+        rows = "1 newer row is" if young == 1 else f"{young:,} newer rows are"
+        yield f"{rows} not sealed yet: nothing proves {'it' if young == 1 else 'them'}"
     if not report.seals:
         yield (
             "there is no seal"

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 WIDTH, HEIGHT = 668, 96
-_HEADROOM = 1.18
+_HEADROOM = 1.34
+"""So much of the highest value is drawn: the chart's name has room above the highest label."""
 _LEAST_SPAN = timedelta(minutes=2)
 _LABEL_HEIGHT = 13.0
 _MARK_PERCENT = 3.0
 """Width of a mark and its margin, of the chart at its narrowest."""
+_LATE_PERCENT = 70.0
+"""From here on there is no room beside a mark for its label, in the chart at its narrowest."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Told:
     percent: float
     glyph: str
     label: str
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its label stands below it, because beside it the chart ends."""
+        return bool(self.label) and self.percent > _LATE_PERCENT
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,12 @@ def _apart(marks: Iterable[Told]) -> tuple[Told, ...]:
         else:
             out.append(replace(mark, percent=round(out[-1].percent + _MARK_PERCENT, 3)))
             counts.append(1)
+    latest = 100.0 - _MARK_PERCENT / 2
+    for place in reversed(range(len(out))):
+        if out[place].percent <= latest:
+            break
+        out[place] = replace(out[place], percent=round(latest, 3))
+        latest -= _MARK_PERCENT
     return tuple(out)
 
 

@@ -123,10 +123,12 @@ def _sealing(panel: Panel[SealState], visit: Visit) -> tuple[str, str]:
     late = waiting is not None and (visit.clock.now - waiting).total_seconds() > LATE_S
     more = "+" if seals.unsealed == audit.MOST_COUNTED else ""
     young = f"{seals.unsealed:,}{more} newer {'row' if seals.unsealed == 1 else 'rows'}"
+    are = "is" if seals.unsealed == 1 else "are"
     if late:
-        return "degraded", f"{young} are not sealed: no collector seals"
+        return "degraded", f"{young} {are} not sealed: no collector seals"
     if not seals.number:
         return "unknown", "Nothing was sealed yet" if seals.unsealed else "Nothing to seal yet"
     if seals.unsealed:
-        return "up", f"Sealed by {plural(seals.number, 'seal')}; {young} are sealed within a minute"
+        soon = f"{young} {are} sealed within a minute"
+        return "up", f"Sealed by {plural(seals.number, 'seal')}; {soon}"
     return "up", f"All of it is sealed, by {plural(seals.number, 'seal')}"
