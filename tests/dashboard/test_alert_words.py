@@ -83,6 +83,14 @@ def test_what_a_message_failed_by_is_said_once() -> None:
     assert line.why == "Given up after a day."
 
 
+def test_what_a_sent_message_only_counted_is_said() -> None:
+    """Beside what the channel calls the message stands that it does not name the alert."""
+    counted = "only counted in the message of A-1 when it was sent, not named"
+    sent = replace(message("telegram", "sent"), provider_id="7", why=counted)
+    (line,) = alert_words.ledger([sent], CLOCK)
+    assert line.why == f"Message 7. O{counted[1:]}."
+
+
 def test_notes_carry_the_state_that_their_mark_shows() -> None:
     """A list and a toast draw the same: what ended is no diamond, and has no priority."""
     (group,) = alert_words.notes(
