@@ -137,7 +137,7 @@ class Copies:
         """
         stream = followed.tail.stream
         for _ in discovery.until_at_rest([followed.path]):
-            for path in discovery.siblings([followed.path]):
+            for path in self._beside(followed.path):
                 try:
                     candidate = open_candidate(Found(path, followed.found.source))
                 except OSError:
@@ -152,6 +152,18 @@ class Copies:
                         return candidate
                 os.close(candidate.fd)
         return None
+
+    def _beside(self, path: str) -> list[str]:
+        """List what lies beside a file; others are closed where there is no descriptor for it."""
+        if not discovery.has_descriptor():
+            self._found.descriptors.close_one()
+        try:
+            return discovery.siblings([path])
+        except OSError as error:
+            self._found.say(
+                path, "no descriptor is free to seek copies", discovery.advice(error, path)
+            )
+            return []
 
     def note_copies(self, followed: Followed, place: Place) -> None:
         """Note what has the bytes of a stream that ends because its file has them no more."""

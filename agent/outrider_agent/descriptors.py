@@ -121,8 +121,10 @@ class Descriptors:
 
     def have_room(self) -> bool:
         """Whether one more may be opened; closes one if need be."""
-        if len(self._open) + self.waiting < self._most:
-            return True
+        return len(self._open) + self.waiting < self._most or self.close_one()
+
+    def close_one(self) -> bool:
+        """Close the file that was opened the longest ago and may be; False where none may."""
         for may_close in (self._has_lasting_name, _has_name):
             for followed in list(islice(self._open, _TRIED)):
                 del self._open[followed]

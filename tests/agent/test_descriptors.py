@@ -341,3 +341,23 @@ def test_what_cannot_be_looked_for_is_not_gone(host: Stepped, looked: bool) -> N
 
     assert sorted(map(str, database.messages())) == sorted(expected)
     assert database.gaps == {}
+
+
+def test_a_copy_is_found_without_a_free_descriptor(host: Stepped) -> None:
+    """What was copied and truncated is read on in the copy: another file is closed for that."""
+    write(host, 0, 5, numbered(0, 100))
+    settle(host)
+    path = host.site.write("w0.log", "".join(f"not read yet {n}\n" for n in range(50)))
+    path.with_name("w0.log.1").write_bytes(path.read_bytes())
+    os.truncate(path, 0)
+    with no_descriptor():
+        for _ in range(10):
+            host.step(0.3)
+    settle(host)
+    host.crash()
+    messages = host.collector.database.messages()
+
+    assert sorted(m for m in messages if m and "not" in m) == sorted(
+        f"not read yet {n}" for n in range(50)
+    )
+    assert len(messages) == 5 * 100 + 50
