@@ -18,6 +18,8 @@ from tests.chaos.writers import FileWriter
 from tests.fleet import fleet
 
 LINES_PER_S = 20_000
+_FLOOD_LINES_PER_S = 100_000
+_FLOOD_S = 2.0
 _DOWN_S = 2.0
 _FULL_RATE_WITHIN_S = 5.0
 
@@ -25,9 +27,9 @@ _FULL_RATE_WITHIN_S = 5.0
 @pytest.mark.chaos
 @pytest.mark.timeout(180)
 async def test_a_dead_postmaster_costs_time_and_no_line() -> None:
-    """At 20,000 lines a second, five seconds after the server is back all of them are taken again.
+    """At 20,000 lines a second, five seconds after the server is back nothing is behind.
 
-    Where the machine takes so many at all, nothing is behind by then.
+    On a machine that takes fewer than 40,000 at its best, at half of what it takes.
     """
     home = Path(tempfile.mkdtemp(prefix="outrider-recovery-"))
     home.chmod(0o755)
@@ -38,7 +40,8 @@ async def test_a_dead_postmaster_costs_time_and_no_line() -> None:
             made.start_collector("collector")
             await asyncio.to_thread(made.wait_for_port, "collector")
             made.start_agent()
-            writer = FileWriter(made.logs / "load.log", LINES_PER_S, rotate_every=1 << 60)
+            writer = FileWriter(made.logs / "load.log", _FLOOD_LINES_PER_S, rotate_every=1 << 60)
+            began = time.monotonic()
             writing = asyncio.create_task(writer.run())
 
             def connect() -> psycopg.Connection:
@@ -52,7 +55,15 @@ async def test_a_dead_postmaster_costs_time_and_no_line() -> None:
                     ).fetchone()
                 return int(row[0]) if row else 0
 
-            # Some seconds at full rate first: the agent writes its cache once a second.
+            await asyncio.sleep(_FLOOD_S)
+            writer.stopped = True
+            await writing
+            await settle(connect, "load", lambda: writer.written, within_s=60)
+            taken_per_s = writer.written / (time.monotonic() - began)
+            writer.lines_per_s = lines_per_s = min(LINES_PER_S, int(taken_per_s / 2))
+            writer.stopped = False
+            writing = asyncio.create_task(writer.run())
+            # Some seconds at this rate first: the agent writes its cache once a second.
             await asyncio.sleep(3)
             await settle(connect, "load", lambda: writer.written, within_s=30)
             assert postgres.process is not None
@@ -71,14 +82,12 @@ async def test_a_dead_postmaster_costs_time_and_no_line() -> None:
             lag_bytes = (made.logs / "load.log").stat().st_size - committed()
             line_bytes = (made.logs / "load.log").stat().st_size / writer.written
             print(
-                f"{at - back:.1f} s after the server is back: {rate / line_bytes:,.0f} records/s, "
-                f"{lag_bytes / line_bytes:,.0f} records behind"
+                f"{lines_per_s:,} lines/s, {at - back:.1f} s after the server is back: "
+                f"{rate / line_bytes:,.0f} records/s, {lag_bytes / line_bytes:,.0f} records behind"
             )
             writer.stopped = True
             await writing
-            rest, at = (made.logs / "load.log").stat().st_size - committed(), time.monotonic()
             await settle(connect, "load", lambda: writer.written, within_s=60)
-            sustained = rest / (time.monotonic() - at)
             with connect() as connection:
                 found = verdict(connection, "load", writer.written)
     finally:
@@ -86,5 +95,5 @@ async def test_a_dead_postmaster_costs_time_and_no_line() -> None:
         shutil.rmtree(home, ignore_errors=True)
 
     assert (found.lost, found.twice, found.disordered, found.quarantined) == (0, 0, 0, 0)
-    # Caught up, or at the rate at which this machine takes the rest when nobody writes any more.
-    assert lag_bytes < LINES_PER_S * line_bytes or rate > sustained / 2
+    # Caught up, or still faster than the writer.
+    assert lag_bytes < lines_per_s * line_bytes or rate > lines_per_s * line_bytes
