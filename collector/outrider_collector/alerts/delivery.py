@@ -254,9 +254,9 @@ class Deliverer:
             # A channel must not raise; whether its socket was written, nobody can tell.
             _log.exception("channel %s failed on notification %d", claim.channel, claim.id)
             outcome = Unknown(f"bug in the channel: {type(error).__name__}")
-        if isinstance(outcome, Unknown) and not leave.may_have_left:
+        if isinstance(outcome, Unknown) and leave.state != "may have left":
             outcome = Retry(outcome.reason)
-        if not leave.stayed:
+        if leave.state != "kept":
             await self._outlets.note(claim.channel, outcome)
         self._hold(claim, outcome)
         self._finished.append(judge(claim, outcome, jitter=self._jitter))

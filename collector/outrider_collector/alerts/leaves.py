@@ -9,7 +9,7 @@ that wait are marked in one statement by the loop that owns the connection.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from outrider.failpoint import failpoint
 from outrider_alerting.channels.leaving import StaysError
@@ -80,17 +80,17 @@ class Leave:
         self._attempts = attempts
         self._clock = clock
         self._latest = latest
-        self.may_have_left = False
-        # It was asked, and the message had to stay: that is no fault of the channel.
-        self.stayed = False
+        # Its channel has not asked, has no answer or one that the message must stay (which is no
+        # fault of the channel), or may have written: only then it may have arrived.
+        self.state: Literal["unasked", "kept", "may have left"] = "unasked"
 
     async def __call__(self) -> None:
         """Return when the message may leave, at most once marked; StaysError: it must not."""
-        if self.may_have_left:
+        if self.state == "may have left":
             return
-        self.stayed = True
+        self.state = "kept"
         await self._leaves.wait(self._attempts)
         if self._clock() > self._latest:
             raise StaysError(STOPPED)
-        self.stayed, self.may_have_left = False, True
+        self.state = "may have left"
         failpoint("leave recorded/socket")
