@@ -41,7 +41,7 @@ class Replicated(NamedTuple):
         with psycopg.connect(self.primary_url, autocommit=True) as primary:
             row = primary.execute("select pg_current_wal_flush_lsn()").fetchone()
         with psycopg.connect(self.replica_url, autocommit=True) as replica:
-            wait_until(lambda: _is_there(replica, row))
+            wait_until(lambda: _is_there(replica, row), within_s=30)
 
 
 def _is_there(replica: psycopg.Connection, place: tuple[object, ...] | None) -> bool:

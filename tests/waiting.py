@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.01
 
 
-async def eventually(condition: Callable[[], Any], within_s: float = 30.0) -> Any:
+async def eventually(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
     """Return what the condition, which may be asynchronous, gives once that is true.
 
     TimeoutError says what it gave last.
@@ -30,7 +30,7 @@ async def eventually(condition: Callable[[], Any], within_s: float = 30.0) -> An
         await asyncio.sleep(_POLL_S)
 
 
-def wait_until(condition: Callable[[], Any], within_s: float = 30.0) -> Any:
+def wait_until(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
     """Do the same where there is no loop."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):

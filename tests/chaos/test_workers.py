@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.chaos.workers import Worker
 from tests.chaos.writers import Ledger
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +30,12 @@ async def test_a_program_that_is_dead_already_is_ended(tmp_path: Path) -> None:
     book = tmp_path / "book"
     worker = Worker(Ledger("w"), (sys.executable, "-c", _WRAPPER, str(book)), book, {})
     running = asyncio.create_task(worker.run())
-    while not worker.ledger.written:
-        await asyncio.sleep(0.01)
+
+    def has_written() -> int:
         worker.look()
+        return worker.ledger.written
+
+    await eventually(has_written)
 
     worker.stopped = True
     worker.kill()

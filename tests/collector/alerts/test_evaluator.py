@@ -371,13 +371,17 @@ async def test_a_stopped_evaluator_is_replaced_and_does_no_harm_when_it_wakes(
     script = (
         "import asyncio, sys;"
         "from outrider_collector.alerts.evaluator import Evaluator, Settings;"
+        "print('starts', flush=True);"
         "asyncio.run(Evaluator(Settings(sys.argv[1], 'frozen', lease_s=1.0),"
         " asyncio.Event(), asyncio.Event()).run(asyncio.Event()))"
     )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, world.url)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, world.url, stdout=asyncio.subprocess.PIPE
+    )
     try:
-        frozen = "select holder = 'frozen' from leases where name = 'evaluator'"
-        await world.until(frozen, within_s=30)  # it is a process that starts
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"starts\n"
+        await world.until("select holder = 'frozen' from leases where name = 'evaluator'")
         await world.log("charge failed")
         await world.until("select count(*) from alerts")
         process.send_signal(signal.SIGSTOP)
