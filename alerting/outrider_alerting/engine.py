@@ -6,9 +6,9 @@ the general state) together with its feed position in one transaction, and then 
 ``state.apply(result.changed, result.general)``. A step that told nobody anything may be applied at
 once and stored with a later one: if it is lost with the process, its successor takes the same
 inputs again and nobody has heard the difference. A step that had an input or a transition is
-recorded with its ``now`` and ``record``: feeding those again, with
-:class:`~outrider_alerting.watermarks.RecordedQuorum`, gives the same transitions, byte for byte. A
-step that had neither needs no record: taking it again or leaving it out changes no transition.
+recorded with its ``now`` and ``record``: feeding those again, with a quorum that answers as it was
+recorded, gives the same transitions, byte for byte. A step that had neither needs no record: taking
+it again or leaving it out changes no transition.
 """
 
 from __future__ import annotations
@@ -33,19 +33,11 @@ from outrider_alerting.state import Address, EngineState, General, RuleState
 from outrider_alerting.watermarks import Quorum, Record, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 
 Part = Literal["all", "urgent", "rest"]
 """Of the hits of some feed rows: those of rules that can be critical are evaluated ahead."""
-
-
-def hits_of(part: Part, hits: Iterable[Hit], program: Program) -> tuple[Hit, ...]:
-    """Return a part of some hits, in their order."""
-    if part == "all":
-        return tuple(hits)
-    wanted = part == "urgent"
-    return tuple(hit for hit in hits if (hit.hits_key in program.urgent_keys) == wanted)
 
 
 class StepInputs(msgspec.Struct, frozen=True, kw_only=True):

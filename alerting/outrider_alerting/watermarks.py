@@ -95,18 +95,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[tuple[Scope, Answer], ...] = ()
 
 
-class RecordedQuorum:
-    """A quorum that answers as another one did."""
-
-    def __init__(self, record: Record) -> None:
-        self.marks = record.marks
-        self._answers = dict(record.answers)
-
-    def answer(self, scope: Scope) -> Answer:
-        """Return the recorded answer; what was not asked then cannot be told now."""
-        return self._answers.get(scope, Answer())
-
-
 class SourceQuorum:
     """The quorum of the sources at one moment; see :func:`assess`."""
 

@@ -14,6 +14,7 @@ COLLECTOR_ADDRESS: Final = f"127.0.0.1:{COLLECTOR_PORT}"
 """Where a collector listens, and an agent looks for one."""
 DASHBOARD_PORT: Final = 4580
 DASHBOARD_ADDRESS: Final = f"127.0.0.1:{DASHBOARD_PORT}"
+"""Where the pages are."""
 SYSTEM_INBOX = Path("/var/lib/outrider/inbox")
 """The inbox of a machine whose agent was installed for all users."""
 

@@ -12,7 +12,8 @@ from outrider_alerting.hits import Hit
 from outrider_alerting.program import Program
 from outrider_alerting.state import EngineState
 from outrider_alerting.watches import watches
-from outrider_alerting.watermarks import RecordedQuorum, Source, assess
+from outrider_alerting.watermarks import Source, assess
+from tests.alerting.recorded_quorum import RecordedQuorum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

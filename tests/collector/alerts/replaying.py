@@ -13,19 +13,24 @@ from outrider.columns import Columns, pack_dictionary, pack_text
 from outrider.instants import from_us, to_us
 from outrider_alerting.components import ComponentState
 from outrider_alerting.counting import HitCounter
-from outrider_alerting.engine import StepInputs, hits_of, step
+from outrider_alerting.engine import StepInputs, step
 from outrider_alerting.gaps import GapSeen
 from outrider_alerting.program import Program
 from outrider_alerting.rules import RuleSet
 from outrider_alerting.state import EngineState
-from outrider_alerting.watermarks import Record, RecordedQuorum
+from outrider_alerting.watermarks import Record
 from outrider_collector.alerts import inputs as translate
 from outrider_collector.store import evaluation, rules
+from tests.alerting.recorded_quorum import RecordedQuorum
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from psycopg import AsyncConnection
 
+    from outrider_alerting.engine import Part
     from outrider_alerting.episodes import Transition
+    from outrider_alerting.hits import Hit
 
 Told = tuple[Any, ...]
 """Rule, key, from, to, at, concluded at, reason, value."""
@@ -78,14 +83,22 @@ async def _inputs(
     feed = [row for row in feed if row.number <= taken["feed_to"]]
     commits = [row.commit_id for row in feed if row.commit_id is not None]
     hits = translate.hits_in_order(feed, await evaluation.read_hits(connection, commits))
-    part = taken["inputs"]["part"]
+    part: Part = taken["inputs"]["part"]
     begin, end = taken["inputs"].get("cut") or (0, None)
     return StepInputs(
         part=part,
-        hits=hits_of(part, map(translate.hit, hits), program)[begin:end],
+        hits=_of_part(part, map(translate.hit, hits), program)[begin:end],
         health=msgspec.convert(taken["inputs"]["health"], tuple[ComponentState, ...]),
         gaps=msgspec.convert(taken["inputs"]["gaps"], tuple[GapSeen, ...]),
     )
+
+
+def _of_part(part: Part, hits: Iterable[Hit], program: Program) -> tuple[Hit, ...]:
+    """Return a part of some hits, in their order, as the evaluator reads it."""
+    if part == "all":
+        return tuple(hits)
+    wanted = part == "urgent"
+    return tuple(hit for hit in hits if (hit.hits_key in program.urgent_keys) == wanted)
 
 
 def _told(transition: Transition) -> Told:
