@@ -249,7 +249,7 @@ def store_facts(
         ("Gaps today", _gaps(health)),
     ]
     newest = health.newest_partition_to
-    if newest is None:
+    if newest is None or newest <= health.now:
         facts.insert(3, ("Partitions", "none: ingest stops"))
     else:
         ahead = timing.short_age((newest - health.now).total_seconds())

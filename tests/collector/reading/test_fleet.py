@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from outrider.errors import Fault
+from outrider_collector.store.compaction import days
+from outrider_collector.store.compaction.classes import RecordClass
 from outrider_collector.store.reading import alerts, components, fleet, health
 from outrider_collector.terminal.documents import document
 from outrider_collector.terminal.status_text import headline, status_lines
@@ -284,3 +287,20 @@ async def test_health_of_collectors_and_store(
     assert store.newest_partition_to is not None
     assert store.newest_partition_to > moment
     assert (store.gaps_today, store.feed_number) == (0, 1)
+
+
+async def test_the_newest_hour_is_of_the_level_that_ingest_writes(
+    owner: AsyncConnection[Any], reader: AsyncConnection[Any]
+) -> None:
+    """Days of compacted blocks take no line: without a fresh hour there is no newest one."""
+    there = await owner.execute(
+        "select inhrelid::regclass::text from pg_inherits"
+        " where inhparent = 'blocks_fresh'::regclass"
+    )
+    for (hour,) in await there.fetchall():
+        await owner.execute(sql.SQL("drop table {}").format(sql.Identifier(hour)))
+    today = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    await days.ensure(owner, [days.Day(today, RecordClass.APP)])
+    store = await health.store(reader)
+    assert store.partitions > 0
+    assert store.newest_partition_to is None

@@ -30,7 +30,8 @@ _COLLECTORS: Final = sql.SQL("""
 
 _PARTITIONS: Final = sql.SQL("""
     select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, count(*),
-           min(bound.low), max(bound.high)
+           min(bound.low),
+           max(bound.high) filter (where i.inhparent = 'blocks_fresh'::regclass)
     from pg_inherits i
     join pg_class c on c.oid = i.inhrelid
     cross join lateral (

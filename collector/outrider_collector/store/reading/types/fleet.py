@@ -237,7 +237,7 @@ class StoreHealth:
     partitions: int
     oldest_partition_from: datetime | None
     newest_partition_to: datetime | None
-    """Ingest stops when no partition takes the current hour."""
+    """Of the fresh level: ingest stops when no partition of it takes the current hour."""
     lines_last_minute: int
     blocks_last_minute: int
     commit_delay_ms_p50: float | None
