@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from outrider.columns import Columns, unpack_int64
 from outrider_agent.delivery import Batch
 from outrider_agent.orders import SettingsChanged
-from outrider_agent.streams import BACKLOG_FULL, Loss, Place
+from outrider_agent.streams import BACKLOG_FULL, Loss
 from outrider_agent.tail import CHUNK_BYTES
 from outrider_agent.vital import has_vital
 from outrider_agent.wire.messages import BatchEncoder
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from outrider.filter import Filter
     from outrider_agent.records import Draft, Packed
     from outrider_agent.shedding import Shed
-    from outrider_agent.streams import Stream
+    from outrider_agent.streams import Place, Stream
     from outrider_agent.tail import Tail
 
 FAR = float("inf")
@@ -142,7 +142,7 @@ class BatchMaker:
     def make(self, tail: Tail, looked_us: int) -> Batch:
         """Make a batch of what is pending; ``looked_us``: start of the last look for files."""
         urgent = tail.pending_urgent
-        place = Place(tail.begin, tail.begin_digest, tail.begin_state)
+        place = tail.place
         draft = tail.flush()
         tail.watermark_us = self.watermark_us(tail, looked_us)
         losses = tail.losses.tell(draft.end)
@@ -179,17 +179,17 @@ class BatchMaker:
         come again with that one, under the same names.
         """
         tail.watermark_us = watermark_us
-        begin = tail.begin
-        digest = tail.begin_digest
+        place = tail.place
+        begin = place.committed
         message = self._encoder.encode(
             stream_id=tail.stream.stream_id,
             begin=begin,
             end=begin,
-            previous_digest=digest,
-            digest=digest,
+            previous_digest=place.digest,
+            digest=place.digest,
             losses=tail.losses.tell_aside(),
             watermark_us=watermark_us,
-            framer_state=tail.begin_state,
+            framer_state=place.framer_state,
         )
         return Batch(tail.stream.stream_id, tail.generation, begin, begin, message, 0)
 
@@ -201,8 +201,8 @@ class BatchMaker:
         losses: Sequence[Loss] = (),
         watermark_us: int = 0,
     ) -> Batch:
-        """Make the batch that ends a stream at ``place``; the end of the file is one position."""
-        end = place.committed + 1
+        """Make the batch that ends a stream at ``place``."""
+        end = place.end_of_stream
         message = self._encoder.encode(
             stream_id=stream.stream_id,
             begin=place.committed,

@@ -225,7 +225,7 @@ class Copies:
         tail = followed.tail
         if sought.trouble and followed.has_file and sought.end <= tail.status().st_size:
             return False
-        place, before = Place(tail.begin, tail.begin_digest, tail.begin_state), tail.fd
+        place, before = tail.place, tail.fd
         candidate = open_candidate(Found(sought.path, followed.found.source))
         if followed.has_file:
             os.close(before)

@@ -91,8 +91,8 @@ class Endings:
             return
         if tail.has_pending:
             self._handover.give(self._batches.make(tail, looked_us))
-        place = Place(tail.begin, tail.begin_digest)
-        losses = tail.losses.tell(place.committed + 1)
+        place = tail.place
+        losses = tail.losses.tell(place.end_of_stream)
         self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
         followed.ended = True
 
@@ -122,8 +122,7 @@ class Endings:
             reason, detail = DAMAGED, f"what compressed {path} cannot be read on: {trouble}"
         elif not followed.has_file:
             reason, detail = "truncated", f"{path} was truncated or rewritten"
-        place = Place(tail.begin, tail.begin_digest)
-        self.lose(followed, place, max(tail.seen_bytes, seen), detail, now_us, reason=reason)
+        self.lose(followed, tail.place, max(tail.seen_bytes, seen), detail, now_us, reason=reason)
 
     def may_lack(self, followed: Followed, end: int, detail: str, now_us: int) -> None:
         """Tell that lines after ``end``, the end of a copy, may be lost with the file it is of."""

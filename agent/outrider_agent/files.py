@@ -20,7 +20,7 @@ from outrider_agent.orders import Committed
 from outrider_agent.picture import Picture, paint
 from outrider_agent.registry import Candidate
 from outrider_agent.relief import relieve
-from outrider_agent.streams import HELD_FULL, Place
+from outrider_agent.streams import HELD_FULL
 from outrider_agent.unpacking import Sought
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Files:
             self._journal.closed(notice.stream_id)
         if followed is None or not followed.has_file:
             return
-        if not followed.ended or notice.committed != followed.tail.begin + 1:
+        if not followed.ended or notice.committed != followed.tail.place.end_of_stream:
             # An earlier process ended it, perhaps elsewhere.
             followed.ended, followed.has_file = True, False
             self._adoption.again(followed, 0.0, replayed=True)
@@ -229,7 +229,7 @@ class Files:
         Its stream goes on where a copy has the rest, and is returned then; else it ends.
         """
         tail = followed.tail
-        place = Place(tail.begin, tail.begin_digest)
+        place = tail.place
         detail = f"{followed.path} was truncated or rewritten"
         copied = self._adoption.copies.copy_of(followed, place)
         if copied is None:
@@ -281,9 +281,8 @@ class Files:
         if not followed.ended:
             if tail.has_pending:
                 self._handover.give(self.batches.make(tail, self.looked_us))
-            place = Place(tail.begin, tail.begin_digest)
             detail = f"{followed.path} {_TOO_MUCH_HELD}"
-            self._endings.lose(followed, place, tail.size, detail, now_us, reason=HELD_FULL)
+            self._endings.lose(followed, tail.place, tail.size, detail, now_us, reason=HELD_FULL)
         # Of one that was read to its end it is lost only where it must be read again.
         self._let_go(followed)
         followed.has_file = False
@@ -295,10 +294,9 @@ class Files:
             self._handover.give(self.batches.make(tail, self.looked_us))
         self._adoption.released(followed)
         followed.gone = followed.has_file = False
-        place = Place(tail.begin, tail.begin_digest)
-        if not self._adoption.unpacking.seek(Sought(tail.stream, place, 0, followed)):
+        if not self._adoption.unpacking.seek(Sought(tail.stream, tail.place, 0, followed)):
             detail = f"{followed.path} went away while it was closed for others"
-            self._endings.lose(followed, place, tail.size, detail, now_us, reason="vanished")
+            self._endings.lose(followed, tail.place, tail.size, detail, now_us, reason="vanished")
 
     def _let_go(self, followed: Followed) -> None:
         self._adoption.released(followed)
@@ -329,7 +327,7 @@ class Files:
                 self._endings.finish(followed, now, now_us, self.looked_us)
         elif followed.kept and self._adoption.unpacking.has_more(followed.stream_id):
             if tail.acknowledged == tail.begin:
-                self._adoption.unpacking.go_on(followed, Place(tail.begin, tail.begin_digest))
+                self._adoption.unpacking.go_on(followed)
         elif followed.kept or (endings.cannot_grow(followed, now, now_ns) and tail.at_end()):
             self._endings.finish(followed, now, now_us, self.looked_us)
 

@@ -64,6 +64,11 @@ class Place(msgspec.Struct, frozen=True):
     framer_state: bytes = b""
     """What framing must know there; see :mod:`outrider_agent.record_framing`."""
 
+    @property
+    def end_of_stream(self) -> int:
+        """Where Postgres stands once the stream has ended there: an end is one position."""
+        return self.committed + 1
+
 
 class Lost(msgspec.Struct, frozen=True):
     """A stream whose content is nowhere."""

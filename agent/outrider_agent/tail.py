@@ -24,6 +24,7 @@ from outrider_agent.losses import Losses
 from outrider_agent.prepared import is_prepared, read_settled
 from outrider_agent.records import Draft, Records
 from outrider_agent.shedding import Sifter
+from outrider_agent.streams import Place
 from outrider_protos.limits import MAX_RECORDS
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from outrider_agent.parsing import Parser
     from outrider_agent.record_framing import RecordFramer
-    from outrider_agent.streams import Place, Stream
+    from outrider_agent.streams import Stream
 
 CHUNK_BYTES = 264 * 1024
 """Read in one look at most; also about the size of a full batch."""
@@ -106,8 +107,6 @@ class Tail(OpenFile):
         self.last_event: str | None = None
         """The event of the last line read."""
         self._piece_bytes = PIECE_BYTES
-        self.begin_state = b""
-        """What framing must know at :attr:`begin`."""
         self.losses = Losses()
         self._set_position(stream.start_offset)
 
@@ -124,9 +123,10 @@ class Tail(OpenFile):
         return self._begin
 
     @property
-    def begin_digest(self) -> bytes:
-        """Digest at :attr:`begin`, as the collector knows it."""
-        return self.wire_digest(self._begin, self._begin_digest)
+    def place(self) -> Place:
+        """Where Postgres stands when all that was handed over is stored: at :attr:`begin`."""
+        digest = self._wire_digest(self._begin, self._begin_digest)
+        return Place(self._begin, digest, self._begin_state)
 
     @property
     def holds(self) -> bool:
@@ -154,7 +154,7 @@ class Tail(OpenFile):
 
     def _set_position(self, offset: int, state: bytes = b"", digest: bytes = b"") -> None:
         self._frame_from(offset, state)
-        self._begin, self.begin_state = offset, state
+        self._begin, self._begin_state = offset, state
         self._begin_digest = digest or digest_at(self.fd, self._key, offset)
         self._mark = Mark(self._key, b"", self._begin_digest)
         self.pending = Records()
@@ -166,7 +166,7 @@ class Tail(OpenFile):
         self._framer = self._framing(offset, state)
         self._looked_to, self._written_to, self.padding_bytes = -1, offset, 0
 
-    def wire_digest(self, offset: int, value: bytes) -> bytes:
+    def _wire_digest(self, offset: int, value: bytes) -> bytes:
         """Return the digest as the collector knows it: empty at the stream's first byte."""
         return b"" if offset == self.stream.start_offset else value
 
@@ -388,13 +388,13 @@ class Tail(OpenFile):
         draft = Draft(
             begin=self._begin,
             end=end,
-            previous_digest=self.begin_digest,
-            digest=self.wire_digest(end, self._mark.digest),
+            previous_digest=self.place.digest,
+            digest=self._wire_digest(end, self._mark.digest),
             records=self.pending,
             framer_state=self._framer.state,
             shed=self.sifter.flush(end),
         )
         self._begin, self._begin_digest = end, self._mark.digest
-        self.begin_state = draft.framer_state
+        self._begin_state = draft.framer_state
         self.pending, self.latest, self.pending_urgent = Records(), [], False
         return draft

@@ -141,12 +141,12 @@ class Unpacking:
         self._queue.append(sought)
         return True
 
-    def go_on(self, followed: Followed, place: Place) -> None:
+    def go_on(self, followed: Followed) -> None:
         """Seek what comes after the part of a stream that is followed, all of which is stored."""
         stream = followed.tail.stream
         if stream.stream_id not in self:
             before = sum(one.goes_on or one.steps is not None for one in self._queue)
-            self._queue.insert(before, Sought(stream, place, followed=followed))
+            self._queue.insert(before, Sought(stream, followed.tail.place, followed=followed))
 
     def moved(self, stream_id: int, place: Place) -> bool:
         """Seek a stream from another place on: the collector stands there. False if not sought."""
