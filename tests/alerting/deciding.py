@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from outrider_alerting.episodes import State
     from outrider_alerting.rules import Priority, RuleSet
 
-CHANNELS = """
+OPS = """
 [[channel]]
 name = "ops"
 type = "telegram"
 bot_token_file = "t"
 chat_id = -1
+"""
+MAIL = """
 [[channel]]
 name = "mail"
 type = "email"
@@ -26,6 +28,7 @@ tls = "none"
 from = "a@b"
 to = ["c@d"]
 """
+CHANNELS = OPS + MAIL
 ROUTES = """
 [[route]]
 match = "priority>=critical"

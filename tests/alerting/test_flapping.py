@@ -10,8 +10,9 @@ import pytest
 
 from outrider_alerting.ledger import LedgerRow, NotificationPlan, Spoken
 from outrider_alerting.policy import AGAIN_US, JOIN_US, LASTS_US, plan
+from tests.alerting.deciding import NOW
+from tests.alerting.limiting import RULES, TEXT, alert, ledger_of, of, told
 from tests.alerting.scene import S, rules
-from tests.alerting.test_policy_limits import NOW, RULES, TEXT, alert, ledger_of, of, told
 
 FLAPS = {"flapping": True}
 

@@ -15,13 +15,12 @@ from outrider_alerting.channels.telegram_text import render_plain
 from outrider_collector.alerts.messages import message_of, named
 from outrider_collector.store.outbox import Claim
 from outrider_collector.store.shown import Part, Shown
-from tests.alerting.scene import S
-from tests.alerting.test_policy_limits import alert
+from tests.alerting.deciding import NOW
+from tests.alerting.limiting import alert
 
 if TYPE_CHECKING:
     from outrider_alerting.ledger import Alert
 
-NOW = 1_000 * S
 ALERTS = st.lists(
     st.tuples(st.text(max_size=400), st.booleans(), st.sampled_from(["", "anna"])),
     min_size=1,
