@@ -52,7 +52,7 @@ def _may_belong(node: Node) -> Callable[[Worker], bool | None]:
     if isinstance(node, (And, Or)):
         tests = [_may_belong(term) for term in node.terms]
         decides = isinstance(node, Or)  # one term of this verdict decides for all
-        return lambda worker: _joined({test(worker) for test in tests}, decides)
+        return lambda worker: _joined({test(worker) for test in tests}, decides=decides)
     if isinstance(node, Not):
         inner = _may_belong(node.term)
         return lambda worker: None if (verdict := inner(worker)) is None else not verdict
@@ -62,7 +62,7 @@ def _may_belong(node: Node) -> Callable[[Worker], bool | None]:
     return lambda _: None
 
 
-def _joined(verdicts: set[bool | None], decides: bool) -> bool | None:  # noqa: FBT001
+def _joined(verdicts: set[bool | None], *, decides: bool) -> bool | None:
     if decides in verdicts:
         return decides
     return None if None in verdicts else not decides

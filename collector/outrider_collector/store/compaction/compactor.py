@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from outrider.errors import Fault
-from outrider_collector.store import attaching, binary, leases, partitions
+from outrider_collector.store import attaching, binary, health, leases, partitions
 from outrider_collector.store.compaction import sheeting
 from outrider_collector.store.compaction.memory import keep_freed
 from outrider_collector.store.compaction.move import candidates, move
@@ -174,11 +174,10 @@ class Compactor:
         self, connection: AsyncConnection, lease: Lease, hour: str, stop: asyncio.Event
     ) -> int:
         begin = partitions.partition_hour(hour)
-        cursor = await connection.execute("select clock_timestamp()")
-        row = await cursor.fetchone()
-        if begin is None or row is None or begin > row[0]:
+        now = await health.clock(connection)
+        if begin is None or begin > now:
             return 0
-        overdue = row[0] - begin - _HOUR_OVER - self._pace.age
+        overdue = now - begin - _HOUR_OVER - self._pace.age
         due_at = self._clock() - overdue.total_seconds()
         everything = self._pace.everything or overdue >= timedelta(0)
         found = await candidates(connection, hour, self._pace.age)

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from outrider_collector.store.reading.blocks import AT_PLACE, PLACE, arrived_since
 from outrider_collector.store.reading.feed import commits_after
+from outrider_collector.store.reading.health import select_now
 from outrider_collector.store.reading.session import snapshot
 from outrider_collector.store.reading.types import Activity, WorkerName
 
@@ -116,7 +117,7 @@ class ActivityWindow:
         ``now`` is the present; None: the server's, which is that of records' arrival.
         """
         async with snapshot(conn) as open_snapshot:
-            now = now or await _now(open_snapshot)
+            now = now or await select_now(open_snapshot)
             low = now.replace(second=0, microsecond=0) - (self._minutes - 1) * _MINUTE
             new = await commits_after(open_snapshot, self._feed_number or 0, MOST_COMMITS)
             if new.went_back:
@@ -201,13 +202,6 @@ class ActivityWindow:
                 total = sum(cells[minute][place] for cells in counted if minute in cells)
                 column.append(total if known else None)
         return Activity(*columns)
-
-
-async def _now(open_snapshot: Snapshot) -> datetime:
-    row = await open_snapshot.row(sql.SQL("select clock_timestamp()"))
-    assert row is not None  # noqa: S101  a select without from returns one row
-    now: datetime = row[0]
-    return now
 
 
 def _minute_after(moment: datetime) -> datetime:

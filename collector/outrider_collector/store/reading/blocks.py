@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from outrider_collector.store.reading.session import Snapshot
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-Place = tuple[int, str, datetime, datetime]
-"""Where a block lies: the columns of PLACE."""
-
 LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 MOST_STREAMS_NAMED = 200
@@ -52,6 +49,9 @@ the scope. Nothing is left to compute, so that partitions are pruned while plann
 
 PLACE: Final = sql.SQL("b.partition, b.block, b.received_min, b.day")
 """Where a block lies, good for this snapshot only."""
+
+Place = tuple[int, str, datetime, datetime]
+"""The columns of PLACE."""
 
 AT_PLACE: Final = sql.SQL(
     "b.partition = p.partition and b.block = p.block and b.received_min = p.received_min"
@@ -74,7 +74,6 @@ NAMED: Final = sql.SQL("""
     """).format(AT_PLACE_IN_RANGE)
 """Blocks by their places: parameters of ``names`` and ``between``. OFFSET 0 keeps the planner from
 joining by hash, for which it would read the row of every block."""
-
 
 _ALL: Final = sql.SQL("blocks b")
 

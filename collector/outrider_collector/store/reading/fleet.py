@@ -114,7 +114,7 @@ async def worker(conn: AsyncConnection[Any], service: str, worker: str, host: st
                 Reason.NOT_FOUND,
                 detail=f"there is no worker {worker} of service {service} on host {host}",
             )
-        now = await _now(open_snapshot)
+        now = await health.select_now(open_snapshot)
         agent = await _agents(open_snapshot, sql.SQL("a.id = %(agent)s"), {"agent": found.agent})
         return WorkerDetail(
             worker=found,
@@ -155,7 +155,7 @@ async def agents(conn: AsyncConnection[Any]) -> list[Agent]:
 async def overview(conn: AsyncConnection[Any]) -> Overview:
     """Return what is wrong now, as of one snapshot."""
     async with snapshot(conn) as open_snapshot:
-        now = await _now(open_snapshot)
+        now = await health.select_now(open_snapshot)
         everyone = await _workers(open_snapshot, _EVERY, {})
         hosts = await _agents(open_snapshot, sql.SQL("a.revoked_at is null"), {})
         open_alerts = await alerts.select_open(open_snapshot)
@@ -170,13 +170,6 @@ async def overview(conn: AsyncConnection[Any]) -> Overview:
     standing = [*standstills(collectors), *unevaluated(collectors)]
     found = causes(everyone, hosts, open_alerts, complete.gaps, standing, verdicts(looked_at))
     return Overview(now, found, everyone, open_alerts, complete, states)
-
-
-async def _now(open_snapshot: Snapshot) -> datetime:
-    row = await open_snapshot.row(sql.SQL("select clock_timestamp()"))
-    assert row is not None  # noqa: S101  a select without from returns one row
-    moment: datetime = row[0]
-    return moment
 
 
 async def _workers(

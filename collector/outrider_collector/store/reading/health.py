@@ -66,7 +66,12 @@ _SERVER: Final = sql.SQL("""
 async def now(conn: AsyncConnection[Any]) -> datetime:
     """Return the database's clock."""
     async with snapshot(conn) as open_snapshot:
-        row = await open_snapshot.row(sql.SQL("select clock_timestamp()"))
+        return await select_now(open_snapshot)
+
+
+async def select_now(open_snapshot: Snapshot) -> datetime:
+    """Do what ``now`` does, inside a snapshot."""
+    row = await open_snapshot.row(sql.SQL("select clock_timestamp()"))
     assert row is not None  # noqa: S101  a select without from returns one row
     moment: datetime = row[0]
     return moment
