@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider.inbox import names
-from outrider_agent import discovery, encodings, held, processes
+from outrider_agent import discovery, held, processes
 from outrider_agent.copies import Copies
 from outrider_agent.descriptors import Descriptors, most_open
 from outrider_agent.discovery import Found
@@ -21,8 +21,8 @@ from outrider_agent.followed import Followed
 from outrider_agent.found_files import FoundFiles
 from outrider_agent.generations import Generations
 from outrider_agent.handover import Adopt, Born
-from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate
-from outrider_agent.segments import SegmentWatch, has_something_to_tell
+from outrider_agent.registry import Candidate, Minter, Orphans, open_candidate, tells
+from outrider_agent.segments import SegmentWatch
 from outrider_agent.streams import Lost, Place
 from outrider_agent.unpacking import Sought, Unpacking
 
@@ -144,6 +144,14 @@ class Adoption:
     def welcomed(self, order: Welcomed) -> None:
         """Take up the streams that Postgres has and nobody knows."""
         self._welcomed, self._looked_since_welcome = True, False
+        if order.store_regressed:
+            self._reports.say(
+                "regressed",
+                "the database has forgotten what it acknowledged: what this host still holds is "
+                "sent again",
+                event="pipeline.gap_found",
+                severity=severities.ERROR,
+            )
         self._orphans.add(o for o in order.orphans if o[0].stream_id not in self.unpacking)
 
     def find_again(self, now: float, remembered: State) -> list[Followed]:
@@ -174,7 +182,7 @@ class Adoption:
         if not self._welcomed:
             self._note_generations()
             return []
-        left = [candidate for candidate in self._ready(now) if _tells(candidate)]
+        left = [candidate for candidate in self._ready(now) if tells(candidate)]
         if self._copied:
             for candidate in left:
                 candidate.replay_below = candidate.size()
@@ -306,10 +314,7 @@ class Adoption:
                 made = stream or self._minter.stream(candidate, wall_s)
             except OSError as error:
                 # It holds no other file up, and is tried again.
-                path = candidate.found.path
-                self._found.say(
-                    path, (error.strerror or str(error)).lower(), discovery.advice(error, path)
-                )
+                self._found.say_why(candidate.found.path, error)
                 continue
             if stream is None and candidate.found.closing:
                 # Retired and delivered in an earlier life: it is only kept.
@@ -384,16 +389,3 @@ class Adoption:
         )
         candidate.replay_below = candidate.size() if replayed else 0
         self._found.known[candidate.key] = candidate
-
-
-def _tells(candidate: Candidate) -> bool:
-    """Whether a file that is no stream yet has anything to tell."""
-    found = candidate.found
-    size = candidate.size()
-    if size == 1 and encodings.may_be_marked(os.pread(candidate.fd, 1, 0)):
-        return False  # what encoding it is will be known with the next byte
-    if size or found.closing:
-        return True
-    if found.source is not None or names.parse(os.path.basename(found.path)) is None:  # noqa: PTH119
-        return False
-    return has_something_to_tell(candidate.fd, found.path)

@@ -170,7 +170,7 @@ class Agent:
             pass
         finally:
             if not thread.is_alive():
-                self._files.finish(self._handover)
+                self._files.finish()
             self._held.release()
         if self._disk_failure is not None:
             raise self._disk_failure

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from outrider_agent.handover import Handover
     from outrider_agent.journal import Journal
     from outrider_agent.reports import Reports
+    from outrider_agent.tail import Tail
 
 QUIET_S = 600.0
 """Where the system does not tell whether somebody writes, a file this quiet has been left."""
@@ -89,12 +90,16 @@ class Endings:
         tail = followed.tail
         if not tail.flush_partial(now_us, now):
             return
-        if tail.has_pending:
-            self._handover.give(self._batches.make(tail, looked_us))
+        self.hand_over(tail, looked_us)
         place = tail.place
         losses = tail.losses.tell(place.end_of_stream)
         self._handover.give(self._batches.final(tail.stream, tail.generation, place, losses))
         followed.ended = True
+
+    def hand_over(self, tail: Tail, looked_us: int) -> None:
+        """Make the last batch before an end, of what was read and is in none yet."""
+        if tail.has_pending:
+            self._handover.give(self._batches.make(tail, looked_us))
 
     def lose(
         self,

@@ -58,6 +58,8 @@ class Files:
         hurry: Callable[[], object] = lambda: None,
     ) -> None:
         self._adoption = adoption
+        self._copies = adoption.copies
+        self._unpacking = adoption.unpacking
         self._inbox = inbox
         self._journal = journal
         self._state_path = state_path
@@ -69,11 +71,14 @@ class Files:
         self._endings = endings.Endings(journal, self.batches, handover, reports)
         self.looked_us = 0
         """Start of the last complete look for files, this host's time."""
-        self.picture, self._speed = Picture(), DeliverySpeed()
+        self.picture = Picture()
+        self._speed = DeliverySpeed()
         self.unpacks = False
         """Whether :meth:`unpack` has more to do at once."""
         self._by_stream: dict[int, Followed] = {}
-        self._dirty, self._next_save, self._last_ack_us = False, 0.0, 0
+        self._dirty = False
+        self._next_save = 0.0
+        self._last_ack_us = 0
         self._hurry = hurry
 
     @property
@@ -117,8 +122,8 @@ class Files:
 
     def unpack(self, now_us: int) -> Followed | None:
         """Do a little to find streams in archives; return one that goes on, or begins, there."""
-        sought = self._adoption.unpacking.step()
-        self.unpacks = self._adoption.unpacking.busy
+        sought = self._unpacking.step()
+        self.unpacks = self._unpacking.busy
         if sought is None:
             return None
         followed, before = self._adoption.unpacked(sought, self._state), sought.followed
@@ -137,14 +142,6 @@ class Files:
     def welcomed(self, order: Welcomed) -> None:
         """Take up what a welcome said."""
         self._adoption.welcomed(order)
-        if order.store_regressed:
-            self._reports.say(
-                "regressed",
-                "the database has forgotten what it acknowledged: what this host still holds is "
-                "sent again",
-                event="pipeline.gap_found",
-                severity=severities.ERROR,
-            )
 
     # ---------------------------------------------------------------- what the collector said
 
@@ -180,7 +177,7 @@ class Files:
 
     def _closed(self, notice: Acknowledged, followed: Followed | None) -> None:
         self._by_stream.pop(notice.stream_id, None)
-        self._adoption.unpacking.forget(notice.stream_id)
+        self._unpacking.forget(notice.stream_id)
         with suppress(OSError):
             self._journal.closed(notice.stream_id)
         if followed is None or not followed.has_file:
@@ -204,7 +201,7 @@ class Files:
             followed.ended = False
             return followed
         followed.tail.generation = notice.generation
-        if self._adoption.unpacking.moved(notice.stream_id, notice.place):
+        if self._unpacking.moved(notice.stream_id, notice.place):
             return None
         loss, had_file = followed.loss, followed.has_file
         end = followed.tail.size if loss is None else loss.end
@@ -213,7 +210,7 @@ class Files:
             reason, detail = HELD_FULL, f"{followed.path} {_TOO_MUCH_HELD}"
         self._endings.lose(followed, notice.place, end, detail, reason=reason)
         if had_file:
-            self._adoption.copies.note_copies(followed, notice.place)
+            self._copies.note_copies(followed, notice.place)
             self._adoption.again(followed, 0.0, replayed=True)
         return None
 
@@ -231,17 +228,17 @@ class Files:
         tail = followed.tail
         place = tail.place
         detail = f"{followed.path} was truncated or rewritten"
-        copied = self._adoption.copies.copy_of(followed, place)
+        copied = self._copies.copy_of(followed, place)
         if copied is None:
             sought = Sought(tail.stream, place, tail.rested_mtime_ns, followed, is_copy=True)
-            if not self._adoption.unpacking.seek(sought):
+            if not self._unpacking.seek(sought):
                 self._endings.lose(followed, place, tail.seen_bytes, detail, now_us)
             self._adoption.again(followed, 0.0)
             followed.has_file = False
             return None
         # Copied, then truncated: the copy has what was not read, up to when it was made.
         self._adoption.again(followed, 0.0)
-        self._adoption.copies.move(followed, copied)
+        self._copies.move(followed, copied)
         self._endings.may_lack(followed, tail.size, detail, now_us)
         return followed
 
@@ -250,7 +247,7 @@ class Files:
     def housekeeping(self, now: float, now_us: int, now_ns: int) -> None:
         """See to ends of files, segments, watermarks, the cache and the picture."""
         living = [one for one in self._by_stream.values() if not one.ended and one.has_file]
-        self._adoption.copies.retry()
+        self._copies.retry()
         for followed in living:
             try:
                 with suppress(FileNotFoundError):  # the next look finds it, or tells what is lost
@@ -279,8 +276,7 @@ class Files:
         """End the stream of a deleted file, and give its room back."""
         tail = followed.tail
         if not followed.ended:
-            if tail.has_pending:
-                self._handover.give(self.batches.make(tail, self.looked_us))
+            self._endings.hand_over(tail, self.looked_us)
             detail = f"{followed.path} {_TOO_MUCH_HELD}"
             self._endings.lose(followed, tail.place, tail.size, detail, now_us, reason=HELD_FULL)
         # Of one that was read to its end it is lost only where it must be read again.
@@ -290,11 +286,10 @@ class Files:
     def _is_gone(self, followed: Followed, now_us: int) -> None:
         """End a stream whose file was closed for want of descriptors, and went away meanwhile."""
         tail = followed.tail
-        if tail.has_pending:
-            self._handover.give(self.batches.make(tail, self.looked_us))
+        self._endings.hand_over(tail, self.looked_us)
         self._adoption.released(followed)
         followed.gone = followed.has_file = False
-        if not self._adoption.unpacking.seek(Sought(tail.stream, tail.place, 0, followed)):
+        if not self._unpacking.seek(Sought(tail.stream, tail.place, 0, followed)):
             detail = f"{followed.path} went away while it was closed for others"
             self._endings.lose(followed, tail.place, tail.size, detail, now_us, reason="vanished")
 
@@ -325,9 +320,9 @@ class Files:
                 return  # and read to the end once more before it ends
             if segment.may_end(tail.fd, quiet_s) and tail.at_end():
                 self._endings.finish(followed, now, now_us, self.looked_us)
-        elif followed.kept and self._adoption.unpacking.has_more(followed.stream_id):
+        elif followed.kept and self._unpacking.has_more(followed.stream_id):
             if tail.acknowledged == tail.begin:
-                self._adoption.unpacking.go_on(followed)
+                self._unpacking.go_on(followed)
         elif followed.kept or (endings.cannot_grow(followed, now, now_ns) and tail.at_end()):
             self._endings.finish(followed, now, now_us, self.looked_us)
 
@@ -361,7 +356,8 @@ class Files:
     def reload(self, agent: AgentConfig) -> None:
         """Go by another configuration from now on; the caller looks anew."""
         self._adoption.reload(agent)
-        self._held.limits = self._inbox.limits = agent
+        self._held.limits = agent
+        self._inbox.limits = agent
 
     def save(self) -> None:
         """Write the cache."""
@@ -375,9 +371,9 @@ class Files:
             self._state.saw(stream_id, followed.tail.size, followed.tail.rested_mtime_ns)
         self._adoption.save(self._state_path, self._state, self._by_stream.values())
 
-    def finish(self, handover: Handover) -> None:
+    def finish(self) -> None:
         """After the disk thread's end: take note of the last acknowledgements and close all."""
-        for order in handover.orders(0):
+        for order in self._handover.orders(0):
             if isinstance(order, Acknowledged):
                 self.acknowledged(order)
             elif isinstance(order, Committed):
@@ -393,6 +389,6 @@ class Files:
                 followed.tail.close()
         for candidate in self._adoption.candidates:
             os.close(candidate.fd)
-        self._adoption.unpacking.close()
+        self._unpacking.close()
         self._inbox.close()
         self._journal.close()

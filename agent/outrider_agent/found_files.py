@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 from outrider import severity as severities
 from outrider_agent import discovery
-from outrider_agent.digests import same
 from outrider_agent.discovery import Found
-from outrider_agent.evidence import digest_at, is_telling
 from outrider_agent.file_history import FileHistory
-from outrider_agent.registry import Candidate, open_candidate
+from outrider_agent.registry import Candidate, is_copy_of, open_candidate
 from outrider_agent.rotated_names import rotated_names
 
 if TYPE_CHECKING:
@@ -68,7 +66,8 @@ class FoundFiles:
         """What the last look found at each path."""
         self.history = FileHistory(key)
         self._looked_s = 0.0
-        self._looked_into: AbstractSet[str] = frozenset()  # every file there was seen
+        self._looked_into: AbstractSet[str] = frozenset()
+        """Directories of which the last look saw every file."""
         self.sights: dict[str, Sight] = {}
         """What the last look saw where sources look, opened or not."""
 
@@ -213,7 +212,7 @@ class FoundFiles:
         """
         fd, _ = discovery.open_regular(path, follow_links=False)
         try:
-            return self.history.has_content(fd, proved=proved) or _is_copy_of(
+            return self.history.has_content(fd, proved=proved) or is_copy_of(
                 fd, self._key, home, self.known.values(), proved=proved
             )
         finally:
@@ -249,8 +248,7 @@ class FoundFiles:
         except OSError as error:
             if discovery.is_exhausted(error):
                 self._left_out.append(found.path)
-            hint = discovery.advice(error, found.path)
-            self.say(found.path, (error.strerror or str(error)).lower(), hint)
+            self.say_why(found.path, error)
             return None
         if candidate.key in self.known:
             os.close(candidate.fd)
@@ -279,6 +277,10 @@ class FoundFiles:
         elif found.source is not None and found.source != before:
             followed.tail.parser = self._minter.parser(found.source, followed.tail.fd)
 
+    def say_why(self, path: str, error: OSError) -> None:
+        """Report why a file cannot be read, until it can."""
+        self.say(path, (error.strerror or str(error)).lower(), discovery.advice(error, path))
+
     def say(self, path: str, what: str, what_to_do: str) -> None:
         """Report a file that cannot be read, until it can."""
         self._reports.say(
@@ -300,37 +302,6 @@ class FoundFiles:
             del self.known[followed.key]
         with suppress(OSError):
             self.history.ended(followed)
-
-
-def _is_copy_of(
-    fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed], *, proved: bool
-) -> bool:
-    """Whether an open file has what one of ``path`` has: a backup of it, no file of its own."""
-    size = os.fstat(fd).st_size
-    for one in known:
-        if isinstance(one, Candidate):
-            if one.found.home != path:
-                continue
-            other = one.fd
-        else:
-            tail = one.tail
-            if path not in {one.found.home, tail.stream.path}:
-                continue
-            if tail.position > tail.stream.start_offset and tail.is_in(fd):
-                if not proved or is_telling(fd, tail.position):
-                    return True
-                continue
-            if not tail.is_open:
-                continue
-            other = tail.fd
-        # As long as the other, or shorter: what is longer may only begin like it.
-        if (
-            0 < size <= os.fstat(other).st_size
-            and (not proved or is_telling(fd, size))
-            and same(digest_at(fd, key, size), digest_at(other, key, size))
-        ):
-            return True
-    return False
 
 
 def _was_renamed(followed: Followed) -> bool:

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 from outrider.inbox import names
 from outrider_agent import encodings, multiline
-from outrider_agent.digests import HEAD_BYTES, digest
+from outrider_agent.digests import HEAD_BYTES, digest, same
 from outrider_agent.discovery import Found, open_regular, siblings, with_keys
-from outrider_agent.evidence import holds, is_telling
+from outrider_agent.evidence import digest_at, holds, is_telling
 from outrider_agent.parsing import Parser
 from outrider_agent.record_framing import RecordFramer
+from outrider_agent.segments import has_something_to_tell
 from outrider_agent.start import start_offset
 from outrider_agent.streams import Place, Stream, clipped, mint, shown_path
 from outrider_agent.tail import Tail
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from outrider_agent.configuration import SourceConfig
+    from outrider_agent.followed import Followed
     from outrider_agent.framing import Framer
 
 
@@ -75,6 +77,50 @@ def open_candidate(found: Found) -> Candidate:
         os.close(fd)
         raise
     return Candidate(fd, found, status.st_dev, status.st_ino, status.st_uid)
+
+
+def tells(candidate: Candidate) -> bool:
+    """Whether a file that is no stream yet has anything to tell."""
+    found = candidate.found
+    size = candidate.size()
+    if size == 1 and encodings.may_be_marked(os.pread(candidate.fd, 1, 0)):
+        return False  # what encoding it is will be known with the next byte
+    if size or found.closing:
+        return True
+    if found.source is not None or names.parse(os.path.basename(found.path)) is None:  # noqa: PTH119
+        return False
+    return has_something_to_tell(candidate.fd, found.path)
+
+
+def is_copy_of(
+    fd: int, key: bytes, path: str, known: Iterable[Candidate | Followed], *, proved: bool
+) -> bool:
+    """Whether an open file has what one of ``path`` has: a backup of it, no file of its own."""
+    size = os.fstat(fd).st_size
+    for one in known:
+        if isinstance(one, Candidate):
+            if one.found.home != path:
+                continue
+            other = one.fd
+        else:
+            tail = one.tail
+            if path not in {one.found.home, tail.stream.path}:
+                continue
+            if tail.position > tail.stream.start_offset and tail.is_in(fd):
+                if not proved or is_telling(fd, tail.position):
+                    return True
+                continue
+            if not tail.is_open:
+                continue
+            other = tail.fd
+        # As long as the other, or shorter: what is longer may only begin like it.
+        if (
+            0 < size <= os.fstat(other).st_size
+            and (not proved or is_telling(fd, size))
+            and same(digest_at(fd, key, size), digest_at(other, key, size))
+        ):
+            return True
+    return False
 
 
 class Minter:

@@ -91,9 +91,21 @@ class Stepped:
             agent._take()
             self._send()
             self.disconnect()
-            agent._files.finish(agent._handover)
+            agent._files.finish()
         agent._held.release()
         self.agent = None
+
+    def end(self, *, killed: bool) -> None:
+        """End it where it stands, or in order."""
+        self.crash() if killed else self.stop()
+
+    def restart(self, *, killed: bool = False, connected: bool = True) -> None:
+        """End it, if it runs, and start it, with a session."""
+        if self.agent is not None:
+            self.end(killed=killed)
+        self.start()
+        if connected:
+            self.connect()
 
     # ---------------------------------------------------------------- sessions
 
@@ -133,6 +145,11 @@ class Stepped:
                 self._disk.turn()
             self.agent._take()
             self._send()
+
+    def work(self) -> None:
+        """Look, read and save, and end no stream yet."""
+        for seconds in (0.3, 0.3, 2.0):
+            self.step(seconds)
 
     def settle(self) -> None:
         """Let time pass until nothing comes any more: all is read, told and acknowledged."""
