@@ -140,6 +140,10 @@ def _in_panic(line: bytes) -> int:
 _CONTINUES = (_after_plain, _after_error, _in_traceback, _after_raised, _after_chain, _in_panic)
 
 
+AUTO: Rule = _Auto()
+"""The rule ``auto``, for those that have no other."""
+
+
 def rule(name: str) -> Rule | None:
     """Return a rule by its name or pattern; None for ``off``.
 
@@ -149,7 +153,7 @@ def rule(name: str) -> Rule | None:
     if name == "off":
         return None
     if name == "auto":
-        return _Auto()
+        return AUTO
     if name == "indented":
         return _Indented()
     if not name.startswith("^"):

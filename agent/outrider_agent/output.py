@@ -56,9 +56,7 @@ class Output:
         self._clock_ns = clock_ns
         self._monotonic = monotonic
         self._parser = Parser("auto", zone)
-        rule = multiline.rule("auto")
-        assert rule is not None  # noqa: S101  only ``off`` is none
-        self._framer = RecordFramer(Framer(0), rule)
+        self._framer = RecordFramer(Framer(0), multiline.AUTO)
         self._waiting = b""
         self._held_until = 0.0
         self._held = (-1, 0)
