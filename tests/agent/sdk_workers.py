@@ -21,13 +21,16 @@ sys.stdin.readline()
 """
 
 
-def worker(inbox: Path, program: str = WORKER) -> subprocess.Popen[str]:
+def worker(
+    inbox: Path, program: str = WORKER, *arguments: str, stderr: int | None = None
+) -> subprocess.Popen[str]:
     """Start a real worker that logs, and ends when its standard input does."""
     process = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         env={**os.environ, "OUTRIDER_INBOX": str(inbox)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
     assert process.stdout is not None

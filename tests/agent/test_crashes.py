@@ -14,6 +14,7 @@ import pytest
 
 from outrider_agent.agent import DRAIN_S
 from tests.agent.harness import Site, numbered, open_files
+from tests.agent.sdk_workers import worker
 from tests.small_disk import small_disk as mounted
 from tests.waiting import eventually
 
@@ -305,33 +306,20 @@ async def test_a_full_inbox_costs_no_count(
     inbox = small_disk / "inbox"
     inbox.mkdir()
 
-    def start(worker: str, records: int) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", IN_A_FULL_INBOX, worker, str(records)],
-            env={**os.environ, "OUTRIDER_INBOX": str(inbox)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    def gaps(worker: str) -> list[tuple[int, bool]]:
+    def gaps(name: str) -> list[tuple[int, bool]]:
         found = collector.database.gaps.values()
         return [
             (gap.records, gap.at_least)
             for stream, gap in found
-            if collector.database.streams[stream].info.worker == worker
+            if collector.database.streams[stream].info.worker == name
         ]
 
     async with site.agent():
         await collector.until(lambda: bool(collector.database.own_rows))
         fill(small_disk / "ballast")
-        ended = start("ended", 50)
+        ended = worker(inbox, IN_A_FULL_INBOX, "ended", "50", stderr=subprocess.PIPE)
         _, told = ended.communicate()
-        goes_on = start("goes-on", 50)
+        goes_on = worker(inbox, IN_A_FULL_INBOX, "goes-on", "50")
         await collector.until(lambda: gaps("ended") == [(0, True)])
         (small_disk / "ballast").unlink()
         goes_on.communicate("x" * 20)

@@ -26,19 +26,6 @@ def host(tmp_path: Path) -> Stepped:
     return connected_host(tmp_path / "host")
 
 
-def work(host: Stepped) -> None:
-    """Look, read and save, and end no stream yet."""
-    for seconds in (0.3, 0.3, 2.0):
-        host.step(seconds)
-
-
-def again(host: Stepped, *, killed: bool) -> None:
-    """End the agent, and start it with a session."""
-    host.crash() if killed else host.stop()
-    host.start()
-    host.connect()
-
-
 def fresh(host: Stepped) -> list[int]:
     """The numbers of the lines that are not marked as replayed, sorted."""
     rows = host.collector.database.rows
@@ -50,14 +37,14 @@ def test_a_file_whose_stream_ended_goes_on_where_another_that_began_like_it_is_t
 ) -> None:
     """That it begins with the other's bytes, too, does not take from what is known of it."""
     log = host.site.write("a.log", BANNER + numbered(0, LINES))
-    work(host)
+    host.work()
     old = log.rename(log.with_name("a.log.1"))
     host.settle()
     host.site.write("a.log", BANNER)
-    work(host)
+    host.work()
     os.truncate(log, 0)
     host.site.write("a.log", numbered(9100, 9101))
-    work(host)
+    host.work()
     old.rename(log.with_name("b.log"))
     host.site.write("b.log", numbered(LINES, LINES + 1))
     host.settle()
@@ -78,17 +65,17 @@ def test_a_file_that_looks_like_an_earlier_one_of_its_inode_is_read(
     process before.
     """
     log = host.site.write("a.log", HEAD)
-    work(host)
+    host.work()
     host.site.write("a.log", numbered(1000, 1000 + LINES))
-    work(host)
+    host.work()
     old = log.rename(log.with_name("a.log.1"))
     host.site.write("a.log", HEAD + numbered(1, 2))
-    work(host)
+    host.work()
     if not ended:
         host.full = True  # what ends now is not remembered
         host.settle()
         host.full = False
-    again(host, killed=killed or not ended)
+    host.restart(killed=killed or not ended)
     host.settle()
     later = HEAD + numbered(2000, 2000 + LINES)
     assert len(later) == old.stat().st_size
@@ -114,13 +101,13 @@ def test_a_file_that_comes_back_after_a_crash_goes_on_or_is_marked(
     What is written to it meanwhile may have been read, or not: all of it is read again, marked.
     """
     log = host.site.write("a.log", HEAD + numbered(0, LINES))
-    work(host)
+    host.work()
     old = log.rename(log.with_name("a.log.1"))
-    work(host)
+    host.work()
     host.full = True
     host.settle()
     host.full = False
-    again(host, killed=True)
+    host.restart(killed=True)
     old.rename(log.with_name("b.log"))
     if grown:
         host.site.write("b.log", numbered(LINES, LINES + 1))
@@ -140,15 +127,15 @@ def test_what_a_stream_has_yet_to_send_is_not_marked_where_its_file_comes_back(
 ) -> None:
     """It was to end, and did not: a restart and a new name under a source go on in it."""
     log = host.site.write("a.log", HEAD + numbered(0, LINES))
-    work(host)
+    host.work()
     old = log.rename(log.with_name("a.log.1"))
     host.disconnect()
-    work(host)
-    again(host, killed=True)
+    host.work()
+    host.restart(killed=True)
     host.disconnect()
     old.rename(log.with_name("b.log"))
     host.site.write("b.log", numbered(LINES, LINES + 5))
-    work(host)
+    host.work()
     host.connect()
     host.settle()
 
@@ -162,12 +149,12 @@ def test_a_file_that_begins_with_all_that_an_earlier_one_of_its_inode_had_is_rea
 ) -> None:
     """One line of an ended stream is no proof of it, where it is longer by now."""
     log = host.site.write("a.log", HEAD)
-    work(host)
+    host.work()
     old = log.rename(log.with_name("a.log.1"))
     host.site.write("a.log", numbered(1, 2))
     host.settle()
     host.step(2.0)
-    host.crash() if killed else host.stop()
+    host.end(killed=killed)
     log.rename(log.with_name("a.log.2"))
     reborn(old, log, HEAD + numbered(1000, 1000 + LINES))
     log.rename(old)

@@ -61,20 +61,6 @@ class Writer:
         return sorted(int((row.message or "").split()[1]) for row in rows)
 
 
-def restart(host: Stepped, *, killed: bool = False, connected: bool = True) -> None:
-    """End the agent, if it runs, and start it."""
-    end(host, killed=killed)
-    host.start()
-    if connected:
-        host.connect()
-
-
-def end(host: Stepped, *, killed: bool) -> None:
-    """End the agent if it runs."""
-    if host.agent is not None:
-        host.crash() if killed else host.stop()
-
-
 def settled(host: Stepped) -> None:
     """Let everything come to rest, more than once: what ends makes room for others."""
     for _ in range(3):
@@ -88,12 +74,12 @@ def test_what_is_rotated_several_times_while_no_agent_runs_is_read(
     """Files that were born and renamed out of the globs meanwhile are read, whole and once."""
     writer = Writer(host)
     writer.write()
-    restart(host)
+    host.restart()
     settled(host)
     for _ in range(3):
-        end(host, killed=killed)
+        host.end(killed=killed)
         writer.rotate()
-        restart(host)
+        host.restart()
         settled(host)
 
     database = host.collector.database
@@ -111,13 +97,13 @@ def test_what_is_rotated_while_no_collector_is_there_is_read_after_restarts(
     """What an agent has found and could not begin with is found again, under whatever name."""
     writer = Writer(host)
     writer.write()
-    restart(host, connected=met)
+    host.restart(connected=met)
     settled(host)
     host.disconnect()
     for _ in range(3):
         writer.rotate()
         settled(host)
-        restart(host, killed=killed, connected=False)
+        host.restart(killed=killed, connected=False)
         writer.rotate()
         settled(host)
     host.connect()
@@ -132,7 +118,7 @@ def test_files_that_wait_for_a_descriptor_are_read_wherever_they_are_by_then(
 ) -> None:
     """More files than may be open, each renamed out of the globs while it waits."""
     monkeypatch.setattr(adoption, "most_open", lambda: 4)
-    restart(host, connected=False)
+    host.restart(connected=False)
     writers = [Writer(host, f"w{n}.log") for n in range(30)]
     for n, writer in enumerate(writers):
         writer.written = n * 1000
@@ -157,17 +143,17 @@ def test_what_was_there_before_is_no_generation(host: Stepped) -> None:
     os.utime(old, (time.time() - 3600,) * 2)
     writer = Writer(host)
     writer.write()
-    restart(host)
+    host.restart()
     settled(host)
     writer.rotate(1)
     settled(host)
-    end(host, killed=False)
+    host.stop()
     shutil.copyfile(writer.path, host.site.logs / "b.log.bak")
     shutil.copyfile(host.site.logs / "b.log.1", host.site.logs / "b.log.1.old")
     os.utime(host.site.logs / "b.log.1")
     host.site.write("b.log.html", "no line of it\n")
     writer.rotate(2)
-    restart(host)
+    host.restart()
     settled(host)
 
     assert writer.stored == [*range(writer.written)]
@@ -178,15 +164,15 @@ def test_copies_of_a_truncated_file_are_generations(host: Stepped) -> None:
     writer = Writer(host)
     for _ in range(3):
         writer.write()
-    restart(host)
+    host.restart()
     settled(host)
-    end(host, killed=False)
+    host.stop()
     for age in (3, 2, 1):
         writer.write()
         shutil.copyfile(writer.path, host.site.logs / f"b.log.{age}")
         os.truncate(writer.path, 0)
     writer.write()
-    restart(host)
+    host.restart()
     settled(host)
 
     assert writer.stored == [*range(writer.written)]
@@ -196,12 +182,12 @@ def test_without_its_cache_an_agent_goes_by_the_file_that_it_followed(host: Step
     """What is younger than the file that is found again elsewhere was born after it."""
     writer = Writer(host)
     writer.write()
-    restart(host)
+    host.restart()
     settled(host)
-    end(host, killed=False)
+    host.stop()
     (host.site.state_dir / "cache.json").unlink()
     writer.rotate()
-    restart(host)
+    host.restart()
     settled(host)
 
     assert writer.stored == [*range(writer.written)]

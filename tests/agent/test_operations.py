@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
-import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -17,7 +15,6 @@ from outrider import command
 from outrider.configuration import ConfigError
 from outrider_agent import agent as agent_module
 from outrider_agent import check, cli, configuration, control, explain, state, status
-from outrider_agent.account import Account
 from outrider_agent.reports import Reports
 from tests.agent.harness import Site
 from tests.waiting import eventually
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from outrider_agent.account import Account
     from tests.agent.fake_collector import FakeCollector
 
 
@@ -352,52 +350,6 @@ async def test_what_the_agent_says_is_not_read_by_itself(
 
     assert not any(path.endswith("own.log") for path in paths)
     assert not any(path.startswith(str(site.state_dir)) for path in paths)
-
-
-def test_the_socket_takes_any_directory(tmp_path: Path) -> None:
-    """A state directory longer than a socket's address may be can be asked all the same."""
-    deep = tmp_path / ("d" * 120)
-    deep.mkdir()
-
-    async def ask() -> Any:
-        async def answer(question: control.Question) -> Account:
-            return Account(host=question.path)
-
-        server = await control.serve(deep, answer)
-        told = await asyncio.to_thread(control.ask, deep, control.Question("p"))
-        server.close()
-        return told
-
-    assert asyncio.run(ask()).host == "p"
-
-
-async def test_without_a_descriptor_the_socket_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """However often nobody can be let in, that is one line; who asked has the answer afterwards."""
-    monkeypatch.setattr(control, "_PAUSE_S", 0.0)
-
-    async def answer(question: control.Question) -> Account:
-        return Account(host=question.path)
-
-    server = await control.serve(tmp_path, answer)
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket(socket.AF_UNIX) as asking:
-        free = os.dup(asking.fileno())
-        os.close(free)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
-        try:
-            asking.connect(str(tmp_path / control.NAME))
-            for _ in range(1000):
-                await asyncio.sleep(0)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        told = await asyncio.to_thread(control._asked, asking, control.Question("p"))
-    server.close()
-
-    assert told.host == "p"
-    (said,) = caplog.records
-    assert "nobody can ask" in said.getMessage() and said.exc_info is None
 
 
 def test_explain_needs_a_file(tmp_path: Path, collector_free_site: Path) -> None:

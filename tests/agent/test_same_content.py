@@ -31,12 +31,6 @@ def host(tmp_path: Path) -> Stepped:
     return made
 
 
-def work(host: Stepped) -> None:
-    """Look, read and save, and end no stream yet."""
-    for seconds in (0.3, 0.3, 2.0):
-        host.step(seconds)
-
-
 def stored(host: Stepped) -> int:
     """How many lines are stored and not marked as replayed."""
     return sum(not row.replayed for row in host.collector.database.rows)
@@ -57,8 +51,8 @@ def test_a_new_file_does_not_take_the_stream_of_one_that_was_renamed_beside_it(
 ) -> None:
     """While no agent ran the worker died as before: the renamed file has the stream."""
     log = host.site.write("a.log", TRACEBACK)
-    work(host)
-    host.crash() if killed else host.stop()
+    host.work()
+    host.end(killed=killed)
     log.rename(log.with_name("a.log.1"))
     host.site.write("a.log", TRACEBACK)
     host.start()
@@ -75,7 +69,7 @@ def test_a_file_under_the_inode_of_one_that_was_deleted_is_another(
 ) -> None:
     """A start script removes the log, the worker dies as before: each time all is stored."""
     log = host.site.write("a.log", TRACEBACK)
-    work(host)
+    host.work()
     log.unlink()
     host.settle()
     host.site.write("a.log", TRACEBACK * times)
@@ -89,7 +83,7 @@ def test_a_file_under_the_inode_of_one_that_was_deleted_is_another(
 def test_a_file_under_an_old_inode_that_is_as_long_as_before_is_read_again(host: Stepped) -> None:
     """Rotated, ended and deleted afterwards: by its bytes it may be either, so it is marked."""
     log = host.site.write("a.log", TRACEBACK)
-    work(host)
+    host.work()
     old = log.rename(log.with_name("a.log.1"))
     host.settle()
     old.unlink()
@@ -104,7 +98,7 @@ def test_a_file_under_an_old_inode_that_is_as_long_as_before_is_read_again(host:
 def test_explain_takes_no_file_for_an_earlier_one_of_its_inode(host: Stepped) -> None:
     """What compressed a file may have its inode: that is not what was read to its end."""
     log = host.site.write("a.log", TRACEBACK)
-    work(host)
+    host.work()
     old = log.rename(log.with_name("a.log.1"))
     host.settle()
     host.step(2.0)
