@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 _ids = itertools.count(1)
 
+WAITING = "select count(*) from notifications where fate in ('waiting', 'claimed')"
+SENT = "select count(*) from notifications where channel = 'ops' and fate = 'sent'"
+
 
 class World:
     """One database with an agent, a worker's stream, and what is asked of them."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from outrider.probes.spec import Spec
 
+STREAM = 4711
+
 
 @dataclass(slots=True)
 class Running:
@@ -92,3 +94,8 @@ def ask(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(query.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
+
+
+def stored(url: str) -> list[str]:
+    """Every stored line of the tests' service, in order."""
+    return [row[0] for row in ask(url, "select message from logs order by stream, stream_offset")]

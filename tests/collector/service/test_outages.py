@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tests.collector.service.agent_client import batch_of, lines
-from tests.collector.service.running import ask
-from tests.collector.service.test_push import STREAM, stored
+from tests.collector.service.running import STREAM, ask, stored
 
 if TYPE_CHECKING:
     from tests.collector.service.conftest import Start

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.collector.service.agent_client import batch_of, lines
-from tests.collector.service.test_push import stored
+from tests.collector.service.running import stored
 
 if TYPE_CHECKING:
     from tests.collector.service.agent_client import Agent
